@@ -1,0 +1,1 @@
+"""From workloads and a catalog to the cheapest safe plan, its proof, and its reasons. Pure."""

@@ -1,0 +1,181 @@
+"""plan.yaml: pools, who goes where, nodes, dollars, the bound, baselines, reasons, assumptions.
+
+These structs are the schema: docs/reference has the JSON Schema that is generated from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+API_VERSION = "gpuslice.io/v1alpha1"
+
+Name = Annotated[str, Meta(min_length=1, max_length=253)]
+Count = Annotated[int, Meta(ge=0, le=10_000_000)]
+Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
+Usd = Annotated[float, Meta(ge=0)]
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Every part of a plan: immutable, strict, camelCase in files."""
+
+
+class Metered(_Part):
+    """A single GPU whose memory and time are counted by the scheduler."""
+
+    memory: str
+    """`gpuslice.io/gpu-memory` of a node: a Kubernetes quantity, such as "21Gi" or "21504Mi"."""
+    time: Annotated[int, Meta(ge=1, le=1000)]
+    """`gpuslice.io/gpu-time` of a node: thousandths of the GPU's time."""
+
+
+class GeometryEntry(_Part):
+    """So many MIG instances of one profile on one GPU."""
+
+    profile: str
+    count: Annotated[int, Meta(ge=1, le=8)]
+
+
+Geometry = tuple[GeometryEntry, ...]
+
+
+class Layout(_Part):
+    """How every GPU of a node is cut."""
+
+    gpu: str
+    mechanism: Literal["whole", "time-slicing", "mps", "mig", "fractional"]
+    replicas: Annotated[int, Meta(ge=2, le=48)] | UnsetType = UNSET
+    """Time-slicing and MPS: slots per GPU; metered: the most pods that may share."""
+    slot_time: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    """Equal slots: thousandths of the GPU's time that no pod of the pool may exceed, so that any mix is right."""
+    metered: Metered | UnsetType = UNSET
+    geometry: Geometry | UnsetType = UNSET
+    """MIG, where all GPUs of a node are cut alike."""
+    geometries: tuple[Geometry, ...] | UnsetType = UNSET
+    """MIG, one list per GPU index, where they differ."""
+
+
+class Node(_Part):
+    """Nodes that are alike: what one costs and carries."""
+
+    instance_type: Name
+    purchase: Literal["on-demand", "spot", "reserved"]
+    count: Positive
+    usd_per_hour: Usd
+    """Of one node."""
+    pods: dict[str, Positive]
+    """What one such node carries: replicas by workload."""
+
+
+class OptimalNode(_Part):
+    """Nodes of the cheapest packing, which have no pool: each says its layout itself."""
+
+    instance_type: Name
+    purchase: Literal["on-demand", "spot", "reserved"]
+    count: Positive
+    usd_per_hour: Usd
+    layout: Layout
+    pods: dict[str, Positive]
+
+
+class Pool(_Part):
+    """What realises one layout for one group of workloads."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+    layout: Layout
+    instance_types: tuple[Name, ...]
+    purchases: tuple[Literal["on-demand", "spot", "reserved"], ...]
+    nodes: tuple[Node, ...]
+    resource: str = ""
+    """What its pods ask for, where that is one resource for all; with MIG each assignment has its own."""
+    tenant: str = ""
+    """The only tenant admitted; empty where tenants may mix (whole GPUs, MIG, fractional)."""
+
+
+class Request(_Part):
+    """What one pod asks of a metered GPU."""
+
+    memory: str
+    """`gpuslice.io/gpu-memory`: a Kubernetes quantity."""
+    time: Annotated[int, Meta(ge=1, le=1000)]
+    """`gpuslice.io/gpu-time`: thousandths."""
+
+
+class Assignment(_Part):
+    """Where a workload goes and why. Several for one workload only where its replicas have a template each."""
+
+    workload: Name
+    pool: Name
+    replicas: Positive
+    slice: str
+    """Such as "L4/time-slicing/4", "H100/mig/1g.10gb"."""
+    resource: str
+    """The extended resource that its pods ask for."""
+    quantity: Positive
+    """How many of the resource a pod asks for: more than one only for several whole GPUs."""
+    because: str
+    expected_slowdown: float | UnsetType = UNSET
+    """Against the GPU that the need was read on; absent where the need is not known."""
+    utilisation: float | UnsetType = UNSET
+    """Mean share of its slice that it keeps busy; absent where the need is not known."""
+    memory_limit: str | UnsetType = UNSET
+    """What the framework must keep to, where it preallocates and the mechanism doesn't enforce: a quantity."""
+    request: Request | UnsetType = UNSET
+    """On a metered pool."""
+
+
+class Unplaced(_Part):
+    """A workload that fits nothing, and why."""
+
+    workload: Name
+    replicas: Count
+    reason: str
+
+
+class Baseline(_Part):
+    """What another way to run the same workloads would cost."""
+
+    name: str
+    usd_per_hour: Usd
+    misfits: Count
+    """Workloads that it would not serve within their rules (they are left out of its price)."""
+    note: str = ""
+
+
+class CatalogReference(_Part):
+    """Which catalog the plan was made with."""
+
+    region: str
+    prices: str
+
+
+class Summary(_Part):
+    """The plan in numbers."""
+
+    status: Literal["optimal", "feasible", "infeasible"]
+    termination: Literal["gap", "time-limit", "interrupted", "exhausted"]
+    """gap: within the tolerance asked for; exhausted: nothing left to try, the gap is what it is."""
+    usd_per_hour: Usd
+    """Realised: what these pools cost."""
+    optimal_usd_per_hour: Usd
+    """The cheapest packing found, replicas of a workload going to several pools if that is cheaper."""
+    bound_usd_per_hour: Usd
+    """Proven: no plan within the rules costs less."""
+    gap: Annotated[float, Meta(ge=0, le=1)]
+    """(optimal - bound) / optimal."""
+    baselines: tuple[Baseline, ...] = ()
+
+
+class Plan(_Part, kw_only=True):
+    """plan.yaml."""
+
+    api_version: Literal["gpuslice.io/v1alpha1"]
+    kind: Literal["Plan"]
+    catalog: CatalogReference
+    summary: Summary
+    pools: tuple[Pool, ...]
+    assignments: tuple[Assignment, ...]
+    unplaced: tuple[Unplaced, ...] = ()
+    optimal_nodes: tuple[OptimalNode, ...] = ()
+    assumptions: tuple[str, ...] = ()

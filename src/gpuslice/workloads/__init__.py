@@ -1,0 +1,1 @@
+"""Every way in: artefact, manifests, traces. All of them end in `Workload`."""

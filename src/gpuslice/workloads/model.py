@@ -1,0 +1,87 @@
+"""What a workload is inside gpuslice: parsed, checked, in integers. Files are read elsewhere in this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gpuslice.hardware.need import Need
+
+MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
+
+# Kinds whose pods run to completion: they may be slower, unless told otherwise. All others serve somebody.
+JOB_KINDS: Final = frozenset({"Job", "CronJob", "PyTorchJob", "Workflow", "Pod"})
+# Kinds whose replicas have a template each, so that they need not all go to one pool.
+SPLITTABLE_KINDS: Final = frozenset({"Pod"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProfile:
+    """Measured behaviour of one replica of a service on one slice."""
+
+    slice: str
+    batch: int
+    processes: int
+    rate: float
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service sized by its load: how many replicas on which slice is the planner's choice."""
+
+    rate: float
+    unit: str
+    latency_ms: float
+    profiles: tuple[ServiceProfile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Pods from one template, how many of them, and what each needs.
+
+    Attributes:
+        name: "namespace/name", unique in a file.
+        kind: of its owner ("Deployment", …).
+        api_version: of its owner; empty where not known.
+        container: the one that uses the GPU; empty: the pod's only one.
+        replicas: how many, 1..MOST_REPLICAS (0 is allowed and places nothing).
+        tenant: workloads of different tenants never share a time-sliced or MPS GPU.
+        cpu_milli, memory_mib: requests of a whole pod, all containers.
+        need: what one replica needs of a GPU, and the rules for the slice that it gets.
+        slowdown_defaulted: True where the limit was not asked for but is the default for services.
+        interruptible: may run on spot.
+        arch: "amd64" or "arm64".
+        framework: of a preallocator that was recognised ("vllm", …), else empty.
+        preallocates: whether it takes most of the memory that it sees.
+        service: demand and profiles, where it is sized by load.
+        notes: what reading it showed that a person should know.
+    """
+
+    name: str
+    replicas: int
+    cpu_milli: int
+    memory_mib: int
+    need: Need
+    kind: str = "Deployment"
+    api_version: str = ""
+    container: str = ""
+    tenant: str = ""
+    slowdown_defaulted: bool = False
+    interruptible: bool = False
+    arch: str = "amd64"
+    framework: str = ""
+    preallocates: bool = False
+    service: Service | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def namespace(self) -> str:
+        """The part of the name before the slash."""
+        return self.name.partition("/")[0]
+
+    @property
+    def splittable(self) -> bool:
+        """Whether its replicas may go to several pools: each has a template of its own."""
+        return self.kind in SPLITTABLE_KINDS
