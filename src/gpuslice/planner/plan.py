@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gpuslice.workloads.target import Target
+
 API_VERSION = "gpuslice.io/v1alpha1"
 
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
@@ -115,6 +117,7 @@ class Assignment(_Part):
     quantity: Positive
     """How many of the resource a pod asks for: more than one only for several whole GPUs."""
     because: str
+    target: Target = Target()
     expected_slowdown: float | UnsetType = UNSET
     """Against the GPU that the need was read on; absent where the need is not known."""
     utilisation: float | UnsetType = UNSET
@@ -173,6 +176,8 @@ class Plan(_Part, kw_only=True):
     api_version: Literal["gpuslice.io/v1alpha1"]
     kind: Literal["Plan"]
     catalog: CatalogReference
+    stack: Literal["al2023", "bottlerocket"]
+    """What nodes run: which layouts are possible, and how they are rendered."""
     summary: Summary
     pools: tuple[Pool, ...]
     assignments: tuple[Assignment, ...]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.workloads.target import Target
+
 if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
 
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
 # Kinds whose pods run to completion: they may be slower, unless told otherwise. All others serve somebody.
-JOB_KINDS: Final = frozenset({"Job", "CronJob", "PyTorchJob", "Workflow", "Pod"})
+JOB_KINDS: Final = frozenset({"Job", "CronJob", "PyTorchJob", "Workflow"})
 # Kinds whose replicas have a template each, so that they need not all go to one pool.
 SPLITTABLE_KINDS: Final = frozenset({"Pod"})
 
@@ -43,9 +45,7 @@ class Workload:
 
     Attributes:
         name: "namespace/name", unique in a file.
-        kind: of its owner ("Deployment", …).
-        api_version: of its owner; empty where not known.
-        container: the one that uses the GPU; empty: the pod's only one.
+        target: the object that owns its pods.
         replicas: how many, 1..MOST_REPLICAS (0 is allowed and places nothing).
         tenant: workloads of different tenants never share a time-sliced or MPS GPU.
         cpu_milli, memory_mib: requests of a whole pod, all containers.
@@ -53,7 +53,6 @@ class Workload:
         slowdown_defaulted: True where the limit was not asked for but is the default for services.
         interruptible: may run on spot.
         arch: "amd64" or "arm64".
-        framework: of a preallocator that was recognised ("vllm", …), else empty.
         preallocates: whether it takes most of the memory that it sees.
         service: demand and profiles, where it is sized by load.
         notes: what reading it showed that a person should know.
@@ -64,14 +63,11 @@ class Workload:
     cpu_milli: int
     memory_mib: int
     need: Need
-    kind: str = "Deployment"
-    api_version: str = ""
-    container: str = ""
+    target: Target = Target()
     tenant: str = ""
     slowdown_defaulted: bool = False
     interruptible: bool = False
     arch: str = "amd64"
-    framework: str = ""
     preallocates: bool = False
     service: Service | None = None
     notes: tuple[str, ...] = field(default=())
@@ -84,4 +80,4 @@ class Workload:
     @property
     def splittable(self) -> bool:
         """Whether its replicas may go to several pools: each has a template of its own."""
-        return self.kind in SPLITTABLE_KINDS
+        return self.target.kind in SPLITTABLE_KINDS

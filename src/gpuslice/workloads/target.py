@@ -1,0 +1,65 @@
+"""Where in a cluster a workload's pods come from, and what of it a change has to touch.
+
+Part of workloads.yaml and of plan.yaml alike, so that either is enough to render a workload's patch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+# Where a kind keeps its pod's spec, as a JSON pointer (RFC 6901); the built-in kinds and those with one template.
+POD_SPEC_OF = {
+    "Pod": "/spec",
+    "Deployment": "/spec/template/spec",
+    "StatefulSet": "/spec/template/spec",
+    "DaemonSet": "/spec/template/spec",
+    "ReplicaSet": "/spec/template/spec",
+    "ReplicationController": "/spec/template/spec",
+    "Job": "/spec/template/spec",
+    "CronJob": "/spec/jobTemplate/spec/template/spec",
+    "Rollout": "/spec/template/spec",
+}
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Immutable, strict, camelCase in files."""
+
+
+class Framework(_Part):
+    """A framework that takes most of the GPU memory it sees, and where its own limit is set.
+
+    Attributes:
+        name: "vllm", "sglang", "tgi", "tensorflow", "jax", "triton".
+        limit: how its limit is set: by an argument of the container, by an environment variable, or not at all
+            from outside (a shell line, a file in the image): then only a mechanism that enforces memory is safe.
+        field: which list the arguments are in.
+        arguments: that list as it is today, for a limit by argument.
+    """
+
+    name: str
+    limit: Literal["argument", "environment", "none"] = "none"
+    field: Literal["args", "command"] = "args"
+    arguments: tuple[str, ...] = ()
+
+
+class Target(_Part):
+    """The object that owns the pods.
+
+    Attributes:
+        kind, api_version: of the top owner. An empty api_version is that of the built-in kind.
+        container: name of the container that uses the GPU; empty: the pod's only one.
+        container_index: its place in the list, for patches of kinds whose lists can't be merged by name.
+        pod_spec: JSON pointer to the pod's spec inside the object; empty: where the kind keeps it.
+        drop_node_selector: keys of the node selector that pin today's machines, which a new place must drop.
+        framework: a preallocator, where one was recognised.
+    """
+
+    kind: str = "Deployment"
+    api_version: str = ""
+    container: str = ""
+    container_index: Annotated[int, Meta(ge=0, le=1000)] = 0
+    pod_spec: str = ""
+    drop_node_selector: tuple[str, ...] = ()
+    framework: Framework | None = None
