@@ -1,0 +1,102 @@
+# Everything a developer or a CI machine does. Needs python3 (3.11 or newer, with venv) and make.
+#
+#   make setup   .venv with gpuslice, kubectl-gpuslice and every tool, from the locks
+#   make demo    set up, then plan the examples
+#   make test    set up, then every check and every test
+#   make lint | docs | bench | fuzz | lock | clean
+#
+# Another python: make setup PYTHON=/path/to/python3
+# Another number of pytest workers: make test WORKERS=8
+
+.DEFAULT_GOAL := setup
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+WORKERS ?= 2
+# What the linters and the type checker read; folders join as they come to exist.
+CODE := $(wildcard src tests bench tools)
+
+.PHONY: setup demo test lint format docs bench fuzz lock clean
+
+setup: $(VENV)/.project
+
+# A candidate is tried by running it: a name on the PATH may be a shim with nothing behind it.
+$(BIN)/python:
+	@found=; old=; bare=; \
+	for p in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python3.14 python); do \
+	  version=$$("$$p" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { old="$$old $$p ($$version)"; continue; }; \
+	  "$$p" -c 'import ensurepip, venv' 2>/dev/null || { bare="$$bare $$p ($$version)"; continue; }; \
+	  found=$$p; break; \
+	done; \
+	if [ -z "$$found" ] && [ -n "$$bare" ]; then \
+	  echo "error: the venv module is missing in:$$bare" >&2; \
+	  echo "       install it (Debian and Ubuntu: apt-get install python3-venv), then run make again" >&2; exit 1; \
+	elif [ -z "$$found" ]; then \
+	  echo "error: no python 3.11 or newer found$${old:+; too old:$$old}" >&2; \
+	  echo "       install one, or name it: make setup PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	echo "== $(VENV): python $$version ($$found)"; \
+	"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# The lock is complete, so pip has nothing to resolve.
+$(VENV)/.locked: requirements/dev.txt $(BIN)/python
+	@echo "== $(VENV): packages from requirements/dev.txt"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.project: pyproject.toml $(VENV)/.locked
+	@echo "== $(VENV): gpuslice"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $@
+
+demo: setup
+	@$(BIN)/gpuslice demo
+
+# pytest comes last: its closing line is what a reader and a CI look for.
+test: lint docs
+	@echo "== pytest"
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
+
+# Quickest first.
+lint: setup
+	@echo "== ruff check"
+	@$(BIN)/ruff check --quiet .
+	@echo "== ruff format --check"
+	@$(BIN)/ruff format --quiet --check . || { echo "run: make format" >&2; exit 1; }
+	@echo "== import-linter"
+	@$(BIN)/lint-imports
+	@echo "== mypy"
+	@$(BIN)/mypy --no-error-summary $(CODE)
+
+format: setup
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
+
+docs: setup
+	@echo "== mkdocs"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+bench: setup
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+fuzz: setup
+	@$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz -n $(WORKERS) $(PYTEST_ARGS)
+
+# Versions and hashes only: the locks name no place to download from.
+LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --upgrade \
+  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+lock: setup
+	$(LOCK) --extra aws pyproject.toml -o requirements/runtime.txt
+	$(LOCK) --extra aws --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	@! grep -nE '://|--(extra-)?index|--find-links' requirements/*.txt
+
+clean:
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +
