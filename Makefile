@@ -71,7 +71,7 @@ lint: setup
 	@echo "== ruff format --check"
 	@$(BIN)/ruff format --quiet --check . || { echo "run: make format" >&2; exit 1; }
 	@echo "== import-linter"
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@echo "== mypy"
 	@$(BIN)/mypy --no-error-summary $(CODE)
 
