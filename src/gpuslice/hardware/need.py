@@ -46,6 +46,8 @@ class Need:
         min_compute_capability: (major, minor), or None: not below that of `on`.
         features: that its GPU must have.
         max_slowdown_milli: expected slowdown against `on`, thousandths (2000: half as fast); None: no limit.
+        limitable: whether it can be kept to a share of the memory that it sees: False for a framework that takes
+            all of it and whose own limit can't be set from outside.
     """
 
     gpus: int = 1
@@ -58,6 +60,7 @@ class Need:
     min_compute_capability: tuple[int, int] | None = None
     features: frozenset[Feature] = frozenset()
     max_slowdown_milli: int | None = None
+    limitable: bool = True
 
     @property
     def known(self) -> bool:

@@ -142,7 +142,7 @@ class Baseline(_Part):
     name: str
     usd_per_hour: Usd
     misfits: Count
-    """Workloads that it would not serve within their rules (they are left out of its price)."""
+    """Workloads that it would run outside their rules, or not at all; its price has them in."""
     note: str = ""
 
 
@@ -151,6 +151,14 @@ class CatalogReference(_Part):
 
     region: str
     prices: str
+
+
+class Overhead(_Part):
+    """What daemonsets take of every node before any workload: Kubernetes quantities."""
+
+    cpu: str
+    memory: str
+    pods: Count
 
 
 class Summary(_Part):
@@ -178,6 +186,7 @@ class Plan(_Part, kw_only=True):
     catalog: CatalogReference
     stack: Literal["al2023", "bottlerocket"]
     """What nodes run: which layouts are possible, and how they are rendered."""
+    overhead: Overhead
     summary: Summary
     pools: tuple[Pool, ...]
     assignments: tuple[Assignment, ...]

@@ -1,0 +1,198 @@
+"""Does a slice give a need what it asks for? The one function that decides; everything else asks it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.need import ANY_GPU
+from gpuslice.hardware.sharing import EFFICIENCY, MEMORY_MARGIN, SUSTAINED_LOAD, contention
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.units import PPM, format_memory
+
+if TYPE_CHECKING:
+    from gpuslice.hardware.gpus import Gpu
+    from gpuslice.hardware.need import Need
+    from gpuslice.hardware.slices import Slice
+
+
+class Binds(StrEnum):
+    """What decided against a slice."""
+
+    MODEL = "model"  # not among the models allowed, or none known
+    CAPABILITY = "compute capability"
+    FEATURE = "feature"
+    COUNT = "several GPUs"
+    UNKNOWN = "need unknown"
+    ISOLATION = "isolation"
+    PREALLOCATION = "preallocation"
+    MEMORY = "memory"
+    LOAD = "sustained load"
+    SLOWDOWN = "slowdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a slice fits a need, and what follows if it does.
+
+    Attributes:
+        binds: what refused it; None: it fits.
+        reason: that in words, with figures; empty where it fits.
+        slowdown: expected, against the GPU that the need was read on; None where not known.
+        utilisation: mean share of the slice that is kept busy; for shared slices of the whole GPU; None: not known.
+        time_milli: thousandths of the device's time that it takes, rounded up; None where not known.
+    """
+
+    binds: Binds | None = None
+    reason: str = ""
+    slowdown: Fraction | None = None
+    utilisation: Fraction | None = None
+    time_milli: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether every rule is kept."""
+        return self.binds is None
+
+
+def fit(need: Need, slice_: Slice) -> Fit:
+    """Decide by the rules, in the order in which a person would ask: may it, can it, is it big and fast enough.
+
+    Pure. The slice is taken at its worst: with the neighbours that its pool may admit.
+    """
+    refusal = _may_run(need, slice_) or _can_share(need, slice_)
+    if refusal is not None:
+        return refusal
+    on = GPUS[need.on] if need.on is not None else None
+    if need.memory_mib is not None:
+        refusal = _memory(need.memory_mib, on, slice_)
+        if refusal is not None:
+            return refusal
+    if need.duty_ppm is None or on is None:
+        return _unknown_speed(need, on, slice_)
+    return _speed(need, Fraction(need.duty_ppm, PPM), on, slice_)
+
+
+def _may_run(need: Need, slice_: Slice) -> Fit | None:
+    gpu = slice_.gpu
+    if need.allow and ANY_GPU not in need.allow and gpu.name not in need.allow:
+        return Fit(Binds.MODEL, f"{gpu.name} is not among the GPUs allowed ({', '.join(sorted(need.allow))})")
+    if need.min_compute_capability is not None:
+        least = need.min_compute_capability
+    elif need.on is not None and not need.allow:
+        least = GPUS[need.on].compute_capability
+    else:
+        least = (0, 0)  # the owner named the models
+    if gpu.compute_capability < least:
+        return Fit(
+            Binds.CAPABILITY,
+            f"{gpu.name} has compute capability {_version(gpu.compute_capability)}, below {_version(least)}",
+        )
+    lacking = need.features - gpu.features
+    if lacking:
+        return Fit(Binds.FEATURE, f"{gpu.name} lacks {', '.join(sorted(lacking))}")
+    return None
+
+
+def _can_share(need: Need, slice_: Slice) -> Fit | None:
+    if slice_.isolation.rank < need.isolation.rank:
+        return Fit(
+            Binds.ISOLATION,
+            f"{slice_.mechanism.value} isolates {slice_.isolation.value}, wanted is {need.isolation.value}",
+        )
+    if slice_.mechanism is Mechanism.WHOLE:
+        return None
+    if need.gpus > 1:
+        return Fit(Binds.COUNT, f"{need.gpus} GPUs per pod come only whole")
+    if not need.known:
+        missing = [
+            word
+            for word, value in (("memory", need.memory_mib), ("duty", need.duty_ppm), ("the GPU it runs on", need.on))
+            if value is None
+        ]
+        return Fit(Binds.UNKNOWN, f"{' and '.join(missing)} not known: nothing is sliced on a guess")
+    if slice_.mechanism is Mechanism.TIME_SLICING and not need.limitable:
+        return Fit(
+            Binds.PREALLOCATION,
+            "it takes all the memory that it sees, time-slicing limits none, and its own limit can't be set here",
+        )
+    return None
+
+
+def _memory(memory_mib: int, on: Gpu | None, slice_: Slice) -> Fit | None:
+    usable = slice_.memory_mib
+    # It runs today on a GPU of this much memory, alone: the margin is for what is new.
+    if slice_.sharers > 1 or on is None or usable < on.memory_mib:
+        usable = int(usable * (1 - MEMORY_MARGIN))
+    if memory_mib > usable:
+        return Fit(Binds.MEMORY, f"needs {format_memory(memory_mib)}, a slice has {format_memory(usable)}")
+    return None
+
+
+def _unknown_speed(need: Need, on: Gpu | None, slice_: Slice) -> Fit:
+    """A whole GPU for a need whose duty isn't known: as good as today's, or one that the owner named."""
+    gpu = slice_.gpu
+    if need.allow:
+        return Fit()
+    if on is None:
+        return Fit(Binds.MODEL, "no GPU model is known: state need.on, or gpu.allow")
+    for word, here, today in (
+        ("memory", gpu.memory_mib, on.memory_mib if need.memory_mib is None else 0),
+        ("compute", gpu.dense_gflops, on.dense_gflops),
+        ("bandwidth", gpu.bandwidth_gbs, on.bandwidth_gbs),
+    ):
+        if here < today:
+            return Fit(Binds.UNKNOWN, f"{gpu.name} has less {word} than {on.name}, and the need is not known")
+    return Fit()
+
+
+def _speed(need: Need, duty: Fraction, on: Gpu, slice_: Slice) -> Fit:
+    gpu, mechanism = slice_.gpu, slice_.mechanism
+    # Roofline: what binds is seldom known, so the worse of compute and bandwidth counts.
+    rate = min(
+        Fraction(gpu.dense_gflops, on.dense_gflops) * slice_.compute,
+        Fraction(gpu.bandwidth_gbs, on.bandwidth_gbs) * slice_.bandwidth,
+    )
+    busy = duty / rate
+    time_milli = -int(-busy * 1000 // 1)
+    if mechanism is Mechanism.TIME_SLICING:
+        if time_milli > slice_.time_milli:
+            return Fit(
+                Binds.LOAD,
+                f"keeps {gpu.name} busy {_percent(busy)} of the time, a slot has {_percent(slice_.time_milli)}",
+            )
+        neighbours = Fraction(
+            slice_.time_milli - time_milli
+            if slice_.metered_milli is not None
+            else slice_.time_milli * (slice_.sharers - 1),
+            1000,
+        )
+        slowdown = contention(mechanism, slice_.sharers, neighbours) / rate
+    else:
+        # Alone, or in a part of its own. A slice as fast as today's GPU carries today's load, however high.
+        ceiling = SUSTAINED_LOAD * EFFICIENCY[mechanism]
+        if rate < 1 and busy > ceiling:
+            return Fit(
+                Binds.LOAD,
+                f"would keep the slice busy {_percent(busy)} of the time, sustained is {_percent(ceiling)} at most",
+            )
+        slowdown = 1 / rate
+    if need.max_slowdown_milli is not None and slowdown * 1000 > max(need.max_slowdown_milli, 1000):
+        return Fit(
+            Binds.SLOWDOWN,
+            f"would be {float(slowdown):.1f} times slower than on {on.name}, allowed is "
+            f"{need.max_slowdown_milli / 1000:g}",
+        )
+    return Fit(slowdown=slowdown, utilisation=busy, time_milli=time_milli)
+
+
+def _version(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _percent(share: Fraction | int) -> str:
+    value = share / 10 if isinstance(share, int) else float(share * 100)
+    return f"{value:.3g} %"
