@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
 # Kinds whose pods run to completion: they may be slower, unless told otherwise. All others serve somebody.
-JOB_KINDS: Final = frozenset({"Job", "CronJob", "PyTorchJob", "Workflow"})
+JOB_KINDS: Final = frozenset(
+    {"Job", "CronJob", "JobSet", "PyTorchJob", "TFJob", "MPIJob", "JAXJob", "RayJob", "Workflow"}
+)
 # Kinds whose replicas have a template each, so that they need not all go to one pool.
 SPLITTABLE_KINDS: Final = frozenset({"Pod"})
 

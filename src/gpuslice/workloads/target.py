@@ -27,7 +27,7 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omi
     """Immutable, strict, camelCase in files."""
 
 
-class Framework(_Part):
+class Framework(_Part, frozen=True):
     """A framework that takes most of the GPU memory it sees, and where its own limit is set.
 
     Attributes:
@@ -44,13 +44,17 @@ class Framework(_Part):
     arguments: tuple[str, ...] = ()
 
 
-class Target(_Part):
+class Target(_Part, frozen=True):
     """The object that owns the pods.
 
     Attributes:
         kind, api_version: of the top owner. An empty api_version is that of the built-in kind.
+        name: of the object, where the workload's own name is another one: an object with several templates gives
+            one workload each.
         container: name of the container that uses the GPU; empty: the pod's only one.
         container_index: its place in the list, for patches of kinds whose lists can't be merged by name.
+        container_path: JSON pointer to the container inside the pod's spec; empty: /containers/<container_index>.
+            Others: "/initContainers/0" (a sidecar), "/model" (KServe).
         pod_spec: JSON pointer to the pod's spec inside the object; empty: where the kind keeps it.
         drop_node_selector: keys of the node selector that pin today's machines, which a new place must drop.
         framework: a preallocator, where one was recognised.
@@ -58,8 +62,10 @@ class Target(_Part):
 
     kind: str = "Deployment"
     api_version: str = ""
+    name: str = ""
     container: str = ""
     container_index: Annotated[int, Meta(ge=0, le=1000)] = 0
+    container_path: str = ""
     pod_spec: str = ""
     drop_node_selector: tuple[str, ...] = ()
     framework: Framework | None = None
