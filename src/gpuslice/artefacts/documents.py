@@ -1,0 +1,270 @@
+"""The one way in for YAML and JSON files, and the one way out to their text.
+
+What comes in is plain data with the place it came from; `artefacts.strict` gives it a type.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import BinaryIO, Final, NoReturn
+
+import msgspec
+import yaml
+
+from gpuslice.artefacts.yaml_reader import DEEPEST, read_yaml, scalar
+from gpuslice.errors import InputError
+
+# YAML is written by people and read at some MB a second: more than this is a dump, which has a faster form.
+LARGEST_YAML: Final = 32 * 1024 * 1024
+# `kubectl get pods -A -o json` of 100,000 pods. Beyond it, memory for the parsed form runs out first.
+LARGEST_JSON: Final = 1024 * 1024 * 1024
+# People leave a key behind twice, programs don't; only texts of a person's size are read again to look for it.
+_DUPLICATES_UP_TO: Final = 4 * 1024 * 1024
+
+_STARTS_AS_JSON: Final = re.compile(rb"\s*[\[{]")
+_BYTE: Final = re.compile(r"\s*\(byte (\d+)\)$")
+# Readers of YAML 1.1 take these for something else than text: old booleans, sexagesimal and octal numbers,
+# numbers with underscores, dates. PyYAML's dumper quotes most of them by itself.
+_AMBIGUOUS: Final = re.compile(
+    r"[yYnN]|(?i:yes|no|on|off)|[-+.]?[0-9][0-9_,.:eExXoO+-]*|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*"
+)
+_WIDTH: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a file.
+
+    Attributes:
+        data: dict with text keys, list, str, int, float, bool or None; not to be changed (aliases share values).
+        where: the file, and which of its documents where it has several: "fleet.yaml (document 2)".
+    """
+
+    data: object
+    where: str
+
+
+def read_documents(path: str | Path) -> list[Document]:
+    """The documents of a YAML or JSON file, at least one; "-" is standard input. Empty documents are skipped.
+
+    Raises:
+        InputError: missing, unreadable, a directory, too large, empty, not UTF-8, not YAML or JSON, or YAML that
+            is out to hurt; see `read_yaml`.
+    """
+    name = "stdin" if str(path) == "-" else str(path)
+    try:
+        if str(path) == "-":
+            return parse_documents(_read_limited(sys.stdin.buffer, name), name)
+        with Path(path).open("rb") as file:
+            text = _read_limited(file, name)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _unreadable(error, name) from None
+    return parse_documents(text, name)
+
+
+def parse_documents(text: bytes, name: str) -> list[Document]:
+    """The documents of a YAML or JSON text, at least one.
+
+    JSON is tried first where the name ends in .json or the text starts with a bracket.
+
+    Args:
+        text: the whole file.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: as `read_documents`.
+    """
+    if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        raise InputError("is UTF-16", where=name, fix="save it as UTF-8")
+    text = text.removeprefix(b"\xef\xbb\xbf")
+    if (nul := text.find(b"\0")) >= 0:
+        raise InputError(f"is binary: byte {nul} is NUL", where=name, fix="name a YAML or JSON file")
+    if not text or text.isspace():
+        _refuse_empty(name)
+    named_json = name.endswith(".json")
+    if named_json or _STARTS_AS_JSON.match(text):
+        try:
+            return [Document(_parse_json(text, name), name)]
+        except _NotJsonError as error:
+            if named_json or len(text) > LARGEST_YAML:
+                raise InputError(error.message, where=error.where, fix=error.fix) from None
+    if len(text) > LARGEST_YAML:
+        _refuse_size(name, LARGEST_YAML)
+    return _parse_yaml(text, name)
+
+
+def dump_yaml(*documents: object) -> str:
+    """YAML of plain data, msgspec structs or dataclasses: block style, in their order, without aliases.
+
+    A text that some reader of YAML 1.1 or 1.2 would take for a boolean, number or date is quoted, as value and
+    as key.
+    """
+    plain = [msgspec.to_builtins(each, str_keys=True) for each in documents]
+    out = StringIO()
+    yaml.dump_all(
+        plain,
+        out,
+        Dumper=_Dumper,
+        allow_unicode=True,
+        default_flow_style=False,
+        explicit_start=len(plain) > 1,
+        sort_keys=False,
+        width=_WIDTH,
+    )
+    return out.getvalue()
+
+
+def dump_json(data: object) -> str:
+    """JSON of plain data, msgspec structs or dataclasses: indented, in their order, with a final newline."""
+    plain = msgspec.to_builtins(data, str_keys=True)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _read_limited(stream: BinaryIO, name: str) -> bytes:
+    text = stream.read(LARGEST_YAML + 1)
+    if len(text) > LARGEST_YAML:
+        if not name.endswith(".json") and not _STARTS_AS_JSON.match(text):
+            _refuse_size(name, LARGEST_YAML)
+        text += stream.read(LARGEST_JSON + 1 - len(text))
+        if len(text) > LARGEST_JSON:
+            _refuse_size(name, LARGEST_JSON)
+    return text
+
+
+def _unreadable(error: OSError | ValueError, name: str) -> InputError:
+    match error:
+        case IsADirectoryError():
+            return InputError("is a directory", where=name, fix="name a file in it")
+        case PermissionError():
+            return InputError(
+                "permission denied", where=name, fix="ask for read permission on it and its directories"
+            )
+        case FileNotFoundError() | NotADirectoryError():
+            return InputError("no such file", where=name, fix="check the path; `-` reads standard input")
+        case OSError():
+            return InputError(f"can't be read: {error.strerror or error}", where=name)
+        case _:
+            return InputError(
+                "is no file name", where=repr(name), fix="check the path; `-` reads standard input"
+            )
+
+
+def _refuse_empty(name: str) -> NoReturn:
+    raise InputError("is empty", where=name, fix="name a file that holds an artefact or manifests")
+
+
+def _refuse_size(name: str, limit: int) -> NoReturn:
+    kind = "YAML" if limit == LARGEST_YAML else "JSON"
+    raise InputError(
+        f"is larger than {limit // 1024**2} MiB, the most that is read as {kind}",
+        where=name,
+        fix="split it"
+        if kind == "JSON"
+        else "split it, or give it as JSON (`kubectl get … -o json`), read up to 1 GiB",
+    )
+
+
+class _NotJsonError(InputError):
+    """The text isn't JSON; it may still be YAML."""
+
+
+def _parse_json(text: bytes, name: str) -> object:
+    try:
+        data: object = msgspec.json.decode(text)
+    except RecursionError:
+        _refuse_depth(name)
+    except UnicodeDecodeError as error:
+        _refuse_encoding(error, name)
+    except msgspec.MsgspecError as error:
+        found = _BYTE.search(str(error))
+        at = int(found[1]) if found else 0
+        line, column = text.count(b"\n", 0, at) + 1, at - text.rfind(b"\n", 0, at)
+        problem = _BYTE.sub("", str(error)).removeprefix("JSON is malformed: ")
+        raise _NotJsonError(
+            f"is not valid JSON: {problem[:1].lower()}{problem[1:]}",
+            where=f"{name}:{line}:{column}" if found else name,
+            fix="check that it is complete and holds one JSON document",
+        ) from None
+    if data is None:
+        _refuse_empty(name)
+    if _deeper_than(DEEPEST, data):
+        _refuse_depth(name)
+    if len(text) <= _DUPLICATES_UP_TO:
+        _refuse_duplicate_keys(text, name)
+    return data
+
+
+def _deeper_than(limit: int, data: object) -> bool:
+    level: list[dict[str, object] | list[object]] = [data] if isinstance(data, dict | list) else []
+    for _ in range(limit):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, dict | list)
+        ]
+    return bool(level)
+
+
+def _refuse_depth(name: str) -> NoReturn:
+    raise InputError(
+        f"is nested deeper than {DEEPEST} levels",
+        where=name,
+        fix="flatten it; no artefact or manifest needs it",
+    )
+
+
+def _refuse_duplicate_keys(text: bytes, name: str) -> None:
+    def pairs(items: list[tuple[str, object]]) -> None:
+        seen = set()
+        for key, _ in items:
+            if key in seen:
+                shown = key if len(key) <= 60 else key[:57] + "..."
+                raise InputError(
+                    f"key {shown!r} is written twice in one object", where=name, fix="remove one of the two"
+                )
+            seen.add(key)
+
+    json.loads(text, object_pairs_hook=pairs, parse_int=str, strict=False)
+
+
+def _refuse_encoding(error: UnicodeDecodeError, name: str) -> NoReturn:
+    line = bytes(error.object[: error.start]).count(b"\n") + 1
+    raise InputError(
+        f"is not UTF-8: byte {error.start}, on line {line}",
+        where=name,
+        fix="save it as UTF-8; if it isn't text at all, name another file",
+    )
+
+
+def _parse_yaml(text: bytes, name: str) -> list[Document]:
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
+        _refuse_encoding(error, name)
+    numbered = [(n, data) for n, data in enumerate(read_yaml(decoded, name), 1) if data is not None]
+    if not numbered:
+        _refuse_empty(name)
+    if len(numbered) == 1:
+        return [Document(numbered[0][1], name)]
+    return [Document(data, f"{name} (document {n})") for n, data in numbered]
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # libyaml's is optional
+    """Quotes what anyone could misread, and writes texts of several lines as such."""
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        ambiguous = _AMBIGUOUS.fullmatch(text) or not isinstance(scalar(text), str)
+        style = "'" if ambiguous else "|" if "\n" in text else None
+        return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
