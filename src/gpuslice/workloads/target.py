@@ -44,6 +44,16 @@ class Framework(_Part, frozen=True):
     arguments: tuple[str, ...] = ()
 
 
+class Toleration(_Part, frozen=True):
+    """A toleration of a pod, field by field as Kubernetes has it."""
+
+    key: str = ""
+    operator: Literal["Equal", "Exists", "Lt", "Gt"] = "Equal"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    toleration_seconds: int | None = None
+
+
 class Target(_Part, frozen=True):
     """The object that owns the pods.
 
@@ -58,6 +68,10 @@ class Target(_Part, frozen=True):
         pod_spec: JSON pointer to the pod's spec inside the object; empty: where the kind keeps it.
         drop_node_selector: keys of the node selector that pin today's machines, which a new place must drop.
         framework: a preallocator, where one was recognised.
+        tolerations: of the pod today. A patch replaces the whole list, so it has to repeat them.
+        gpu_limits, gpu_requests: extended resources for GPUs in the container's limits and requests today.
+        has_node_selector, has_env: whether the pod has a node selector, and the container a list of variables,
+            today: a JSON patch adds to what is there, and has to make what isn't.
     """
 
     kind: str = "Deployment"
@@ -69,3 +83,8 @@ class Target(_Part, frozen=True):
     pod_spec: str = ""
     drop_node_selector: tuple[str, ...] = ()
     framework: Framework | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    gpu_limits: tuple[str, ...] = ("nvidia.com/gpu",)
+    gpu_requests: tuple[str, ...] = ()
+    has_node_selector: bool = False
+    has_env: bool = False
