@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, NoReturn
 import msgspec
 import yaml
 
+from gpuslice.artefacts.quoting import quoted
 from gpuslice.artefacts.yaml_reader import DEEPEST, read_yaml, scalar
 from gpuslice.errors import InputError
 
@@ -224,9 +225,10 @@ def _refuse_duplicate_keys(text: bytes, name: str) -> None:
         seen = set()
         for key, _ in items:
             if key in seen:
-                shown = key if len(key) <= 60 else key[:57] + "..."
                 raise InputError(
-                    f"key {shown!r} is written twice in one object", where=name, fix="remove one of the two"
+                    f"key {quoted(key)} is written twice in one object",
+                    where=name,
+                    fix="remove one of the two",
                 )
             seen.add(key)
 

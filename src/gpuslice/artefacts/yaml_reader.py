@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import yaml
 
+from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.errors import InputError
 
 # Deeper than any Kubernetes object (CRD schemas reach about 60), and far from Python's limit of 1,000 frames,
@@ -164,7 +165,7 @@ class _Composer:
         key: str = event.value
         if event.tag not in {None, "!", _TAG + "str"}:
             self._refuse(
-                event, f"key {_shown(key)} has the tag {_shown(event.tag)}", "write keys as plain text"
+                event, f"key {quoted(key)} has the tag {quoted(event.tag)}", "write keys as plain text"
             )
         if event.anchor:
             self._anchors[event.anchor] = _Anchored(key, 1 + len(key) // _TEXT_OF_ONE_VALUE, 0)
@@ -174,7 +175,7 @@ class _Composer:
             at.merging = True
             return
         if key in mapping:
-            self._refuse(event, f"key {_shown(key)} is written twice in one mapping", "remove one of the two")
+            self._refuse(event, f"key {quoted(key)} is written twice in one mapping", "remove one of the two")
         at.key = key
 
     def _tagged(self, event: yaml.ScalarEvent) -> object:
@@ -191,7 +192,7 @@ class _Composer:
             self._refuse_tag(event, tag)
         if type(value) is not wanted:
             self._refuse(
-                event, f"{_shown(text)} is not what its tag !!{tag.removeprefix(_TAG)} says", "remove the tag"
+                event, f"{quoted(text)} is not what its tag !!{tag.removeprefix(_TAG)} says", "remove the tag"
             )
         return value
 
@@ -228,14 +229,14 @@ class _Composer:
         if anchor not in self._anchors:
             self._refuse(
                 event,
-                f"alias *{_shorten(anchor)} has no anchor",
-                f"write &{_shorten(anchor)} before its value",
+                f"alias *{shorten(anchor)} has no anchor",
+                f"write &{shorten(anchor)} before its value",
             )
         self._refuse_as_key(event)
         seen = self._anchors[anchor]
         if seen is None:
             self._refuse(
-                event, f"alias *{_shorten(anchor)} is inside the value it stands for", "write the value out"
+                event, f"alias *{shorten(anchor)} is inside the value it stands for", "write the value out"
             )
         self._add(seen.value, seen.size, seen.height, event)
 
@@ -293,17 +294,9 @@ class _Composer:
 
     def _refuse_tag(self, event: yaml.Event, tag: str) -> NoReturn:
         shown = f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
-        self._refuse(event, f"tag {_shown(shown)} is not known here", "remove it: plain YAML needs no tags")
+        self._refuse(event, f"tag {quoted(shown)} is not known here", "remove it: plain YAML needs no tags")
 
     def _refuse(self, event: yaml.Event, message: str, fix: str) -> NoReturn:
         mark = event.start_mark
         place = f"{self.name}:{mark.line + 1}:{mark.column + 1}" if mark else self.name
         raise InputError(message, where=place, fix=fix)
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _shown(text: str) -> str:
-    return repr(_shorten(text))

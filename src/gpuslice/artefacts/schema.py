@@ -1,0 +1,89 @@
+"""JSON Schema of the artefacts, described by the docstrings of their types."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_ENTRY: Final = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.+)", re.DOTALL)
+
+
+def json_schema(kind: type, *, title: str, schema_id: str) -> dict[str, object]:
+    """JSON Schema (2020-12) of a msgspec struct.
+
+    A struct's description is the first paragraph of its docstring; a field's is the docstring below it, or its
+    entry under "Attributes:" in the docstring of its struct.
+
+    Args:
+        kind: the struct.
+        title: for people.
+        schema_id: the schema's `$id`.
+    """
+    _, definitions = msgspec.json.schema_components((kind,), ref_template="#/$defs/{name}")
+    for struct in _structs(kind):
+        if struct.__name__ in definitions:
+            _describe(definitions[struct.__name__], struct)
+    top = definitions.pop(kind.__name__)
+    return {
+        "$schema": DIALECT,
+        "$id": schema_id,
+        **top,
+        "title": title,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _structs(kind: type) -> list[type]:
+    """The struct and all inside it."""
+    found: dict[type, None] = {}
+    todo: list[object] = [msgspec.inspect.type_info(kind)]
+    while todo:
+        match todo.pop():
+            case msgspec.inspect.StructType(cls=cls, fields=fields) if cls not in found:
+                found[cls] = None
+                todo.extend(each.type for each in fields)
+            case msgspec.inspect.UnionType(types=types):
+                todo.extend(types)
+            case msgspec.inspect.DictType(value_type=inner):
+                todo.append(inner)
+            case msgspec.inspect.CollectionType(item_type=inner):
+                todo.append(inner)
+            case _:
+                pass
+    return list(found)
+
+
+def _describe(definition: dict[str, object], struct: type) -> None:
+    definition["description"] = inspect.cleandoc(struct.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    properties = definition.get("properties")
+    if not isinstance(properties, dict):
+        return
+    texts = _field_texts(struct)
+    for each in msgspec.structs.fields(struct):
+        if each.name in texts:
+            properties[each.encode_name]["description"] = texts[each.name]
+
+
+def _field_texts(struct: type) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    _, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("\nAttributes:\n")
+    # An entry begins at the section's indentation; its further lines are deeper.
+    for entry in re.split(r"\n(?=\S)", textwrap.dedent(attributes)):
+        if found := _ENTRY.fullmatch(entry.strip()):
+            texts |= dict.fromkeys(found["names"].split(", "), " ".join(found["text"].split()))
+    source = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
+    body = source.body if isinstance(source, ast.ClassDef) else []
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as text)):
+                texts[name] = " ".join(text.split())
+            case _:
+                pass
+    return texts
