@@ -1,0 +1,290 @@
+"""What MIG can do: profiles, the rule by which instances are placed, and the geometries that follow from it.
+
+A GPU in MIG mode is a grid of memory slices. Each profile takes a fixed number of neighbouring slices, may
+start only at certain ones, and takes compute slices besides. Nothing here lists geometries: they are computed
+from the placements that NVML reports (NVIDIA MIG User Guide, "Supported MIG Profiles"). The figures of each
+GPU are in `mig_tables`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.errors import InputError, nearest
+from gpuslice.hardware.facts import Confidence
+
+if TYPE_CHECKING:
+    from gpuslice.hardware.gpus import Gpu
+
+_NAME: Final = re.compile(r"(\d{1,2})g\.(\d{1,4})gb(.{0,8})")
+
+
+@dataclass(frozen=True, slots=True)
+class MigProfile:
+    """One kind of GPU instance.
+
+    Attributes:
+        name: as NVIDIA writes it: "1g.10gb", "1g.10gb+me". Its "gb" is rounded and is not the usable memory.
+        compute_slices: of the GPU's `MigTable.compute_slices`.
+        memory_slices: of the GPU's `MigTable.grid`.
+        starts: the memory slices at which an instance may start.
+        most: how many instances one GPU can have.
+        memory_mib: what processes in it can use, MiB.
+        sms: streaming multiprocessors in it. Not proportional: on H100 3g has 60 of 132, 1g has 16.
+        confidence: of memory_mib and sms, the weaker of the two.
+        copy_engines, decoders, encoders, jpeg_engines, ofa_engines: engines of its own.
+        media_extensions: a "+me" profile, of which a GPU has one at most.
+    """
+
+    name: str
+    compute_slices: int
+    memory_slices: int
+    starts: tuple[int, ...]
+    most: int
+    memory_mib: int
+    sms: int
+    confidence: Confidence
+    copy_engines: int
+    decoders: int
+    encoders: int = 0
+    jpeg_engines: int = 0
+    ofa_engines: int = 0
+    media_extensions: bool = False
+
+    @property
+    def resource(self) -> str:
+        """The extended resource of the device plugin's mixed strategy: "nvidia.com/mig-1g.10gb"."""
+        return f"nvidia.com/mig-{self.name.replace('+', '.')}"
+
+
+@dataclass(frozen=True, slots=True)
+class MigTable:
+    """What one GPU model offers in MIG mode.
+
+    Attributes:
+        grid: memory slices.
+        compute_slices: the most that all instances together can have.
+        profiles: largest first, "+me" variants last.
+    """
+
+    grid: int
+    compute_slices: int
+    profiles: tuple[MigProfile, ...]
+
+    @property
+    def plain(self) -> tuple[MigProfile, ...]:
+        """The profiles without media extensions: the ones that plans use."""
+        return tuple(each for each in self.profiles if not each.media_extensions)
+
+    def profile(self, name: str) -> MigProfile | None:
+        """The profile of that name, or None."""
+        return next((each for each in self.profiles if each.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How one GPU is cut: which profiles, and how many of each. Made by `Geometry.of`; equal if they hold the same.
+
+    Attributes:
+        counts: (profile's name, how many), largest profile first, each at least once.
+    """
+
+    counts: tuple[tuple[str, int], ...]
+
+    @classmethod
+    def of(cls, counts: Mapping[str, int] | Iterable[str]) -> Geometry:
+        """The geometry of {"3g.40gb": 1, "1g.10gb": 4}, or of profile names, one for each instance.
+
+        Raises:
+            InputError: a negative count.
+        """
+        tally: dict[str, int] = dict(counts) if isinstance(counts, Mapping) else {}
+        if not isinstance(counts, Mapping):
+            for name in counts:
+                tally[name] = tally.get(name, 0) + 1
+        for name, count in tally.items():
+            if count < 0:
+                raise InputError(
+                    f"{count} instances of MIG profile {name!r}", fix="write how many, 1 or more"
+                )
+        return cls(
+            tuple(sorted(((n, c) for n, c in tally.items() if c), key=lambda each: _largest_first(each[0])))
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(self.counts)
+
+    def __str__(self) -> str:
+        return " + ".join(f"{count}×{name}" for name, count in self.counts) or "empty"
+
+    @property
+    def instances(self) -> int:
+        """How many instances, of all profiles together."""
+        return sum(count for _, count in self.counts)
+
+    def count(self, name: str) -> int:
+        """How many instances of that profile."""
+        return dict(self.counts).get(name, 0)
+
+    def plus(self, name: str) -> Geometry:
+        """The same with one more instance of that profile."""
+        return Geometry.of({**dict(self.counts), name: self.count(name) + 1})
+
+
+Placement = tuple[tuple[MigProfile, int], ...]
+"""Every instance with the memory slice at which it starts, by start."""
+
+
+def compute_share(gpu: Gpu, profile: MigProfile) -> Fraction:
+    """The share of the GPU's SMs that an instance has."""
+    return Fraction(profile.sms, gpu.sms)
+
+
+def bandwidth_share(table: MigTable, profile: MigProfile) -> Fraction:
+    """The share of the GPU's memory bandwidth that an instance has: its share of the memory slices."""
+    return Fraction(profile.memory_slices, table.grid)
+
+
+@lru_cache(maxsize=4096)
+def place(table: MigTable, geometry: Geometry) -> Placement | None:
+    """A placement of all the geometry's instances, or None if there is none, or a profile isn't in the table.
+
+    Assumed: what has a placement can be created. NVML takes explicit placements; NVIDIA's mig-parted leaves them
+    to the driver but tries every order of creation until one succeeds. Which of several placements the driver
+    then takes is its own choice, so a placement shows that a geometry is possible, not where instances will be.
+    """
+    instances: list[MigProfile] = []
+    for name, count in geometry:
+        profile = table.profile(name)
+        if profile is None or count > profile.most:
+            return None
+        instances += [profile] * count
+    if _compute_slices(instances) > table.compute_slices or _memory_slices(instances) > table.grid:
+        return None
+    # The widest have the fewest places to go. The sort is stable, so equal profiles stay side by side.
+    instances.sort(key=lambda each: -each.memory_slices)
+    starts = _starts(tuple(instances), taken=0, not_before=0)
+    if starts is None:
+        return None
+    return tuple(sorted(zip(instances, starts, strict=True), key=lambda each: each[1]))
+
+
+@lru_cache(maxsize=64)
+def valid_geometries(table: MigTable) -> tuple[Geometry, ...]:
+    """All distinct geometries that can be placed, of plain profiles, the empty one excluded.
+
+    What a valid geometry leaves out stays valid, so they are found by adding one instance at a time.
+    """
+    found: dict[Geometry, None] = {}
+    fresh = [Geometry(())]
+    while fresh:
+        larger = dict.fromkeys(
+            extended for each in fresh for extended in _extensions(table, each) if extended not in found
+        )
+        found |= larger
+        fresh = list(larger)
+    return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def maximal_geometries(table: MigTable) -> tuple[Geometry, ...]:
+    """The valid geometries to which no plain instance can be added."""
+    return tuple(each for each in valid_geometries(table) if not _extensions(table, each))
+
+
+def check_geometry(gpu: Gpu, geometry: Geometry) -> None:
+    """Accept a geometry that the GPU can have.
+
+    Raises:
+        InputError: the GPU has no MIG or lacks a profile, or the instances can't be placed together.
+    """
+    if gpu.mig is None:
+        raise InputError(
+            f"{gpu.name} has no MIG",
+            fix="choose another mechanism, or a GPU with MIG, such as A100-80GB or H100",
+        )
+    table = gpu.mig
+    instances: list[MigProfile] = []
+    for name, count in geometry:
+        profile = table.profile(name)
+        if profile is None:
+            known = [each.name for each in table.profiles]
+            hints = (nearest(name, known), f"{gpu.name} has {', '.join(known)}")
+            raise InputError(
+                f"{gpu.name} has no MIG profile {name[:60]!r}",
+                fix=" ".join(filter(None, hints)),
+            )
+        if count > profile.most:
+            raise InputError(
+                f"{gpu.name} takes at most {profile.most} of MIG profile {name}, not {count}",
+                fix=f"write {profile.most} or fewer",
+            )
+        instances += [profile] * count
+    if not instances:
+        raise InputError(
+            "a MIG geometry without instances", fix="name at least one profile, or leave the GPU whole"
+        )
+    if place(table, geometry) is None:
+        raise InputError(
+            f"{gpu.name} can't be cut into {geometry}: {_why_not(table, instances)}", fix=_ADVICE
+        )
+
+
+_ADVICE: Final = "take an instance away, or a smaller profile"
+
+
+def _why_not(table: MigTable, instances: list[MigProfile]) -> str:
+    """What an impossible geometry breaks first."""
+    if (compute := _compute_slices(instances)) > table.compute_slices:
+        return f"it needs {compute} compute slices of {table.compute_slices}"
+    if (memory := _memory_slices(instances)) > table.grid:
+        return f"it needs {memory} memory slices of {table.grid}"
+    return "no placement keeps the instances apart, as each profile may start only at certain memory slices"
+
+
+def _compute_slices(instances: Iterable[MigProfile]) -> int:
+    return sum(each.compute_slices for each in instances)
+
+
+def _memory_slices(instances: Iterable[MigProfile]) -> int:
+    return sum(each.memory_slices for each in instances)
+
+
+def _extensions(table: MigTable, geometry: Geometry) -> tuple[Geometry, ...]:
+    """The valid geometries with one plain instance more."""
+    larger = (geometry.plus(profile.name) for profile in table.plain)
+    return tuple(each for each in larger if place(table, each) is not None)
+
+
+def _starts(instances: tuple[MigProfile, ...], *, taken: int, not_before: int) -> tuple[int, ...] | None:
+    """A start for each instance, by depth-first search.
+
+    Args:
+        instances: equal profiles side by side.
+        taken: occupied memory slices, one bit each.
+        not_before: the first start worth trying for the first instance: equal instances take rising starts, so
+            that the search doesn't try them in every order.
+    """
+    if not instances:
+        return ()
+    first, rest = instances[0], instances[1:]
+    for start in first.starts:
+        mask = ((1 << first.memory_slices) - 1) << start
+        if start < not_before or taken & mask:
+            continue
+        after = start + 1 if rest and rest[0] == first else 0
+        others = _starts(rest, taken=taken | mask, not_before=after)
+        if others is not None:
+            return (start, *others)
+    return None
+
+
+def _largest_first(name: str) -> tuple[int, int, str]:
+    """Sorts profile names by compute, then memory, falling; names of another form come last."""
+    match = _NAME.fullmatch(name)
+    return (-int(match[1]), -int(match[2]), match[3]) if match else (0, 0, name)
