@@ -193,6 +193,12 @@ def test_instances_that_fit_by_sums_may_still_have_no_place():
     assert {str(each) for each in maximal_geometries(table)} == {"1×2g.2gb", "2×1g.2gb"}
 
 
+def test_compute_slices_bind_where_memory_does_not():
+    two = MigProfile("2g.1gb", 2, 1, (0, 1, 2, 3), 4, 1, 1, Confidence.INFERRED, 1, 1)
+    table = MigTable(grid=4, compute_slices=5, profiles=(two,))
+    assert [str(each) for each in maximal_geometries(table)] == ["2×2g.1gb"]
+
+
 def test_a_geometry_is_one_value_however_it_is_written():
     assert Geometry.of(["1g.10gb", "3g.40gb", "1g.10gb"]) == Geometry.of(
         {"3g.40gb": 1, "1g.10gb": 2, "2g.20gb": 0}
