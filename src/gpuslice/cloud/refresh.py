@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import UNSET
 
 from gpuslice.cloud.ec2 import gpu_instance_types, spot_prices
 from gpuslice.cloud.price_list import on_demand_prices
-from gpuslice.cloud.snapshot import CatalogFile, catalog_of
+from gpuslice.cloud.snapshot import CatalogFile, Prices, catalog_of
 from gpuslice.errors import AnswerIsNoError
 
 if TYPE_CHECKING:
@@ -51,14 +52,6 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
     spot = spot_prices(clients.ec2, names, now)
     notes += [f"{name} has no on-demand price in the Price List" for name in names if name not in on_demand]
 
-    def prices_of(name: str) -> dict[Literal["on-demand", "spot", "reserved"], float]:
-        prices: dict[Literal["on-demand", "spot", "reserved"], float] = {}
-        if name in on_demand:
-            prices["on-demand"] = on_demand[name]
-        if name in spot:
-            prices["spot"] = spot[name]
-        return prices
-
     file = CatalogFile(
         api_version="gpuslice.io/v1alpha1",
         kind="Catalog",
@@ -66,7 +59,12 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
         prices=now.date().isoformat(),
         source=_SOURCE,
         instance_types=tuple(
-            msgspec.structs.replace(each, usd_per_hour=prices_of(each.name))
+            msgspec.structs.replace(
+                each,
+                usd_per_hour=Prices(
+                    on_demand=on_demand.get(each.name, UNSET), spot=spot.get(each.name, UNSET)
+                ),
+            )
             for each in sorted(entries, key=lambda each: each.name)
         ),
     )

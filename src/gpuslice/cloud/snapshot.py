@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.output import write_atomically
@@ -43,6 +43,27 @@ class _Part(
     """Every part of a catalog: immutable, strict, camelCase in files."""
 
 
+class Prices(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
+    """Dollars per hour by purchase, Linux. A purchase without a known price is absent."""
+
+    on_demand: float | UnsetType = UNSET
+    spot: float | UnsetType = UNSET
+    """The middle of what the region's zones ask, the higher of the two middle ones where their number is even."""
+    reserved: float | UnsetType = UNSET
+
+    def known(self) -> dict[Purchase, float]:
+        """The prices that there are."""
+        prices = {
+            Purchase.ON_DEMAND: self.on_demand,
+            Purchase.SPOT: self.spot,
+            Purchase.RESERVED: self.reserved,
+        }
+        return {purchase: price for purchase, price in prices.items() if price is not UNSET}
+
+
+_NO_PRICES: Final = Prices()  # one object, by which msgspec knows that a field has its default
+
+
 class InstanceTypeEntry(_Part, frozen=True, kw_only=True):
     """One instance type, as EC2 describes it."""
 
@@ -61,9 +82,7 @@ class InstanceTypeEntry(_Part, frozen=True, kw_only=True):
     """Of the machine, as EC2 reports it: a quantity."""
     max_pods: Annotated[int, Meta(ge=1, le=100_000)]
     """Pods that the default network card's interfaces have addresses for."""
-    usd_per_hour: dict[Literal["on-demand", "spot", "reserved"], float] = {}
-    """By purchase, Linux. A purchase without a known price is absent. Spot is the middle of what the region's
-    zones ask, the higher of the two middle ones where their number is even."""
+    usd_per_hour: Prices = _NO_PRICES
 
 
 class CatalogFile(_Part, frozen=True, kw_only=True):
@@ -76,7 +95,7 @@ class CatalogFile(_Part, frozen=True, kw_only=True):
     """ISO date of the prices."""
     source: Annotated[str, Meta(max_length=1000)] = ""
     """One line on where it comes from."""
-    instance_types: Annotated[tuple[InstanceTypeEntry, ...], Meta(min_length=1, max_length=10_000)]
+    instance_types: Annotated[tuple[InstanceTypeEntry, ...], Meta(max_length=10_000)]
 
 
 @cache
@@ -132,6 +151,7 @@ def to_file(catalog: Catalog) -> CatalogFile:
 
 
 def _entry(each: InstanceType) -> InstanceTypeEntry:
+    prices = {purchase.name.lower(): usd(price) for purchase, price in each.prices.items()}
     return InstanceTypeEntry(
         name=each.name,
         arch="arm64" if each.arch == "arm64" else "amd64",
@@ -142,7 +162,7 @@ def _entry(each: InstanceType) -> InstanceTypeEntry:
         vcpu=each.vcpu,
         memory=format_memory(each.memory_mib),
         max_pods=each.max_pods,
-        usd_per_hour={purchase.value: usd(price) for purchase, price in each.prices.items()},
+        usd_per_hour=Prices(**prices) if prices else _NO_PRICES,
     )
 
 
@@ -158,6 +178,8 @@ def catalog_of(file: CatalogFile) -> Catalog:
         raise InputError(
             f"{file.prices[:40]!r} is not a date", where="prices", fix='write it as "2026-07-20"'
         ) from None
+    if not file.instance_types:
+        raise InputError("is empty", where="instanceTypes", fix="list at least one")
     types: dict[str, InstanceType] = {}
     for index, entry in enumerate(file.instance_types):
         where = f"instanceTypes[{index}] ({entry.name})"
@@ -181,7 +203,7 @@ def _instance_type(entry: InstanceTypeEntry) -> InstanceType:
         raise InputError(
             f"unknown GPU {entry.gpu[:60]!r}",
             where="gpu",
-            fix=nearest(entry.gpu, GPUS) or f"known are {', '.join(GPUS)}",
+            fix=f"{nearest(entry.gpu, GPUS)} known: {', '.join(GPUS)}".lstrip(),
         )
     fraction = _fraction(entry)
     memory_mib = _memory(entry.memory, "memory")
@@ -192,7 +214,7 @@ def _instance_type(entry: InstanceTypeEntry) -> InstanceType:
             where="memory",
             fix="check memory and maxPods",
         )
-    prices = {Purchase(purchase): _price(purchase, price) for purchase, price in entry.usd_per_hour.items()}
+    prices = {purchase: _price(purchase, price) for purchase, price in entry.usd_per_hour.known().items()}
     return InstanceType(
         name=entry.name,
         family=entry.name.partition(".")[0],
@@ -250,7 +272,7 @@ def _memory(text: str, field: str) -> int:
     return mib
 
 
-def _price(purchase: str, price: float) -> int:
+def _price(purchase: Purchase, price: float) -> int:
     # Written so that NaN, which compares false with everything, is refused too.
     if not LEAST_USD <= price <= MOST_USD:
         raise InputError(
