@@ -1,0 +1,78 @@
+"""NVIDIA's device plugin: one configuration for each layout, chosen by a node's label.
+
+Form: k8s-device-plugin v0.20 (`version: v1`). Read at start and when the label changes, never when the ConfigMap
+does: so every entry is named by its content's hash, and new ones are added beside the old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.render.files import Object
+from gpuslice.render.layouts import mechanism, replicas
+from gpuslice.render.naming import OWNED, WHOLE_GPU, content_name
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Layout
+
+CONFIG_MAP: Final = "gpuslice-device-plugin"
+CONFIG_LABEL: Final = "nvidia.com/device-plugin.config"
+DEFAULT_KEY: Final = "default"
+"""For nodes without the label: nothing is shared, and MIG instances, if any, are offered by their profiles."""
+
+_STEM: Final = {Mechanism.TIME_SLICING: "ts", Mechanism.MPS: "mps"}
+
+
+def config(layout: Layout) -> Object | None:
+    """The plugin's configuration for a layout; None where the default one is right."""
+    match mechanism(layout):
+        case Mechanism.TIME_SLICING | Mechanism.MPS as kind:
+            section = "timeSlicing" if kind is Mechanism.TIME_SLICING else "mps"
+            return {
+                "version": "v1",
+                "flags": {"migStrategy": "none"},  # MPS refuses "mixed"
+                "sharing": {
+                    section: {
+                        "renameByDefault": True,
+                        # Two replicas of one GPU are still one GPU: a pod that asks for two is mistaken.
+                        "failRequestsGreaterThanOne": True,
+                        "resources": [{"name": WHOLE_GPU, "replicas": replicas(layout)}],
+                    }
+                },
+            }
+        case Mechanism.MIG:
+            return {"version": "v1", "flags": {"migStrategy": "mixed"}}
+        case _:
+            return None
+
+
+def config_key(layout: Layout) -> str | None:
+    """The key of the layout's configuration, and the value of CONFIG_LABEL; None where the default one is right."""
+    entry = config(layout)
+    if entry is None:
+        return None
+    kind = mechanism(layout)
+    if kind is Mechanism.MIG:
+        return content_name("mig-mixed", dump_yaml(entry))
+    metered = "metered" if layout.metered is not UNSET else ""
+    return content_name(f"{layout.gpu}-{metered or _STEM[kind]}{replicas(layout)}", dump_yaml(entry))
+
+
+def config_map(layouts: Iterable[Layout], namespace: str) -> Object:
+    """The ConfigMap with all configurations."""
+    entries = {DEFAULT_KEY: dump_yaml({"version": "v1", "flags": {"migStrategy": "mixed"}})}
+    for layout in layouts:
+        key, entry = config_key(layout), config(layout)
+        if key is not None and entry is not None:
+            entries[key] = dump_yaml(entry)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": CONFIG_MAP, "namespace": namespace, "labels": OWNED},
+        "data": {key: entries[key] for key in sorted(entries)},
+    }

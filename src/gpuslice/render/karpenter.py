@@ -1,0 +1,196 @@
+"""Karpenter's objects: for each pool a NodePool and its NodeOverlays, and the EC2NodeClasses that pools share.
+
+Fields: karpenter.sh/v1 and v1alpha1, karpenter.k8s.aws/v1, Karpenter v1.14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack
+from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted
+from gpuslice.render.files import Object
+from gpuslice.render.layouts import mechanism, resources
+from gpuslice.render.naming import OWNED, POOL_LABEL
+from gpuslice.render.settings import NODE_ROOM, RenderSettings
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import InstanceType
+    from gpuslice.planner.plan import Pool
+
+_INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+_NO_OPERANDS: Final = "nvidia.com/gpu.deploy.operands"
+_BOTTLEROCKET_ROOT_GIB: Final = 4  # what Karpenter gives it: the system only, images are on the second volume
+
+
+def node_class_name(pool: Pool, stack: str) -> str:
+    """The EC2NodeClass of a pool's nodes: pools whose nodes boot alike share one."""
+    layout = pool.layout
+    if stack == Stack.BOTTLEROCKET:
+        return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout))))
+    if layout.metered is not UNSET:
+        return f"gpuslice-{metering.layout_name(layout, layout.metered)}"
+    return "gpuslice-al2023"
+
+
+def node_class(pool: Pool, stack: str, settings: RenderSettings) -> Object:
+    """The EC2NodeClass of a pool's nodes."""
+    layout = pool.layout
+    if stack == Stack.BOTTLEROCKET:
+        user_data = bottlerocket.user_data(layout)
+    else:
+        user_data = "" if layout.metered is UNSET else metering.user_data(layout, layout.metered)
+    spec: dict[str, object] = {"amiSelectorTerms": [{"alias": settings.image_alias(stack)}]}
+    if settings.role:
+        spec["role"] = settings.role
+    else:
+        spec["instanceProfile"] = settings.instance_profile
+    discovery = [{"tags": {"karpenter.sh/discovery": settings.cluster}}]
+    spec |= {
+        "subnetSelectorTerms": discovery,
+        "securityGroupSelectorTerms": discovery,
+        "blockDeviceMappings": _volumes(stack, settings.root_volume_gib),
+        "instanceStorePolicy": "RAID0",
+        "metadataOptions": {
+            "httpEndpoint": "enabled",
+            "httpProtocolIPv6": "disabled",
+            "httpPutResponseHopLimit": 1,  # pods can't take the node's role
+            "httpTokens": "required",
+        },
+    }
+    if user_data:
+        spec["userData"] = user_data
+    return {
+        "apiVersion": "karpenter.k8s.aws/v1",
+        "kind": "EC2NodeClass",
+        "metadata": {"name": node_class_name(pool, stack), "labels": OWNED},
+        "spec": spec,
+    }
+
+
+def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: RenderSettings) -> Object:
+    """The NodePool.
+
+    Args:
+        pool: of the plan.
+        stack: "al2023" or "bottlerocket".
+        types: the pool's instance types.
+        settings: of the cluster.
+    """
+    spec: dict[str, object] = {
+        "template": {
+            "metadata": {"labels": _node_labels(pool, stack)},
+            "spec": {
+                "nodeClassRef": {
+                    "group": "karpenter.k8s.aws",
+                    "kind": "EC2NodeClass",
+                    "name": node_class_name(pool, stack),
+                },
+                "requirements": [
+                    _among(_INSTANCE_TYPE, (each.name for each in types)),
+                    _among("karpenter.sh/capacity-type", pool.purchases),
+                    _among("kubernetes.io/arch", (each.arch for each in types)),
+                    _among("kubernetes.io/os", ("linux",)),
+                ],
+                "taints": [{"key": POOL_LABEL, "value": pool.name, "effect": "NoSchedule"}],
+            },
+        },
+        "disruption": {
+            "consolidationPolicy": "WhenEmptyOrUnderutilized",
+            "consolidateAfter": settings.consolidate_after,
+        },
+    }
+    planned = sum(each.count for each in pool.nodes)
+    if planned:
+        spec["limits"] = {"nodes": str(NODE_ROOM * planned)}
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": pool.name, "labels": OWNED},
+        "spec": spec,
+    }
+
+
+def promised(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, dict[str, str]]:
+    """What nodes of a pool offer, by instance type."""
+    return {each.name: resources(pool.layout, stack, each) for each in types}
+
+
+def overlays(
+    pool: Pool, stack: str, types: Sequence[InstanceType]
+) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """The overlays of a pool: their names, the instance types each is for, and what it promises.
+
+    A capacity is an absolute number, so each GPU count has an overlay of its own. Whole GPUs need none: Karpenter
+    knows them from EC2.
+    """
+    if mechanism(pool.layout) is Mechanism.WHOLE:
+        return {}
+    found: dict[str, tuple[list[str], dict[str, str]]] = {}
+    offered = promised(pool, stack, types)
+    for each in types:
+        suffix = f"{each.gpu_count}gpu" if each.gpu_count else "fraction"
+        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], offered[each.name]))
+        names.append(each.name)
+    return {name: found[name] for name in sorted(found)}
+
+
+def node_overlays(
+    pool: Pool, stack: str, types: Sequence[InstanceType], weights: Mapping[str, int]
+) -> tuple[Object, ...]:
+    """The NodeOverlays: scoped by the pool's name, for an unscoped one would mislead every pool of the cluster."""
+    return tuple(
+        {
+            "apiVersion": "karpenter.sh/v1alpha1",
+            "kind": "NodeOverlay",
+            "metadata": {"name": name, "labels": OWNED},
+            "spec": {
+                "weight": weights[name],
+                "requirements": [
+                    _among("karpenter.sh/nodepool", (pool.name,)),
+                    _among(_INSTANCE_TYPE, names),
+                ],
+                "capacity": capacity,
+            },
+        }
+        for name, (names, capacity) in overlays(pool, stack, types).items()
+    )
+
+
+def _node_labels(pool: Pool, stack: str) -> dict[str, str]:
+    labels = {POOL_LABEL: pool.name}
+    if stack == Stack.BOTTLEROCKET:
+        # It brings its own device plugin: the GPU Operator, if there is one, must leave its nodes alone.
+        return labels | {_NO_OPERANDS: "false"}
+    key = device_plugin.config_key(pool.layout)
+    if key is not None:
+        labels[device_plugin.CONFIG_LABEL] = key
+    if mechanism(pool.layout) is Mechanism.MIG:
+        labels[mig_parted.CONFIG_LABEL] = mig_parted.entry_name(pool.layout)
+    return labels
+
+
+def _among(key: str, values: Iterable[str]) -> Object:
+    return {"key": key, "operator": "In", "values": sorted(set(values))}
+
+
+def _volumes(stack: str, gib: int) -> list[Object]:
+    if stack == Stack.BOTTLEROCKET:
+        return [_volume("/dev/xvda", _BOTTLEROCKET_ROOT_GIB), _volume("/dev/xvdb", gib)]
+    return [_volume("/dev/xvda", gib)]
+
+
+def _volume(device: str, gib: int) -> Object:
+    return {
+        "deviceName": device,
+        "ebs": {
+            "volumeSize": f"{gib}Gi",
+            "volumeType": "gp3",
+            "encrypted": True,
+            "deleteOnTermination": True,
+        },
+    }

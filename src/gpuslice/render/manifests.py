@@ -1,0 +1,215 @@
+"""From a plan to a directory that `kubectl apply -k` and Argo CD take as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.errors import InputError, nearest
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack
+from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator
+from gpuslice.render.files import Object, RenderedFile
+from gpuslice.render.naming import POOL_LABEL, unique_weights
+from gpuslice.render.patches import requested
+from gpuslice.render.readme import readme
+from gpuslice.render.settings import RenderSettings
+from gpuslice.render.workloads import workload_files
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog, InstanceType
+    from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
+
+POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
+HELM_VALUES: Final = "gpu-operator/values.yaml"
+
+_VALUES: Final = """\
+Values for NVIDIA's GPU Operator, chart {version}:
+
+  helm upgrade --install gpu-operator nvidia/gpu-operator --version {version} \\
+    --namespace {namespace} --create-namespace --values values.yaml
+
+driver and toolkit are off because the AL2023 NVIDIA image has both. Pools carry a taint, which has to be
+tolerated in two places: by the operator's daemonsets, and by Node Feature Discovery's workers.
+"""
+_POLICY: Final = """\
+Only where the GPU Operator is installed already, and not by the values beside this file. A patch, no object:
+it isn't applied with the rest. Lists are replaced whole: add tolerations of your own first. Node Feature
+Discovery's workers need the toleration of {label} too.
+
+  kubectl patch clusterpolicies.nvidia.com/cluster-policy --type merge --patch-file cluster-policy-patch.yaml
+"""
+_PLUGIN: Final = """\
+One entry for each layout, chosen by the node's label nvidia.com/device-plugin.config. Nodes that use an entry
+don't notice when it changes, so entries are never edited: a new layout is a new entry, named by its content.
+Keep old ones while nodes use them: the plugin ends on a key that isn't there.
+"""
+_MIG: Final = """\
+One entry for each MIG layout, chosen by the node's label nvidia.com/mig.config. It stands in for the
+configuration that the MIG manager makes itself: add the entries that nodes outside these pools use. Entries
+are named by their content and never edited.
+"""
+_FEATURES: Final = """\
+What metered nodes offer, in bytes and in thousandths of the GPU's time: the same figures as in the pools'
+NodeOverlays. The feature that is matched comes from a file that the nodes' user data writes.
+"""
+_CLASSES: Final = """\
+How nodes boot. Subnets and security groups are found by the tag karpenter.sh/discovery. A newer image is a
+decision, since it replaces every node: that's why its version is written out.
+"""
+
+
+def render(plan: Plan, catalog: Catalog, settings: RenderSettings) -> Mapping[str, str]:
+    """All files of a plan, by relative path; the same plan gives the same bytes.
+
+    Raises:
+        InputError: the plan contradicts itself, the catalog or what its stack can do; the message names the field.
+    """
+    pools = {each.name: each for each in plan.pools}
+    rendered = objects(plan, catalog, settings)
+    files = {each.path: each.text for each in rendered}
+    kustomization = RenderedFile(
+        "kustomization.yaml",
+        (
+            {
+                "apiVersion": "kustomize.config.k8s.io/v1beta1",
+                "kind": "Kustomization",
+                "resources": sorted(each.path for each in rendered if each.applied),
+            },
+        ),
+    )
+    files[kustomization.path] = kustomization.text
+    patches = workload_files(plan.assignments, pools)
+    files |= patches
+    files["README.md"] = readme(plan, settings, patched=any(path.endswith(".yaml") for path in patches))
+    return {path: files[path] for path in sorted(files)}
+
+
+def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[RenderedFile, ...]:
+    """The files with objects for the API server, and those for Helm and ClusterPolicy, which aren't applied.
+
+    Raises:
+        InputError: as `render`.
+    """
+    types = _instance_types(plan, catalog)
+    _check_assignments(plan, types)
+    used = [each.layout for each in plan.pools]
+    files = _operator_files(used, settings) if Stack(plan.stack) is Stack.AL2023 else []
+    files += _metering_files(used)
+    classes = {
+        karpenter.node_class_name(each, plan.stack): karpenter.node_class(each, plan.stack, settings)
+        for each in plan.pools
+    }
+    if classes:
+        ordered = tuple(classes[name] for name in sorted(classes))
+        files.append(RenderedFile("karpenter/ec2nodeclasses.yaml", ordered, _CLASSES))
+    weights = unique_weights(
+        name for each in plan.pools for name in karpenter.overlays(each, plan.stack, types[each.name])
+    )
+    for each in sorted(plan.pools, key=lambda pool: pool.name):
+        own = types[each.name]
+        # The overlays first: a pool without them would be taken for one of whole GPUs.
+        overlays = karpenter.node_overlays(each, plan.stack, own, weights)
+        pool = karpenter.node_pool(each, plan.stack, own, settings)
+        files.append(
+            RenderedFile(f"karpenter/pools/{each.name}.yaml", (*overlays, pool), _pool_comment(each))
+        )
+    return tuple(files)
+
+
+def _operator_files(used: list[Layout], settings: RenderSettings) -> list[RenderedFile]:
+    namespace = settings.operator_namespace
+    values = _VALUES.format(version=operator.CHART_VERSION, namespace=namespace)
+    policy = _POLICY.format(label=POOL_LABEL)
+    plugin: Object = device_plugin.config_map(used, namespace)
+    files = [
+        RenderedFile(HELM_VALUES, (operator.helm_values(used),), values, applied=False),
+        RenderedFile(POLICY_PATCH, (operator.cluster_policy_patch(used),), policy, applied=False),
+        RenderedFile("gpu-operator/device-plugin-config.yaml", (plugin,), _PLUGIN),
+    ]
+    cut = [each for each in used if layouts.mechanism(each) is Mechanism.MIG]
+    if cut:
+        manager: Object = mig_parted.config_map(cut, namespace)
+        files.append(RenderedFile("gpu-operator/mig-parted-config.yaml", (manager,), _MIG))
+    return files
+
+
+def _metering_files(used: list[Layout]) -> list[RenderedFile]:
+    rules = {
+        metering.layout_name(each, each.metered): metering.rule(each, each.metered)
+        for each in used
+        if each.metered is not UNSET
+    }
+    if not rules:
+        return []
+    return [
+        RenderedFile("nfd/nodefeaturerules.yaml", tuple(rules[name] for name in sorted(rules)), _FEATURES)
+    ]
+
+
+def _pool_comment(pool: Pool) -> str:
+    planned = ", ".join(f"{each.count} × {each.instance_type} {each.purchase}" for each in pool.nodes)
+    tenant = f", tenant {pool.tenant} alone" if pool.tenant else ""
+    return f"{pool.layout.gpu}, {pool.layout.mechanism}{tenant}. Planned: {planned or 'no nodes'}."
+
+
+def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceType, ...]]:
+    """The instance types of each pool, by its name, checked against its layout."""
+    known = catalog.by_name()
+    found: dict[str, tuple[InstanceType, ...]] = {}
+    for index, pool in enumerate(plan.pools):
+        where = f"pools[{index}]"
+        if pool.name in found:
+            raise InputError(f"two pools are named {pool.name!r}", where=f"{where}.name", fix="rename one")
+        if not pool.instance_types or not pool.purchases:
+            raise InputError("a pool needs instance types and purchases", where=where, fix="plan again")
+        for each in pool.instance_types:
+            if each not in known:
+                raise InputError(
+                    f"instance type {each[:60]!r} is not in the catalog of {catalog.region}",
+                    where=f"{where}.instanceTypes",
+                    fix=nearest(each, known)
+                    or "name the catalog that the plan was made with: --catalog FILE",
+                )
+        types = tuple(known[each] for each in sorted(set(pool.instance_types)))
+        try:
+            layouts.check(pool.layout, plan.stack, types)
+        except InputError as error:
+            raise error.inside(where) from None
+        found[pool.name] = types
+    return found
+
+
+def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]) -> None:
+    """Accept a plan whose workloads ask their pools for what these offer."""
+    pools = {each.name: each for each in plan.pools}
+    for index, each in enumerate(plan.assignments):
+        where = f"assignments[{index}]"
+        if each.pool not in pools:
+            raise InputError(
+                f"there is no pool {each.pool[:60]!r}",
+                where=f"{where}.pool",
+                fix=nearest(each.pool, pools) or "plan again",
+            )
+        _check_request(each, pools[each.pool], plan.stack, types[each.pool], where)
+
+
+def _check_request(
+    assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
+) -> None:
+    if (pool.layout.metered is UNSET) != (assignment.request is UNSET):
+        raise InputError(
+            f"{assignment.workload} and pool {pool.name} must both be metered, or neither",
+            where=f"{where}.request",
+            fix="plan again",
+        )
+    for name, offered in karpenter.promised(pool, stack, types).items():
+        for resource in requested(assignment):
+            if offered.get(resource, "0") == "0":
+                raise InputError(
+                    f"{assignment.workload} asks for {resource}, which {name} in pool {pool.name} doesn't offer",
+                    where=f"{where}.resource",
+                    fix="offered: " + ", ".join(each for each, amount in offered.items() if amount != "0"),
+                )

@@ -1,0 +1,91 @@
+"""The GPU Operator: Helm values, and the same settings as a patch of a ClusterPolicy that is there already.
+
+Names of values and fields: GPU Operator v26.7.0. For the AL2023 NVIDIA image, which brings the driver and the container
+toolkit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.render import device_plugin, mig_parted
+from gpuslice.render.files import Object
+from gpuslice.render.layouts import mechanism
+from gpuslice.render.naming import POOL_LABEL
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Layout
+
+CHART_VERSION: Final = "v26.7.0"
+
+_TOLERATIONS: Final = [
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    {"key": POOL_LABEL, "operator": "Exists", "effect": "NoSchedule"},
+]
+
+
+def helm_values(layouts: Iterable[Layout]) -> Object:
+    """Values for the chart, for a cluster in which these layouts are used."""
+    kinds = _kinds(layouts)
+    values: dict[str, object] = {
+        "driver": {"enabled": False},
+        "toolkit": {"enabled": False},
+        "devicePlugin": {"config": _plugin_config()},
+        "mig": {"strategy": _strategy(kinds) or ""},
+    }
+    manager = _mig_manager(kinds)
+    if manager:
+        values["migManager"] = manager
+    values |= {
+        "daemonsets": {"tolerations": _TOLERATIONS},
+        "node-feature-discovery": {"worker": {"tolerations": _TOLERATIONS}},
+    }
+    return values
+
+
+def cluster_policy_patch(layouts: Iterable[Layout]) -> Object:
+    """A JSON merge patch for the ClusterPolicy, for an operator that isn't installed with our values.
+
+    Driver and toolkit stay as they are: other nodes may need them, and on the AL2023 NVIDIA image the operator sees
+    that a driver is there.
+    """
+    kinds = _kinds(layouts)
+    spec: dict[str, object] = {
+        "devicePlugin": {"config": _plugin_config()},
+        "mig": {"strategy": _strategy(kinds)},  # null removes the field, and "" isn't allowed in it
+    }
+    manager = _mig_manager(kinds)
+    if manager:
+        spec["migManager"] = manager
+    return {"spec": spec | {"daemonsets": {"tolerations": _TOLERATIONS}}}
+
+
+def _kinds(layouts: Iterable[Layout]) -> set[tuple[Mechanism, str]]:
+    return {(mechanism(each), each.gpu) for each in layouts}
+
+
+def _plugin_config() -> Object:
+    return {"name": device_plugin.CONFIG_MAP, "default": device_plugin.DEFAULT_KEY}
+
+
+def _strategy(kinds: set[tuple[Mechanism, str]]) -> str | None:
+    """The cluster-wide MIG strategy; None to leave it to each node's configuration.
+
+    One that is set overrides the nodes' own, and the device plugin doesn't start with MPS under "mixed".
+    """
+    return None if any(kind is Mechanism.MPS for kind, _ in kinds) else "mixed"
+
+
+def _mig_manager(kinds: set[tuple[Mechanism, str]]) -> dict[str, object]:
+    models = {gpu for kind, gpu in kinds if kind is Mechanism.MIG}
+    if not models:
+        return {}  # the operator's own configuration stays
+    manager: dict[str, object] = {
+        "config": {"name": mig_parted.CONFIG_MAP, "default": mig_parted.ALL_DISABLED}
+    }
+    if any(each.startswith("A100") for each in models):
+        # An A100 changes its MIG mode only by a reset, which a guest may not be able to do without a reboot.
+        manager["env"] = [{"name": "WITH_REBOOT", "value": "true"}]
+    return manager

@@ -1,0 +1,178 @@
+"""A workload's patch: its GPU request becomes the slice's, with node selector and toleration. Nothing else changes.
+
+Built-in kinds get a strategic merge patch, which finds the container by its name. Kinds whose lists can't be merged by
+name (custom resources), and containers without a known name, get a JSON patch (RFC 6902).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, to_builtins
+
+from gpuslice.errors import InputError
+from gpuslice.render.files import Object
+from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
+from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL
+from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Assignment, Layout
+
+BUILT_IN: Final = {
+    "Pod": "v1",
+    "ReplicationController": "v1",
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+}
+"""Kinds of Kubernetes itself, and their API versions."""
+
+Patch = Object | list[Object]
+"""A strategic merge patch, or the operations of a JSON patch."""
+
+
+def api_version(target: Target) -> str:
+    """The object's API version; empty where it isn't known."""
+    return target.api_version or BUILT_IN.get(target.kind, "")
+
+
+def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> Patch:
+    """The patch of a workload's object.
+
+    Args:
+        assignment: where the workload goes.
+        layout: of its pool.
+        name: of the object.
+        namespace: of the object; empty: none is written.
+
+    Raises:
+        InputError: where in the object its pods are isn't known, or its framework can't be kept to its memory.
+    """
+    limit = framework_limit(assignment, layout)
+    target = assignment.target
+    if BUILT_IN.get(target.kind) == api_version(target) and target.container and _listed(target):
+        return _strategic(assignment, limit, name, namespace)
+    return _operations(assignment, limit)
+
+
+def requested(assignment: Assignment) -> dict[str, str]:
+    """What the container asks for, by extended resource."""
+    asked = {assignment.resource: str(assignment.quantity)}
+    if assignment.request is not UNSET:
+        asked |= {GPU_MEMORY: assignment.request.memory, GPU_TIME: str(assignment.request.time)}
+    return asked
+
+
+def tolerations(target: Target, pool: str) -> list[Object]:
+    """All tolerations of the pod: today's, and the one for its pool's taint. The list can only be replaced whole."""
+    own = Toleration(key=POOL_LABEL, operator="Equal", value=pool, effect="NoSchedule")
+    # An earlier plan may have left one for another pool.
+    kept = [each for each in target.tolerations if (each.key, each.operator) != (POOL_LABEL, "Equal")]
+    return [_toleration(each) for each in (*kept, own)]
+
+
+def _toleration(each: Toleration) -> Object:
+    fields: dict[str, object] = to_builtins(each)
+    return (
+        {"key": each.key, "operator": each.operator} | fields
+        if each.key
+        else {"operator": each.operator} | fields
+    )
+
+
+def _pod_spec(target: Target) -> str:
+    pointer = target.pod_spec or POD_SPEC_OF.get(target.kind, "")
+    if not pointer:
+        raise InputError(
+            f"where a {target.kind} keeps its pods' spec is not known",
+            where=".target.podSpec",
+            fix='write its JSON pointer, such as "/spec/template/spec"',
+        )
+    return pointer
+
+
+def _listed(target: Target) -> bool:
+    """Whether the container stands in a list of named containers."""
+    return not target.container_path or target.container_path.split("/")[1] in {
+        "containers",
+        "initContainers",
+    }
+
+
+def _dropped(present: Iterable[str], asked: Iterable[str]) -> list[str]:
+    return sorted({*present} - {*asked})
+
+
+def _strategic(
+    assignment: Assignment, limit: ArgumentList | Variable | None, name: str, namespace: str
+) -> Object:
+    target = assignment.target
+    asked = requested(assignment)
+    # A null for what isn't there does no harm, so it needn't be known exactly what there is.
+    gone: dict[str, object] = dict.fromkeys(_dropped((*target.gpu_limits, *target.gpu_requests), asked))
+    resources: dict[str, object] = {"limits": gone | asked}
+    if gone or target.gpu_requests:
+        # A request left from today would contradict the limit; without one, Kubernetes takes the limit.
+        resources["requests"] = gone | {key: None for key in asked if key in target.gpu_requests}
+    container: dict[str, object] = {"name": target.container, "resources": resources}
+    match limit:
+        case ArgumentList(field, arguments):
+            container[field] = list(arguments)
+        case Variable(variable, value):
+            container["env"] = [{"name": variable, "value": value}]
+    which = target.container_path.split("/")[1] if target.container_path else "containers"
+    body: Object = {
+        "nodeSelector": dict.fromkeys(sorted(target.drop_node_selector)) | {POOL_LABEL: assignment.pool},
+        "tolerations": tolerations(target, assignment.pool),
+        which: [container],
+    }
+    for key in reversed(_pod_spec(target).strip("/").split("/")):
+        body = {key: body}
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api_version(target), "kind": target.kind, "metadata": metadata, **body}
+
+
+def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -> list[Object]:
+    target = assignment.target
+    pod = _pod_spec(target)
+    container = pod + (target.container_path or f"/containers/{target.container_index}")
+    asked = requested(assignment)
+    found: list[Object] = []
+    for section, present in (("limits", target.gpu_limits), ("requests", target.gpu_requests)):
+        keys = present if section == "requests" else _dropped(present, asked)
+        found += [_remove(f"{container}/resources/{section}", key) for key in sorted(keys)]
+    found += [_add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()]
+    if target.has_node_selector or target.drop_node_selector:
+        found += [_remove(f"{pod}/nodeSelector", key) for key in sorted(target.drop_node_selector)]
+        found.append(_add(f"{pod}/nodeSelector/{_escaped(POOL_LABEL)}", assignment.pool))
+    else:
+        found.append(_add(f"{pod}/nodeSelector", {POOL_LABEL: assignment.pool}))
+    found.append(_add(f"{pod}/tolerations", tolerations(target, assignment.pool)))
+    match limit:
+        case ArgumentList(field, arguments):
+            found.append(_add(f"{container}/{field}", list(arguments)))
+        case Variable(variable, value):
+            entry = {"name": variable, "value": value}
+            # Of two variables of one name, the later one counts.
+            found.append(
+                _add(f"{container}/env/-", entry) if target.has_env else _add(f"{container}/env", [entry])
+            )
+    return found
+
+
+def _add(path: str, value: object) -> Object:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _remove(parent: str, key: str) -> Object:
+    return {"op": "remove", "path": f"{parent}/{_escaped(key)}"}
+
+
+def _escaped(key: str) -> str:
+    """A key as part of a JSON pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,77 @@
+"""The rendered directory's README: what to do, in which order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.hardware.stacks import Stack
+from gpuslice.render.operator import CHART_VERSION
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Plan
+    from gpuslice.render.settings import RenderSettings
+
+_TITLE: Final = """\
+# GPU slicing for {cluster}
+
+Rendered by gpuslice from a plan of {pools} pools at ${usd:.2f} an hour (prices of {prices}). Don't edit: render
+again.
+
+1. Karpenter v1.14 or later on AWS, with the feature gate `NodeOverlay` (Helm:
+   `settings.featureGates.nodeOverlay=true`). Without it Karpenter doesn't know what the pools offer, and pods
+   stay pending. EKS Auto Mode has no such gate.
+2. Subnets and security groups carry the tag `karpenter.sh/discovery: {cluster}`, and nodes may have
+   {identity}.
+"""
+_OPERATOR: Final = """\
+3. The GPU Operator, from NVIDIA's Helm repository. It brings Node Feature Discovery:
+   ```
+   helm upgrade --install gpu-operator nvidia/gpu-operator --version {version} \\
+     --namespace {namespace} --create-namespace --values gpu-operator/values.yaml
+   ```
+   If it runs already with other values, apply `gpu-operator/cluster-policy-patch.yaml` instead (how: in that
+   file). Its device plugin waits for the ConfigMaps of the next step.
+"""
+_BOTTLEROCKET: Final = """\
+3. No GPU Operator is needed: Bottlerocket brings its own device plugin. One that is there leaves these nodes
+   alone.
+"""
+_APPLY: Final = """\
+4. Everything else:
+   ```
+   kubectl apply --server-side -k .
+   ```
+"""
+_WORKLOADS: Final = """\
+5. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
+   `kustomization.yaml`). Move one at a time and watch it: `kubectl rollout status`.
+"""
+
+
+def readme(plan: Plan, settings: RenderSettings, *, patched: bool) -> str:
+    """The text.
+
+    Args:
+        plan: that is rendered.
+        settings: of the cluster.
+        patched: whether there are patches of workloads.
+    """
+    identity = (
+        f"the role `{settings.role}`"
+        if settings.role
+        else f"the instance profile `{settings.instance_profile}`"
+    )
+    parts = [
+        _TITLE.format(
+            cluster=settings.cluster,
+            pools=len(plan.pools),
+            usd=plan.summary.usd_per_hour,
+            prices=plan.catalog.prices,
+            identity=identity,
+        ),
+        _OPERATOR.format(version=CHART_VERSION, namespace=settings.operator_namespace)
+        if Stack(plan.stack) is Stack.AL2023
+        else _BOTTLEROCKET,
+        _APPLY,
+    ]
+    return "".join([*parts, _WORKLOADS] if patched else parts)
