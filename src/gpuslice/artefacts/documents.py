@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from dataclasses import dataclass
+from enum import Enum
 from io import StringIO
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
@@ -105,7 +106,7 @@ def dump_yaml(*documents: object) -> str:
     A text that some reader of YAML 1.1 or 1.2 would take for a boolean, number or date is quoted, as value and
     as key.
     """
-    plain = [msgspec.to_builtins(each, str_keys=True) for each in documents]
+    plain = [to_plain(each) for each in documents]
     out = StringIO()
     yaml.dump_all(
         plain,
@@ -122,8 +123,36 @@ def dump_yaml(*documents: object) -> str:
 
 def dump_json(data: object) -> str:
     """JSON of plain data, msgspec structs or dataclasses: indented, in their order, with a final newline."""
-    plain = msgspec.to_builtins(data, str_keys=True)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(to_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_plain(value: object) -> object:
+    """Plain data of a value made of msgspec structs, dataclasses, mappings, sequences, sets and enums.
+
+    A struct that omits defaults omits what equals one: msgspec itself would omit what is identical to one, and so
+    write a value differently after it was read back.
+    """
+    match value:
+        case msgspec.Struct():
+            omit = value.__struct_config__.omit_defaults
+            return {
+                each.encode_name: to_plain(inner)
+                for each in msgspec.structs.fields(value)
+                if (inner := getattr(value, each.name)) is not msgspec.UNSET
+                and not (omit and not each.required and inner == each.default)
+            }
+        case dict():
+            return {str(key): to_plain(inner) for key, inner in value.items()}
+        case Enum():
+            return value.value
+        case list() | tuple():
+            return [to_plain(each) for each in value]
+        case set() | frozenset():
+            return sorted(str(to_plain(each)) for each in value)
+        case str() | int() | float() | None:
+            return value
+        case _:
+            return msgspec.to_builtins(value, str_keys=True)
 
 
 def _read_limited(stream: BinaryIO, name: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _LONGEST: Final = 60
+_LARGEST: Final = 10**40  # Python refuses to print integers of thousands of digits
 
 
 def shorten(text: str) -> str:
@@ -27,10 +28,10 @@ def shown(value: object) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
+        case int() if abs(value) >= _LARGEST:
+            return "a huge number"
         case int() | float():
-            return shorten(
-                f"{value:g}" if isinstance(value, float) else hex(value) if value >= 2**99 else str(value)
-            )
+            return repr(value)
         case list() | tuple():
             return f"a list of {len(value)}" if value else "an empty list"
         case dict():

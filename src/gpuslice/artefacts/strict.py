@@ -200,19 +200,24 @@ def _explained(
     quotes = ""
     if isinstance(value, str) and not isinstance(scalar(value), str):
         quotes = ", without quotes"
-    elif not isinstance(value, str | dict | list) and isinstance(wanted, inspect.StrType):
+    elif not isinstance(value, str | dict | list) and isinstance(_members(wanted)[0], inspect.StrType):
         quotes = f', in quotes: "{shown(value)}"'
     return InputError(f"found {shown(value)}", where=place, fix=f"write {_allowed(wanted)}{quotes}")
 
 
 def _struct(of: inspect.Type) -> inspect.StructType | None:
-    options = of.types if isinstance(of, inspect.UnionType) else (of,)
-    return next((each for each in options if isinstance(each, inspect.StructType)), None)
+    return next((each for each in _members(of) if isinstance(each, inspect.StructType)), None)
+
+
+def _members(of: inspect.Type) -> tuple[inspect.Type, ...]:
+    while isinstance(of, inspect.Metadata):
+        of = of.type
+    return of.types if isinstance(of, inspect.UnionType) else (of,)
 
 
 def _type_inside(outer: inspect.Type, value: object, step: Step) -> inspect.Type:
     """The type one step further in; `value` picks among the members of a union."""
-    for each in outer.types if isinstance(outer, inspect.UnionType) else (outer,):
+    for each in _members(outer):
         match each:
             case inspect.StructType() if isinstance(value, dict):
                 for candidate in each.fields:
@@ -232,8 +237,14 @@ def _type_inside(outer: inspect.Type, value: object, step: Step) -> inspect.Type
 
 
 def _allowed(wanted: inspect.Type) -> str:
-    """What may stand there, in words."""
+    """What may stand there, in words: the type's own hint (`Meta(extra={"hint": …})`), or its constraints."""
     match wanted:
+        case inspect.Metadata():
+            return (
+                str(wanted.extra["hint"])
+                if wanted.extra and "hint" in wanted.extra
+                else _allowed(wanted.type)
+            )
         case inspect.UnionType():
             return " or ".join(
                 _allowed(each) for each in wanted.types if not isinstance(each, inspect.NoneType)
@@ -243,14 +254,7 @@ def _allowed(wanted: inspect.Type) -> str:
         case inspect.FloatType():
             return "a number" + _range(wanted)
         case inspect.StrType():
-            if wanted.pattern is not None:
-                return f"text that matches {wanted.pattern}"
-            least, most = wanted.min_length, wanted.max_length
-            return (
-                "text"
-                + (" that isn't empty" if least else "")
-                + (f" of at most {most} characters" if most else "")
-            )
+            return _text(wanted)
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType():
@@ -265,6 +269,14 @@ def _allowed(wanted: inspect.Type) -> str:
             return "a list"
         case _:
             return "another value"
+
+
+def _text(of: inspect.StrType) -> str:
+    if of.pattern is not None:
+        return f"text that matches {of.pattern}"
+    least = " that isn't empty" if of.min_length else ""
+    most = f" of at most {of.max_length} characters" if of.max_length else ""
+    return f"text{least}{most}"
 
 
 def _choices(values: list[str]) -> str:

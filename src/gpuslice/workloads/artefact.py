@@ -1,0 +1,389 @@
+"""workloads.yaml in and out: what people write and review, and what `scan` writes for them.
+
+`entries` has its form; here is checked what a schema can't say, and what comes out are `Workload`s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Literal, ParamSpec, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from gpuslice.artefacts.documents import Document, dump_yaml, read_documents, to_plain
+from gpuslice.artefacts.quoting import quoted, shorten
+from gpuslice.artefacts.strict import decode
+from gpuslice.errors import InputError, nearest
+from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.need import ANY_GPU, Need, Source
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.units import PPM, format_cpu, format_memory, parse_cpu_milli, parse_memory_mib
+from gpuslice.workloads.entries import (
+    API_VERSION,
+    Demand,
+    GpuRules,
+    NeedEntry,
+    Objective,
+    PodRequests,
+    Profile,
+    Quantity,
+    Replicas,
+    ServiceEntry,
+    WorkloadEntry,
+    Workloads,
+    schema,
+)
+from gpuslice.workloads.model import JOB_KINDS, MOST_REPLICAS, Service, ServiceProfile, Workload
+from gpuslice.workloads.target import Target
+
+__all__ = [
+    "WorkloadSet",
+    "default_slowdown",
+    "dump",
+    "limitable",
+    "parse_workloads",
+    "read_workloads",
+    "schema",
+    "to_artefact",
+]
+
+SERVICE_SLOWDOWN_MILLI: Final = 2000  # of whom somebody waits for: half as fast is bearable, and cuts well
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# RFC 1123, as Kubernetes has it: a namespace is a label, most objects' names are subdomains.
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_OBJECT: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_OBJECT_NAME: Final = 253
+_SLICE: Final = re.compile(r"(?P<gpu>[^/]+)/(?P<mechanism>[^/]+)(?:/(?P<part>[^/]+))?")
+_PART: Final = {
+    Mechanism.TIME_SLICING: re.compile(r"metered|[2-9]|[1-4][0-9]"),
+    Mechanism.MPS: re.compile(r"[2-9]|[1-4][0-9]"),
+    Mechanism.FRACTIONAL: re.compile(r"1-[2-9]"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSet:
+    """Workloads that are planned together.
+
+    Attributes:
+        region: where they run.
+        workloads: names unique.
+        notes: what a person should know about all of them.
+    """
+
+    region: str
+    workloads: tuple[Workload, ...]
+    notes: tuple[str, ...] = ()
+
+
+def default_slowdown(kind: str) -> tuple[int | None, bool]:
+    """The limit, thousandths, for a kind of object where nobody stated one; and whether that limits anything."""
+    return (None, False) if kind in JOB_KINDS else (SERVICE_SLOWDOWN_MILLI, True)
+
+
+def read_workloads(
+    path: str | Path, *, at: Literal["now", "peak"] = "now", accept_assumed: bool = False
+) -> WorkloadSet:
+    """Workloads from a file; "-" is standard input. See `parse_workloads`."""
+    return parse_workloads(read_documents(path), at=at, accept_assumed=accept_assumed)
+
+
+def parse_workloads(
+    documents: Sequence[Document], *, at: Literal["now", "peak"] = "now", accept_assumed: bool = False
+) -> WorkloadSet:
+    """Workloads from the one document of a file.
+
+    Args:
+        documents: as they were read.
+        at: which replicas count where an entry has both.
+        accept_assumed: believe figures whose source is `assumed`; else they count as not known, with a note.
+
+    Raises:
+        InputError: with file, path of the field, what was found and what would be right.
+    """
+    if len(documents) != 1:
+        where = documents[1].where if documents else ""
+        raise InputError(
+            f"{len(documents)} documents, where one is wanted", where=where, fix="keep one in the file"
+        )
+    where = documents[0].where
+    artefact = decode(documents[0].data, Workloads, where=where)
+    seen: dict[str, int] = {}
+    workloads = []
+    for index, entry in enumerate(artefact.workloads):
+        place = f"{where}: workloads[{index}]"
+        if entry.name in seen:
+            raise InputError(
+                f"name {quoted(entry.name)} is that of workloads[{seen[entry.name]}] too",
+                where=place,
+                fix="give each workload a name of its own",
+            )
+        seen[entry.name] = index
+        workloads.append(_Reading(f"{place} ({shorten(entry.name)})", at, accept_assumed).workload(entry))
+    return WorkloadSet(artefact.region, tuple(workloads), artefact.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One entry being read: where it is, and what was asked for."""
+
+    where: str
+    at: Literal["now", "peak"]
+    accept_assumed: bool
+
+    def workload(self, entry: WorkloadEntry) -> Workload:
+        """The entry, checked."""
+        _check_name(entry.name, f"{self.where}.name")
+        need, notes = self._need(entry)
+        limit, defaulted = default_slowdown(entry.target.kind)
+        if not isinstance(entry.max_slowdown, UnsetType):
+            limit = None if entry.max_slowdown == "none" else round(Decimal(str(entry.max_slowdown)) * 1000)
+            defaulted = False
+        memory = entry.pod.memory
+        return Workload(
+            name=entry.name,
+            replicas=self._replicas(entry),
+            cpu_milli=self._parsed("pod.cpu", parse_cpu_milli, entry.pod.cpu),
+            memory_mib=0 if memory is None else self._memory("pod.memory", memory),
+            need=replace(need, max_slowdown_milli=limit),
+            target=entry.target,
+            tenant=entry.name.partition("/")[0] if isinstance(entry.tenant, UnsetType) else entry.tenant,
+            slowdown_defaulted=defaulted,
+            interruptible=entry.interruptible,
+            arch=entry.pod.arch,
+            preallocates=entry.preallocates,
+            service=self._service(entry.service) if isinstance(entry.service, ServiceEntry) else None,
+            notes=(*entry.notes, *notes),
+        )
+
+    def _parsed(self, path: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return parse(*args, **kwargs)
+        except InputError as error:
+            raise error.inside(f"{self.where}.{path}") from None
+
+    def _memory(self, path: str, text: Quantity) -> int:
+        return self._parsed(path, parse_memory_mib, text, require_unit=True)
+
+    def _replicas(self, entry: WorkloadEntry) -> int:
+        place = f"{self.where}.replicas"
+        match entry.replicas:
+            case UnsetType():
+                if entry.service is UNSET:
+                    fix = (
+                        f"add replicas: a whole number from 0 to {MOST_REPLICAS:,}, or {{now: 12, peak: 20}}"
+                    )
+                    raise InputError("has no replicas", where=self.where, fix=fix)
+                return 0
+            case _ if entry.service is not UNSET:
+                fix = "leave out replicas, which are then the planner's choice, or the service"
+                raise InputError("stands beside a service, which is sized by its load", where=place, fix=fix)
+            case Replicas(now=now, peak=peak):
+                if peak < now:
+                    fix = f"write a peak of at least {now:,}"
+                    raise InputError(f"the peak, {peak:,}, is below now, {now:,}", where=place, fix=fix)
+                return now if self.at == "now" else peak
+            case int(count):
+                return count
+
+    def _need(self, entry: WorkloadEntry) -> tuple[Need, list[str]]:
+        stated = entry.need
+        on = stated.on
+        capability = entry.gpu.min_compute_capability
+        need = Need(
+            gpus=stated.gpus,
+            memory_mib=None if stated.memory is None else self._memory("need.memory", stated.memory),
+            duty_ppm=None if stated.duty is None else max(1, round(Decimal(str(stated.duty)) * PPM)),
+            on=None if on is None else self._parsed("need.on", gpu_named, on).name,
+            source=stated.source,
+            isolation=entry.isolation,
+            allow=self._allow(entry.gpu.allow),
+            min_compute_capability=None if capability is None else _capability(capability),
+            features=frozenset(entry.gpu.features),
+            limitable=limitable(entry.target, preallocates=entry.preallocates),
+        )
+        if need.source is Source.ASSUMED and not self.accept_assumed and (need.memory_mib or need.duty_ppm):
+            note = "its need is only assumed, and so counts as not known: measure it, or accept assumed needs"
+            return replace(need, memory_mib=None, duty_ppm=None), [note]
+        return need, []
+
+    def _allow(self, names: tuple[str, ...]) -> frozenset[str]:
+        if ANY_GPU in names and len(set(names)) > 1:
+            fix = f"write [{ANY_GPU}], or the models"
+            raise InputError("says any GPU and names some", where=f"{self.where}.gpu.allow", fix=fix)
+        return frozenset(
+            name if name == ANY_GPU else self._parsed(f"gpu.allow[{index}]", gpu_named, name).name
+            for index, name in enumerate(names)
+        )
+
+    def _service(self, entry: ServiceEntry) -> Service:
+        profiles = tuple(
+            ServiceProfile(
+                slice=self._parsed(f"service.profiles[{index}].slice", _slice_name, each.slice),
+                batch=each.batch,
+                processes=each.processes,
+                rate=each.rate,
+                latency_ms=each.latency_ms,
+            )
+            for index, each in enumerate(entry.profiles)
+        )
+        return Service(entry.demand.rate, entry.demand.unit, entry.slo.latency_ms, profiles)
+
+
+def limitable(target: Target, *, preallocates: bool) -> bool:
+    """Whether a workload can be kept to a share of the GPU memory that it sees; see `Need.limitable`."""
+    if target.framework is not None:
+        return target.framework.limit != "none"
+    return not preallocates
+
+
+def to_artefact(workloads: WorkloadSet) -> dict[str, object]:
+    """The plain data of workloads.yaml, in the order that people read it; what has its default is left out.
+
+    Reading it back gives an equal set, for workloads that keep the rules of the file (a tenant, names of
+    Kubernetes) and with assumed needs accepted.
+    """
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "Workloads",
+        "region": workloads.region,
+        **({"notes": list(workloads.notes)} if workloads.notes else {}),
+        "workloads": [_to_entry(each) for each in workloads.workloads],
+    }
+
+
+def dump(workloads: WorkloadSet) -> str:
+    """workloads.yaml."""
+    return dump_yaml(to_artefact(workloads))
+
+
+def _to_entry(workload: Workload) -> object:
+    need, service = workload.need, workload.service
+    slowdown: float | Literal["none"] | UnsetType = UNSET
+    if (need.max_slowdown_milli, workload.slowdown_defaulted) != default_slowdown(workload.target.kind):
+        slowdown = "none" if need.max_slowdown_milli is None else _number(need.max_slowdown_milli, 1000)
+    plain = to_plain(
+        WorkloadEntry(
+            name=workload.name,
+            target=workload.target,
+            replicas=workload.replicas if service is None else UNSET,
+            tenant=workload.tenant if workload.tenant not in {"", workload.namespace} else UNSET,
+            isolation=need.isolation,
+            pod=PodRequests(
+                cpu=format_cpu(workload.cpu_milli),
+                memory=format_memory(workload.memory_mib) if workload.memory_mib else None,
+                arch="arm64" if workload.arch == "arm64" else "amd64",
+            ),
+            need=NeedEntry(
+                gpus=need.gpus,
+                memory=None if need.memory_mib is None else format_memory(need.memory_mib),
+                duty=None if need.duty_ppm is None else _number(need.duty_ppm, PPM),
+                on=need.on,
+                source=need.source,
+            ),
+            gpu=GpuRules(
+                allow=tuple(sorted(need.allow)),
+                min_compute_capability=None
+                if need.min_compute_capability is None
+                else ".".join(str(each) for each in need.min_compute_capability),
+                features=tuple(sorted(need.features)),
+            ),
+            max_slowdown=slowdown,
+            interruptible=workload.interruptible,
+            preallocates=workload.preallocates,
+            service=UNSET if service is None else _to_service_entry(service),
+            notes=workload.notes,
+        )
+    )
+    # What kind of object it is matters to a reader, even where it is the default.
+    match plain:
+        case {"name": name, **rest}:
+            stated = to_plain(workload.target)
+            target = {"kind": workload.target.kind, **(stated if isinstance(stated, dict) else {})}
+            return {"name": name, "target": target} | rest | {"target": target}
+        case _:
+            return plain
+
+
+def _to_service_entry(service: Service) -> ServiceEntry:
+    return ServiceEntry(
+        demand=Demand(rate=_tidy(service.rate), unit=service.unit),
+        slo=Objective(latency_ms=_tidy(service.latency_ms)),
+        profiles=tuple(
+            Profile(
+                slice=each.slice,
+                batch=each.batch,
+                processes=each.processes,
+                rate=_tidy(each.rate),
+                latency_ms=_tidy(each.latency_ms),
+            )
+            for each in service.profiles
+        ),
+    )
+
+
+def _number(count: int, of: int) -> float:
+    return count // of if count % of == 0 else count / of
+
+
+def _tidy(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _check_name(name: str, where: str) -> None:
+    namespace, slash, of = name.partition("/")
+    if not slash:
+        raise InputError(f"{quoted(name)} has no namespace", where=where, fix="write namespace/name")
+    if not _NAMESPACE.fullmatch(namespace):
+        raise InputError(
+            f"namespace {quoted(namespace)} is no DNS label",
+            where=where,
+            fix="write up to 63 lower-case letters, digits or '-', beginning and ending with one of the first two",
+        )
+    if len(of) > _LONGEST_OBJECT_NAME or not _OBJECT.fullmatch(of):
+        raise InputError(
+            f"name {quoted(of)} is no DNS name",
+            where=where,
+            fix=f"write up to {_LONGEST_OBJECT_NAME} lower-case letters, digits, '-' or '.', as Kubernetes has it",
+        )
+
+
+def _capability(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
+
+
+def _slice_name(text: str) -> str:
+    """The name of a slice (see `Slice.name`), its GPU by our name for it."""
+    fix = 'write it as "L4/whole", "L4/time-slicing/4", "L4/mps/4", "A100-80GB/mig/1g.10gb" or "L4/fractional/1-8"'
+    found = _SLICE.fullmatch(text)
+    if found is None:
+        raise InputError(f"{quoted(text)} is no slice", fix=fix)
+    gpu = gpu_named(found["gpu"])
+    known = [str(each.value) for each in Mechanism]
+    if found["mechanism"] not in known:
+        hint = nearest(found["mechanism"], known) or f"known: {', '.join(known)}"
+        raise InputError(f"{quoted(found['mechanism'])} is no way to cut a GPU", fix=hint)
+    mechanism = Mechanism(found["mechanism"])
+    part = found["part"] or ""
+    match mechanism:
+        case Mechanism.WHOLE:
+            right = not part
+        case Mechanism.MIG:
+            profiles = [each.name for each in gpu.mig.profiles] if gpu.mig is not None else []
+            if part not in profiles:
+                offers = f"it has {', '.join(profiles)}" if profiles else "it has no MIG at all"
+                raise InputError(f"{gpu.name} has no MIG profile {quoted(part)}", fix=offers)
+            right = True
+        case _:
+            right = _PART[mechanism].fullmatch(part) is not None
+    if not right:
+        raise InputError(f"{quoted(text)} is no slice", fix=fix)
+    return "/".join(each for each in (gpu.name, mechanism.value, part) if each)
