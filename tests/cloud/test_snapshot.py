@@ -6,12 +6,10 @@ import json
 import os
 from fractions import Fraction
 
-import boto3
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
 from gpuslice.cloud import snapshot
 from gpuslice.cloud.catalog import Purchase
@@ -31,35 +29,30 @@ EC2_GPU = {
 
 
 @pytest.fixture(scope="module")
-def ec2_answers():
-    """EC2's own answer for each of its types with NVIDIA GPUs, as moto carries it."""
-    with mock_aws():
-        client = boto3.client(
-            "ec2", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none"
-        )
-        pages = client.get_paginator("describe_instance_types").paginate()
-        return {
-            each["InstanceType"]: each
-            for page in pages
-            for each in page["InstanceTypes"]
-            if any(gpu["Manufacturer"] == "NVIDIA" for gpu in each.get("GpuInfo", {}).get("Gpus", ()))
-        }
+def nvidia(ec2_answers):
+    """EC2's answer for each of its types with NVIDIA GPUs."""
+    return {
+        each["InstanceType"]: each
+        for page in ec2_answers["us-east-1"]["describe_instance_types"]
+        for each in page["InstanceTypes"]
+        if any(gpu["Manufacturer"] == "NVIDIA" for gpu in each.get("GpuInfo", {}).get("Gpus", ()))
+    }
 
 
-def test_the_bundled_catalog_has_all_types_with_nvidia_gpus(ec2_answers):
+def test_the_bundled_catalog_has_all_types_with_nvidia_gpus(nvidia):
     catalog = snapshot.bundled()
     assert catalog.region == "us-east-1"
     assert catalog.prices_date == "2026-07-20"
     assert len(catalog.instance_types) == 65
-    assert [each.name for each in catalog.instance_types] == sorted(ec2_answers)
+    assert [each.name for each in catalog.instance_types] == sorted(nvidia)
     assert {each.gpu for each in catalog.instance_types} == set(GPUS)
 
 
-def test_sizes_and_gpus_are_what_ec2_itself_answers(ec2_answers):
+def test_sizes_and_gpus_are_what_ec2_itself_answers(nvidia):
     # Types that moto doesn't carry would be listed here; its copy has them all.
-    assert {each.name for each in snapshot.bundled().instance_types} - set(ec2_answers) == set()
+    assert {each.name for each in snapshot.bundled().instance_types} - set(nvidia) == set()
     for ours in snapshot.bundled().instance_types:
-        theirs = ec2_answers[ours.name]
+        theirs = nvidia[ours.name]
         (gpu,) = theirs["GpuInfo"]["Gpus"]
         memory = gpu["MemoryInfo"]["SizeInMiB"]
         architectures = {"amd64": ["x86_64"], "arm64": ["arm64"]}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -129,7 +128,7 @@ def _failed(what: str, error: Exception) -> EnvironmentFailedError:
 def dollars(text: str) -> float | None:
     """A price per hour as AWS writes it, or None where it is none: AWS lists zero for what it doesn't sell this way."""
     try:
-        price = float(Decimal(text))
-    except InvalidOperation:
+        price = float(text)
+    except ValueError:
         return None
     return price if LEAST_USD <= price <= MOST_USD else None
