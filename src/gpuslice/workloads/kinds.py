@@ -1,0 +1,270 @@
+"""Where each kind of object keeps its pod templates, and how many pods come from each.
+
+A kind with several templates (a Ray head and its worker groups, a leader and its workers) gives one entry for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gpuslice.workloads.objects import Fields, fields_of, whole_number
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A pod template inside an object.
+
+    Attributes:
+        pod: the pod's spec, as it stands.
+        replicas: pods made from it.
+        pointer: JSON pointer to the pod's spec inside the object.
+        role: what tells it from the object's other templates; empty where there is only one by nature.
+        annotations: its own.
+        container_path: where its one container stands, if not in a list of containers.
+        framework_hint: a framework that the object names instead of an image.
+        notes: what a person should know.
+    """
+
+    pod: Fields
+    replicas: int
+    pointer: str
+    role: str = ""
+    annotations: Fields | None = None
+    container_path: str = ""
+    framework_hint: str = ""
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[Fields, str], Iterator[Template]]
+
+
+def templates(data: Fields, where: str) -> tuple[Template, ...] | None:
+    """The pod templates of an object; None where its kind isn't known to have any.
+
+    Raises:
+        InputError: a number of replicas that is none.
+    """
+    reader = _READERS.get((_group(data), str(data.get("kind"))))
+    return None if reader is None else tuple(each for each in reader(data, where) if each.pod)
+
+
+def built_in(data: Fields) -> bool:
+    """Whether Kubernetes itself has the kind: no apiVersion is needed to name it."""
+    return _group(data) in {"", "apps", "batch"}
+
+
+def finished(data: Fields) -> bool:
+    """Whether a Job or Pod has run to its end and holds no GPU any more."""
+    status = fields_of(data, "status")
+    if data.get("kind") == "Pod":
+        return status.get("phase") in {"Succeeded", "Failed"}
+    conditions = status.get("conditions")
+    return data.get("kind") in {"Job", "PyTorchJob", "TFJob", "MPIJob", "JAXJob", "JobSet"} and any(
+        isinstance(each, dict)
+        and each.get("type") in {"Complete", "Completed", "Failed", "Succeeded"}
+        and each.get("status") == "True"
+        for each in (conditions if isinstance(conditions, list) else [])
+    )
+
+
+def _group(data: Fields) -> str:
+    return str(data.get("apiVersion", "")).rpartition("/")[0]
+
+
+def _at(
+    data: Fields, path: tuple[str, ...], replicas: int, role: str = "", notes: tuple[str, ...] = ()
+) -> Template:
+    """The pod template at a path of keys."""
+    template = fields_of(data, *path)
+    return Template(
+        pod=fields_of(template, "spec"),
+        replicas=replicas,
+        pointer="/" + "/".join(key.replace("~", "~0").replace("/", "~1") for key in (*path, "spec")),
+        role=role,
+        annotations=fields_of(template, "metadata", "annotations"),
+        notes=notes,
+    )
+
+
+def _replicated(data: Fields, where: str) -> Iterator[Template]:
+    replicas = whole_number(fields_of(data, "spec"), "replicas", 1, where)
+    yield _at(data, ("spec", "template"), replicas)
+
+
+def _single(data: Fields, where: str) -> Iterator[Template]:
+    del where
+    yield _at(data, ("spec", "template"), 1)
+
+
+def _pod(data: Fields, where: str) -> Iterator[Template]:
+    del where
+    yield Template(pod=fields_of(data, "spec"), replicas=1, pointer="/spec")
+
+
+def _daemon_set(data: Fields, where: str) -> Iterator[Template]:
+    nodes = whole_number(fields_of(data, "status"), "desiredNumberScheduled", 0, where)
+    note = (
+        f"a DaemonSet runs on every node that it may: counted as the {nodes} that it has now"
+        if nodes
+        else "a DaemonSet runs on every node that it may: counted as one"
+    )
+    yield _at(data, ("spec", "template"), nodes or 1, notes=(note,))
+
+
+def _parallel(spec: Fields, where: str) -> int:
+    """Pods of a Job at one time."""
+    parallelism = whole_number(spec, "parallelism", 1, where)
+    return min(parallelism, whole_number(spec, "completions", parallelism, where))
+
+
+def _job(data: Fields, where: str) -> Iterator[Template]:
+    yield _at(data, ("spec", "template"), _parallel(fields_of(data, "spec"), where))
+
+
+def _cron_job(data: Fields, where: str) -> Iterator[Template]:
+    job = fields_of(data, "spec", "jobTemplate")
+    template = _at(
+        data,
+        ("spec", "jobTemplate", "spec", "template"),
+        _parallel(fields_of(job, "spec"), where),
+        notes=("a CronJob is planned as if it always ran",),
+    )
+    own = {**fields_of(job, "metadata", "annotations"), **(template.annotations or {})}
+    yield replace(template, annotations=own)
+
+
+def _job_set(data: Fields, where: str) -> Iterator[Template]:
+    for index, each in _listed(fields_of(data, "spec"), "replicatedJobs"):
+        replicas = whole_number(each, "replicas", 1, where) * _parallel(
+            fields_of(each, "template", "spec"), where
+        )
+        inner = _at(each, ("template", "spec", "template"), replicas, _role(each.get("name", index)))
+        yield replace(inner, pointer=f"/spec/replicatedJobs/{index}{inner.pointer}")
+
+
+def _role_specs(key: str) -> Reader:
+    """Kubeflow's training kinds: one template a role."""
+
+    def read(data: Fields, where: str) -> Iterator[Template]:
+        for role in sorted(fields_of(data, "spec", key)):
+            path = ("spec", key, role)
+            yield _at(
+                data,
+                (*path, "template"),
+                whole_number(fields_of(data, *path), "replicas", 1, where),
+                role.lower(),
+            )
+
+    return read
+
+
+def _ray(*path: str) -> Reader:
+    """Ray's kinds: a head, and worker groups."""
+
+    def read(data: Fields, where: str) -> Iterator[Template]:
+        cluster = fields_of(data, *path)
+        yield _at(data, (*path, "headGroupSpec", "template"), 1, "head")
+        for index, each in _listed(cluster, "workerGroupSpecs"):
+            least = whole_number(each, "minReplicas", 0, where)
+            groups = whole_number(each, "replicas", least, where)
+            hosts = whole_number(each, "numOfHosts", 1, where)
+            group = _at(each, ("template",), groups * hosts, _role(each.get("groupName", f"workers-{index}")))
+            yield replace(group, pointer=f"/{'/'.join(path)}/workerGroupSpecs/{index}{group.pointer}")
+
+    return read
+
+
+def _leader_worker_set(data: Fields, where: str) -> Iterator[Template]:
+    path = ("spec", "leaderWorkerTemplate")
+    groups = whole_number(fields_of(data, "spec"), "replicas", 1, where)
+    size = whole_number(fields_of(data, *path), "size", 1, where)
+    if not fields_of(data, *path, "leaderTemplate"):
+        yield _at(data, (*path, "workerTemplate"), groups * size, "worker")
+        return
+    yield _at(data, (*path, "leaderTemplate"), groups, "leader")
+    if size > 1:
+        yield _at(data, (*path, "workerTemplate"), groups * (size - 1), "worker")
+
+
+# The sections of KServe that hold one container each; the older ones name their framework.
+_KSERVE_MODELS: Final = (
+    *("model", "huggingface", "tensorflow", "triton", "pytorch", "onnx"),
+    *("sklearn", "xgboost", "lightgbm", "paddle", "pmml"),
+)
+# Words in the name of the runtime or of the model's format; a runtime says more than a format.
+_KSERVE_FRAMEWORKS: Final = {
+    "triton": "triton",
+    "vllm": "vllm",
+    "huggingface": "vllm",
+    "tensorflow": "tensorflow-serving",
+}
+
+
+def _inference_service(data: Fields, where: str) -> Iterator[Template]:
+    for role in ("predictor", "transformer", "explainer"):
+        component = fields_of(data, "spec", role)
+        least = whole_number(component, "minReplicas", 1, where)
+        template = Template(
+            pod=component,
+            replicas=max(1, least),
+            pointer=f"/spec/{role}",
+            role=role,
+            annotations=fields_of(component, "annotations"),
+            notes=() if least else ("it may scale to zero: counted as one",),
+        )
+        section = next((each for each in _KSERVE_MODELS if fields_of(component, each)), None)
+        if section is None:
+            yield template
+            continue
+        # KServe makes a container of it, beside those that are listed.
+        container = fields_of(component, section)
+        listed = component.get("containers")
+        made = {"name": "kserve-container", **container}
+        served_by = (
+            f"{container.get('runtime', '')} {fields_of(container, 'modelFormat').get('name', section)}"
+        )
+        yield replace(
+            template,
+            pod={**component, "containers": [made, *(listed if isinstance(listed, list) else [])]},
+            container_path=f"/{section}",
+            framework_hint=next((name for word, name in _KSERVE_FRAMEWORKS.items() if word in served_by), ""),
+        )
+
+
+def _role(name: object) -> str:
+    """As a part of a workload's name."""
+    return re.sub(r"[^a-z0-9]+", "-", str(name)[:60].lower()).strip("-")
+
+
+def _listed(data: Fields, key: str) -> Iterator[tuple[int, Fields]]:
+    entries = data.get(key)
+    for index, each in enumerate(entries if isinstance(entries, list) else []):
+        yield index, fields_of(each)
+
+
+_READERS: Final[dict[tuple[str, str], Reader]] = {
+    ("", "Pod"): _pod,
+    ("", "ReplicationController"): _replicated,
+    ("apps", "Deployment"): _replicated,
+    ("apps", "StatefulSet"): _replicated,
+    ("apps", "ReplicaSet"): _replicated,
+    ("apps", "DaemonSet"): _daemon_set,
+    ("batch", "Job"): _job,
+    ("batch", "CronJob"): _cron_job,
+    ("argoproj.io", "Rollout"): _replicated,
+    ("jobset.x-k8s.io", "JobSet"): _job_set,
+    ("kubeflow.org", "JAXJob"): _role_specs("jaxReplicaSpecs"),
+    ("kubeflow.org", "MPIJob"): _role_specs("mpiReplicaSpecs"),
+    ("kubeflow.org", "Notebook"): _single,
+    ("kubeflow.org", "PyTorchJob"): _role_specs("pytorchReplicaSpecs"),
+    ("kubeflow.org", "TFJob"): _role_specs("tfReplicaSpecs"),
+    ("leaderworkerset.x-k8s.io", "LeaderWorkerSet"): _leader_worker_set,
+    ("ray.io", "RayCluster"): _ray("spec"),
+    ("ray.io", "RayJob"): _ray("spec", "rayClusterSpec"),
+    ("ray.io", "RayService"): _ray("spec", "rayClusterConfig"),
+    ("serving.knative.dev", "Service"): _single,
+    ("serving.kserve.io", "InferenceService"): _inference_service,
+}

@@ -1,0 +1,328 @@
+"""Public traces of GPU clusters as workloads: real needs to plan with, where no cluster is at hand.
+
+openb     Alibaba's production GPU cluster (cluster-trace-gpu-v2023): pods with requests, thousands of a GPU each.
+GenTD26   Alibaba's image-generation service (cluster-trace-v2026-GenAI), here as one row a pod and minute with the
+          GPU's duty cycle in percent and the memory in use.
+
+Neither says all that a plan needs. What is filled in is named here, and in the notes of what is returned.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import ceil, isfinite
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gpuslice.artefacts.quoting import quoted
+from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.need import ANY_GPU, Need, Source
+from gpuslice.units import PPM, format_cpu, format_memory
+from gpuslice.workloads.artefact import SERVICE_SLOWDOWN_MILLI, WorkloadSet
+from gpuslice.workloads.model import Workload
+from gpuslice.workloads.target import Target
+
+OPENB_HEADER: Final = (
+    *("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli", "gpu_spec"),
+    *("qos", "pod_phase", "creation_time", "deletion_time", "scheduled_time"),
+)
+GENTD26_HEADER: Final = ("pod", "minute", "duty", "mem_mib")
+
+# openb counts thousandths of a GPU and says no memory and no duty. A share is taken for that share of a T4 (the
+# cluster's most frequent GPU with a sibling on EC2): of 14,000 MiB, and of 0.7 of its time, what a GPU well kept in
+# use gives away.
+OPENB_GPU: Final = "T4"
+OPENB_MEMORY_MIB: Final = 14_000
+OPENB_DUTY: Final = 0.7
+# Values of gpu_spec. P100 was never on EC2; G2 and G3 are names for GPUs that the trace doesn't disclose.
+OPENB_MODELS: Final = {"T4": "T4", "A10": "A10G", "V100M16": "V100-16GB", "V100M32": "V100-32GB"}
+OPENB_ELSEWHERE: Final = frozenset({"P100", "G2", "G3"})
+
+# Requests of a pod where the trace has none: a quarter of the smallest machine with a large GPU.
+POD_CPU_MILLI: Final = 2000
+POD_MEMORY_MIB: Final = 8 * 1024
+
+_LARGEST: Final = 1024 * 1024 * 1024  # unpacked bytes
+_LINES_SHOWN: Final = 5
+
+
+def from_trace(
+    path: str,
+    *,
+    today: str | None = None,
+    pod_cpu_milli: int | None = None,
+    pod_memory_mib: int | None = None,
+    region: str = "us-east-1",
+) -> WorkloadSet:
+    """The workloads of a trace, a CSV file or one packed by gzip; its kind is told by its header.
+
+    Args:
+        path: the file.
+        today: for GenTD26: the GPU model that its pods ran on, which the trace doesn't say.
+        pod_cpu_milli: for GenTD26: CPU requests of a pod, which the trace doesn't say either.
+        pod_memory_mib: and memory requests.
+        region: of the workload set.
+
+    Raises:
+        InputError: unreadable, not a known trace, without one usable row, or GenTD26 without `today`.
+    """
+    rows = _Rows(path)
+    if rows.header == OPENB_HEADER:
+        return _openb(rows, region)
+    if rows.header == GENTD26_HEADER:
+        if today is None:
+            raise InputError(
+                "GenTD26 doesn't say which GPU its pods ran on",
+                where=path,
+                fix="name the model that the duty holds for: --today L40S",
+            )
+        cpu = POD_CPU_MILLI if pod_cpu_milli is None else pod_cpu_milli
+        memory = POD_MEMORY_MIB if pod_memory_mib is None else pod_memory_mib
+        return _gentd26(rows, region, gpu_named(today).name, cpu, memory)
+    raise InputError(
+        f"is no known trace: its first line is {quoted(','.join(rows.header))}",
+        where=path,
+        fix=f"known are openb ({','.join(OPENB_HEADER[:4])},…) and GenTD26 ({','.join(GENTD26_HEADER)})",
+    )
+
+
+@dataclass(slots=True)
+class _Bad:
+    """Rows that can't be used: how many, and where the first are."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def add(self, line: int) -> None:
+        self.count += 1
+        if len(self.lines) < _LINES_SHOWN:
+            self.lines.append(line)
+
+    def note(self, what: str) -> str:
+        lines = ", ".join(str(each) for each in self.lines) + ", …" * (self.count > len(self.lines))
+        return f"{self.count:,} {what} skipped (line{'s' * (self.count > 1)} {lines})"
+
+
+class _Rows:
+    """A CSV file: its header, then its rows with their line numbers."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.bad = _Bad()
+        self._reader = csv.reader(io.StringIO(_text(path), newline=""))
+        self.header = tuple(cell.strip() for cell in self._next() or ())
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Rows as wide as the header; others are counted."""
+        width = len(self.header)
+        while (row := self._next()) is not None:
+            if len(row) == width:
+                yield self._reader.line_num, row
+            elif row:
+                self.bad.add(self._reader.line_num)
+
+    def _next(self) -> list[str] | None:
+        try:
+            return next(self._reader, None)
+        except csv.Error as error:
+            raise InputError(
+                f"is no CSV: {error}", where=f"{self.path}:{self._reader.line_num}", fix="name a trace"
+            ) from error
+
+
+def _text(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if content.startswith(b"\x1f\x8b"):
+            with gzip.open(io.BytesIO(content)) as unpacked:
+                content = unpacked.read(_LARGEST + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError("is damaged: it can't be unpacked", where=path, fix="fetch it again") from error
+    except OSError as error:
+        raise InputError(
+            f"can't be read: {error.strerror or error}", where=path, fix="name a trace file"
+        ) from error
+    if len(content) > _LARGEST:
+        raise InputError("is beyond 1 GiB", where=path, fix="cut it")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            "is no text in UTF-8", where=path, fix="name a CSV file, or one packed by gzip"
+        ) from error
+
+
+class _PodClass(NamedTuple):
+    """What pods of openb have in common."""
+
+    cpu_milli: int
+    memory_mib: int
+    gpus: int
+    gpu_milli: int
+    gpu_spec: str
+    qos: str
+
+
+def _openb(rows: _Rows, region: str) -> WorkloadSet:
+    counts: dict[_PodClass, int] = {}
+    without_gpu = 0
+    for line, row in rows:
+        each = _pod_class(row)
+        if each is None:
+            rows.bad.add(line)
+        elif each.gpus == 0:
+            without_gpu += 1
+        else:
+            counts[each] = counts.get(each, 0) + 1
+    if not counts:
+        raise InputError("has no pod with a GPU", where=rows.path, fix="name a whole trace")
+    # The most frequent class comes first; ties by what they ask for, so that a trace always gives the same names.
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    workloads = tuple(_openb_workload(index, each, count) for index, (each, count) in enumerate(ordered, 1))
+    notes = [
+        f"openb: {sum(counts.values()):,} pods with a GPU, in {len(counts)} classes of identical requests",
+        (
+            f"openb says no memory and no duty: a share of a GPU is taken for that share of {OPENB_MEMORY_MIB:,} "
+            f"MiB and of {OPENB_DUTY} of a {OPENB_GPU}'s time; whole GPUs are taken to be of any model"
+        ),
+    ]
+    if without_gpu:
+        notes.append(f"{without_gpu:,} pods without a GPU: left out")
+    elsewhere = sorted(
+        {word for each in counts for word in each.gpu_spec.split("|") if word in OPENB_ELSEWHERE}
+    )
+    if elsewhere:
+        notes.append(f"{', '.join(elsewhere)}: not on EC2; pods that ask for nothing else may have any model")
+    if rows.bad.count:
+        notes.append(rows.bad.note("rows that are no pod"))
+    return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
+
+
+def _pod_class(row: Sequence[str]) -> _PodClass | None:
+    _, cpu, memory, gpus, milli, spec, qos, *_ = row
+    if not all(cell.isascii() and cell.isdigit() and len(cell) < 10 for cell in (cpu, memory, gpus, milli)):
+        return None
+    each = _PodClass(int(cpu), int(memory), int(gpus), int(milli), spec, qos)
+    known = all(word in OPENB_MODELS or word in OPENB_ELSEWHERE for word in spec.split("|") if word)
+    part = each.gpus == 0 or 0 < each.gpu_milli <= 1000
+    whole = each.gpus <= 1 or each.gpu_milli == 1000
+    return each if known and part and whole and each.gpus <= 64 else None
+
+
+def _openb_workload(index: int, each: _PodClass, count: int) -> Workload:
+    shared = each.gpus == 1 and each.gpu_milli < 1000
+    models = frozenset(OPENB_MODELS[word] for word in each.gpu_spec.split("|") if word in OPENB_MODELS)
+    allow = models or (frozenset() if shared else frozenset({ANY_GPU}))
+    need = (
+        Need(
+            memory_mib=ceil(OPENB_MEMORY_MIB * each.gpu_milli / 1000),
+            duty_ppm=ceil(OPENB_DUTY * PPM * each.gpu_milli / 1000),
+            on=OPENB_GPU,
+            source=Source.DECLARED,
+            allow=allow,
+        )
+        if shared
+        else Need(gpus=each.gpus, source=Source.DECLARED, allow=allow)
+    )
+    size = f"{each.gpu_milli}m" if shared else f"{each.gpus}gpu"
+    spec = f", {each.gpu_spec}" if each.gpu_spec else ""
+    return Workload(
+        name=f"openb/class-{index:04d}-{size}",
+        replicas=count,
+        cpu_milli=each.cpu_milli,
+        memory_mib=each.memory_mib,
+        need=need,
+        target=Target(kind="Pod"),
+        tenant="openb",
+        notes=(f"openb: {each.gpus} × {each.gpu_milli}/1000 GPU{spec}, {each.qos}",),
+    )
+
+
+@dataclass(slots=True)
+class _PodReadings:
+    """What GenTD26 says of one pod, summed up."""
+
+    minutes: int = 0
+    duty: float = 0.0
+    peak_mib: float = 0.0
+
+
+def _gentd26(rows: _Rows, region: str, on: str, cpu_milli: int, memory_mib: int) -> WorkloadSet:
+    pods: dict[str, _PodReadings] = {}
+    blank_duty = blank_memory = 0
+    for line, (pod, _, duty, memory) in rows:
+        try:
+            busy = float(duty) if duty else 0.0
+            used = float(memory) if memory else 0.0
+        except ValueError:
+            rows.bad.add(line)
+            continue
+        if not (pod and 0 <= busy <= 100 and 0 <= used < _LARGEST and isfinite(busy + used)):
+            rows.bad.add(line)
+            continue
+        readings = pods.get(pod)
+        if readings is None:
+            readings = pods[pod] = _PodReadings()
+        if duty:
+            readings.minutes += 1
+            readings.duty += busy
+        else:
+            blank_duty += 1
+        if not memory:
+            blank_memory += 1
+        elif used > readings.peak_mib:
+            readings.peak_mib = used
+    if not pods:
+        raise InputError("has no usable row", where=rows.path, fix="name a whole trace")
+    workloads = tuple(_gentd26_workload(name, pods[name], on, cpu_milli, memory_mib) for name in sorted(pods))
+    notes = [
+        f"GenTD26: {len(pods)} pods, each with its mean duty and peak memory; taken as of one {on} each (--today)",
+        (
+            f"GenTD26 has no requests: each pod is taken to ask for {format_cpu(cpu_milli)} CPU and "
+            f"{format_memory(memory_mib)} of memory (--pod)"
+        ),
+    ]
+    if blank_duty or blank_memory:
+        notes.append(
+            f"{blank_duty:,} blank duty and {blank_memory:,} blank memory readings: left out of mean and peak"
+        )
+    if rows.bad.count:
+        notes.append(rows.bad.note("rows that are no reading"))
+    return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
+
+
+def _gentd26_workload(
+    name: str, readings: _PodReadings, on: str, cpu_milli: int, memory_mib: int
+) -> Workload:
+    notes = []
+    if not readings.minutes:
+        notes.append("no duty was read: not known")
+    if not readings.peak_mib:
+        notes.append("no memory in use was ever read: not known")
+    return Workload(
+        name=f"gentd26/{name}",
+        replicas=1,
+        cpu_milli=cpu_milli,
+        memory_mib=memory_mib,
+        need=Need(
+            memory_mib=ceil(readings.peak_mib) or None,
+            # A GPU that was never seen busy still is now and then: the least that can be written.
+            duty_ppm=max(1, round(readings.duty / readings.minutes / 100 * PPM))
+            if readings.minutes
+            else None,
+            on=on,
+            source=Source.MEASURED,
+            max_slowdown_milli=SERVICE_SLOWDOWN_MILLI,
+        ),
+        target=Target(kind="Pod"),
+        tenant="gentd26",
+        slowdown_defaulted=True,
+        notes=tuple(notes),
+    )

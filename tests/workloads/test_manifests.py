@@ -1,0 +1,558 @@
+"""Manifests as people have them, into workloads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gpuslice.artefacts.documents import parse_documents
+from gpuslice.errors import InputError
+from gpuslice.hardware.need import Source
+from gpuslice.hardware.slices import Isolation
+from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
+from gpuslice.workloads.manifests import from_manifests
+from gpuslice.workloads.model import Workload
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Object = dict[str, Any]  # a manifest, as free as YAML
+
+
+def pod_spec(gpu: object = 1, **more: object) -> Object:
+    resources = {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": {} if gpu is None else {"nvidia.com/gpu": gpu},
+    }
+    return {"containers": [{"name": "main", "image": "app:1", "resources": resources}], **more}
+
+
+def template(gpu: object = 1, annotations: object = None, **more: object) -> Object:
+    return {"metadata": {"annotations": annotations}, "spec": pod_spec(gpu, **more)}
+
+
+def thing(kind: str, name: str, spec: object, api: str = "apps/v1", **metadata: object) -> Object:
+    return {
+        "apiVersion": api,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "a", **metadata},
+        "spec": spec,
+    }
+
+
+def deployment(name: str = "web", replicas: int = 3, annotations: object = None) -> Object:
+    return thing("Deployment", name, {"replicas": replicas, "template": template()}, annotations=annotations)
+
+
+def owned(obj: Object, kind: str, name: str, api: str = "apps/v1") -> Object:
+    obj["metadata"]["ownerReferences"] = [
+        {"apiVersion": api, "kind": kind, "name": name, "controller": True, "uid": ""}
+    ]
+    return obj
+
+
+@pytest.fixture
+def scan(tmp_path):
+    def read(*objects: object, **options: Any) -> WorkloadSet:
+        path = tmp_path / "manifests.yaml"
+        path.write_text(yaml.safe_dump_all(objects))
+        return from_manifests([str(path)], **options)
+
+    return read
+
+
+def only(found: WorkloadSet) -> Workload:
+    (workload,) = found.workloads
+    return workload
+
+
+def shape(found: WorkloadSet) -> list[tuple[str, str, int]]:
+    return [(each.name, each.target.kind, each.replicas) for each in found.workloads]
+
+
+@pytest.mark.parametrize(
+    ("obj", "name", "replicas", "pod_spec_at"),
+    [
+        (thing("Deployment", "x", {"replicas": 3, "template": template()}), "a/x", 3, ""),
+        (thing("Deployment", "x", {"template": template()}), "a/x", 1, ""),
+        (thing("StatefulSet", "x", {"replicas": 0, "template": template()}), "a/x", 0, ""),
+        (thing("ReplicaSet", "x", {"replicas": 2, "template": template()}), "a/x", 2, ""),
+        (thing("DaemonSet", "x", {"template": template()}), "a/x", 1, ""),
+        (
+            thing("Job", "x", {"parallelism": 8, "completions": 5, "template": template()}, "batch/v1"),
+            "a/x",
+            5,
+            "",
+        ),
+        (
+            thing(
+                "CronJob",
+                "x",
+                {"jobTemplate": {"spec": {"parallelism": 2, "template": template()}}},
+                "batch/v1",
+            ),
+            "a/x",
+            2,
+            "",
+        ),
+        (thing("Pod", "x", pod_spec(), "v1"), "a/x", 1, ""),
+        (
+            thing("Rollout", "x", {"replicas": 4, "template": template()}, "argoproj.io/v1alpha1"),
+            "a/x",
+            4,
+            "",
+        ),
+        (
+            thing(
+                "RayCluster",
+                "x",
+                {
+                    "workerGroupSpecs": [
+                        {"groupName": "G1", "replicas": 2, "numOfHosts": 2, "template": template()}
+                    ]
+                },
+                "ray.io/v1",
+            ),
+            "a/x-g1",
+            4,
+            "/spec/workerGroupSpecs/0/template/spec",
+        ),
+        (
+            thing(
+                "RayService",
+                "x",
+                {"rayClusterConfig": {"headGroupSpec": {"template": template()}}},
+                "ray.io/v1",
+            ),
+            "a/x-head",
+            1,
+            "/spec/rayClusterConfig/headGroupSpec/template/spec",
+        ),
+        (
+            thing(
+                "RayJob",
+                "x",
+                {
+                    "rayClusterSpec": {
+                        "workerGroupSpecs": [{"groupName": "w", "minReplicas": 3, "template": template()}]
+                    }
+                },
+                "ray.io/v1",
+            ),
+            "a/x-w",
+            3,
+            "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec",
+        ),
+        (
+            thing(
+                "PyTorchJob",
+                "x",
+                {"pytorchReplicaSpecs": {"Worker": {"replicas": 2, "template": template(8)}}},
+                "kubeflow.org/v1",
+            ),
+            "a/x-worker",
+            2,
+            "/spec/pytorchReplicaSpecs/Worker/template/spec",
+        ),
+        (
+            thing(
+                "JobSet",
+                "x",
+                {
+                    "replicatedJobs": [
+                        {
+                            "name": "w",
+                            "replicas": 2,
+                            "template": {"spec": {"parallelism": 3, "template": template()}},
+                        }
+                    ]
+                },
+                "jobset.x-k8s.io/v1alpha2",
+            ),
+            "a/x-w",
+            6,
+            "/spec/replicatedJobs/0/template/spec/template/spec",
+        ),
+        (
+            thing(
+                "LeaderWorkerSet",
+                "x",
+                {"replicas": 2, "leaderWorkerTemplate": {"size": 4, "workerTemplate": template()}},
+                "leaderworkerset.x-k8s.io/v1",
+            ),
+            "a/x-worker",
+            8,
+            "/spec/leaderWorkerTemplate/workerTemplate/spec",
+        ),
+        (
+            thing(
+                "InferenceService",
+                "x",
+                {"predictor": {"minReplicas": 2, **pod_spec()}},
+                "serving.kserve.io/v1beta1",
+            ),
+            "a/x-predictor",
+            2,
+            "/spec/predictor",
+        ),
+    ],
+)
+def test_each_kind_gives_its_pods_and_says_where_its_template_is(scan, obj, name, replicas, pod_spec_at):
+    found = only(scan(obj))
+    assert (found.name, found.replicas, found.target.pod_spec) == (name, replicas, pod_spec_at)
+    assert found.target.kind == obj["kind"]
+    assert (found.target.name or "x") == "x"
+    assert found.target.api_version == (
+        "" if obj["apiVersion"] in {"v1", "apps/v1", "batch/v1"} else obj["apiVersion"]
+    )
+
+
+def test_a_leader_and_its_workers_are_two_workloads(scan):
+    spec = {
+        "replicas": 2,
+        "leaderWorkerTemplate": {"size": 4, "leaderTemplate": template(), "workerTemplate": template()},
+    }
+    found = scan(thing("LeaderWorkerSet", "x", spec, "leaderworkerset.x-k8s.io/v1"))
+    assert [(each.name, each.replicas) for each in found.workloads] == [("a/x-leader", 2), ("a/x-worker", 6)]
+
+
+def test_kserve_models_without_containers_are_patched_where_they_stand(scan):
+    model = {
+        "modelFormat": {"name": "huggingface"},
+        "args": ["--model_id=m"],
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+    }
+    found = only(
+        scan(thing("InferenceService", "x", {"predictor": {"model": model}}, "serving.kserve.io/v1beta1"))
+    )
+    assert found.target.container_path == "/model"
+    assert found.target.framework is not None
+    assert (found.target.framework.name, found.target.framework.arguments) == ("vllm", ("--model_id=m",))
+
+
+def test_needs_come_from_annotations_and_the_template_wins(scan):
+    obj = deployment(annotations={"gpuslice.io/gpu-memory": "4Gi", "gpuslice.io/gpu-duty": "0.2"})
+    obj["spec"]["template"] = template(
+        annotations={"gpuslice.io/gpu-memory": "5Gi", "gpuslice.io/isolation": "memory"}
+    )
+    need = only(scan(obj, today="a10g")).need
+    assert (need.memory_mib, need.duty_ppm, need.on, need.isolation) == (
+        5120,
+        200_000,
+        "A10G",
+        Isolation.MEMORY,
+    )
+    assert need.known
+
+
+def test_what_an_annotation_says_of_the_gpu_stands_above_the_selector_and_that_above_the_flag(scan):
+    selected = thing(
+        "Deployment", "x", {"template": template(nodeSelector={"karpenter.k8s.aws/instance-family": "g6"})}
+    )
+    assert only(scan(selected, today="T4")).need.on == "L4"
+    selected["metadata"]["annotations"] = {"gpuslice.io/gpu-model": "H100"}
+    assert only(scan(selected, today="T4")).need.on == "H100"
+
+
+def test_a_workload_without_annotations_is_unknown_and_a_tenant_by_its_namespace(scan):
+    found = only(scan(deployment()))
+    assert not found.need.known
+    assert found.tenant == "a"
+
+
+def test_services_bear_half_speed_and_jobs_any_unless_they_say(scan):
+    job = thing("Job", "j", {"template": template()}, "batch/v1")
+    once = thing("Pod", "once", pod_spec(restartPolicy="Never"), "v1")
+    always = thing("Pod", "always", pod_spec(), "v1")
+    stated = deployment("stated", annotations={"gpuslice.io/max-slowdown": "none"})
+    found = scan(deployment(), job, once, always, stated)
+    limits = {each.name: (each.need.max_slowdown_milli, each.slowdown_defaulted) for each in found.workloads}
+    assert limits == {
+        "a/web": (2000, True),
+        "a/j": (None, False),
+        "a/once": (None, False),
+        "a/always": (2000, True),
+        "a/stated": (None, False),
+    }
+
+
+def test_a_spot_selector_alone_makes_nothing_interruptible(scan):
+    spot = {"karpenter.sh/capacity-type": "spot"}
+    found = only(scan(thing("Deployment", "x", {"template": template(nodeSelector=spot)})))
+    assert not found.interruptible
+    assert "gpuslice.io/interruptible" in found.notes[0]
+
+
+def test_a_measured_need_of_a_preallocator_is_not_believed_and_a_stated_one_is(scan):
+    obj = deployment(annotations={"gpuslice.io/gpu-memory": "20Gi", "gpuslice.io/need-source": "measured"})
+    obj["spec"]["template"]["spec"]["containers"][0]["image"] = "vllm/vllm-openai:v0.11.0"
+    measured = only(scan(obj))
+    obj["metadata"]["annotations"]["gpuslice.io/need-source"] = "declared"
+    declared = only(scan(obj))
+    assert measured.preallocates
+    assert measured.need.memory_mib is None
+    assert "a measured figure is no need" in measured.notes[0]
+    assert (declared.need.memory_mib, declared.need.source) == (20480, Source.DECLARED)
+
+
+def test_a_preallocator_whose_limit_is_out_of_reach_is_told_to_the_planner(scan):
+    obj = deployment()
+    obj["spec"]["template"]["spec"]["containers"][0].update(
+        image="vllm/vllm-openai:v1", command=["sh", "-c", "vllm serve m"]
+    )
+    assert not only(scan(obj)).need.limitable
+
+
+def test_owner_and_affinity_must_agree_on_the_models(scan):
+    affinity = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {
+                                "key": "karpenter.k8s.aws/instance-family",
+                                "operator": "In",
+                                "values": ["g5", "g6"],
+                            }
+                        ]
+                    }
+                ]
+            }
+        }
+    }
+    obj = thing(
+        "Deployment",
+        "x",
+        {"template": template(affinity=affinity)},
+        annotations={"gpuslice.io/allow-gpus": "L4,T4"},
+    )
+    assert only(scan(obj)).need.allow == {"L4"}
+    obj["metadata"]["annotations"]["gpuslice.io/allow-gpus"] = "T4"
+    with pytest.raises(InputError, match="admits only A10G, L4"):
+        scan(obj)
+
+
+def test_what_a_patch_must_know_is_in_the_target(scan):
+    toleration = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    spec = pod_spec(tolerations=[toleration], nodeSelector={"karpenter.k8s.aws/instance-family": "g5"})
+    spec["containers"].insert(0, {"name": "proxy", "image": "envoy:1"})
+    target = only(scan(thing("Deployment", "x", {"template": {"spec": spec}}))).target
+    assert (target.container, target.container_index, target.container_path) == ("main", 1, "")
+    assert target.drop_node_selector == ("karpenter.k8s.aws/instance-family",)
+    assert [each.key for each in target.tolerations] == ["nvidia.com/gpu"]
+    assert (target.gpu_limits, target.has_node_selector, target.has_env) == (("nvidia.com/gpu",), True, False)
+
+
+# --- dumps -------------------------------------------------------------------------------------------------------
+
+
+def test_a_dump_counts_each_pod_once_at_its_top_owner(scan):
+    replica_set = owned(
+        thing("ReplicaSet", "web-5d9c7", {"replicas": 3, "template": template()}), "Deployment", "web"
+    )
+    pods = [
+        owned(thing("Pod", f"web-5d9c7-{n}", pod_spec(), "v1"), "ReplicaSet", "web-5d9c7") for n in range(3)
+    ]
+    found = scan({"apiVersion": "v1", "kind": "List", "items": [*pods, replica_set, deployment()]})
+    assert shape(found) == [("a/web", "Deployment", 3)]
+
+
+def test_pods_of_an_owner_that_is_not_there_are_one_workload(scan):
+    pods = [
+        owned(thing("Pod", f"etl-{n}", pod_spec(), "v1"), "Workflow", "etl", "argoproj.io/v1alpha1")
+        for n in range(4)
+    ]
+    found = scan(*pods)
+    assert shape(found) == [("a/etl", "Workflow", 4)]
+    assert "can't be patched" in only(found).notes[-1]
+
+
+def test_pods_whose_replica_set_and_deployment_are_not_there_are_the_deployments(scan):
+    labels = {"pod-template-hash": "5d9c7"}
+    pods = [
+        owned(thing("Pod", f"p{n}", pod_spec(), "v1", labels=labels), "ReplicaSet", "web-5d9c7")
+        for n in range(2)
+    ]
+    assert shape(scan(*pods)) == [("a/web", "Deployment", 2)]
+
+
+def test_an_owner_whose_kind_is_not_understood_does_not_swallow_its_children(scan):
+    strange = thing("ModelServer", "m", {"size": "large"}, "example.com/v1")
+    child = owned(deployment(), "ModelServer", "m", "example.com/v1")
+    assert shape(scan(strange, child)) == [("a/web", "Deployment", 3)]
+
+
+def test_pods_of_a_kind_that_is_not_understood_are_one_workload_of_it(scan):
+    workflow = thing(
+        "Workflow", "etl", {"templates": [{"containers": [{"image": "x"}]}]}, "argoproj.io/v1alpha1"
+    )
+    pods = [owned(thing("Pod", f"etl-{n}", pod_spec(), "v1"), "Workflow", "etl") for n in range(4)]
+    assert shape(scan(workflow, *pods)) == [("a/etl", "Workflow", 4)]
+
+
+def test_a_kserve_service_that_takes_its_gpu_from_a_runtime_is_counted_at_its_deployment(scan):
+    service = thing(
+        "InferenceService",
+        "m",
+        {"predictor": {"model": {"modelFormat": {"name": "onnx"}}}},
+        "serving.kserve.io/v1beta1",
+    )
+    child = owned(deployment("m-predictor"), "InferenceService", "m", "serving.kserve.io/v1beta1")
+    assert shape(scan(service, child)) == [("a/m-predictor", "Deployment", 3)]
+
+
+def test_finished_jobs_and_pods_hold_no_gpu(scan):
+    pod = thing("Pod", "done", pod_spec(), "v1") | {"status": {"phase": "Succeeded"}}
+    job = thing("Job", "old", {"template": template()}, "batch/v1")
+    job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+    found = scan(pod, job, deployment())
+    assert shape(found) == [("a/web", "Deployment", 3)]
+    assert found.notes == ("2 finished Jobs or Pods: left out",)
+
+
+def test_an_unknown_kind_that_holds_gpu_pods_is_named(scan):
+    found = scan(
+        thing("ModelServer", "m", {"roles": [{"template": template()}]}, "example.com/v1"), deployment()
+    )
+    assert found.notes == (
+        "ModelServer a/m holds pods with a GPU, but ModelServer (example.com/v1) is not understood: left out",
+    )
+
+
+def test_objects_without_a_gpu_are_counted_and_left_out(scan):
+    cpu_only = [
+        thing("Deployment", f"c{n}", {"template": template(gpu)}) for n, gpu in enumerate((None, 0, "0"))
+    ]
+    found = scan(*cpu_only, deployment(), {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}})
+    assert shape(found) == [("a/web", "Deployment", 3)]
+    assert found.notes == ("3 other objects with pods, without a GPU: left out",)
+
+
+def test_an_autoscaler_tells_the_replicas_where_the_manifest_does_not(scan):
+    scaler = thing(
+        "HorizontalPodAutoscaler",
+        "h",
+        {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 2, "maxReplicas": 9},
+        "autoscaling/v2",
+    )
+    unwritten = thing("Deployment", "web", {"template": template()})
+    assert only(scan(scaler, unwritten)).replicas == 2
+    assert only(scan(scaler, deployment())).replicas == 3
+    assert "between 2 and 9" in only(scan(scaler, deployment())).notes[0]
+
+
+def test_a_rollout_that_borrows_a_deployments_template_brings_its_replicas(scan):
+    rollout = thing(
+        "Rollout",
+        "r",
+        {"replicas": 5, "workloadRef": {"kind": "Deployment", "name": "web"}},
+        "argoproj.io/v1alpha1",
+    )
+    assert shape(scan(rollout, deployment(replicas=0))) == [("a/web", "Deployment", 5)]
+
+
+def test_two_kinds_of_one_name_get_names_of_their_own(scan):
+    found = scan(deployment(), thing("StatefulSet", "web", {"template": template()}))
+    assert [(each.name, each.target.name) for each in found.workloads] == [
+        ("a/web-deployment", "web"),
+        ("a/web-statefulset", "web"),
+    ]
+
+
+# --- inputs ------------------------------------------------------------------------------------------------------
+
+
+def test_directories_are_read_to_the_bottom_and_hidden_files_are_not(tmp_path):
+    for path in (
+        "a.yaml",
+        "sub/deep/b.yml",
+        "c.json",
+        ".hidden.yaml",
+        ".git/d.yaml",
+        "values.yaml",
+        "notes.txt",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        name = Path(path).stem.strip(".")
+        (tmp_path / path).write_text("image: x" if name == "values" else json.dumps(deployment(name)))
+    found = from_manifests([str(tmp_path)])
+    assert [each.name for each in found.workloads] == ["a/a", "a/b", "a/c"]
+
+
+def test_a_directory_without_manifests_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("#")
+    with pytest.raises(InputError, match="no manifests"):
+        from_manifests([str(tmp_path)])
+
+
+def test_a_file_that_is_no_manifest_is_refused(scan):
+    with pytest.raises(InputError, match="no Kubernetes object"):
+        scan({"replicas": 3})
+    with pytest.raises(InputError, match="gpuslice plan -f"):
+        scan({"apiVersion": "gpuslice.io/v1alpha1", "kind": "Workloads", "workloads": []})
+
+
+def test_an_object_given_twice_is_refused(scan):
+    with pytest.raises(InputError, match="given twice"):
+        scan(deployment(), deployment())
+
+
+def test_items_of_a_typed_list_need_no_kind(scan):
+    item = deployment()
+    del item["kind"], item["apiVersion"]
+    assert shape(scan({"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [item]})) == [
+        ("a/web", "Deployment", 3)
+    ]
+
+
+def test_objects_without_a_namespace_are_in_the_one_given(scan):
+    obj = deployment()
+    del obj["metadata"]["namespace"]
+    assert only(scan(obj)).name == "default/web"
+    assert only(scan(obj, namespace="prod")).name == "prod/web"
+
+
+def test_workloads_can_be_left_out_by_pattern(scan):
+    assert scan(deployment("web"), deployment("kube-x"), exclude=["a/kube-*"]).workloads[0].name == "a/web"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"replicas": -1}, "replicas is -1"),
+        ({"replicas": 10**9}, "replicas is 1000000000"),
+        ({"replicas": "three"}, "replicas is 'three'"),
+        ({"template": template("1000000")}, "1,000,000 GPUs"),
+    ],
+)
+def test_numbers_that_nobody_runs_are_refused_with_the_object(scan, change, says):
+    with pytest.raises(InputError, match=says) as raised:
+        scan(thing("Deployment", "web", {"template": template(), **change}))
+    assert "Deployment a/web" in str(raised.value)
+
+
+def test_a_name_that_kubernetes_would_refuse_is_refused(scan):
+    with pytest.raises(InputError, match="name"):
+        scan(deployment("\x1b[31mred"))
+
+
+# --- the example -------------------------------------------------------------------------------------------------
+
+
+def test_the_example_fleet_is_understood_whole():
+    found = from_manifests([str(EXAMPLES / "fleet")])
+    assert sum(each.replicas for each in found.workloads) == 104
+    assert len({each.tenant for each in found.workloads}) == 4
+    unknown = [each.name for each in found.workloads if not each.need.known and each.need.gpus == 1]
+    assert unknown == ["search/playground"]
+    assert {each.name for each in found.workloads if each.need.gpus == 8} == {
+        "research/pretraining-master",
+        "research/pretraining-worker",
+    }
+    assert [each.name for each in found.workloads if each.interruptible] == ["search/index-backfill"]
+
+
+def test_what_is_found_can_be_written_and_read_back():
+    found = from_manifests([str(EXAMPLES / "fleet")])
+    assert parse_workloads(parse_documents(dump(found).encode(), "workloads.yaml")) == found

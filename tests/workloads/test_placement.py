@@ -1,0 +1,106 @@
+"""Where pods insist on running today."""
+
+import pytest
+
+from gpuslice.errors import InputError
+from gpuslice.workloads.objects import PodSpec, convert
+from gpuslice.workloads.placement import Placement, placement
+
+
+def place(selector: object = None, *terms: object) -> Placement:
+    affinity = {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": each} for each in terms]
+            }
+        }
+    }
+    return placement(
+        convert({"nodeSelector": selector, "affinity": affinity if terms else None}, PodSpec, "x"), "x"
+    )
+
+
+def term(key: str, operator: str, *values: str) -> dict[str, object]:
+    return {"key": key, "operator": operator, "values": list(values)}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "on"),
+    [
+        ("karpenter.k8s.aws/instance-gpu-name", "a10g", "A10G"),
+        ("eks.amazonaws.com/instance-gpu-name", "l4", "L4"),
+        ("karpenter.k8s.aws/instance-family", "g4dn", "T4"),
+        ("karpenter.k8s.aws/instance-family", "p4d", "A100-40GB"),
+        ("node.kubernetes.io/instance-type", "g6e.2xlarge", "L40S"),
+        ("beta.kubernetes.io/instance-type", "p5.48xlarge", "H100"),
+        ("nvidia.com/gpu.product", "NVIDIA-A10G-SHARED", "A10G"),
+        ("k8s.amazonaws.com/accelerator", "nvidia-tesla-t4", "T4"),
+    ],
+)
+def test_a_node_selector_tells_the_gpu_of_today_and_is_dropped(key, value, on):
+    found = place({key: value})
+    assert (found.on, found.drop, found.allow) == (on, (key,), frozenset())
+
+
+def test_two_models_of_one_name_are_told_apart_by_another_key_or_not_at_all():
+    name = "karpenter.k8s.aws/instance-gpu-name"
+    assert place({name: "a100"}).on is None
+    assert "A100-40GB and A100-80GB" in place({name: "a100"}).notes[0]
+    assert place({name: "a100", "karpenter.k8s.aws/instance-family": "p4de"}).on == "A100-80GB"
+    assert place({name: "a100", "karpenter.k8s.aws/instance-gpu-memory": "40960"}).on == "A100-40GB"
+
+
+def test_keys_that_contradict_each_other_are_refused():
+    with pytest.raises(InputError, match="different GPUs"):
+        place({"karpenter.k8s.aws/instance-gpu-name": "l4", "karpenter.k8s.aws/instance-family": "g5"})
+
+
+def test_a_machine_that_has_no_gpu_is_refused():
+    with pytest.raises(InputError, match=r"'m7i\.large' is not an instance type with NVIDIA GPUs"):
+        place({"node.kubernetes.io/instance-type": "m7i.large"})
+
+
+def test_only_keys_that_pin_machines_are_dropped():
+    found = place(
+        {
+            "eks.amazonaws.com/nodegroup": "gpu",
+            "karpenter.sh/capacity-type": "on-demand",
+            "kubernetes.io/os": "linux",
+            "topology.kubernetes.io/zone": "us-east-1a",
+            "team": "search",
+        }
+    )
+    assert found.drop == ("eks.amazonaws.com/nodegroup", "karpenter.sh/capacity-type")
+    assert found.notes == ("its node selector team=search stays: nodes of new pools don't carry that label",)
+
+
+def test_the_architecture_is_that_of_the_selector_or_of_the_machine():
+    assert place().arch == "amd64"
+    assert place({"kubernetes.io/arch": "arm64"}).arch == "arm64"
+    assert place({"karpenter.k8s.aws/instance-family": "g5g"}).arch == "arm64"
+    assert place(None, [term("kubernetes.io/arch", "In", "arm64")]).arch == "arm64"
+
+
+def test_a_required_affinity_bounds_the_models_and_is_kept():
+    found = place(None, [term("karpenter.k8s.aws/instance-gpu-name", "In", "a10g", "l4")])
+    assert (found.allow, found.on, found.drop) == (frozenset({"A10G", "L4"}), None, ())
+
+
+def test_an_affinity_to_one_model_tells_the_gpu_of_today():
+    assert place(None, [term("karpenter.k8s.aws/instance-family", "In", "g6", "gr6")]).on == "L4"
+
+
+def test_terms_are_alternatives_and_their_expressions_hold_together():
+    family, name = "karpenter.k8s.aws/instance-family", "karpenter.k8s.aws/instance-gpu-name"
+    either = place(None, [term(family, "In", "g5")], [term(family, "In", "g6")])
+    both = place(None, [term(family, "In", "g5", "g6"), term(name, "NotIn", "a10g")])
+    open_ended = place(None, [term(family, "In", "g5")], [term("kubernetes.io/os", "In", "linux")])
+    assert either.allow == {"A10G", "L4"}
+    assert both.allow == {"L4"}
+    assert open_ended.allow == frozenset()
+
+
+def test_an_affinity_that_no_gpu_meets_is_refused():
+    family = "karpenter.k8s.aws/instance-family"
+    with pytest.raises(InputError, match="admits no GPU"):
+        place(None, [term(family, "In", "g5"), term(family, "NotIn", "g5")])
