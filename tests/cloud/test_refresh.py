@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import replace
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -137,6 +137,16 @@ def test_a_gpu_that_nobody_knows_is_left_out_with_a_note_never_guessed(us_east_1
     assert said in note
 
 
+def test_only_the_default_network_card_has_addresses_for_pods(us_east_1):
+    answers = copy.deepcopy(us_east_1)
+    types = [each for page in answers["describe_instance_types"] for each in page["InstanceTypes"]]
+    (p5,) = (each for each in types if each["InstanceType"] == "p5.48xlarge")
+    p5["NetworkInfo"]["NetworkCards"][3]["MaximumNetworkInterfaces"] = 5
+    p5["NetworkInfo"]["DefaultNetworkCardIndex"] = 3
+    entries, _ = gpu_instance_types(Answers(**answers))
+    assert {each.max_pods for each in entries if each.name == "p5.48xlarge"} == {5 * 49 + 2}
+
+
 def test_fractions_are_told_by_memory_where_boto3_is_too_old_to_pass_them_on(us_east_1):
     answers = copy.deepcopy(us_east_1)
     for page in answers["describe_instance_types"]:
@@ -187,8 +197,8 @@ def test_a_listed_price_is_taken_only_where_it_is_one():
             listed("yuan", "5.5", currency="CNY"),
             listed("upfront", "30000", unit="Quantity"),
             listed("words", "free"),
-            listed("twice", "1.0"),
             listed("twice", "1.5"),
+            listed("twice", "1.0"),
             listed("unasked", "1.0"),
         ]
     }
@@ -249,9 +259,10 @@ class Wire:
 
     def __init__(self, monkeypatch):
         self.answers = {}
-        self.calls = Counter()
-        self.tokens = []
-        self.slept = []
+        self.calls: Counter[str] = Counter()
+        self.hosts: set[str] = set()
+        self.tokens: list[str | None] = []
+        self.slept: list[float] = []
         monkeypatch.setattr("botocore.httpsession.URLLib3Session.send", self.send)
         monkeypatch.setattr("botocore.endpoint.time.sleep", self.slept.append)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
@@ -260,6 +271,7 @@ class Wire:
         monkeypatch.delenv("AWS_PROFILE", raising=False)
 
     def send(self, request):
+        self.hosts.add(urlsplit(request.url).hostname)
         target = request.headers.get("X-Amz-Target")
         if target:
             operation = (
@@ -363,8 +375,12 @@ def test_missing_credentials_are_a_failure_in_words(wire, monkeypatch, tmp_path)
 
 
 def test_the_price_list_is_asked_where_it_is_served(wire):
-    assert connect("ap-southeast-2").price_list.meta.region_name == "us-east-1"
-    assert connect("ap-southeast-2").ec2.meta.region_name == "ap-southeast-2"
+    clients = connect("ap-southeast-2")
+    wire.answers["GetProducts"] = [(200, '{"PriceList": []}')]
+    wire.answers["DescribeSpotPriceHistory"] = [spot_page("a", "0.1"), None]
+    on_demand_prices(clients.price_list, "ap-southeast-2", [])
+    spot_prices(clients.ec2, [], NOW)
+    assert wire.hosts == {"api.pricing.us-east-1.amazonaws.com", "ec2.ap-southeast-2.amazonaws.com"}
 
 
 def test_without_boto3_the_extra_is_named(monkeypatch):
