@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from gpuslice.errors import InputError
+from gpuslice.hardware.mig import bandwidth_share, compute_share
 from gpuslice.hardware.sharing import METERED_REPLICAS, MOST_SLOTS, sustained_milli
 from gpuslice.hardware.slices import Mechanism, Slice
 
@@ -53,7 +54,9 @@ def slot(gpu: Gpu, mechanism: Mechanism, replicas: int, time_milli: int | None =
         )
     ceiling = slot_time_milli(mechanism, replicas)
     if time_milli is not None and not 1 <= time_milli <= ceiling:
-        raise InputError(f"slot time {time_milli} is outside 1..{ceiling}", fix="lower it, or take fewer replicas")
+        raise InputError(
+            f"slot time {time_milli} is outside 1..{ceiling}", fix="lower it, or take fewer replicas"
+        )
     # MPS gives each client 100/replicas % of the threads. Nothing divides bandwidth, so an equal part is all that a
     # client can count on.
     share = Fraction(1, replicas) if mechanism is Mechanism.MPS else _ALL
@@ -71,20 +74,32 @@ def slot(gpu: Gpu, mechanism: Mechanism, replicas: int, time_milli: int | None =
 def metered(gpu: Gpu, time_milli: int, replicas: int = METERED_REPLICAS) -> Slice:
     """A whole single GPU whose memory and time the scheduler counts, pod by pod."""
     return Slice(
-        gpu, Mechanism.TIME_SLICING, replicas, gpu.memory_mib, _ALL, _ALL, time_milli, metered_milli=time_milli
+        gpu,
+        Mechanism.TIME_SLICING,
+        replicas,
+        gpu.memory_mib,
+        _ALL,
+        _ALL,
+        time_milli,
+        metered_milli=time_milli,
     )
 
 
 def mig(gpu: Gpu, profile: MigProfile) -> Slice:
-    """One MIG instance: its own SMs, memory and caches."""
-    grid = gpu.mig.grid if gpu.mig is not None else profile.memory_slices
+    """One MIG instance: its own SMs, memory and caches.
+
+    Raises:
+        InputError: the GPU has no MIG.
+    """
+    if gpu.mig is None:
+        raise InputError(f"{gpu.name} has no MIG", fix="choose another mechanism")
     return Slice(
         gpu,
         Mechanism.MIG,
         1,
         profile.memory_mib,
-        Fraction(profile.sms, gpu.sms),
-        Fraction(profile.memory_slices, grid),
+        compute_share(gpu, profile),
+        bandwidth_share(gpu.mig, profile),
         profile=profile,
     )
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU
 from gpuslice.hardware.sharing import EFFICIENCY, MEMORY_MARGIN, SUSTAINED_LOAD, contention
@@ -76,6 +78,57 @@ def fit(need: Need, slice_: Slice) -> Fit:
     return _speed(need, Fraction(need.duty_ppm, PPM), on, slice_)
 
 
+def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[int, int]]:
+    """Which equal slots fit a need: by replicas per GPU, the slot times between which `fit` says yes.
+
+    The same answers as asking `fit` for every count of replicas and every slot time, in one step: planning needs
+    them all, and most of the work is the same for each.
+
+    Args:
+        need: of a replica.
+        gpu: to cut.
+        mechanism: TIME_SLICING or MPS.
+
+    Returns:
+        Thousandths of the GPU's time, (its own, the most bearable), under MPS always (1, the ceiling). Replicas that
+        don't fit are absent. Who doesn't fit k slots fits no more than k either, so the keys are 2..k or none.
+    """
+    found: dict[int, tuple[int, int]] = {}
+    if mechanism not in gpu.mechanisms or need.memory_mib is None or need.duty_ppm is None or need.on is None:
+        return found
+    probe = slot(gpu, mechanism, 2)
+    if _may_run(need, probe) or _can_share(need, probe):
+        return found
+    rate = _rate(gpu, GPUS[need.on], Fraction(1), Fraction(1))
+    busy = Fraction(need.duty_ppm, PPM) / rate
+    own = -int(-busy * 1000 // 1)
+    limit = None if need.max_slowdown_milli is None else max(need.max_slowdown_milli, 1000) * rate / 1000
+    if limit is not None and limit < 1:
+        return found
+    efficiency = EFFICIENCY[mechanism]
+    # Neighbours may keep the GPU so busy together, thousandths, before the limit is passed.
+    bearable = None if limit is None else int(1000 * efficiency * (1 - 1 / limit))
+    for replicas in range(2, most_slots(gpu, mechanism) + 1):
+        ceiling = slot_time_milli(mechanism, replicas)
+        usable = int(gpu.memory_mib // replicas * (1 - MEMORY_MARGIN))
+        if not ceiling or need.memory_mib > usable:
+            break
+        if mechanism is Mechanism.MPS:
+            if (limit is not None and replicas > limit) or (
+                rate < replicas and busy * replicas > SUSTAINED_LOAD * efficiency
+            ):
+                break
+            found[replicas] = 1, ceiling
+            continue
+        most = ceiling
+        if limit is not None and bearable is not None and replicas / efficiency > limit:
+            most = min(ceiling, bearable // (replicas - 1))
+        if own > most:
+            break
+        found[replicas] = own, most
+    return found
+
+
 def _may_run(need: Need, slice_: Slice) -> Fit | None:
     gpu = slice_.gpu
     if need.allow and ANY_GPU not in need.allow and gpu.name not in need.allow:
@@ -110,7 +163,11 @@ def _can_share(need: Need, slice_: Slice) -> Fit | None:
     if not need.known:
         missing = [
             word
-            for word, value in (("memory", need.memory_mib), ("duty", need.duty_ppm), ("the GPU it runs on", need.on))
+            for word, value in (
+                ("memory", need.memory_mib),
+                ("duty", need.duty_ppm),
+                ("the GPU it runs on", need.on),
+            )
             if value is None
         ]
         return Fit(Binds.UNKNOWN, f"{' and '.join(missing)} not known: nothing is sliced on a guess")
@@ -152,10 +209,7 @@ def _unknown_speed(need: Need, on: Gpu | None, slice_: Slice) -> Fit:
 def _speed(need: Need, duty: Fraction, on: Gpu, slice_: Slice) -> Fit:
     gpu, mechanism = slice_.gpu, slice_.mechanism
     # Roofline: what binds is seldom known, so the worse of compute and bandwidth counts.
-    rate = min(
-        Fraction(gpu.dense_gflops, on.dense_gflops) * slice_.compute,
-        Fraction(gpu.bandwidth_gbs, on.bandwidth_gbs) * slice_.bandwidth,
-    )
+    rate = _rate(gpu, on, slice_.compute, slice_.bandwidth)
     busy = duty / rate
     time_milli = -int(-busy * 1000 // 1)
     if mechanism is Mechanism.TIME_SLICING:
@@ -187,6 +241,15 @@ def _speed(need: Need, duty: Fraction, on: Gpu, slice_: Slice) -> Fit:
             f"{need.max_slowdown_milli / 1000:g}",
         )
     return Fit(slowdown=slowdown, utilisation=busy, time_milli=time_milli)
+
+
+@lru_cache(maxsize=4096)
+def _rate(gpu: Gpu, on: Gpu, compute: Fraction, bandwidth: Fraction) -> Fraction:
+    """How fast work runs in that part of a GPU, against the whole of another."""
+    return min(
+        Fraction(gpu.dense_gflops, on.dense_gflops) * compute,
+        Fraction(gpu.bandwidth_gbs, on.bandwidth_gbs) * bandwidth,
+    )
 
 
 def _version(capability: tuple[int, int]) -> str:

@@ -176,25 +176,19 @@ def place(table: MigTable, geometry: Geometry) -> Placement | None:
 
 @lru_cache(maxsize=64)
 def valid_geometries(table: MigTable) -> tuple[Geometry, ...]:
-    """All distinct geometries that can be placed, of plain profiles, the empty one excluded.
-
-    What a valid geometry leaves out stays valid, so they are found by adding one instance at a time.
-    """
-    found: dict[Geometry, None] = {}
-    fresh = [Geometry(())]
-    while fresh:
-        larger = dict.fromkeys(
-            extended for each in fresh for extended in _extensions(table, each) if extended not in found
-        )
-        found |= larger
-        fresh = list(larger)
-    return tuple(found)
+    """All distinct geometries that can be placed, of plain profiles, the empty one excluded."""
+    return tuple(_named(table, counts) for counts in _possible(_shape(table)))
 
 
 @lru_cache(maxsize=64)
 def maximal_geometries(table: MigTable) -> tuple[Geometry, ...]:
     """The valid geometries to which no plain instance can be added."""
-    return tuple(each for each in valid_geometries(table) if not _extensions(table, each))
+    possible = set(_possible(_shape(table)))
+    return tuple(
+        _named(table, counts)
+        for counts in _possible(_shape(table))
+        if not any(_one_more(counts, index) in possible for index in range(len(counts)))
+    )
 
 
 def check_geometry(gpu: Gpu, geometry: Geometry) -> None:
@@ -255,10 +249,50 @@ def _memory_slices(instances: Iterable[MigProfile]) -> int:
     return sum(each.memory_slices for each in instances)
 
 
-def _extensions(table: MigTable, geometry: Geometry) -> tuple[Geometry, ...]:
-    """The valid geometries with one plain instance more."""
-    larger = (geometry.plus(profile.name) for profile in table.plain)
-    return tuple(each for each in larger if place(table, each) is not None)
+# What decides which geometries there are, without names: (grid, compute slices), then for each plain profile its
+# (compute slices, memory slices, starts, most). All GPUs of seven slices share one shape, and its geometries.
+_Shape = tuple[tuple[int, int], tuple[tuple[int, int, tuple[int, ...], int], ...]]
+
+
+def _shape(table: MigTable) -> _Shape:
+    profiles = tuple((each.compute_slices, each.memory_slices, each.starts, each.most) for each in table.plain)
+    return (table.grid, table.compute_slices), profiles
+
+
+@lru_cache(maxsize=16)
+def _possible(shape: _Shape) -> tuple[tuple[int, ...], ...]:
+    """How many instances of each profile there may be together, in every valid way.
+
+    Every set of memory slices that placed instances can occupy is visited once for each way to count them.
+    """
+    (_, compute_slices), profiles = shape
+    seen = {(tuple(0 for _ in profiles), 0)}
+    found: dict[tuple[int, ...], None] = {}
+    fresh = list(seen)
+    while fresh:
+        larger: list[tuple[tuple[int, ...], int]] = []
+        for counts, taken in fresh:
+            compute = sum(count * profile[0] for count, profile in zip(counts, profiles, strict=True))
+            for index, (more, width, starts, most) in enumerate(profiles):
+                if counts[index] == most or compute + more > compute_slices:
+                    continue
+                after = _one_more(counts, index)
+                for start in starts:
+                    mask = ((1 << width) - 1) << start
+                    if not taken & mask and (after, taken | mask) not in seen:
+                        seen.add((after, taken | mask))
+                        larger.append((after, taken | mask))
+        found |= dict.fromkeys(counts for counts, _ in larger)
+        fresh = larger
+    return tuple(found)
+
+
+def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
+    return (*counts[:index], counts[index] + 1, *counts[index + 1 :])
+
+
+def _named(table: MigTable, counts: tuple[int, ...]) -> Geometry:
+    return Geometry.of({each.name: count for each, count in zip(table.plain, counts, strict=True) if count})
 
 
 def _starts(instances: tuple[MigProfile, ...], *, taken: int, not_before: int) -> tuple[int, ...] | None:

@@ -23,7 +23,7 @@ class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omi
     """Every part of a plan: immutable, strict, camelCase in files."""
 
 
-class Metered(_Part):
+class Metered(_Part, frozen=True):
     """A single GPU whose memory and time are counted by the scheduler."""
 
     memory: str
@@ -32,7 +32,7 @@ class Metered(_Part):
     """`gpuslice.io/gpu-time` of a node: thousandths of the GPU's time."""
 
 
-class GeometryEntry(_Part):
+class GeometryEntry(_Part, frozen=True):
     """So many MIG instances of one profile on one GPU."""
 
     profile: str
@@ -42,7 +42,7 @@ class GeometryEntry(_Part):
 Geometry = tuple[GeometryEntry, ...]
 
 
-class Layout(_Part):
+class Layout(_Part, frozen=True):
     """How every GPU of a node is cut."""
 
     gpu: str
@@ -58,7 +58,7 @@ class Layout(_Part):
     """MIG, one list per GPU index, where they differ."""
 
 
-class Node(_Part):
+class Node(_Part, frozen=True):
     """Nodes that are alike: what one costs and carries."""
 
     instance_type: Name
@@ -70,7 +70,7 @@ class Node(_Part):
     """What one such node carries: replicas by workload."""
 
 
-class OptimalNode(_Part):
+class OptimalNode(_Part, frozen=True):
     """Nodes of the cheapest packing, which have no pool: each says its layout itself."""
 
     instance_type: Name
@@ -81,7 +81,7 @@ class OptimalNode(_Part):
     pods: dict[str, Positive]
 
 
-class Pool(_Part):
+class Pool(_Part, frozen=True):
     """What realises one layout for one group of workloads."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
@@ -95,7 +95,7 @@ class Pool(_Part):
     """The only tenant admitted; empty where tenants may mix (whole GPUs, MIG, fractional)."""
 
 
-class Request(_Part):
+class Request(_Part, frozen=True):
     """What one pod asks of a metered GPU."""
 
     memory: str
@@ -104,7 +104,7 @@ class Request(_Part):
     """`gpuslice.io/gpu-time`: thousandths."""
 
 
-class Assignment(_Part):
+class Assignment(_Part, frozen=True):
     """Where a workload goes and why. Several for one workload only where its replicas have a template each."""
 
     workload: Name
@@ -128,7 +128,7 @@ class Assignment(_Part):
     """On a metered pool."""
 
 
-class Unplaced(_Part):
+class Unplaced(_Part, frozen=True):
     """A workload that fits nothing, and why."""
 
     workload: Name
@@ -136,7 +136,7 @@ class Unplaced(_Part):
     reason: str
 
 
-class Baseline(_Part):
+class Baseline(_Part, frozen=True):
     """What another way to run the same workloads would cost."""
 
     name: str
@@ -146,14 +146,14 @@ class Baseline(_Part):
     note: str = ""
 
 
-class CatalogReference(_Part):
+class CatalogReference(_Part, frozen=True):
     """Which catalog the plan was made with."""
 
     region: str
     prices: str
 
 
-class Overhead(_Part):
+class Overhead(_Part, frozen=True):
     """What daemonsets take of every node before any workload: Kubernetes quantities."""
 
     cpu: str
@@ -161,7 +161,7 @@ class Overhead(_Part):
     pods: Count
 
 
-class Summary(_Part):
+class Summary(_Part, frozen=True):
     """The plan in numbers."""
 
     status: Literal["optimal", "feasible", "infeasible"]
@@ -178,7 +178,7 @@ class Summary(_Part):
     baselines: tuple[Baseline, ...] = ()
 
 
-class Plan(_Part, kw_only=True):
+class Plan(_Part, frozen=True, kw_only=True):
     """plan.yaml."""
 
     api_version: Literal["gpuslice.io/v1alpha1"]

@@ -1,0 +1,311 @@
+"""From nodes and homes to plan.yaml: pools with names, assignments with reasons, figures in people's units."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.hardware.sharing import MEMORY_MARGIN
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack, mig_resource
+from gpuslice.planner import plan as artefact
+from gpuslice.planner.options import metered_memory_mib
+from gpuslice.planner.realise import pool_of
+from gpuslice.units import format_memory, format_usd, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gpuslice.hardware.fit import Fit
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.master import Packing
+    from gpuslice.planner.options import Cut, NodeOption
+    from gpuslice.planner.options import GpuGeometry
+    from gpuslice.planner.patterns import Pattern
+    from gpuslice.planner.realise import Home, PoolKey, Realisation
+    from gpuslice.workloads.model import Workload
+
+SHARED_RESOURCE: Final = "nvidia.com/gpu.shared"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+_SHORT: Final = {
+    Mechanism.WHOLE: "whole",
+    Mechanism.TIME_SLICING: "ts",
+    Mechanism.MPS: "mps",
+    Mechanism.MIG: "mig",
+    Mechanism.FRACTIONAL: "frac",
+}
+
+
+def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...], replicas: int | None = None) -> artefact.Layout:
+    """A cut as it stands in plan.yaml.
+
+    Args:
+        cut: to describe.
+        geometries: of a MIG node, one per GPU.
+        replicas: another number of replicas than the cut's own, for metered pools.
+    """
+    slice_ = cut.slices[0]
+    shared = cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS}
+    described = [
+        tuple(
+            artefact.GeometryEntry(profile.name, count)
+            for where, count in geometry
+            if (profile := cut.slices[where].profile) is not None
+        )
+        for geometry in geometries
+    ]
+    alike = len(set(described)) == 1
+    metered = (
+        artefact.Metered(format_memory(metered_memory_mib(cut.gpu)), slice_.metered_milli)
+        if slice_.metered_milli is not None
+        else UNSET
+    )
+    return artefact.Layout(
+        gpu=cut.gpu.name,
+        mechanism=cut.mechanism.value,
+        replicas=(replicas or slice_.sharers) if shared else UNSET,
+        slot_time=slice_.time_milli if shared and not cut.metered else UNSET,
+        metered=metered,
+        geometry=described[0] if described and alike else UNSET,
+        geometries=tuple(described) if described and not alike else UNSET,
+    )
+
+
+def resource_of(slice_: Slice, stack: Stack) -> str:
+    """The extended resource that a pod asks for to get this slice."""
+    if slice_.profile is not None:
+        return mig_resource(stack, slice_.profile.name)
+    return SHARED_RESOURCE if slice_.sharers > 1 else GPU_RESOURCE
+
+
+def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:
+    """The cheapest packing, with replicas of classes dealt to their members in order."""
+    dealt = _Dealer({number: [(each, each.replicas) for each in c.members] for number, c in enumerate(classes)})
+    found: Counter[tuple[str, str, int, artefact.Layout, tuple[tuple[str, int], ...]]] = Counter()
+    for pattern, pods in dealt.nodes(packing):
+        option = pattern.option
+        layout = layout_of(option.cut, pattern.geometries)
+        found[option.instance_type.name, option.purchase.value, option.price, layout, pods] += 1
+    return tuple(
+        artefact.OptimalNode(name, purchase, count, usd(price), layout, dict(pods))  # type: ignore[arg-type]  # StrEnum's values
+        for (name, purchase, price, layout, pods), count in found.items()
+    )
+
+
+class Assembly:
+    """Pools and assignments of one realisation."""
+
+    def __init__(self, realisation: Realisation, classes: Sequence[WorkloadClass], stack: Stack) -> None:
+        """Name the pools, in an order that depends on nothing but the plan."""
+        self._classes = classes
+        self._stack = stack
+        self._homes = realisation.homes
+        members: dict[PoolKey, list[Pattern]] = defaultdict(list)
+        for pattern in realisation.packing:
+            members[pool_of(pattern)].append(pattern)
+        drafts = sorted(
+            ((_base_name(patterns[0]), key) for key, patterns in members.items()),
+            key=lambda draft: (draft[0], sorted(str(each.pods) for each in members[draft[1]])),
+        )
+        self._names: dict[PoolKey, str] = {}
+        self._layouts: dict[PoolKey, artefact.Layout] = {}
+        taken: set[str] = set()
+        metered = 0
+        for base, key in drafts:
+            name = next(
+                each for number in range(1, len(drafts) + 2) if (each := _numbered(base, number)) not in taken
+            )
+            taken.add(name)
+            self._names[key] = name
+            cut = members[key][0].option.cut
+            replicas = None
+            if cut.metered:
+                # Each metered pool has its own count of replicas: what GPU Feature Discovery says of a node then
+                # tells the pools apart, which nothing else that a NodeFeatureRule can see does.
+                replicas = cut.slices[0].sharers + metered
+                metered += 1
+            self._layouts[key] = layout_of(cut, members[key][0].geometries, replicas)
+        self._members = members
+        self._packing = realisation.packing
+
+    def pools(self) -> tuple[artefact.Pool, ...]:
+        """Pools with their nodes."""
+        queues: dict[int, list[tuple[Workload, int, Home]]] = {
+            number: [(workload, count, home) for workload, home, count in homes]
+            for number, homes in self._homes.items()
+        }
+        found = []
+        for key in sorted(self._members, key=lambda each: self._names[each]):
+            dealer = _Dealer(
+                {
+                    number: [(workload, count) for workload, count, home in queue if home.pool == key]
+                    for number, queue in queues.items()
+                },
+                slices={
+                    (number, workload.name): home.slice_index
+                    for number, queue in queues.items()
+                    for workload, _, home in queue
+                    if home.pool == key
+                },
+            )
+            here = Counter({each: self._packing[each] for each in self._members[key]})
+            nodes: Counter[tuple[NodeOption, tuple[tuple[str, int], ...]]] = Counter()
+            order: dict[str, NodeOption] = {}
+            for pattern, pods in dealer.nodes(here):
+                option = pattern.option
+                order[f"{option.instance_type.name}/{option.purchase}"] = option
+                nodes[order[f"{option.instance_type.name}/{option.purchase}"], pods] += 1
+            cut = self._members[key][0].option.cut
+            ranked = sorted(nodes.items(), key=lambda each: (each[0][0].price, each[0][0].instance_type.name, each[0][1]))
+            found.append(
+                artefact.Pool(
+                    name=self._names[key],
+                    layout=self._layouts[key],
+                    instance_types=tuple(dict.fromkeys(option.instance_type.name for (option, _), _ in ranked)),
+                    purchases=tuple(dict.fromkeys(option.purchase.value for (option, _), _ in ranked)),
+                    nodes=tuple(
+                        artefact.Node(
+                            option.instance_type.name, option.purchase.value, count, usd(option.price), dict(pods)
+                        )
+                        for (option, pods), count in ranked
+                    ),
+                    resource="" if cut.mechanism is Mechanism.MIG else resource_of(cut.slices[0], self._stack),
+                    tenant=cut.tenant,
+                )
+            )
+        return tuple(found)
+
+    def assignments(self) -> tuple[artefact.Assignment, ...]:
+        """Who goes where, by name of the workload."""
+        found = []
+        for number, homes in self._homes.items():
+            together: dict[tuple[str, Home], tuple[Workload, int]] = {}
+            for workload, home, count in homes:
+                before = together.get((workload.name, home), (workload, 0))[1]
+                together[workload.name, home] = (workload, before + count)
+            for (_, home), (workload, count) in together.items():
+                found.append(self._assignment(number, workload, home, count))
+        return tuple(sorted(found, key=lambda each: (each.workload, each.pool, each.slice)))
+
+    def _assignment(self, number: int, workload: Workload, home: Home, count: int) -> artefact.Assignment:
+        option = min((each.option for each in self._members[home.pool]), key=lambda each: each.price)
+        cut = option.cut
+        slice_ = cut.slices[home.slice_index]
+        answer = dict(cut.fits[number])[home.slice_index]
+        request: artefact.Request | artefact.UnsetType = UNSET
+        limit: str | artefact.UnsetType = UNSET
+        memory = workload.need.memory_mib
+        if cut.metered and memory is not None and answer.time_milli is not None:
+            request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
+        if workload.preallocates and cut.mechanism is Mechanism.TIME_SLICING and memory is not None:
+            own = memory if cut.metered else int(slice_.memory_mib * (1 - MEMORY_MARGIN))
+            limit = format_memory(own)
+        return artefact.Assignment(
+            workload=workload.name,
+            pool=self._names[home.pool],
+            replicas=count,
+            slice=slice_.name,
+            resource=resource_of(slice_, self._stack),
+            quantity=workload.need.gpus,
+            because=_because(workload, option, slice_, answer),
+            target=workload.target,
+            expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
+            utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
+            memory_limit=limit,
+            request=request,
+        )
+
+
+class _Dealer:
+    """Deals the replicas of classes that nodes carry to the workloads behind them."""
+
+    def __init__(
+        self,
+        queues: Mapping[int, list[tuple[Workload, int]]],
+        slices: Mapping[tuple[int, str], int] | None = None,
+    ) -> None:
+        self._left = {number: [[workload, count] for workload, count in queue] for number, queue in queues.items()}
+        self._slices = slices
+
+    def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, tuple[tuple[str, int], ...]]]:
+        """Each node of a packing, one by one, with the replicas by workload that it carries."""
+        for pattern, count in packing.items():
+            for _ in range(count):
+                pods: Counter[str] = Counter()
+                for number, where, wanted in pattern.pods:
+                    self._deal(number, where, wanted, pods)
+                yield pattern, tuple(sorted(pods.items()))
+
+    def _deal(self, number: int, where: int, wanted: int, pods: Counter[str]) -> None:
+        for entry in self._left[number]:
+            workload, free = entry
+            if self._slices is not None and self._slices[number, workload.name] != where:
+                continue
+            take = min(wanted, free)
+            if take:
+                pods[workload.name] += take
+                entry[1] = free - take
+                wanted -= take
+            if not wanted:
+                return
+
+
+def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit) -> str:
+    """Why here, in one line with figures."""
+    need = workload.need
+    share = option.price // max(option.units, 1)
+    if slice_.mechanism is Mechanism.WHOLE:
+        if need.gpus > 1:
+            return f"{need.gpus} GPUs per pod come only whole"
+        if not need.known:
+            return f"its need is not known, so it keeps a whole GPU ({format_usd(share)} an hour): measure it"
+        return f"no slice that fits is cheaper than a whole {slice_.gpu.name}"
+    parts = []
+    if need.memory_mib is not None:
+        parts.append(f"{format_memory(need.memory_mib)} of {format_memory(slice_.memory_mib)}")
+    if answer.utilisation is not None:
+        parts.append(f"busy {float(answer.utilisation):.0%} of the time")
+    match slice_.mechanism:
+        case Mechanism.MIG:
+            what = f"an instance {slice_.profile.name} of {slice_.gpu.name}" if slice_.profile else ""
+        case Mechanism.FRACTIONAL:
+            what = f"{slice_.fraction} of an {slice_.gpu.name}, {format_usd(share)} an hour"
+        case _ if slice_.metered_milli is not None:
+            what = f"memory and time of one {slice_.gpu.name} counted pod by pod"
+        case _:
+            what = f"one of {slice_.sharers} slots of {slice_.gpu.name}"
+    return f"{what}: {', '.join(parts)}"
+
+
+def _base_name(pattern: Pattern) -> str:
+    cut = pattern.option.cut
+    parts = [cut.tenant, cut.gpu.name, _SHORT[cut.mechanism]]
+    match cut.mechanism:
+        case Mechanism.TIME_SLICING if cut.metered:
+            parts[-1] = f"metered{cut.slices[0].metered_milli}"
+        case Mechanism.TIME_SLICING | Mechanism.MPS:
+            parts[-1] += str(cut.slots_per_gpu)
+        case Mechanism.FRACTIONAL if cut.slices[0].fraction is not None:
+            parts[-1] += str(cut.slices[0].fraction.denominator)
+        case Mechanism.MIG:
+            total: Counter[int] = Counter()
+            for geometry in pattern.geometries[:1]:
+                total.update(dict(geometry))
+            for where, count in sorted(total.items()):
+                profile = cut.slices[where].profile
+                if profile is not None:
+                    parts.append(f"{count}x{profile.name.partition('.')[0]}")
+        case _:
+            pass
+    if pattern.option.purchase.value == "spot":
+        parts.append("spot")
+    text = re.sub(r"[^a-z0-9]+", "-", "-".join(part for part in parts if part).lower())
+    return text.strip("-")[:48].strip("-") or "pool"
+
+
+def _numbered(base: str, number: int) -> str:
+    return base if number == 1 else f"{base}-{number}"

@@ -1,0 +1,136 @@
+"""Column generation: the cheapest fractional mix of patterns, found pattern by pattern, and the bound that it proves.
+
+The linear master chooses how many nodes of each known pattern; its duals say what a replica of each class is worth;
+pricing finds patterns worth more than their node costs. Duals are smoothed towards the best ones so far, since raw
+ones swing (Wentges 1997). At any duals, scaled down until no pattern is worth more than its node, total worth is a
+lower bound (Farley 1990): true at every round, not only at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.patterns import Pattern, capacity, usage
+from gpuslice.planner.pricing import Pricing
+from gpuslice.planner.solver import Column, LinearMaster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.options import NodeOption
+
+_SMOOTHING = 0.7  # weight of the best duals so far
+_COLUMNS_A_ROUND = 60
+_ROUNDS = 400
+_FIRST = 3  # options to begin with for each class
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """What column generation came to.
+
+    Attributes:
+        patterns: all that were found.
+        amounts: of each, in the last fractional solution.
+        value: its cost, dollars per hour.
+        bound: proven: no plan costs less, dollars per hour.
+        duals: at which the bound was proven: dollars per hour that one more replica of each class costs.
+        converged: whether the bound is within the tolerance of the value.
+    """
+
+    patterns: tuple[Pattern, ...]
+    amounts: Floats
+    value: float
+    bound: float
+    duals: Floats
+    converged: bool
+
+
+def column_of(pattern: Pattern) -> Column:
+    """The pattern as a column over the classes."""
+    counts = sorted(pattern.counts().items())
+    return Column(
+        pattern.option.usd, tuple(row for row, _ in counts), tuple(float(count) for _, count in counts)
+    )
+
+
+def generate(
+    options: Sequence[NodeOption],
+    classes: Sequence[WorkloadClass],
+    *,
+    tolerance: float,
+    remaining: Callable[[], float],
+) -> Relaxation:
+    """Generate patterns until the bound is within the tolerance of the fractional optimum, or time is up.
+
+    Args:
+        options: at least one for every class.
+        classes: to place.
+        tolerance: relative, of bound against value.
+        remaining: seconds left; a feasible mix and a true bound come out whenever they end.
+    """
+    demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
+    penalty = [10.0 * max(option.usd for option in options)] * len(classes)
+    master = LinearMaster([float(each) for each in demand], penalty)
+    known: dict[Pattern, None] = {}
+
+    def add(patterns: Iterable[Pattern]) -> int:
+        before = len(known)
+        for each in patterns:
+            if each not in known:
+                known[each] = None
+                master.add(column_of(each))
+        return len(known) - before
+
+    pricing = Pricing(options, classes)
+    first = (alone(option, number, classes) for option, number in pricing.cheapest_alone(_FIRST))
+    add(pattern for pattern in first if pattern is not None)
+    centre: Floats | None = None
+    bound, best_duals = 0.0, np.zeros(len(classes))
+    for _ in range(_ROUNDS):
+        value, amounts, duals = master.solve()
+        if bound >= value * (1 - tolerance) or remaining() <= 0:
+            break
+        priced_at = duals if centre is None else _SMOOTHING * centre + (1 - _SMOOTHING) * duals
+        priced = pricing.solve(priced_at, tolerance=tolerance / 4)
+        proven = float(demand @ priced_at) * priced.ratio
+        if proven > bound:
+            bound, best_duals, centre = proven, priced_at * priced.ratio, priced_at
+        added = add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND])
+        if not added and centre is not None:
+            # The smoothed prices taught nothing new: ask at the master's own.
+            priced = pricing.solve(duals, tolerance=tolerance / 4)
+            proven = float(demand @ duals) * priced.ratio
+            if proven > bound:
+                bound, best_duals, centre = proven, duals * priced.ratio, duals
+            if not add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]):
+                break
+    value, amounts, duals = master.solve()
+    return Relaxation(
+        tuple(known), amounts, value, min(bound, value), best_duals, converged=bound >= value * (1 - tolerance)
+    )
+
+
+def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:
+    """A node with as many replicas of one class as it carries, at most those there are; None if not one."""
+    room = [
+        have // need
+        for have, need in zip(capacity(option), usage(number, option, classes), strict=True)
+        if need
+    ]
+    count = min([*room, classes[number].replicas])
+    if option.cut.mechanism is not Mechanism.MIG:
+        return Pattern(option, ((number, 0, count),)) if count else None
+    best: Pattern | None = None
+    for where, _ in option.cut.fits[number]:
+        geometry = max(option.cut.geometries, key=lambda each: (dict(each).get(where, 0), each))
+        here = min(count, dict(geometry).get(where, 0) * option.units)
+        if here and (best is None or here > best.pods[0][2]):
+            best = Pattern(option, ((number, where, here),), (geometry,) * option.units)
+    return best

@@ -1,0 +1,323 @@
+"""Node options: instance type x purchase x cut, with the classes that each may carry; dominated ones left out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import Fit, fit, slot_times
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mig import maximal_geometries
+from gpuslice.hardware.sharing import MEMORY_MARGIN, METERED_TIMES
+from gpuslice.hardware.slices import Isolation, Mechanism, Slice
+from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
+from gpuslice.units import MICRO_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from fractions import Fraction
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.hardware.gpus import Gpu
+    from gpuslice.hardware.mig import MigTable
+    from gpuslice.planner.classes import WorkloadClass
+
+    Fits = Mapping[int, tuple[tuple[int, Fit], ...]]
+    GpuGeometry = tuple[tuple[int, int], ...]  # (index of the profile among the cut's slices, count), ascending
+
+
+class Cut:
+    """How the GPUs of a node are cut, and for whom. Equal only to itself.
+
+    Attributes:
+        slices: what it offers; one, but for MIG one per profile.
+        tenant: the only one admitted; empty: tenants may mix.
+        geometries: for MIG, the ways in which one GPU may be cut; else empty.
+    """
+
+    def __init__(
+        self,
+        slices: tuple[Slice, ...],
+        classes: Sequence[WorkloadClass],
+        members: Iterable[int],
+        *,
+        tenant: str = "",
+        geometries: tuple[GpuGeometry, ...] = (),
+    ) -> None:
+        """Cut into slices, for those of the members (numbers of classes) that fit."""
+        self.slices = slices
+        self.tenant = tenant
+        self.geometries = geometries
+        self._classes = classes
+        self._members = tuple(members)
+
+    @cached_property
+    def fits(self) -> Fits:
+        """By class number, the slices (by index) that fit it, and how. Only classes that fit.
+
+        Asked late: most cuts are found to be beaten before.
+        """
+        found: dict[int, tuple[tuple[int, Fit], ...]] = {}
+        for number in self._members:
+            answers = ((index, fit(self._classes[number].need, each)) for index, each in enumerate(self.slices))
+            good = tuple((index, answer) for index, answer in answers if answer.fits)
+            if good:
+                found[number] = good
+        return found
+
+    @property
+    def gpu(self) -> Gpu:
+        """The model that is cut."""
+        return self.slices[0].gpu
+
+    @property
+    def mechanism(self) -> Mechanism:
+        """How."""
+        return self.slices[0].mechanism
+
+    @property
+    def metered(self) -> bool:
+        """Whether memory and time are counted instead of slots."""
+        return self.slices[0].metered_milli is not None
+
+    @property
+    def slots_per_gpu(self) -> int:
+        """Pods per GPU, for all but MIG."""
+        return self.slices[0].sharers
+
+    def admitted(self) -> Iterable[int]:
+        """Numbers of the classes that fit."""
+        shared = self.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not self.metered
+        return self._members if shared else self.fits  # slots were sized for their members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeOption:
+    """One way to buy and cut one node. Equal only to itself.
+
+    Attributes:
+        price: micro-dollars per hour.
+        cpu_milli, memory_mib, pods: left for workloads after the daemonsets.
+        units: whole GPUs or slots; for MIG the number of GPUs.
+        gpu_memory_mib, gpu_time_milli: to be shared out on a metered node; else 0.
+        classes: numbers of the classes that it may carry, ascending.
+    """
+
+    instance_type: InstanceType
+    purchase: Purchase
+    cut: Cut
+    price: int
+    cpu_milli: int
+    memory_mib: int
+    pods: int
+    units: int
+    gpu_memory_mib: int
+    gpu_time_milli: int
+    classes: tuple[int, ...]
+
+    @property
+    def usd(self) -> float:
+        """Dollars per hour, for the solver."""
+        return self.price / MICRO_USD
+
+
+def metered_memory_mib(gpu: Gpu) -> int:
+    """What a metered node promises of its GPU's memory: the usable, less the margin."""
+    return int(gpu.memory_mib * (1 - MEMORY_MARGIN))
+
+
+def node_options(
+    classes: Sequence[WorkloadClass],
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    stack: Stack,
+) -> tuple[NodeOption, ...]:
+    """All node options worth having, cheapest first.
+
+    Args:
+        classes: to place; options name them by their position.
+        catalog: with prices; types without one are no option.
+        overhead: of daemonsets, on every node.
+        stack: what nodes run: cuts that it can't do are no option.
+    """
+    by_gpu: dict[str, list[InstanceType]] = defaultdict(list)
+    for each in catalog.instance_types:
+        if each.prices:
+            by_gpu[each.gpu].append(each)
+    found: list[NodeOption] = []
+    for name in sorted(by_gpu):
+        offered = _cuts(GPUS[name], by_gpu[name], classes, stack)
+        for instance_type in by_gpu[name]:
+            for purchase in sorted(instance_type.prices):
+                here = [
+                    option
+                    for cut in offered
+                    if (option := _option(instance_type, purchase, cut, classes, overhead)) is not None
+                ]
+                found += _undominated_cuts(here, classes)
+    kept = _undominated_types(found)
+    return tuple(sorted(kept, key=lambda option: (option.price, option.instance_type.name, option.purchase)))
+
+
+def _cuts(
+    gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], stack: Stack
+) -> list[Cut]:
+    everyone = range(len(classes))
+    offered = [Cut((cuts.whole(gpu),), classes, everyone)]
+    if gpu.mig is not None:
+        offered += _mig_cuts(gpu, gpu.mig, classes, stack)
+    fractions: set[Fraction] = {each.gpu_fraction for each in types if not each.gpu_count}
+    offered += [Cut((cuts.fractional(gpu, each),), classes, everyone) for each in sorted(fractions)]
+    # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
+    tenants: dict[str, list[int]] = defaultdict(list)
+    for number, each in enumerate(classes):
+        if each.need.known and each.need.isolation is not Isolation.HARDWARE:
+            tenants[each.tenant].append(number)
+    for tenant, members in tenants.items():
+        offered += _slot_cuts(gpu, tenant, members, classes)
+        if any(each.gpu_count == 1 for each in types):
+            offered += [Cut((cuts.metered(gpu, time),), classes, members, tenant=tenant) for time in METERED_TIMES]
+    return [
+        cut
+        for cut in offered
+        if cut.admitted() and why_not(stack, gpu.name, cut.mechanism, metered=cut.metered) is None
+    ]
+
+
+def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], stack: Stack) -> list[Cut]:
+    """All profiles in any geometry; where a stack does uniform ones only, a cut for each profile."""
+    everyone = range(len(classes))
+    if stack is Stack.BOTTLEROCKET:
+        return [
+            Cut((cuts.mig(gpu, profile),), classes, everyone, geometries=(((0, count),),))
+            for name, count in uniform_geometries(gpu.name).items()
+            if (profile := table.profile(name)) is not None
+        ]
+    index = {profile.name: i for i, profile in enumerate(table.plain)}
+    # Cutting more never hurts, an instance may stay empty: the geometries to which nothing can be added are enough.
+    geometries = sorted(
+        tuple(sorted((index[name], count) for name, count in geometry))
+        for geometry in maximal_geometries(table)
+    )
+    slices = tuple(cuts.mig(gpu, profile) for profile in table.plain)
+    return [Cut(slices, classes, everyone, geometries=tuple(geometries))]
+
+
+def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass]) -> list[Cut]:
+    """Equal slots: for each count of replicas, the slot times at which the set of classes admitted changes."""
+    offered: list[Cut] = []
+    for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
+        times = {number: slot_times(classes[number].need, gpu, mechanism) for number in members}
+        for replicas in range(2, max(map(len, times.values()), default=0) + 2):
+            ranges = {number: here[replicas] for number, here in times.items() if replicas in here}
+            for most in sorted({most for _, most in ranges.values()}):
+                admitted = [number for number, (own, bearable) in ranges.items() if own <= most <= bearable]
+                # No lighter than the heaviest pod admitted: its neighbours then are as light as can be said.
+                heaviest = None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
+                sized = cuts.slot(gpu, mechanism, replicas, heaviest)
+                offered.append(Cut((sized,), classes, admitted, tenant=tenant))
+    return offered
+
+
+def _option(
+    instance_type: InstanceType,
+    purchase: Purchase,
+    cut: Cut,
+    classes: Sequence[WorkloadClass],
+    overhead: DaemonsetOverhead,
+) -> NodeOption | None:
+    fraction = cut.slices[0].fraction
+    if (fraction is None) != (instance_type.gpu_count > 0):
+        return None
+    if fraction is not None and fraction != instance_type.gpu_fraction:
+        return None
+    if cut.metered and instance_type.gpu_count != 1:
+        return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
+    gpus = max(instance_type.gpu_count, 1)
+    option = NodeOption(
+        instance_type,
+        purchase,
+        cut,
+        instance_type.prices[purchase],
+        instance_type.allocatable_cpu_milli - overhead.cpu_milli,
+        instance_type.allocatable_memory_mib - overhead.memory_mib,
+        instance_type.max_pods - overhead.pods,
+        gpus if cut.mechanism is Mechanism.MIG else gpus * cut.slots_per_gpu,
+        metered_memory_mib(cut.gpu) if cut.metered else 0,
+        cut.slices[0].metered_milli or 0,
+        (),
+    )
+    admitted = tuple(
+        number
+        for number in cut.admitted()
+        if classes[number].arch == instance_type.arch
+        and (purchase is not Purchase.SPOT or classes[number].interruptible)
+        and classes[number].cpu_milli <= option.cpu_milli
+        and classes[number].memory_mib <= option.memory_mib
+        and classes[number].need.gpus <= gpus
+        and option.pods > 0
+    )
+    return replace(option, classes=tuple(sorted(admitted))) if admitted else None
+
+
+def most_pods(option: NodeOption, classes: Sequence[WorkloadClass]) -> int:
+    """The most pods of any mix that its CPU, memory and pod count let it carry; slots aside."""
+    least_cpu = max(min(classes[number].cpu_milli for number in option.classes), 1)
+    least_memory = max(min(classes[number].memory_mib for number in option.classes), 1)
+    return min(option.cpu_milli // least_cpu, option.memory_mib // least_memory, option.pods)
+
+
+def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> list[NodeOption]:
+    """Of equal slots on one type, those that no other beats: as many pods, at least the same classes."""
+    slots = [
+        option
+        for option in options
+        if option.cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not option.cut.metered
+    ]
+    metered = [(option, frozenset(option.classes)) for option in options if option.cut.metered]
+    kept = [option for option in options if option not in slots]
+    shared: list[tuple[int, frozenset[int]]] = []
+    # Most classes first, so that whoever dominates is met before whom it dominates. Of equals, time-slicing: it has
+    # the lower slowdown, and whoever wants enforced memory says so by isolation.
+    for option in sorted(
+        slots, key=lambda each: (-len(each.classes), -each.units, each.cut.mechanism is Mechanism.MPS)
+    ):
+        capacity, admitted = min(option.units, most_pods(option, classes)), frozenset(option.classes)
+        if any(admitted <= others and capacity <= most for most, others in shared):
+            continue
+        # Whatever fills the slots of a single GPU keeps within the sums of a metered one that has as much time.
+        if any(
+            admitted <= others
+            and capacity <= counted.units
+            and option.units * option.cut.slices[0].time_milli <= counted.gpu_time_milli
+            for counted, others in metered
+        ):
+            continue
+        shared.append((capacity, admitted))
+        kept.append(option)
+    return kept
+
+
+def _undominated_types(options: Sequence[NodeOption]) -> list[NodeOption]:
+    """Of types with the same cut, those that no other beats in price and every size."""
+    groups: dict[tuple[object, ...], list[NodeOption]] = defaultdict(list)
+    for option in options:
+        # The same cut object is offered to every type of its GPU.
+        groups[id(option.cut), option.units, option.classes, option.purchase is Purchase.SPOT].append(option)
+    kept: list[NodeOption] = []
+    for group in groups.values():
+        standing: list[NodeOption] = []
+        for option in sorted(group, key=lambda each: (each.price, each.instance_type.name)):
+            if not any(
+                other.cpu_milli >= option.cpu_milli
+                and other.memory_mib >= option.memory_mib
+                and other.pods >= option.pods
+                for other in standing
+            ):
+                standing.append(option)
+        kept += standing
+    return kept

@@ -1,0 +1,151 @@
+"""Which loads of which nodes are worth more than the node costs, at given prices per replica: the pricing problem.
+
+Each option gets an upper bound cheaply; only those that the bound doesn't rule out are solved exactly. So the answer
+holds columns and, for every option, a proven most that one node of it can be worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.knapsack import best_load, surrogate_bounds
+from gpuslice.planner.mig_load import MigNode
+from gpuslice.planner.patterns import Pattern, capacity, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.options import NodeOption
+
+_BUDGET = 4_000  # steps of an exact search in one pricing; what it leaves open is in the bound
+_BESIDES = 12  # searches a round that can't tighten the bound any more, for the columns that they find
+_RESOURCES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The answer of one round.
+
+    Attributes:
+        patterns: with their values, most valuable against the node's price first.
+        ratio: the least, over all options, of price / (most that one node can be worth); at most 1. Prices per
+            replica times this are dual feasible, which is what makes a bound of them.
+    """
+
+    patterns: tuple[tuple[float, Pattern], ...]
+    ratio: float
+
+
+class Pricing:
+    """The pricing problems of all options, with what one round teaches the next."""
+
+    def __init__(self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> None:
+        """Lay out arrays: shares of each resource by option and class, infinite where not admitted."""
+        self._classes = classes
+        self._options = tuple(options)
+        self._mig = {
+            row: MigNode(option, classes)
+            for row, option in enumerate(options)
+            if option.cut.mechanism is Mechanism.MIG
+        }
+        demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
+        shape = (len(self._options), _RESOURCES, len(classes))
+        self._weights = np.full(shape, np.inf)
+        self._most = np.zeros((len(self._options), len(classes)))
+        self._sizes: list[list[tuple[int, ...]]] = []
+        for row, option in enumerate(self._options):
+            self._sizes.append([usage(number, option, classes) for number in option.classes])
+            have = np.asarray(capacity(option), dtype=np.float64)
+            admitted = np.asarray(option.classes)
+            sizes = np.asarray(self._sizes[row], dtype=np.float64)
+            share = np.divide(sizes, have, out=np.zeros_like(sizes), where=have > 0)
+            self._weights[row][:, admitted] = share.T
+            with np.errstate(divide="ignore"):
+                alone = np.floor(np.min(np.where(share > 0, 1.0 / share, np.inf), axis=1) + 1e-9)
+            self._most[row, admitted] = np.minimum(alone, demand[admitted])
+        self._prices = np.asarray([option.usd for option in self._options], dtype=np.float64)
+        self._multipliers = np.full((len(self._options), _RESOURCES), 1.0 / _RESOURCES)
+
+    def solve(self, values: Floats, *, tolerance: float, budget: int = _BUDGET) -> Priced:
+        """Price all options.
+
+        Args:
+            values: what a replica of each class is worth, dollars, not negative.
+            tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
+                much.
+            budget: steps of an exact search.
+        """
+        found: list[tuple[float, Pattern]] = []
+        ratio = 1.0 / (1.0 + tolerance)
+        live, bounds = self._live(values, 1.0 + tolerance)
+        # The bound hangs on the option that is worth most against its price. Once one is found that beats what all
+        # others can be at most, they can't change it: only a few more are searched, for their columns.
+        besides = _BESIDES
+        for row, bound in sorted(zip(live, bounds, strict=True), key=lambda each: -each[1] / self._prices[each[0]]):
+            option = self._options[row]
+            if option.usd / bound >= ratio:
+                besides -= 1
+                if besides < 0:
+                    break
+            if row in self._mig:
+                value, most, pattern = self._mig[row].price(values, tolerance=tolerance)
+            else:
+                value, most, pattern = self._search(row, values, option.usd * (1.0 + tolerance), budget)
+            ratio = min(ratio, option.usd / min(most, bound))
+            if pattern is not None:
+                found.append((value, pattern))
+        found.sort(key=lambda each: each[1].option.usd / each[0])
+        return Priced(tuple(found), ratio)
+
+    def _search(
+        self, row: int, values: Floats, threshold: float, budget: int
+    ) -> tuple[float, float, Pattern | None]:
+        option = self._options[row]
+        load = best_load(
+            [float(values[number]) for number in option.classes],
+            self._sizes[row],
+            capacity(option),
+            [int(self._most[row, number]) for number in option.classes],
+            [float(each) for each in self._multipliers[row]],
+            threshold=threshold,
+            budget=budget,
+        )
+        if not load.counts:
+            return load.value, load.bound, None
+        pods = tuple((option.classes[item], 0, count) for item, count in load.counts)
+        return load.value, load.bound, Pattern(option, pods)
+
+    def cheapest_alone(self, a_class: int) -> list[tuple[NodeOption, int]]:
+        """For each class, the options on which a replica is cheapest where it has the node for itself.
+
+        Args:
+            a_class: how many options a class, by price per replica and by price for all replicas.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            by_replica = np.where(self._most > 0, self._prices[:, None] / self._most, np.inf)
+            nodes = np.ceil(np.asarray([each.replicas for each in self._classes]) / self._most)
+            by_fleet = np.where(self._most > 0, self._prices[:, None] * nodes, np.inf)
+        found = []
+        for number in range(len(self._classes)):
+            for costs in (by_replica[:, number], by_fleet[:, number]):
+                rows = np.argsort(costs, kind="stable")[:a_class]
+                found += [(self._options[row], number) for row in rows if np.isfinite(costs[row])]
+        return found
+
+    def _live(self, values: Floats, factor: float) -> tuple[list[int], list[float]]:
+        """The rows whose bound exceeds their price x factor, with those bounds."""
+        if not self._options:
+            return [], []
+        rows = np.arange(len(self._options))
+        bounds, _ = surrogate_bounds(values, self._weights, self._most, self._multipliers, steps=1)
+        rows = rows[bounds > self._prices * factor]
+        bounds, better = surrogate_bounds(values, self._weights[rows], self._most[rows], self._multipliers[rows])
+        self._multipliers[rows] = better
+        still = bounds > self._prices[rows] * factor
+        return [int(row) for row in rows[still]], [float(bound) for bound in bounds[still]]

@@ -1,0 +1,200 @@
+"""The whole job of the planner, in order: classes, options, bound, columns, integers, pools, proof, baselines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner import plan as artefact
+from gpuslice.planner.assemble import Assembly, optimal_nodes
+from gpuslice.planner.baselines import baselines
+from gpuslice.planner.classes import WorkloadClass, classes_of
+from gpuslice.planner.columns import Relaxation, generate
+from gpuslice.planner.master import cheapest_packing, cost
+from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.planner.realise import realise
+from gpuslice.planner.unplaced import reason_against
+from gpuslice.planner.verify import verify
+from gpuslice.units import MICRO_USD, format_cpu, format_memory, format_usd, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.workloads.model import Workload
+
+DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a plan is made under.
+
+    Attributes:
+        stack: what nodes run.
+        overhead: of daemonsets on every node.
+        overhead_assumed: whether that is our default and not the user's word.
+        gap: relative, at which a plan is good enough.
+    """
+
+    overhead: DaemonsetOverhead
+    overhead_assumed: bool = True
+    stack: Stack = Stack.AL2023
+    gap: float = DEFAULT_GAP
+
+
+class BrokenPlanError(RuntimeError):
+    """The planner made a plan that its own verifier refuses: a fault of gpuslice, never of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A plan, and what explains it.
+
+    Attributes:
+        plan: verified.
+        classes: that were placed.
+        options: that were to choose from.
+        relaxation: prices per replica, and the proof of the bound.
+    """
+
+    plan: artefact.Plan
+    classes: tuple[WorkloadClass, ...]
+    options: tuple[NodeOption, ...]
+    relaxation: Relaxation | None
+
+
+def solve(
+    workloads: Sequence[Workload],
+    catalog: Catalog,
+    settings: Settings,
+    *,
+    remaining: Callable[[], float],
+    notes: Sequence[str] = (),
+) -> Solution:
+    """Plan: every workload that fits anything is placed, the others are named with their reasons.
+
+    Args:
+        workloads: names unique.
+        catalog: types and prices.
+        settings: rules.
+        remaining: seconds left; a feasible, verified plan with a true bound comes out whenever they end.
+        notes: of reading the workloads, for the plan's assumptions.
+
+    Raises:
+        BrokenPlanError: the plan didn't pass the verifier.
+    """
+    wanted = [each for each in workloads if each.replicas and each.service is None]
+    unplaced = [
+        artefact.Unplaced(each.name, 0, "sized by its load, which is not planned yet: give replicas and a need")
+        for each in workloads
+        if each.service is not None
+    ]
+    everyone = classes_of(wanted)
+    offered = node_options(everyone, catalog, settings.overhead, stack=settings.stack)
+    placeable = {number for option in offered for number in option.classes}
+    for number, each in enumerate(everyone):
+        if number not in placeable:
+            reason = reason_against(each, catalog, settings.overhead, settings.stack)
+            unplaced += [artefact.Unplaced(member.name, member.replicas, reason) for member in each.members]
+    classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
+    if not classes:
+        return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
+    options = (
+        offered
+        if len(classes) == len(everyone)
+        else node_options(classes, catalog, settings.overhead, stack=settings.stack)
+    )
+    relaxation = generate(options, classes, tolerance=settings.gap / 5, remaining=remaining)
+    packing = cheapest_packing(relaxation, options, classes, gap=settings.gap, remaining=remaining)
+    realised = realise(
+        relaxation.patterns, packing, classes, gap=settings.gap / 4, remaining=remaining
+    )
+    paid = cost(realised.packing)
+    if cost(packing) > paid:
+        packing = realised.packing
+    best = cost(packing)
+    # Rounded down to a whole micro-dollar: a bound may be too low, never too high.
+    bound = min(int(relaxation.bound * MICRO_USD * (1 - 1e-9)), best)
+    gap = (best - bound) / best if best else 0.0
+    timed_out = remaining() <= 0
+    assembly = Assembly(realised, classes, settings.stack)
+    plan = artefact.Plan(
+        api_version=artefact.API_VERSION,
+        kind="Plan",
+        catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
+        stack=settings.stack.value,
+        overhead=_overhead(settings),
+        summary=artefact.Summary(
+            status="infeasible" if unplaced else "optimal" if gap <= settings.gap else "feasible",
+            termination="gap" if gap <= settings.gap else "time-limit" if timed_out else "exhausted",
+            usd_per_hour=usd(paid),
+            optimal_usd_per_hour=usd(best),
+            bound_usd_per_hour=usd(bound),
+            gap=round(gap, 6),
+            baselines=baselines(classes, catalog, settings.overhead),
+        ),
+        pools=assembly.pools(),
+        assignments=assembly.assignments(),
+        unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
+        optimal_nodes=optimal_nodes(packing, classes),
+        assumptions=_assumptions(classes, catalog, settings, notes, paid),
+    )
+    violations = verify(plan, [member for each in classes for member in each.members], catalog)
+    if violations:
+        raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
+    return Solution(plan, classes, options, relaxation)
+
+
+def _empty(
+    catalog: Catalog, settings: Settings, unplaced: list[artefact.Unplaced], notes: Sequence[str]
+) -> artefact.Plan:
+    """A plan for nothing: nobody to place, or nobody who can be placed."""
+    return artefact.Plan(
+        api_version=artefact.API_VERSION,
+        kind="Plan",
+        catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
+        stack=settings.stack.value,
+        overhead=_overhead(settings),
+        summary=artefact.Summary("infeasible" if unplaced else "optimal", "gap", 0.0, 0.0, 0.0, 0.0),
+        pools=(),
+        assignments=(),
+        unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
+        assumptions=tuple(notes),
+    )
+
+
+def _overhead(settings: Settings) -> artefact.Overhead:
+    each = settings.overhead
+    return artefact.Overhead(format_cpu(each.cpu_milli), format_memory(each.memory_mib), each.pods)
+
+
+def _assumptions(
+    classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings, notes: Sequence[str], paid: int
+) -> tuple[str, ...]:
+    """What the plan rests on and nobody has checked here."""
+    found = [
+        f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
+        f"{format_usd(paid)} an hour is the price of the nodes listed: Karpenter packs by its own rules and may "
+        "launch others",
+    ]
+    if settings.overhead_assumed:
+        overhead = _overhead(settings)
+        found.append(
+            f"daemonsets take {overhead.cpu} CPU, {overhead.memory} and {overhead.pods} pods of each node (assumed)"
+        )
+    defaulted = sum(member.slowdown_defaulted for each in classes for member in each.members)
+    if defaulted:
+        found.append(f"{defaulted} services state no maxSlowdown: 2 is taken")
+    unknown = [member.name for each in classes if each.need.gpus == 1 and not each.need.known for member in each.members]
+    if unknown:
+        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        found.append(f"needs not known, so whole GPUs: {listed}")
+    sources = Counter(each.need.source.value for each in classes if each.need.known)
+    if sources:
+        found.append(
+            "needs by source: " + ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
+        )
+    return (*found, *notes)
