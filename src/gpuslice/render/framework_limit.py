@@ -54,12 +54,11 @@ def framework_limit(assignment: Assignment, layout: Layout) -> ArgumentList | Va
         raise InputError(
             f"{framework.name} takes most of the GPU memory it sees, can't be limited from its pod, "
             "and time-slicing limits nobody",
-            where=assignment.workload,
             fix="ask for isolation: memory, and plan again",
         )
     if assignment.memory_limit is UNSET:
         return None
-    share = _share(assignment.workload, assignment.memory_limit, layout)
+    share = _share(assignment.memory_limit, layout)
     if framework.limit == "environment":
         return Variable(_known(framework, LIMIT_ENVIRONMENT), share)
     flag = _known(framework, LIMIT_ARGUMENT)
@@ -86,7 +85,7 @@ def _spelling(flag: str) -> str:
     return flag.replace("_", "-")
 
 
-def _share(workload: str, limit: str, layout: Layout) -> str:
+def _share(limit: str, layout: Layout) -> str:
     usable = GPUS[layout.gpu].memory_mib * MIB
     hundredths = int(
         parse_quantity(limit, field="memoryLimit") * 100 / usable
@@ -94,7 +93,6 @@ def _share(workload: str, limit: str, layout: Layout) -> str:
     if not 1 <= hundredths <= 100:
         raise InputError(
             f"memoryLimit {limit} is no share of a {layout.gpu} that can be written in hundredths",
-            where=workload,
             fix="plan again, or write a limit between a hundredth of the GPU and all of it",
         )
     return f"{hundredths / 100:.2f}"

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.render.files import RenderedFile, commented
 from gpuslice.render.layouts import mechanism
 from gpuslice.render.naming import GPU_MEMORY
-from gpuslice.render.patches import Patch, api_version, patch
+from gpuslice.render.patches import api_version, patch
 
 if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Pool
@@ -68,9 +69,12 @@ def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool])
         layout = pools[each.pool].layout
         namespace, name = _parts(each.workload)
         target_name = each.target.name or name
-        made = patch(each, layout, target_name, namespace)
+        try:
+            made = patch(each, layout, target_name, namespace)
+        except InputError as error:
+            raise error.inside(each.workload) from None
         file = f"{namespace}.{name}.yaml" if namespace else f"{name}.yaml"
-        files[f"{FOLDER}/{file}"] = commented(_comment(each, pools[each.pool])) + _text(made)
+        files[f"{FOLDER}/{file}"] = commented(_comment(each, pools[each.pool])) + dump_yaml(made)
         entries.append({"path": file, "target": _target(each, target_name, namespace)})
     if unpatched:
         files[UNPATCHED] = "Workloads without a patch, and why:\n\n" + "".join(
@@ -137,7 +141,3 @@ def _comment(assignment: Assignment, pool: Pool) -> str:
     if assignment.request is not UNSET:
         lines.append(f"{GPU_MEMORY} is a promise, which the scheduler counts and nobody enforces.")
     return "\n".join(lines)
-
-
-def _text(made: Patch) -> str:
-    return dump_yaml(made)

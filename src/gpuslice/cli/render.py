@@ -1,0 +1,131 @@
+"""`gpuslice render`: a plan as Kubernetes objects, printed or written as a directory for kubectl and Argo CD."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_text, say
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Plan
+    from gpuslice.render.files import RenderedFile
+
+
+def render(
+    *,
+    plan_file: Annotated[str, typer.Option("-f", "--filename", metavar="FILE", help="A plan; - is stdin.")],
+    cluster: Annotated[
+        str,
+        typer.Option(
+            "--cluster",
+            metavar="NAME",
+            help="The EKS cluster. Subnets and security groups carry the tag karpenter.sh/discovery=NAME.",
+        ),
+    ],
+    role: Annotated[str, typer.Option("--role", metavar="NAME", help="IAM role of the nodes.")] = "",
+    instance_profile: Annotated[
+        str,
+        typer.Option(
+            "--instance-profile", metavar="NAME", help="Instance profile of the nodes, instead of --role."
+        ),
+    ] = "",
+    image_version: Annotated[
+        str,
+        typer.Option(
+            "--image-version",
+            metavar="VERSION",
+            help="Machine image: v20260801 (AL2023), v1.54.0 (Bottlerocket), or latest, which replaces all nodes "
+            "whenever AWS releases one; default: a pinned one.",
+        ),
+    ] = "",
+    root_volume: Annotated[
+        int, typer.Option("--root-volume", metavar="GIB", help="Volume for container images.")
+    ] = 200,
+    consolidate_after: Annotated[
+        str,
+        typer.Option(
+            "--consolidate-after",
+            metavar="DURATION",
+            help="How long Karpenter leaves a node alone after a change.",
+        ),
+    ] = "5m",
+    operator_namespace: Annotated[
+        str, typer.Option("--operator-namespace", metavar="NAME", help="Where the GPU Operator runs.")
+    ] = "gpu-operator",
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="DIRECTORY", help="Write all files there instead of printing objects."),
+    ] = "",
+    catalog_file: CatalogOption = "",
+    output: OutputOption = Output.YAML,
+) -> None:
+    """Render a plan: NodePools, NodeOverlays, EC2NodeClasses, the GPU Operator's settings, and workload patches.
+
+    Printed are the objects that `kubectl apply -k` would apply; --out writes these and everything beside them: Helm
+    values, patches of the workloads, and a README that says what to do in which order.
+    """
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.output import write_directory
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.cloud.selection import choose
+    from gpuslice.planner.plan import Plan
+    from gpuslice.render import manifests
+    from gpuslice.render.settings import RenderSettings
+
+    if output is Output.TABLE:
+        raise InputError("objects have no table", where="-o", fix="choose yaml, json or name")
+    settings = RenderSettings(
+        cluster=cluster,
+        role=role,
+        instance_profile=instance_profile,
+        image_version=image_version,
+        root_volume_gib=root_volume,
+        consolidate_after=consolidate_after,
+        operator_namespace=operator_namespace,
+    )
+    documents = read_documents(plan_file)
+    if len(documents) > 1:
+        raise InputError(
+            f"holds {len(documents)} documents", where=documents[0].where, fix="name a file with one plan"
+        )
+    plan = decode(documents[0].data, Plan, where=documents[0].where)
+    catalog = choose(catalog_file, plan.catalog.region)
+    try:
+        files = manifests.render(plan, catalog, settings) if out else {}
+        objects = manifests.objects(plan, catalog, settings)
+    except InputError as error:
+        if error.where.startswith("--"):
+            raise
+        raise error.inside(documents[0].where) from None
+    if catalog.prices_date != plan.catalog.prices:
+        say(f"note: the plan is of prices of {plan.catalog.prices}, the catalog of {catalog.prices_date}")
+    if plan.unplaced:
+        say(f"note: {len(plan.unplaced)} workloads have no place in the plan and stay as they are")
+    if out:
+        write_directory(out, files)
+        _say_written(plan, out, len(files))
+    elif output is Output.NAME:
+        print_text("\n".join(_names(objects)))
+    elif output is Output.JSON:
+        print_data([each for file in objects if file.applied for each in file.objects], output)
+    else:
+        print_text("---\n".join(file.text for file in objects if file.applied))
+
+
+def _names(files: tuple[RenderedFile, ...]) -> list[str]:
+    """Every object as `kind.group/name`, as kubectl prints them."""
+    found = []
+    for file in files:
+        for each in file.objects if file.applied else ():
+            group = str(each["apiVersion"]).rpartition("/")[0]
+            metadata = each["metadata"]
+            name = metadata["name"] if isinstance(metadata, dict) else ""
+            found.append(".".join(filter(None, (str(each["kind"]).lower(), group))) + f"/{name}")
+    return found
+
+
+def _say_written(plan: Plan, out: str, count: int) -> None:
+    say(f"{count} files for {len(plan.pools)} pools in {out}; next: {out.rstrip('/')}/README.md")

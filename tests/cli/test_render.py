@@ -1,0 +1,114 @@
+"""`gpuslice render`: what it prints, what it writes, and how it refuses."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.cli.render import render
+from gpuslice.errors import InputError
+from tests.render.plans import SLOTS, TS4, plan, pool
+
+app = typer.Typer()
+app.command()(render)
+
+NAMES = [
+    "configmap/gpuslice-device-plugin",
+    "ec2nodeclass.karpenter.k8s.aws/gpuslice-al2023",
+    "nodeoverlay.karpenter.sh/p-1gpu",
+    "nodepool.karpenter.sh/p",
+]
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(dump_yaml(plan((pool("p", TS4, ("g6.xlarge",)),))))
+    return path
+
+
+def run(*arguments, **more) -> Any:
+    result = CliRunner().invoke(app, [str(each) for each in arguments], **more)
+    if isinstance(result.exception, InputError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_it_prints_what_kubectl_would_apply(plan_file):
+    printed = run("-f", plan_file, "--cluster", "lab", "--role", "nodes").stdout
+    kinds = [each["kind"] for each in yaml.safe_load_all(printed)]
+    assert kinds == ["ConfigMap", "EC2NodeClass", "NodeOverlay", "NodePool"]
+
+
+def test_it_prints_names_and_json(plan_file):
+    assert (
+        run("-f", plan_file, "--cluster", "lab", "--role", "nodes", "-o", "name").stdout.splitlines() == NAMES
+    )
+    listed = json.loads(run("-f", plan_file, "--cluster", "lab", "--role", "nodes", "-o", "json").stdout)
+    assert [each["kind"] for each in listed] == ["ConfigMap", "EC2NodeClass", "NodeOverlay", "NodePool"]
+
+
+def test_it_reads_a_plan_from_stdin(plan_file):
+    piped = run("-f", "-", "--cluster", "lab", "--role", "nodes", "-o", "name", input=plan_file.read_text())
+    assert piped.stdout.splitlines() == NAMES
+
+
+def test_it_writes_a_directory_and_prints_no_data(plan_file, tmp_path):
+    out = tmp_path / "manifests"
+    result = run("-f", plan_file, "--cluster", "lab", "--instance-profile", "nodes", "--out", out)
+    assert result.stdout == ""
+    assert "README.md" in result.stderr
+    assert (out / "kustomization.yaml").is_file()
+    assert "instanceProfile: nodes" in (out / "karpenter/ec2nodeclasses.yaml").read_text()
+
+
+def test_options_reach_the_objects(plan_file):
+    options = (
+        "--image-version",
+        "latest",
+        "--root-volume",
+        50,
+        "--consolidate-after",
+        "1h",
+        "--operator-namespace",
+        "gpu",
+    )
+    printed = run("-f", plan_file, "--cluster", "lab", "--role", "nodes", *options).stdout
+    for expected in ("al2023@latest", "volumeSize: 50Gi", "consolidateAfter: 1h", "namespace: gpu"):
+        assert expected in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cluster", "lab"), "--role: nodes need one role or one instance profile"),
+        (
+            ("--cluster", "lab", "--role", "nodes", "--image-version", "v1.54.0"),
+            "--image-version: 'v1.54.0' is no version",
+        ),
+        (("--cluster", "lab", "--role", "nodes", "-o", "table"), "-o: objects have no table"),
+    ],
+)
+def test_what_it_cannot_take_is_refused_by_the_flag(plan_file, arguments, message):
+    with pytest.raises(InputError, match=message):
+        run("-f", plan_file, *arguments)
+
+
+def test_a_wrong_plan_is_refused_by_file_and_field_and_nothing_is_written(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(dump_yaml(msgspec.to_builtins(SLOTS)).replace("g5g.xlarge", "g5g.xlrge"))
+    with pytest.raises(InputError, match=r"plan.yaml: pools\[1\].instanceTypes: instance type 'g5g.xlrge'"):
+        run("-f", path, "--cluster", "lab", "--role", "nodes", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_plans_in_one_file_are_refused(plan_file):
+    plan_file.write_text(plan_file.read_text() + "---\n" + plan_file.read_text())
+    with pytest.raises(InputError, match="holds 2 documents"):
+        run("-f", plan_file, "--cluster", "lab", "--role", "nodes")
