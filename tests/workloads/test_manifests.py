@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpuslice.artefacts.documents import parse_documents
+from gpuslice.artefacts.documents import dump_yaml, parse_documents, read_documents
 from gpuslice.errors import InputError
 from gpuslice.hardware.need import Source
 from gpuslice.hardware.slices import Isolation
@@ -45,9 +47,7 @@ def deployment(name: str = "web", replicas: int = 3, annotations: object = None)
 
 
 def owned(obj: Object, kind: str, name: str, api: str = "apps/v1") -> Object:
-    obj["metadata"]["ownerReferences"] = [
-        {"apiVersion": api, "kind": kind, "name": name, "controller": True, "uid": ""}
-    ]
+    obj["metadata"]["ownerReferences"] = [{"apiVersion": api, "kind": kind, "name": name, "controller": True}]
     return obj
 
 
@@ -228,6 +228,14 @@ def test_kserve_models_without_containers_are_patched_where_they_stand(scan):
     assert found.target.container_path == "/model"
     assert found.target.framework is not None
     assert (found.target.framework.name, found.target.framework.arguments) == ("vllm", ("--model_id=m",))
+
+
+def test_a_container_beside_a_kserve_model_is_patched_where_the_object_has_it(scan):
+    predictor = {"model": {"modelFormat": {"name": "onnx"}}, **pod_spec()}
+    target = only(
+        scan(thing("InferenceService", "x", {"predictor": predictor}, "serving.kserve.io/v1beta1"))
+    ).target
+    assert (target.container, target.container_index, target.container_path) == ("main", 0, "")
 
 
 def test_needs_come_from_annotations_and_the_template_wins(scan):
@@ -535,6 +543,41 @@ def test_numbers_that_nobody_runs_are_refused_with_the_object(scan, change, says
 def test_a_name_that_kubernetes_would_refuse_is_refused(scan):
     with pytest.raises(InputError, match="name"):
         scan(deployment("\x1b[31mred"))
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["1", "nvidia.com/gpu"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["name", "spec", "limits"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(sorted((EXAMPLES / "fleet").glob("*.yaml"))), st.data())
+def test_no_damage_to_a_manifest_does_worse_than_a_message(tmp_path_factory, path, data):
+    objects = [each.data for each in read_documents(path)]
+    node = data.draw(st.sampled_from(objects))
+    while isinstance(node, dict | list) and node:
+        key = data.draw(st.sampled_from(list(node) if isinstance(node, dict) else range(len(node))))
+        if not isinstance(node[key], dict | list) or data.draw(st.integers(0, 5)) == 0:
+            node[key] = data.draw(values)
+            break
+        node = node[key]
+    damaged = tmp_path_factory.mktemp("damaged") / "manifests.yaml"
+    damaged.write_text(dump_yaml(*objects))
+    try:
+        found = from_manifests([str(damaged)])
+    except InputError as error:
+        assert len(str(error).splitlines()) <= 2  # noqa: PT017  either answer is right
+    else:
+        assert parse_workloads(parse_documents(dump(found).encode(), "w.yaml"), accept_assumed=True) == found
 
 
 # --- the example -------------------------------------------------------------------------------------------------

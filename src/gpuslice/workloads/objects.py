@@ -31,7 +31,6 @@ class OwnerReference(_Lenient, frozen=True):
     kind: str = ""
     api_version: str = ""
     name: str = ""
-    uid: str = ""
     controller: bool = False
 
 
@@ -41,7 +40,6 @@ class Metadata(_Lenient, frozen=True):
     name: str = ""
     generate_name: str = ""
     namespace: str = ""
-    uid: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     owner_references: tuple[OwnerReference, ...] = ()

@@ -66,12 +66,7 @@ class Family:
     """The owner references of one input."""
 
     def __init__(self, objects: Iterable[Object]) -> None:
-        self._by_key: dict[Key, Object] = {}
-        self._by_uid: dict[str, Object] = {}
-        for each in objects:
-            self._by_key[each.key] = each
-            if each.metadata.uid:
-                self._by_uid[each.metadata.uid] = each
+        self._by_key: dict[Key, Object] = {each.key: each for each in objects}
 
     def ancestors(self, child: Object) -> Iterator[Object]:
         """Owners that are in the input, nearest first."""
@@ -97,8 +92,8 @@ class Family:
         reference = _controller(child.metadata)
         if reference is None:
             return None
-        by_uid = self._by_uid.get(reference.uid) if reference.uid else None
-        return by_uid or self._by_key.get((reference.kind, child.namespace, reference.name))
+        # By name, not by uid: an owner made anew under its name has adopted what it finds.
+        return self._by_key.get((reference.kind, child.namespace, reference.name))
 
 
 def _controller(metadata: Metadata) -> OwnerReference | None:

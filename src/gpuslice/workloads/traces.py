@@ -15,7 +15,7 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from math import ceil, isfinite
+from math import ceil
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -76,15 +76,9 @@ def from_trace(
     if rows.header == OPENB_HEADER:
         return _openb(rows, region)
     if rows.header == GENTD26_HEADER:
-        if today is None:
-            raise InputError(
-                "GenTD26 doesn't say which GPU its pods ran on",
-                where=path,
-                fix="name the model that the duty holds for: --today L40S",
-            )
         cpu = POD_CPU_MILLI if pod_cpu_milli is None else pod_cpu_milli
         memory = POD_MEMORY_MIB if pod_memory_mib is None else pod_memory_mib
-        return _gentd26(rows, region, gpu_named(today).name, cpu, memory)
+        return _gentd26(rows, region, today, cpu, memory)
     raise InputError(
         f"is no known trace: its first line is {quoted(','.join(rows.header))}",
         where=path,
@@ -254,7 +248,15 @@ class _PodReadings:
     peak_mib: float = 0.0
 
 
-def _gentd26(rows: _Rows, region: str, on: str, cpu_milli: int, memory_mib: int) -> WorkloadSet:
+class _Readings(NamedTuple):
+    """What GenTD26 says of all pods, and how many of its fields are blank."""
+
+    pods: dict[str, _PodReadings]
+    blank_duty: int
+    blank_memory: int
+
+
+def _readings(rows: _Rows) -> _Readings:
     pods: dict[str, _PodReadings] = {}
     blank_duty = blank_memory = 0
     for line, (pod, _, duty, memory) in rows:
@@ -264,7 +266,7 @@ def _gentd26(rows: _Rows, region: str, on: str, cpu_milli: int, memory_mib: int)
         except ValueError:
             rows.bad.add(line)
             continue
-        if not (pod and 0 <= busy <= 100 and 0 <= used < _LARGEST and isfinite(busy + used)):
+        if not (pod and 0 <= busy <= 100 and 0 <= used < _LARGEST):
             rows.bad.add(line)
             continue
         readings = pods.get(pod)
@@ -281,14 +283,31 @@ def _gentd26(rows: _Rows, region: str, on: str, cpu_milli: int, memory_mib: int)
             readings.peak_mib = used
     if not pods:
         raise InputError("has no usable row", where=rows.path, fix="name a whole trace")
-    workloads = tuple(_gentd26_workload(name, pods[name], on, cpu_milli, memory_mib) for name in sorted(pods))
+    return _Readings(pods, blank_duty, blank_memory)
+
+
+def _gentd26(rows: _Rows, region: str, today: str | None, cpu_milli: int, memory_mib: int) -> WorkloadSet:
+    pods, blank_duty, blank_memory = _readings(rows)
+    peak = ceil(max(each.peak_mib for each in pods.values()))
+    if today is None:
+        raise InputError(
+            "GenTD26 doesn't say which GPU its pods ran on",
+            where=rows.path,
+            fix=f"name the model that the duty holds for, such as --today A100-80GB: pods held up to {peak:,} MiB",
+        )
+    gpu = gpu_named(today)
+    workloads = tuple(
+        _gentd26_workload(name, pods[name], gpu.name, cpu_milli, memory_mib) for name in sorted(pods)
+    )
     notes = [
-        f"GenTD26: {len(pods)} pods, each with its mean duty and peak memory; taken as of one {on} each (--today)",
+        f"GenTD26: {len(pods)} pods, each with its mean duty and peak memory on one {gpu.name} (--today)",
         (
             f"GenTD26 has no requests: each pod is taken to ask for {format_cpu(cpu_milli)} CPU and "
             f"{format_memory(memory_mib)} of memory (--pod)"
         ),
     ]
+    if peak > gpu.memory_mib:
+        notes.append(f"pods held up to {peak:,} MiB, more than a {gpu.name} has: theirs was a larger card")
     if blank_duty or blank_memory:
         notes.append(
             f"{blank_duty:,} blank duty and {blank_memory:,} blank memory readings: left out of mean and peak"

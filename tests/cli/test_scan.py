@@ -1,0 +1,112 @@
+"""`gpuslice scan` as a person and a program see it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from gpuslice.cli.scan import scan
+from gpuslice.errors import InputError
+from gpuslice.workloads.artefact import read_workloads
+
+FLEET = str(Path(__file__).parents[2] / "examples" / "fleet")
+app = typer.Typer()
+app.command()(scan)
+
+
+def run(*arguments: str, stdin: str = "") -> tuple[str, str]:
+    result = CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def test_the_table_says_what_is_known_and_what_is_missing():
+    out, err = run("--from", FLEET)
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert lines["search/answers"].split()[1:] == ["Deployment", "4", "1", "13Gi", "0.35", "A10G", "vllm"]
+    assert "unknown: memory, duty, GPU it was read on" in lines["search/playground"]
+    assert err.endswith(
+        "19 workloads, 104 GPU pods: 16 with a known need, 1 without (each gets a whole GPU), 2 of several GPUs\n"
+    )
+
+
+def test_out_writes_workloads_that_plan_can_read(tmp_path):
+    path = tmp_path / "workloads.yaml"
+    _, err = run("--from", FLEET, "--out", str(path))
+    assert len(read_workloads(path).workloads) == 19
+    assert f"written to {path}" in err
+
+
+def test_programs_get_the_artefact_and_nothing_else_on_stdout():
+    as_json = json.loads(run("--from", FLEET, "-o", "json")[0])
+    as_yaml = yaml.safe_load(run("--from", FLEET, "-o", "yaml")[0])
+    assert as_json == as_yaml
+    assert as_json["kind"] == "Workloads"
+
+
+def test_names_alone_can_be_asked_for():
+    assert run("--from", FLEET, "-o", "name", "--exclude", "*-*", "--exclude", "media/*")[0].split() == [
+        "health/deidentification",
+        "health/radiology",
+        "research/notebooks",
+        "search/answers",
+        "search/embedder",
+        "search/playground",
+        "search/reranker",
+    ]
+
+
+def test_a_trace_is_read_with_its_pods_requests(tmp_path):
+    trace = tmp_path / "t.csv"
+    trace.write_text("pod,minute,duty,mem_mib\na,0,5,100\n")
+    out, err = run(
+        "--from-trace", str(trace), "--today", "L40S", "--pod", "cpu=500m,memory=1Gi", "-o", "json"
+    )
+    assert json.loads(out)["workloads"][0]["pod"] == {"cpu": "500m", "memory": "1Gi"}
+    assert "note: GenTD26 has no requests" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing to scan"),
+        (["--from", FLEET, "--from-trace", "x"], "both given"),
+        (["--from", FLEET, "--pod", "cpu=1"], "--pod is for traces"),
+        (["--from-trace", "x", "--pod", "cpu:1"], "can't be read"),
+        (["--from-trace", "x", "--pod", "memory=8"], "no unit"),
+        (["--from-trace", "x", "--exclude", "y"], "--exclude is for manifests"),
+        (["--from", "/nonexistent"], "no such file"),
+        (["--from", FLEET, "--today", "A10H"], "no GPU of EC2"),
+    ],
+)
+def test_bad_usage_is_refused_with_a_fix(arguments, says):
+    with pytest.raises(InputError, match=says) as raised:
+        run(*arguments)
+    assert raised.value.fix
+
+
+def test_nothing_is_written_where_the_input_is_bad(tmp_path):
+    manifests = tmp_path / "m.yaml"
+    manifests.write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p, annotations: {gpuslice.io/gpu-memoy: 1Gi}}\n"
+        "spec: {containers: [{name: a, resources: {limits: {nvidia.com/gpu: 1}}}]}\n"
+    )
+    with pytest.raises(InputError, match="unknown annotation"):
+        run("--from", str(manifests), "--out", str(tmp_path / "w.yaml"))
+    assert not (tmp_path / "w.yaml").exists()
+
+
+def test_manifests_come_from_stdin(monkeypatch):
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
+    }
+    out, _ = run("--from", "-", "-n", "prod", "-o", "name", stdin=json.dumps(pod))
+    assert out == "prod/p\n"
