@@ -103,7 +103,9 @@ def render(
     if catalog.prices_date != plan.catalog.prices:
         say(f"note: the plan is of prices of {plan.catalog.prices}, the catalog of {catalog.prices_date}")
     if plan.unplaced:
-        say(f"note: {len(plan.unplaced)} workloads have no place in the plan and stay as they are")
+        some = [each.workload for each in plan.unplaced[:3]]
+        names = ", ".join(some) + (f" and {more} more" if (more := len(plan.unplaced) - len(some)) else "")
+        say(f"note: without a place in the plan, and left as they are: {names}")
     if out:
         write_directory(out, files)
         _say_written(plan, out, len(files))
