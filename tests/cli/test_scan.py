@@ -13,6 +13,12 @@ from gpuslice.errors import InputError
 from gpuslice.workloads.artefact import read_workloads
 
 FLEET = str(Path(__file__).parents[2] / "examples" / "fleet")
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "p"},
+    "spec": {"containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
+}
 app = typer.Typer()
 app.command()(scan)
 
@@ -29,10 +35,16 @@ def test_the_table_says_what_is_known_and_what_is_missing():
     out, err = run("--from", FLEET)
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert lines["search/answers"].split()[1:] == ["Deployment", "4", "1", "13Gi", "0.35", "A10G", "vllm"]
-    assert "unknown: memory, duty, GPU it was read on" in lines["search/playground"]
+    assert "unknown: memory, duty" in lines["search/playground"]
     assert err.endswith(
-        "19 workloads, 104 GPU pods: 16 with a known need, 1 without (each gets a whole GPU), 2 of several GPUs\n"
+        "19 workloads, 104 GPU pods: 16 with a known need, 1 without (a whole GPU each), 2 of several GPUs\n"
     )
+
+
+def test_workloads_of_which_not_even_the_gpu_is_known_are_counted(tmp_path):
+    (tmp_path / "pod.json").write_text(json.dumps(POD))
+    assert "1 don't say which GPU they run on" in run("--from", str(tmp_path))[1]
+    assert "don't say" not in run("--from", str(tmp_path), "--today", "T4")[1]
 
 
 def test_out_writes_workloads_that_plan_can_read(tmp_path):
@@ -102,11 +114,5 @@ def test_nothing_is_written_where_the_input_is_bad(tmp_path):
 
 
 def test_manifests_come_from_stdin(monkeypatch):
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "p"},
-        "spec": {"containers": [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": 1}}}]},
-    }
-    out, _ = run("--from", "-", "-n", "prod", "-o", "name", stdin=json.dumps(pod))
+    out, _ = run("--from", "-", "-n", "prod", "-o", "name", stdin=json.dumps(POD))
     assert out == "prod/p\n"

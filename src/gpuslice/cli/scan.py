@@ -59,7 +59,9 @@ def scan(
     _print(workloads, output)
     for note in workloads.notes:
         say(f"note: {note}")
-    say(_summary(workloads) + (f"; written to {out}" if out else ""))
+    say(_summary(workloads))
+    if out:
+        say(f"written to {out}")
 
 
 def _read(
@@ -166,9 +168,15 @@ def _missing(workload: Workload) -> list[str]:
 def _summary(workloads: WorkloadSet) -> str:
     found = workloads.workloads
     several = sum(each.need.gpus > 1 for each in found)
-    unknown = sum(bool(_missing(each)) for each in found)
+    unknown = [each for each in found if _missing(each)]
+    nowhere = sum(each.need.on is None for each in unknown)
     pods = sum(each.replicas for each in found)
-    return (
-        f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - unknown:,} with a known need, "
-        f"{unknown:,} without (each gets a whole GPU), {several:,} of several GPUs"
+    words = (
+        f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - len(unknown):,} with a known need, "
+        f"{len(unknown):,} without (a whole GPU each), {several:,} of several GPUs"
     )
+    if nowhere:
+        words += (
+            f"\n{nowhere:,} don't say which GPU they run on: state gpuslice.io/gpu-model, or give --today"
+        )
+    return words
