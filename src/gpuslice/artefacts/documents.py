@@ -5,6 +5,7 @@ What comes in is plain data with the place it came from; `artefacts.strict` give
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
@@ -134,12 +135,10 @@ def to_plain(value: object) -> object:
     """
     match value:
         case msgspec.Struct():
-            omit = value.__struct_config__.omit_defaults
             return {
-                each.encode_name: to_plain(inner)
-                for each in msgspec.structs.fields(value)
-                if (inner := getattr(value, each.name)) is not msgspec.UNSET
-                and not (omit and not each.required and inner == each.default)
+                encoded: to_plain(inner)
+                for name, encoded, default in _fields(type(value))
+                if (inner := getattr(value, name)) is not msgspec.UNSET and inner != default
             }
         case dict():
             return {str(key): to_plain(inner) for key, inner in value.items()}
@@ -153,6 +152,21 @@ def to_plain(value: object) -> object:
             return value
         case _:
             return msgspec.to_builtins(value, str_keys=True)
+
+
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, str, object], ...]:
+    """Name, name in files and, where it may be left out, default of each field."""
+    omit = struct.__struct_config__.omit_defaults
+    return tuple(
+        (each.name, each.encode_name, _default(each) if omit else msgspec.NODEFAULT)
+        for each in msgspec.structs.fields(struct)
+    )
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
 
 
 def _read_limited(stream: BinaryIO, name: str) -> bytes:

@@ -1,33 +1,14 @@
-"""Plain data into typed artefacts, with errors that a person can act on.
-
-msgspec decides what is right; this module says what is wrong, where, and what would be right.
-"""
+"""Plain data into typed artefacts: msgspec decides what is right, `explanation` says what is wrong."""
 
 from __future__ import annotations
 
 import math
-import re
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import inspect
-
-from gpuslice.artefacts.quoting import quoted, shorten, shown
-from gpuslice.artefacts.yaml_reader import scalar
-from gpuslice.errors import InputError, nearest
 
 T = TypeVar("T")
 Step = str | int  # into a mapping, into a list
-
-_ERROR: Final = re.compile(r".* - at `(?P<key>key` in `)?(?P<path>\$[^`]*)`", re.DOTALL)
-_STEP: Final = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|(?P<some>\[\.\.\.\])")
-_KEYS_TRIED: Final = 200
-
-# How one comes by an artefact of a kind.
-_ORIGIN: Final = {
-    "Workloads": "make one from manifests: gpuslice scan --from PATH --out workloads.yaml",
-    "Plan": "make one: gpuslice plan -f workloads.yaml --out plan.yaml",
-}
 
 
 def decode(raw: object, kind: type[T], *, where: str) -> T:
@@ -35,75 +16,27 @@ def decode(raw: object, kind: type[T], *, where: str) -> T:
 
     Args:
         raw: a document's data, see `artefacts.documents`.
-        kind: the struct. If it has fields `apiVersion` and `kind`, these are checked before all else.
+        kind: the struct. If it has fields `apiVersion` and `kind`, a mismatch of these is said before all else.
         where: the document, for messages.
 
     Raises:
         InputError: with the path of the field ("workloads[3] (search/embedder).need.memory"), what was found and
             what is allowed there; for an unknown field the nearest known one.
     """
-    top = inspect.type_info(kind)
-    if isinstance(top, inspect.StructType):
-        _check_kind(raw, top, where)
-    if (path := _not_finite(raw)) is not None:
-        found = shown(_at(raw, path))
-        raise InputError(
-            f"found {found}, which is no number", where=_place(where, raw, path), fix="write a finite number"
-        )
     try:
-        return msgspec.convert(raw, kind)
+        value = msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        path, is_key = _path(str(error))
-        path = _found_key(raw, kind, path, str(error))
-        raise _explained(raw, top, path, is_key=is_key, where=where) from None
+        problem = str(error)
+    else:
+        if not_finite(raw) is None:
+            return value
+        problem = ""
+    from gpuslice.artefacts.explanation import explain  # what it needs of msgspec takes a while to import
+
+    raise explain(raw, kind, problem, where=where)
 
 
-def shown_path(raw: object, path: tuple[Step, ...]) -> str:
-    """A path as users see it, elements of lists with their names: "workloads[3] (search/embedder).need"."""
-    text = ""
-    for step in path:
-        raw = _at(raw, (step,))
-        if isinstance(step, int):
-            name = raw.get("name") if isinstance(raw, dict) else None
-            text += f"[{step}]" + (f" ({shorten(name)})" if isinstance(name, str) and name else "")
-        else:
-            text += f".{shorten(step)}" if text else shorten(step)
-    return text
-
-
-def _check_kind(raw: object, top: inspect.StructType, where: str) -> None:
-    wanted = {
-        each.encode_name: str(each.type.values[0])
-        for each in top.fields
-        if each.encode_name in {"apiVersion", "kind"} and isinstance(each.type, inspect.LiteralType)
-    }
-    if len(wanted) < 2:
-        return
-    version, kind = wanted["apiVersion"], wanted["kind"]
-    origin = _ORIGIN.get(kind, "name another file")
-    if not isinstance(raw, dict):
-        raise InputError(f"is {shown(raw)}; kind {kind} is wanted", where=where, fix=origin)
-    found_version, found_kind = raw.get("apiVersion"), raw.get("kind")
-    group = version.partition("/")[0]
-    ours = isinstance(found_version, str) and found_version.partition("/")[0] == group
-    if isinstance(found_kind, str) and found_kind != kind:
-        of = "" if ours or not isinstance(found_version, str) else f" ({shorten(found_version)})"
-        hint = nearest(found_kind, [kind])
-        fix = f"write kind: {kind}" if hint and found_kind != "Plan" else origin
-        raise InputError(f"is of kind {shorten(found_kind)}{of}; kind {kind} is wanted", where=where, fix=fix)
-    if found_version is None or found_kind is None:
-        missing = "apiVersion" if found_version is None else "kind"
-        fix = f"if it is a {kind}, start it with apiVersion: {version} and kind: {kind}; else {origin}"
-        raise InputError(f"has no {missing}", where=where, fix=fix)
-    if found_version != version:
-        raise InputError(
-            f"apiVersion {shown(found_version)} is not one that this gpuslice reads",
-            where=where,
-            fix=f"write apiVersion: {version}, or use the gpuslice that the file was written for",
-        )
-
-
-def _not_finite(raw: object) -> tuple[Step, ...] | None:
+def not_finite(raw: object) -> tuple[Step, ...] | None:
     """The path to some NaN or infinity, which ranges alone would let through."""
     seen: set[int] = set()  # values behind aliases are shared: visited once
     todo: list[tuple[object, tuple[Step, ...]]] = [(raw, ())]
@@ -118,174 +51,3 @@ def _not_finite(raw: object) -> tuple[Step, ...] | None:
                 (child, (*path, step)) for step, child in children if isinstance(child, dict | list | float)
             )
     return None
-
-
-def _path(message: str) -> tuple[tuple[Step, ...], bool]:
-    """The path in a message of msgspec's, "" standing for "some key", and whether a key itself is wrong."""
-    found = _ERROR.fullmatch(message)
-    if found is None:
-        return (), False
-    steps = tuple(
-        "" if step["some"] else int(step["index"]) if step["index"] else step["field"]
-        for step in _STEP.finditer(found["path"])
-    )
-    return steps, found["key"] is not None
-
-
-def _found_key(raw: object, kind: type, path: tuple[Step, ...], message: str) -> tuple[Step, ...]:
-    """The path with each "some key" replaced by the first one that raises this error when it is alone."""
-    if "" not in path:
-        return path
-    at = path.index("")
-    mapping = _at(raw, path[:at])
-    if isinstance(mapping, dict):
-        for key in list(mapping)[:_KEYS_TRIED]:
-            alone = _replaced(raw, path[:at], {key: mapping[key]})
-            try:
-                msgspec.convert(alone, kind)
-            except msgspec.ValidationError as error:
-                if str(error) == message:
-                    return _found_key(alone, kind, (*path[:at], str(key), *path[at + 1 :]), message)
-    return path[:at]
-
-
-def _replaced(raw: object, path: tuple[Step, ...], value: object) -> object:
-    if not path:
-        return value
-    step, rest = path[0], path[1:]
-    if isinstance(raw, dict):
-        return {**raw, step: _replaced(raw.get(step), rest, value)}
-    if isinstance(raw, list) and isinstance(step, int):
-        return [*raw[:step], _replaced(raw[step], rest, value), *raw[step + 1 :]]
-    return raw
-
-
-def _at(raw: object, path: tuple[Step, ...]) -> object:
-    for step in path:
-        if isinstance(raw, dict):
-            raw = raw.get(step)
-        elif isinstance(raw, list | tuple) and isinstance(step, int) and step < len(raw):
-            raw = raw[step]
-        else:
-            return None
-    return raw
-
-
-def _place(where: str, raw: object, path: tuple[Step, ...]) -> str:
-    text = shown_path(raw, path)
-    return f"{where}: {text}" if text else where
-
-
-def _explained(
-    raw: object, top: inspect.Type, path: tuple[Step, ...], *, is_key: bool, where: str
-) -> InputError:
-    value, wanted = raw, top
-    for step in path:
-        wanted = _type_inside(wanted, value, step)
-        value = _at(value, (step,))
-    place = _place(where, raw, path)
-    if isinstance(value, dict) and (struct := _struct(wanted)) is not None:
-        known = [each.encode_name for each in struct.fields]
-        for key in value:
-            if key not in known:
-                hint = nearest(str(key), known) or f"known here: {', '.join(known)}"
-                return InputError("unknown field", where=_place(where, raw, (*path, str(key))), fix=hint)
-        for each in struct.fields:
-            if each.required and each.encode_name not in value:
-                return InputError(
-                    f"has no {each.encode_name}", where=place, fix=f"add it: {_allowed(each.type)}"
-                )
-    if is_key:
-        return InputError("has a key that is no text", where=place, fix="quote the key")
-    quotes = ""
-    if isinstance(value, str) and not isinstance(scalar(value), str):
-        quotes = ", without quotes"
-    elif not isinstance(value, str | dict | list) and isinstance(_members(wanted)[0], inspect.StrType):
-        quotes = f', in quotes: "{shown(value)}"'
-    return InputError(f"found {shown(value)}", where=place, fix=f"write {_allowed(wanted)}{quotes}")
-
-
-def _struct(of: inspect.Type) -> inspect.StructType | None:
-    return next((each for each in _members(of) if isinstance(each, inspect.StructType)), None)
-
-
-def _members(of: inspect.Type) -> tuple[inspect.Type, ...]:
-    while isinstance(of, inspect.Metadata):
-        of = of.type
-    return of.types if isinstance(of, inspect.UnionType) else (of,)
-
-
-def _type_inside(outer: inspect.Type, value: object, step: Step) -> inspect.Type:
-    """The type one step further in; `value` picks among the members of a union."""
-    for each in _members(outer):
-        match each:
-            case inspect.StructType() if isinstance(value, dict):
-                for candidate in each.fields:
-                    if candidate.encode_name == step:
-                        return candidate.type
-            case inspect.DictType() if isinstance(value, dict):
-                return each.value_type
-            case (
-                inspect.VarTupleType() | inspect.ListType() | inspect.SetType() | inspect.FrozenSetType()
-            ) if isinstance(value, list | tuple):
-                return each.item_type
-            case inspect.TupleType() if isinstance(step, int) and step < len(each.item_types):
-                return each.item_types[step]
-            case _:
-                pass
-    return inspect.AnyType()
-
-
-def _allowed(wanted: inspect.Type) -> str:
-    """What may stand there, in words: the type's own hint (`Meta(extra={"hint": …})`), or its constraints."""
-    match wanted:
-        case inspect.Metadata():
-            return (
-                str(wanted.extra["hint"])
-                if wanted.extra and "hint" in wanted.extra
-                else _allowed(wanted.type)
-            )
-        case inspect.UnionType():
-            return " or ".join(
-                _allowed(each) for each in wanted.types if not isinstance(each, inspect.NoneType)
-            )
-        case inspect.IntType():
-            return "a whole number" + _range(wanted)
-        case inspect.FloatType():
-            return "a number" + _range(wanted)
-        case inspect.StrType():
-            return _text(wanted)
-        case inspect.BoolType():
-            return "true or false"
-        case inspect.LiteralType():
-            return _choices([str(each) for each in wanted.values])
-        case inspect.EnumType():
-            return _choices([str(each.value) for each in wanted.cls])
-        case inspect.StructType():
-            return f"a mapping of {', '.join(each.encode_name for each in wanted.fields)}"
-        case inspect.DictType():
-            return "a mapping"
-        case inspect.CollectionType() | inspect.TupleType():
-            return "a list"
-        case _:
-            return "another value"
-
-
-def _text(of: inspect.StrType) -> str:
-    if of.pattern is not None:
-        return f"text that matches {of.pattern}"
-    least = " that isn't empty" if of.min_length else ""
-    most = f" of at most {of.max_length} characters" if of.max_length else ""
-    return f"text{least}{most}"
-
-
-def _choices(values: list[str]) -> str:
-    return quoted(values[0]) if len(values) == 1 else f"one of {', '.join(values)}"
-
-
-def _range(of: inspect.IntType | inspect.FloatType) -> str:
-    least = "" if of.ge is None else f" from {of.ge:,}"
-    above = "" if of.gt is None else f" above {of.gt:,}"
-    most = "" if of.le is None else f" to {of.le:,}" if least else f" up to {of.le:,}"
-    below = "" if of.lt is None else f" below {of.lt:,}"
-    return f"{least}{above}{most}{below}"
