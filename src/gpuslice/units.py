@@ -37,7 +37,9 @@ _SUFFIXES: Final[dict[str, Fraction]] = {
     "Ei": Fraction(1024**6),
 }
 # Bounded digits: a quantity of a million digits is an attack, not a quantity.
-_QUANTITY: Final = re.compile(r"([+-]?)(\d{1,24}(?:\.\d{0,24})?|\.\d{1,24})(?:([eE][+-]?\d{1,2})|([A-Za-z]{0,2}))")
+_QUANTITY: Final = re.compile(
+    r"([+-]?)(\d{1,24}(?:\.\d{0,24})?|\.\d{1,24})(?:([eE][+-]?\d{1,2})|([A-Za-z]{0,2}))"
+)
 _LARGEST: Final = Fraction(2**63)  # Kubernetes keeps quantities in 64 bits
 
 
@@ -75,9 +77,13 @@ def parse_memory_mib(text: str | float, *, field: str = "memory", require_unit: 
     written = str(text).strip()
     value = parse_quantity(text, field=field)
     if value <= 0:
-        raise InputError(f"{field} {_shown(written)} is not positive", fix='write how much it needs, such as "5200Mi"')
+        raise InputError(
+            f"{field} {_shown(written)} is not positive", fix='write how much it needs, such as "5200Mi"'
+        )
     if require_unit and not written[-1:].isalpha():
-        raise InputError(f"{field} {_shown(written)} has no unit", fix=f'write "{written}Mi" or "{written}Gi"')
+        raise InputError(
+            f"{field} {_shown(written)} has no unit", fix=f'write "{written}Mi" or "{written}Gi"'
+        )
     return -int(-value // MIB)
 
 

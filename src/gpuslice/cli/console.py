@@ -27,9 +27,16 @@ class Output(StrEnum):
     NAME = "name"
 
 
-OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Form of what is printed.", show_default=True)]
+OutputOption = Annotated[
+    Output, typer.Option("-o", "--output", help="Form of what is printed.", show_default=True)
+]
 CatalogOption = Annotated[
-    str, typer.Option("--catalog", metavar="FILE", help="A catalog made by `gpuslice catalog refresh`; default: the bundled one.")
+    str,
+    typer.Option(
+        "--catalog",
+        metavar="FILE",
+        help="A catalog made by `gpuslice catalog refresh`; default: the bundled one.",
+    ),
 ]
 
 
@@ -45,7 +52,9 @@ def print_data(data: object, output: Output) -> None:
     print_text(dump_json(data) if output is Output.JSON else dump_yaml(data))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()
+) -> None:
     """A table as kubectl prints it: no lines, columns as wide as needed.
 
     Args:
@@ -64,7 +73,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
             column.upper(), justify="right" if column in aligned else "left", no_wrap=column != columns[-1]
         )
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text("-" if cell is None else str(cell)) for cell in row))
+        table.add_row(
+            *(cell if isinstance(cell, Text) else Text("-" if cell is None else str(cell)) for cell in row)
+        )
     print_rich(table)
 
 

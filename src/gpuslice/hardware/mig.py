@@ -255,7 +255,9 @@ _Shape = tuple[tuple[int, int], tuple[tuple[int, int, tuple[int, ...], int], ...
 
 
 def _shape(table: MigTable) -> _Shape:
-    profiles = tuple((each.compute_slices, each.memory_slices, each.starts, each.most) for each in table.plain)
+    profiles = tuple(
+        (each.compute_slices, each.memory_slices, each.starts, each.most) for each in table.plain
+    )
     return (table.grid, table.compute_slices), profiles
 
 

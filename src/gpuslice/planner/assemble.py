@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from gpuslice.hardware.sharing import MEMORY_MARGIN
 from gpuslice.hardware.slices import Mechanism
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.slices import Slice
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.master import Packing
-    from gpuslice.planner.options import Cut, NodeOption
-    from gpuslice.planner.options import GpuGeometry
+    from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
     from gpuslice.planner.patterns import Pattern
     from gpuslice.planner.realise import Home, PoolKey, Realisation
     from gpuslice.workloads.model import Workload
@@ -84,7 +84,9 @@ def resource_of(slice_: Slice, stack: Stack) -> str:
 
 def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:
     """The cheapest packing, with replicas of classes dealt to their members in order."""
-    dealt = _Dealer({number: [(each, each.replicas) for each in c.members] for number, c in enumerate(classes)})
+    dealt = _Dealer(
+        {number: [(each, each.replicas) for each in c.members] for number, c in enumerate(classes)}
+    )
     found: Counter[tuple[str, str, int, artefact.Layout, tuple[tuple[str, int], ...]]] = Counter()
     for pattern, pods in dealt.nodes(packing):
         option = pattern.option
@@ -160,20 +162,30 @@ class Assembly:
                 order[f"{option.instance_type.name}/{option.purchase}"] = option
                 nodes[order[f"{option.instance_type.name}/{option.purchase}"], pods] += 1
             cut = self._members[key][0].option.cut
-            ranked = sorted(nodes.items(), key=lambda each: (each[0][0].price, each[0][0].instance_type.name, each[0][1]))
+            ranked = sorted(
+                nodes.items(), key=lambda each: (each[0][0].price, each[0][0].instance_type.name, each[0][1])
+            )
             found.append(
                 artefact.Pool(
                     name=self._names[key],
                     layout=self._layouts[key],
-                    instance_types=tuple(dict.fromkeys(option.instance_type.name for (option, _), _ in ranked)),
+                    instance_types=tuple(
+                        dict.fromkeys(option.instance_type.name for (option, _), _ in ranked)
+                    ),
                     purchases=tuple(dict.fromkeys(option.purchase.value for (option, _), _ in ranked)),
                     nodes=tuple(
                         artefact.Node(
-                            option.instance_type.name, option.purchase.value, count, usd(option.price), dict(pods)
+                            option.instance_type.name,
+                            option.purchase.value,
+                            count,
+                            usd(option.price),
+                            dict(pods),
                         )
                         for (option, pods), count in ranked
                     ),
-                    resource="" if cut.mechanism is Mechanism.MIG else resource_of(cut.slices[0], self._stack),
+                    resource=""
+                    if cut.mechanism is Mechanism.MIG
+                    else resource_of(cut.slices[0], self._stack),
                     tenant=cut.tenant,
                 )
             )
@@ -196,8 +208,8 @@ class Assembly:
         cut = option.cut
         slice_ = cut.slices[home.slice_index]
         answer = dict(cut.fits[number])[home.slice_index]
-        request: artefact.Request | artefact.UnsetType = UNSET
-        limit: str | artefact.UnsetType = UNSET
+        request: artefact.Request | UnsetType = UNSET
+        limit: str | UnsetType = UNSET
         memory = workload.need.memory_mib
         if cut.metered and memory is not None and answer.time_milli is not None:
             request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
@@ -220,6 +232,14 @@ class Assembly:
         )
 
 
+@dataclass(slots=True)
+class _Open:
+    """A workload, and its replicas that are still to be dealt."""
+
+    workload: Workload
+    left: int
+
+
 class _Dealer:
     """Deals the replicas of classes that nodes carry to the workloads behind them."""
 
@@ -228,7 +248,7 @@ class _Dealer:
         queues: Mapping[int, list[tuple[Workload, int]]],
         slices: Mapping[tuple[int, str], int] | None = None,
     ) -> None:
-        self._left = {number: [[workload, count] for workload, count in queue] for number, queue in queues.items()}
+        self._left = {number: [_Open(*each) for each in queue] for number, queue in queues.items()}
         self._slices = slices
 
     def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, tuple[tuple[str, int], ...]]]:
@@ -242,13 +262,13 @@ class _Dealer:
 
     def _deal(self, number: int, where: int, wanted: int, pods: Counter[str]) -> None:
         for entry in self._left[number]:
-            workload, free = entry
-            if self._slices is not None and self._slices[number, workload.name] != where:
+            name = entry.workload.name
+            if self._slices is not None and self._slices[number, name] != where:
                 continue
-            take = min(wanted, free)
+            take = min(wanted, entry.left)
             if take:
-                pods[workload.name] += take
-                entry[1] = free - take
+                pods[name] += take
+                entry.left -= take
                 wanted -= take
             if not wanted:
                 return

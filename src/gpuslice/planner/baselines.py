@@ -84,7 +84,9 @@ def baselines(
         return found
 
     def smallest_instance(gpu: Gpu) -> Slice | None:
-        return None if gpu.mig is None else cuts.mig(gpu, min(gpu.mig.plain, key=lambda each: each.memory_mib))
+        return (
+            None if gpu.mig is None else cuts.mig(gpu, min(gpu.mig.plain, key=lambda each: each.memory_mib))
+        )
 
     def instances(gpu: Gpu) -> int:
         return 0 if gpu.mig is None else max(each.most for each in gpu.mig.plain)
@@ -95,7 +97,13 @@ def baselines(
     )
     cut = machines(smallest_instance, instances)
     found = [
-        _priced("whole-gpu", "each pod has whole GPUs, of the model that it runs on where that is known", classes, whole, None),
+        _priced(
+            "whole-gpu",
+            "each pod has whole GPUs, of the model that it runs on where that is known",
+            classes,
+            whole,
+            None,
+        ),
         _priced(
             f"time-slicing-{_TUTORIAL_REPLICAS}",
             f"every GPU in {_TUTORIAL_REPLICAS} equal slots, as tutorials do it; each tenant has its own nodes",
@@ -105,7 +113,11 @@ def baselines(
         ),
     ]
     if cut:
-        found.append(_priced("all-1g-mig", "every pod on the smallest MIG instance", classes, whole, cut, anywhere=True))
+        found.append(
+            _priced(
+                "all-1g-mig", "every pod on the smallest MIG instance", classes, whole, cut, anywhere=True
+            )
+        )
     return tuple(each for each in found if each is not None)
 
 
@@ -158,7 +170,9 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
         same = each.need.on == gpu.name
         if not (anywhere or same or fit(each.need, cuts.whole(gpu)).fits):
             continue
-        candidates.append((not same and not anywhere, machine.price / count, machine.instance_type.name, machine))
+        candidates.append(
+            (not same and not anywhere, machine.price / count, machine.instance_type.name, machine)
+        )
     return min(candidates, key=lambda entry: entry[:3])[3] if candidates else None
 
 

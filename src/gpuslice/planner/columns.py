@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import NodeOption
 
-_SMOOTHING = 0.7  # weight of the best duals so far
-_COLUMNS_A_ROUND = 60
+_SMOOTHING = 0.6  # weight of the best duals so far
+_COLUMNS_A_ROUND = 150
 _ROUNDS = 400
 _FIRST = 3  # options to begin with for each class
+# The first mixed loads are priced at what replicas cost in full nodes, and somewhat more, since nodes are seldom full.
+_GENEROUS = 1.2
+_FIRST_OPTIONS = 60
+_QUICK, _THOROUGH = 200, 20_000  # steps of a search
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,29 +95,41 @@ def generate(
     pricing = Pricing(options, classes)
     first = (alone(option, number, classes) for option, number in pricing.cheapest_alone(_FIRST))
     add(pattern for pattern in first if pattern is not None)
-    centre: Floats | None = None
-    bound, best_duals = 0.0, np.zeros(len(classes))
+    centre = _GENEROUS * pricing.least_shares()
+    guess = pricing.solve(centre, tolerance=tolerance, budget=_QUICK, besides=_FIRST_OPTIONS)
+    add(pattern for _, pattern in guess.patterns)
+    centre = centre * guess.ratio  # no pattern is worth more than its node at these: the total is a bound
+    bound = float(demand @ centre)
+    budget = _QUICK
     for _ in range(_ROUNDS):
         value, amounts, duals = master.solve()
         if bound >= value * (1 - tolerance) or remaining() <= 0:
             break
-        priced_at = duals if centre is None else _SMOOTHING * centre + (1 - _SMOOTHING) * duals
-        priced = pricing.solve(priced_at, tolerance=tolerance / 4)
+        priced_at = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
+        # A thorough search proves more and takes longer: worth it once quick ones find nothing new.
+        priced = pricing.solve(priced_at, tolerance=tolerance / 4, budget=budget)
         proven = float(demand @ priced_at) * priced.ratio
         if proven > bound:
-            bound, best_duals, centre = proven, priced_at * priced.ratio, priced_at
+            bound, centre = proven, priced_at * priced.ratio
         added = add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND])
-        if not added and centre is not None:
+        if not added:
             # The smoothed prices taught nothing new: ask at the master's own.
-            priced = pricing.solve(duals, tolerance=tolerance / 4)
+            priced = pricing.solve(duals, tolerance=tolerance / 4, budget=budget)
             proven = float(demand @ duals) * priced.ratio
             if proven > bound:
-                bound, best_duals, centre = proven, duals * priced.ratio, duals
+                bound, centre = proven, duals * priced.ratio
             if not add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]):
-                break
+                if budget == _THOROUGH:
+                    break
+                budget = _THOROUGH
     value, amounts, duals = master.solve()
     return Relaxation(
-        tuple(known), amounts, value, min(bound, value), best_duals, converged=bound >= value * (1 - tolerance)
+        tuple(known),
+        amounts,
+        value,
+        min(bound, value),
+        centre,
+        converged=bound >= value * (1 - tolerance),
     )
 
 

@@ -1,12 +1,14 @@
 """The most valuable load of one node: a bounded knapsack with several resources, solved exactly or with a proven bound.
 
-Depth first over classes by value per surrogate weight (the resources weighed together, by weights near their prices
-in the linear relaxation). What can't beat a given threshold is cut off; where the budget of steps runs out, the best
-bound among the branches not taken is still a proof.
+Depth first over items by value per surrogate weight (the resources weighed together, by weights near their prices in
+the linear relaxation). What can't beat a given threshold is cut off; so is every load that takes an item while one
+that is worth as much and no larger is left out, which is most of them where pods are alike. Where the budget of steps
+runs out, the best bound among the branches not taken is still a proof.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,19 +114,32 @@ def best_load(
     ranked.sort(key=lambda each: (-each[0], each[1]))
     if not ranked:
         return Load((), threshold, threshold)
+    order = [each[1] for each in ranked]
+    chosen_sizes = [tuple(sizes[item][r] for r in resources) for item in order]
     search = _Search(
-        [each[1] for each in ranked],
         [each[2] for each in ranked],
         [each[3] for each in ranked],
-        [tuple(sizes[each[1]][r] for r in resources) for each in ranked],
-        [most[each[1]] for each in ranked],
+        chosen_sizes,
+        [most[item] for item in order],
+        _beaten(np.asarray([each[2] for each in ranked]), np.asarray(chosen_sizes)),
         threshold,
         budget,
     )
-    search.descend(0, 0.0, 1.0, tuple(capacity[r] for r in resources))
+    search.descend(0, 0.0, 1.0, tuple(capacity[r] for r in resources), 0)
     best = search.best
-    counts = tuple(sorted(search.counts))
+    counts = tuple(sorted((order[position], count) for position, count in search.counts))
     return Load(counts, best, max(best, search.missed))
+
+
+def _beaten(values: Floats, sizes: NDArray[np.int64]) -> list[int]:
+    """For each item, a bit for every later one that is worth no more and is no smaller.
+
+    Of two that are equal, the earlier beats the later.
+    """
+    beats = (values[:, None] >= values[None, :]) & (sizes[:, None, :] <= sizes[None, :, :]).all(axis=2)
+    beats &= np.triu(np.ones_like(beats), k=1)
+    packed = np.packbits(beats, axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
 class _Search:
@@ -132,25 +147,28 @@ class _Search:
 
     def __init__(
         self,
-        items: list[int],
         values: list[float],
         weights: list[float],
         sizes: list[tuple[int, ...]],
         most: list[int],
+        beaten: list[int],
         threshold: float,
         budget: int,
     ) -> None:
-        self.items, self.values, self.weights, self.sizes, self.most = items, values, weights, sizes, most
+        self.values, self.weights, self.sizes, self.most, self.beaten = values, weights, sizes, most, beaten
+        self.ratios = [v / w if w > 0 else math.inf for v, w in zip(values, weights, strict=True)]
         self.best = threshold
         self.missed = threshold
         self.counts: list[tuple[int, int]] = []
         self.chosen: list[tuple[int, int]] = []
         self.steps = budget
 
-    def bound(self, position: int, room: float) -> float:
+    def bound(self, position: int, room: float, barred: int) -> float:
         """What the items from a position on can add at most, in so much surrogate room."""
         gain = 0.0
         for i in range(position, len(self.values)):
+            if barred >> i & 1:
+                continue
             weight = self.weights[i] * self.most[i]
             if weight >= room:
                 return gain + (self.values[i] / self.weights[i] * room if self.weights[i] > 0 else 0.0)
@@ -158,18 +176,24 @@ class _Search:
             gain += self.values[i] * self.most[i]
         return gain
 
-    def descend(self, position: int, value: float, room: float, left: tuple[int, ...]) -> None:
+    def descend(self, position: int, value: float, room: float, left: tuple[int, ...], barred: int) -> None:
+        """Try all loads that add items from a position on, those with the most of the best item first."""
         if value > self.best + _EPSILON:
             self.best = value
             self.counts = list(self.chosen)
-        while position < len(self.items):
-            size = self.sizes[position]
-            fits = self.most[position]
+        while position < len(self.values):
+            if barred >> position & 1:
+                position += 1
+                continue
+            if value + self.ratios[position] * room <= self.best + _EPSILON:
+                return  # items are ranked: none of the rest is worth more for its weight
+            size, most = self.sizes[position], self.most[position]
+            fits = most
             for have, need in zip(left, size, strict=True):
                 if need and have // need < fits:
                     fits = have // need
             if fits:
-                reach = value + self.bound(position, room)
+                reach = value + self.bound(position, room, barred)
                 if reach <= self.best + _EPSILON:
                     return
                 if self.steps <= 0:
@@ -177,12 +201,15 @@ class _Search:
                     return
                 self.steps -= 1
             for count in range(fits, 0, -1):
-                self.chosen.append((self.items[position], count))
+                self.chosen.append((position, count))
                 self.descend(
                     position + 1,
                     value + self.values[position] * count,
                     max(room - self.weights[position] * count, 0.0),
-                    tuple(have - need * count for have, need in zip(left, size, strict=True)),
+                    tuple([have - need * count for have, need in zip(left, size, strict=True)]),
+                    barred if count == most else barred | self.beaten[position],
                 )
                 self.chosen.pop()
-            position += 1  # and none of this item
+            # And none of this item: whoever it beats has no place either.
+            barred |= self.beaten[position]
+            position += 1

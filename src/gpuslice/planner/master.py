@@ -83,7 +83,11 @@ def _rounded(relaxation: Relaxation, demand: Sequence[int]) -> Packing:
     duals = relaxation.duals
     while any(each > 0 for each in left):
         worth = [
-            sum(float(duals[number]) * min(count, max(left[number], 0)) + 1e-9 for number, count in load.items() if left[number] > 0)
+            sum(
+                float(duals[number]) * min(count, max(left[number], 0)) + 1e-9
+                for number, count in load.items()
+                if left[number] > 0
+            )
             / pattern.option.usd
             for pattern, load in zip(relaxation.patterns, counts, strict=True)
         ]
@@ -119,7 +123,9 @@ def trimmed(packing: Packing, options: Sequence[NodeOption], classes: Sequence[W
     return result
 
 
-def cheapest_home(pattern: Pattern, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> Pattern:
+def cheapest_home(
+    pattern: Pattern, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]
+) -> Pattern:
     """The same load on the cheapest node that carries it."""
     counts = pattern.counts()
     for option in options:  # cheapest first

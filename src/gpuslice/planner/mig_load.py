@@ -1,7 +1,13 @@
-"""The most valuable load of a node whose GPUs are cut by MIG, each into a geometry of its own."""
+"""The most valuable load of a node whose GPUs are cut by MIG, each into a geometry of its own.
+
+Profiles form a chain: who fits an instance fits every larger one. So a set of pods fits a set of instances exactly if,
+for every profile, no more pods need at least that profile than there are instances of it or a larger one (Hall's
+condition on a chain). That leaves one variable a class and one a geometry, and few geometries that no other beats.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from gpuslice.planner.patterns import Pattern
@@ -12,7 +18,7 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
-    from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.options import GpuGeometry, NodeOption
 
 _SECONDS = 0.5  # for one node; past it, the solver's bound stands
 
@@ -24,64 +30,102 @@ class MigNode:
         """Keep what doesn't change between rounds."""
         self.option = option
         self._classes = classes
-        self._geometries = option.cut.geometries
-        self._places = [(number, where) for number in option.classes for where, _ in option.cut.fits[number]]
+        slices = option.cut.slices
+        # From the smallest to the largest: instance indices of the cut in the order of the chain.
+        self._chain = sorted(
+            range(len(slices)), key=lambda i: (slices[i].memory_mib, slices[i].compute, slices[i].bandwidth)
+        )
+        rank = {where: position for position, where in enumerate(self._chain)}
+        self._level = {
+            number: min(rank[where] for where, _ in option.cut.fits[number]) for number in option.classes
+        }
+        reach = {geometry: self._reach(geometry) for geometry in option.cut.geometries}
+        self._geometries = [
+            geometry
+            for geometry, mine in reach.items()
+            if not any(
+                other != geometry
+                and all(a >= b for a, b in zip(theirs, mine, strict=True))
+                and (theirs != mine or other < geometry)
+                for other, theirs in reach.items()
+            )
+        ]
+        self._reached = [reach[geometry] for geometry in self._geometries]
+
+    def _reach(self, geometry: GpuGeometry) -> tuple[int, ...]:
+        """Instances of each profile of the chain or a larger one."""
+        counts = dict(geometry)
+        at_least, total = [], 0
+        for where in reversed(self._chain):
+            total += counts.get(where, 0)
+            at_least.append(total)
+        return tuple(reversed(at_least))
 
     def price(self, values: Floats, *, tolerance: float) -> tuple[float, float, Pattern | None]:
         """Value, proven bound and pattern of the best load; no pattern where none beats the price x (1 + tolerance)."""
         threshold = self.option.usd * (1.0 + tolerance)
-        best = [0.0] * len(self.option.cut.slices)
-        for number, where in self._places:
-            best[where] = max(best[where], float(values[number]))
-        loose = self.option.units * max(
-            (sum(best[where] * count for where, count in geometry) for geometry in self._geometries), default=0.0
-        )
-        if loose <= threshold:
-            return 0.0, threshold, None
         columns, lower, upper = self._program(values)
         answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, gap=tolerance / 2)
         if answer.values is None:
-            return 0.0, loose, None
-        value, bound = -answer.objective, min(loose, max(-answer.bound, -answer.objective))
+            return 0.0, INFINITY, None
+        value, bound = -answer.objective, max(-answer.bound, -answer.objective)
         if value <= threshold:
             return value, max(bound, threshold), None
         counts = [round(each) for each in answer.values]
-        pods = tuple(
-            (number, where, count)
-            for (number, where), count in zip(self._places, counts, strict=False)
-            if count
-        )
-        chosen = counts[len(self._places) :]
+        taken = dict(zip(self.option.classes, counts, strict=False))
         geometries = tuple(
-            geometry for geometry, count in zip(self._geometries, chosen, strict=True) for _ in range(count)
+            geometry
+            for geometry, count in zip(self._geometries, counts[len(self.option.classes) :], strict=True)
+            for _ in range(count)
         )
-        return value, bound, Pattern(self.option, tuple(sorted(pods)), geometries)
+        return value, bound, self.filled(taken, geometries)
+
+    def filled(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+        """The pattern with so many replicas of each class, each in the smallest instance that is left for it."""
+        free: Counter[int] = Counter()
+        for geometry in geometries:
+            for where, count in geometry:
+                free[where] += count
+        pods: Counter[tuple[int, int]] = Counter()
+        for number in sorted(self.option.classes, key=lambda each: -self._level[each]):
+            left = counts.get(number, 0)
+            # The most demanding class first, from the smallest instance that will do.
+            for where in self._chain[self._level[number] :]:
+                here = min(left, free[where])
+                if here:
+                    pods[number, where] += here
+                    free[where] -= here
+                    left -= here
+        placed = tuple(sorted((number, where, count) for (number, where), count in pods.items()))
+        return Pattern(self.option, placed, geometries)
 
     def _program(self, values: Floats) -> tuple[list[Column], list[float], list[float]]:
-        """Maximise value over replicas per place and geometries per GPU, as a minimisation."""
-        option, slices = self.option, len(self.option.cut.slices)
-        # Rows: instances of each profile, CPU, memory, pods, GPUs, then the demand of each class.
-        rows = {number: slices + 4 + i for i, number in enumerate(option.classes)}
+        """Maximise value over replicas of classes and geometries of GPUs, as a minimisation."""
+        option, levels = self.option, len(self._chain)
+        # Rows: pods that need at least each profile, against instances; then CPU, memory, pods, GPUs.
         columns = []
-        for number, where in self._places:
+        for number in option.classes:
             each = self._classes[number]
+            needing = range(self._level[number] + 1)
             columns.append(
                 Column(
                     -float(values[number]),
-                    (where, slices, slices + 1, slices + 2, rows[number]),
-                    (1.0, float(each.cpu_milli), float(each.memory_mib), 1.0, 1.0),
+                    (*needing, levels, levels + 1, levels + 2),
+                    (*[1.0] * len(needing), float(each.cpu_milli), float(each.memory_mib), 1.0),
+                    upper=float(each.replicas),
                 )
             )
-        for geometry in self._geometries:
-            entries = [(where, -float(count)) for where, count in geometry] + [(slices + 3, 1.0)]
-            columns.append(Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries)))
-        upper = [0.0] * slices + [
+        for reach in self._reached:
+            rows = [row for row in range(levels) if reach[row]]
+            columns.append(
+                Column(0.0, (*rows, levels + 3), (*[-float(reach[row]) for row in rows], 1.0))
+            )
+        upper = [0.0] * levels + [
             float(option.cpu_milli),
             float(option.memory_mib),
             float(option.pods),
             float(option.units),
         ]
-        upper += [float(self._classes[number].replicas) for number in option.classes]
         lower = [-INFINITY] * len(upper)
-        lower[slices + 3] = float(option.units)  # every GPU is cut
+        lower[levels + 3] = float(option.units)  # every GPU is cut
         return columns, lower, upper

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from gpuslice.planner.classes import WorkloadClass
 
     Fits = Mapping[int, tuple[tuple[int, Fit], ...]]
-    GpuGeometry = tuple[tuple[int, int], ...]  # (index of the profile among the cut's slices, count), ascending
+    GpuGeometry = tuple[
+        tuple[int, int], ...
+    ]  # (index of the profile among the cut's slices, count), ascending
 
 
 class Cut:
@@ -63,7 +65,9 @@ class Cut:
         """
         found: dict[int, tuple[tuple[int, Fit], ...]] = {}
         for number in self._members:
-            answers = ((index, fit(self._classes[number].need, each)) for index, each in enumerate(self.slices))
+            answers = (
+                (index, fit(self._classes[number].need, each)) for index, each in enumerate(self.slices)
+            )
             good = tuple((index, answer) for index, answer in answers if answer.fits)
             if good:
                 found[number] = good
@@ -180,7 +184,9 @@ def _cuts(
     for tenant, members in tenants.items():
         offered += _slot_cuts(gpu, tenant, members, classes)
         if any(each.gpu_count == 1 for each in types):
-            offered += [Cut((cuts.metered(gpu, time),), classes, members, tenant=tenant) for time in METERED_TIMES]
+            offered += [
+                Cut((cuts.metered(gpu, time),), classes, members, tenant=tenant) for time in METERED_TIMES
+            ]
     return [
         cut
         for cut in offered
@@ -217,7 +223,9 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
             for most in sorted({most for _, most in ranges.values()}):
                 admitted = [number for number, (own, bearable) in ranges.items() if own <= most <= bearable]
                 # No lighter than the heaviest pod admitted: its neighbours then are as light as can be said.
-                heaviest = None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
+                heaviest = (
+                    None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
+                )
                 sized = cuts.slot(gpu, mechanism, replicas, heaviest)
                 offered.append(Cut((sized,), classes, admitted, tenant=tenant))
     return offered

@@ -47,7 +47,9 @@ class Pattern:
         return Pattern(self.option, tuple(pods), self.geometries)
 
 
-def usage(number: int, option: NodeOption, classes: Sequence[WorkloadClass]) -> tuple[int, int, int, int, int, int]:
+def usage(
+    number: int, option: NodeOption, classes: Sequence[WorkloadClass]
+) -> tuple[int, int, int, int, int, int]:
     """What one replica takes of a node: units, CPU, memory, pods, and two more by mechanism.
 
     Metered: GPU memory, MiB, and GPU time, thousandths. MIG, whose units depend on the geometry: the fewest memory
@@ -59,7 +61,9 @@ def usage(number: int, option: NodeOption, classes: Sequence[WorkloadClass]) -> 
         ((_, answer),) = cut.fits[number]
         return 1, *size, each.need.memory_mib or 0, max(answer.time_milli or 0, 1)
     if cut.mechanism is Mechanism.MIG:
-        profiles = [profile for where, _ in cut.fits[number] if (profile := cut.slices[where].profile) is not None]
+        profiles = [
+            profile for where, _ in cut.fits[number] if (profile := cut.slices[where].profile) is not None
+        ]
         return (
             0,
             *size,

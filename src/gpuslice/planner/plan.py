@@ -5,13 +5,13 @@ These structs are the schema: docs/reference has the JSON Schema that is generat
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.workloads.target import Target
 
-API_VERSION = "gpuslice.io/v1alpha1"
+API_VERSION: Final = "gpuslice.io/v1alpha1"
 
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]

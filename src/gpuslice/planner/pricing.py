@@ -6,6 +6,7 @@ holds columns and, for every option, a proven most that one node of it can be wo
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,15 @@ from gpuslice.planner.mig_load import MigNode
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import NodeOption
 
-_BUDGET = 4_000  # steps of an exact search in one pricing; what it leaves open is in the bound
 _BESIDES = 12  # searches a round that can't tighten the bound any more, for the columns that they find
+_OTHERS = 6  # further loads of an option in one round
+_OTHERS_BUDGET = 50
 _RESOURCES = 6
 
 
@@ -59,6 +61,7 @@ class Pricing:
         self._weights = np.full(shape, np.inf)
         self._most = np.zeros((len(self._options), len(classes)))
         self._sizes: list[list[tuple[int, ...]]] = []
+        self._limits: list[list[int]] = []
         for row, option in enumerate(self._options):
             self._sizes.append([usage(number, option, classes) for number in option.classes])
             have = np.asarray(capacity(option), dtype=np.float64)
@@ -69,25 +72,39 @@ class Pricing:
             with np.errstate(divide="ignore"):
                 alone = np.floor(np.min(np.where(share > 0, 1.0 / share, np.inf), axis=1) + 1e-9)
             self._most[row, admitted] = np.minimum(alone, demand[admitted])
+            self._limits.append([int(each) for each in np.minimum(alone, demand[admitted])])
         self._prices = np.asarray([option.usd for option in self._options], dtype=np.float64)
         self._multipliers = np.full((len(self._options), _RESOURCES), 1.0 / _RESOURCES)
 
-    def solve(self, values: Floats, *, tolerance: float, budget: int = _BUDGET) -> Priced:
+    def least_shares(self) -> Floats:
+        """For each class, the least that a replica costs if nodes were filled to the brim: dollars per hour."""
+        share = np.where(np.isfinite(self._weights), self._weights, -np.inf).max(axis=1)
+        whole = np.divide(1.0, self._most, out=np.full_like(self._most, np.inf), where=self._most > 0)
+        # In whole pieces: of what takes more than half of a node, only one goes in.
+        alone = np.asarray([each.replicas for each in self._classes]) <= self._most
+        share = np.where(alone, share, whole)
+        return np.min(np.where(share > -np.inf, share, np.inf) * self._prices[:, None], axis=0)
+
+    def solve(
+        self, values: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES
+    ) -> Priced:
         """Price all options.
 
         Args:
             values: what a replica of each class is worth, dollars, not negative.
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
-            budget: steps of an exact search.
+            budget: steps of an exact search; what it leaves open is in the bound.
+            besides: searches that can't tighten the bound.
         """
         found: list[tuple[float, Pattern]] = []
         ratio = 1.0 / (1.0 + tolerance)
         live, bounds = self._live(values, 1.0 + tolerance)
         # The bound hangs on the option that is worth most against its price. Once one is found that beats what all
         # others can be at most, they can't change it: only a few more are searched, for their columns.
-        besides = _BESIDES
-        for row, bound in sorted(zip(live, bounds, strict=True), key=lambda each: -each[1] / self._prices[each[0]]):
+        for row, bound in sorted(
+            zip(live, bounds, strict=True), key=lambda each: -each[1] / self._prices[each[0]]
+        ):
             option = self._options[row]
             if option.usd / bound >= ratio:
                 besides -= 1
@@ -100,18 +117,19 @@ class Pricing:
             ratio = min(ratio, option.usd / min(most, bound))
             if pattern is not None:
                 found.append((value, pattern))
+                found += self._others(row, pattern, values, option.usd * (1.0 + tolerance))
         found.sort(key=lambda each: each[1].option.usd / each[0])
         return Priced(tuple(found), ratio)
 
     def _search(
-        self, row: int, values: Floats, threshold: float, budget: int
+        self, row: int, values: Floats, threshold: float, budget: int, taken: Mapping[int, int] | None = None
     ) -> tuple[float, float, Pattern | None]:
-        option = self._options[row]
+        option, taken = self._options[row], taken or {}
         load = best_load(
             [float(values[number]) for number in option.classes],
             self._sizes[row],
             capacity(option),
-            [int(self._most[row, number]) for number in option.classes],
+            [self._limits[row][i] - taken.get(number, 0) for i, number in enumerate(option.classes)],
             [float(each) for each in self._multipliers[row]],
             threshold=threshold,
             budget=budget,
@@ -120,6 +138,25 @@ class Pricing:
             return load.value, load.bound, None
         pods = tuple((option.classes[item], 0, count) for item, count in load.counts)
         return load.value, load.bound, Pattern(option, pods)
+
+    def _others(
+        self, row: int, pattern: Pattern, values: Floats, threshold: float
+    ) -> list[tuple[float, Pattern]]:
+        """More good loads of the same option, of replicas that the ones before left over.
+
+        The master needs nodes for everybody: the best load alone shows it the same favourites round by round.
+        """
+        found: list[tuple[float, Pattern]] = []
+        taken: Counter[int] = Counter(pattern.counts())
+        if row in self._mig:
+            return found
+        while len(found) < _OTHERS:
+            value, _, more = self._search(row, values, threshold, _OTHERS_BUDGET, taken)
+            if more is None:
+                break
+            found.append((value, more))
+            taken.update(more.counts())
+        return found
 
     def cheapest_alone(self, a_class: int) -> list[tuple[NodeOption, int]]:
         """For each class, the options on which a replica is cheapest where it has the node for itself.
@@ -145,7 +182,9 @@ class Pricing:
         rows = np.arange(len(self._options))
         bounds, _ = surrogate_bounds(values, self._weights, self._most, self._multipliers, steps=1)
         rows = rows[bounds > self._prices * factor]
-        bounds, better = surrogate_bounds(values, self._weights[rows], self._most[rows], self._multipliers[rows])
+        bounds, better = surrogate_bounds(
+            values, self._weights[rows], self._most[rows], self._multipliers[rows]
+        )
         self._multipliers[rows] = better
         still = bounds > self._prices[rows] * factor
         return [int(row) for row in rows[still]], [float(bound) for bound in bounds[still]]

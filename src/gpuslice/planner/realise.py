@@ -164,9 +164,7 @@ class _Program:
         for number, pattern in patterns.items():
             amounts[pattern] += -(-self.classes[number].replicas // pattern.pods[0][2])
         first = [float(amounts[pattern]) for pattern in self.patterns]
-        homes = {
-            number: Home(pool_of(pattern), pattern.pods[0][1]) for number, pattern in patterns.items()
-        }
+        homes = {number: Home(pool_of(pattern), pattern.pods[0][1]) for number, pattern in patterns.items()}
         return np.asarray(first + [float(homes[number] == home) for number, _, home in self.choices])
 
     def realisation(self, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Realisation:
@@ -192,7 +190,9 @@ class _Program:
         packing: Packing = Counter()
         left = Counter(wanted)
         amounts = [
-            (pattern, round(amount)) for pattern, amount in zip(self.patterns, values, strict=False) if amount > 0.5
+            (pattern, round(amount))
+            for pattern, amount in zip(self.patterns, values, strict=False)
+            if amount > 0.5
         ]
         # Cheap nodes fill first, so that surplus comes off the dear ones.
         for pattern, amount in sorted(amounts, key=lambda each: (each[0].option.price, each[0].pods)):
@@ -209,9 +209,7 @@ class _Program:
         return packing
 
 
-def _spread(
-    number: int, each: WorkloadClass, packing: Packing
-) -> list[tuple[Workload, Home, int]]:
+def _spread(number: int, each: WorkloadClass, packing: Packing) -> list[tuple[Workload, Home, int]]:
     """Replicas of the members of a splittable class, dealt to the homes that the nodes have for it."""
     places: Counter[Home] = Counter()
     for pattern, nodes in packing.items():

@@ -88,7 +88,9 @@ def solve(
     """
     wanted = [each for each in workloads if each.replicas and each.service is None]
     unplaced = [
-        artefact.Unplaced(each.name, 0, "sized by its load, which is not planned yet: give replicas and a need")
+        artefact.Unplaced(
+            each.name, 0, "sized by its load, which is not planned yet: give replicas and a need"
+        )
         for each in workloads
         if each.service is not None
     ]
@@ -109,9 +111,7 @@ def solve(
     )
     relaxation = generate(options, classes, tolerance=settings.gap / 5, remaining=remaining)
     packing = cheapest_packing(relaxation, options, classes, gap=settings.gap, remaining=remaining)
-    realised = realise(
-        relaxation.patterns, packing, classes, gap=settings.gap / 4, remaining=remaining
-    )
+    realised = realise(relaxation.patterns, packing, classes, gap=settings.gap / 4, remaining=remaining)
     paid = cost(realised.packing)
     if cost(packing) > paid:
         packing = realised.packing
@@ -188,7 +188,12 @@ def _assumptions(
     defaulted = sum(member.slowdown_defaulted for each in classes for member in each.members)
     if defaulted:
         found.append(f"{defaulted} services state no maxSlowdown: 2 is taken")
-    unknown = [member.name for each in classes if each.need.gpus == 1 and not each.need.known for member in each.members]
+    unknown = [
+        member.name
+        for each in classes
+        if each.need.gpus == 1 and not each.need.known
+        for member in each.members
+    ]
     if unknown:
         listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         found.append(f"needs not known, so whole GPUs: {listed}")

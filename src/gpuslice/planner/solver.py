@@ -52,8 +52,8 @@ class Answer:
 
 
 def _silent() -> highspy.Highs:
-    solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)  # noqa: FBT003
+    solver: highspy.Highs = highspy.Highs()  # type: ignore[no-untyped-call]  # its constructor has no types
+    solver.setOptionValue("output_flag", False)
     # One thread: the same input gives the same plan, and two cores are seldom ours alone.
     solver.setOptionValue("threads", 1)
     solver.setOptionValue("random_seed", 1)
@@ -148,7 +148,9 @@ def solve_mixed(
     )
 
 
-def _model(columns: Sequence[Column], row_lower: Sequence[float], row_upper: Sequence[float]) -> highspy.HighsLp:
+def _model(
+    columns: Sequence[Column], row_lower: Sequence[float], row_upper: Sequence[float]
+) -> highspy.HighsLp:
     model = highspy.HighsLp()
     model.num_col_ = len(columns)
     model.num_row_ = len(row_lower)
@@ -162,8 +164,11 @@ def _model(columns: Sequence[Column], row_lower: Sequence[float], row_upper: Seq
         [[0], np.cumsum([len(column.rows) for column in columns])]
     ).astype(np.int32)
     model.a_matrix_.index_ = np.asarray([row for column in columns for row in column.rows], dtype=np.int32)
-    model.a_matrix_.value_ = np.asarray([value for column in columns for value in column.values], dtype=np.float64)
+    model.a_matrix_.value_ = np.asarray(
+        [value for column in columns for value in column.values], dtype=np.float64
+    )
     model.integrality_ = [
-        highspy.HighsVarType.kInteger if column.integer else highspy.HighsVarType.kContinuous for column in columns
+        highspy.HighsVarType.kInteger if column.integer else highspy.HighsVarType.kContinuous
+        for column in columns
     ]
     return model

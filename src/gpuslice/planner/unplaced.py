@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.stacks import Stack, why_not
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack, why_not
 from gpuslice.units import format_cpu, format_memory
 
 if TYPE_CHECKING:
@@ -43,10 +43,13 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
         elif each.arch != instance_type.arch:
             misses[len(_NEARNESS), f"{name} is {instance_type.arch}, its pods are {each.arch}"] += 1
         elif each.need.gpus > max(instance_type.gpu_count, 1):
-            misses[len(_NEARNESS) + 1, f"needs {each.need.gpus} GPUs, {name} has {instance_type.gpu_count}"] += 1
+            misses[
+                len(_NEARNESS) + 1, f"needs {each.need.gpus} GPUs, {name} has {instance_type.gpu_count}"
+            ] += 1
         elif each.cpu_milli > cpu:
             misses[
-                len(_NEARNESS) + 2, f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(max(cpu, 0))} left"
+                len(_NEARNESS) + 2,
+                f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(max(cpu, 0))} left",
             ] += 1
         elif each.memory_mib > memory:
             misses[
@@ -54,7 +57,9 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
                 f"asks for {format_memory(each.memory_mib)}, {name} has {format_memory(max(memory, 0))} left",
             ] += 1
         elif not instance_type.prices:
-            misses[len(_NEARNESS) + 4, f"{name} would do, but its price isn't known: refresh the catalog"] += 1
+            misses[
+                len(_NEARNESS) + 4, f"{name} would do, but its price isn't known: refresh the catalog"
+            ] += 1
     if not misses:
         return "the catalog has no GPU"
     (_, reason), _ = max(misses.items(), key=lambda miss: (miss[0][0], miss[1], miss[0][1]))

@@ -1,0 +1,232 @@
+"""Why the plan is what it is: the alternatives of one workload, and what binds the whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import Fit, fit, slot_times
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.sharing import METERED_TIMES
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
+from gpuslice.planner.options import metered_memory_mib
+from gpuslice.units import parse_cpu_milli, parse_memory_mib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.hardware.gpus import Gpu
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One slice that a workload could have, and what it would cost or break.
+
+    Attributes:
+        slice: its name; where several counts of replicas are possible, the most that fit.
+        answer: of `fit`.
+        instance_type: on which a replica is cheapest, if all replicas there were this workload's; empty: none.
+        price: micro-dollars per hour and replica there; None where it doesn't fit or nothing offers it.
+        per_node: replicas on such a node.
+    """
+
+    slice: str
+    answer: Fit
+    instance_type: str = ""
+    price: int | None = None
+    per_node: int = 0
+
+
+def alternatives(
+    workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack
+) -> tuple[Alternative, ...]:
+    """Every mechanism on every GPU of the catalog: those that fit by price, then those that don't.
+
+    Args:
+        workload: in question.
+        catalog: types and prices.
+        overhead: of daemonsets.
+        stack: what nodes run; what it can't do isn't listed.
+    """
+    found = []
+    for name in sorted({each.gpu for each in catalog.instance_types}):
+        gpu = GPUS[name]
+        types = [each for each in catalog.instance_types if each.gpu == name]
+        for slice_, per_gpu in _slices(gpu, types, workload, stack):
+            found.append(_alternative(workload, slice_, per_gpu, types, overhead))
+    return tuple(
+        sorted(
+            found, key=lambda each: (not each.answer.fits, each.price is None, each.price or 0, each.slice)
+        )
+    )
+
+
+def _slices(
+    gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack
+) -> Iterator[tuple[Slice, int]]:
+    """Slices of one GPU, each with how many there are on a GPU."""
+    yield cuts.whole(gpu), 1
+    for fraction in sorted({each.gpu_fraction for each in types if not each.gpu_count}):
+        if why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
+            yield cuts.fractional(gpu, fraction), 1
+    if gpu.mig is not None:
+        uniform = uniform_geometries(gpu.name)
+        for profile in gpu.mig.plain:
+            if stack is not Stack.BOTTLEROCKET:
+                yield cuts.mig(gpu, profile), profile.most
+            elif profile.name in uniform:
+                yield cuts.mig(gpu, profile), uniform[profile.name]
+    for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
+        if mechanism not in gpu.mechanisms:
+            continue
+        times = slot_times(workload.need, gpu, mechanism)
+        replicas = max(times, default=2)
+        own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
+        yield cuts.slot(gpu, mechanism, replicas, own), replicas
+    single = any(each.gpu_count == 1 for each in types)
+    if single and why_not(stack, gpu.name, Mechanism.TIME_SLICING, metered=True) is None:
+        offers = [cuts.metered(gpu, time) for time in METERED_TIMES]
+        fitting = [each for each in offers if fit(workload.need, each).fits]
+        yield (fitting or offers)[-1], 0
+
+
+def _alternative(
+    workload: Workload,
+    slice_: Slice,
+    per_gpu: int,
+    types: Sequence[InstanceType],
+    overhead: DaemonsetOverhead,
+) -> Alternative:
+    answer = fit(workload.need, slice_)
+    if not answer.fits:
+        return Alternative(slice_.name, answer)
+    best: tuple[int, str, int] | None = None
+    for each in types:
+        if not _offers(each, slice_) or Purchase.ON_DEMAND not in each.prices or each.arch != workload.arch:
+            continue
+        count = _per_node(workload, slice_, per_gpu, each, overhead, answer)
+        if count:
+            candidate = (each.prices[Purchase.ON_DEMAND] // count, each.name, count)
+            best = candidate if best is None else min(best, candidate)
+    if best is None:
+        return Alternative(slice_.name, answer)
+    return Alternative(slice_.name, answer, best[1], best[0], best[2])
+
+
+def _offers(instance_type: InstanceType, slice_: Slice) -> bool:
+    if slice_.fraction is not None:
+        return instance_type.gpu_count == 0 and instance_type.gpu_fraction == slice_.fraction
+    if slice_.metered_milli is not None:
+        return instance_type.gpu_count == 1
+    return instance_type.gpu_count > 0
+
+
+def _per_node(
+    workload: Workload,
+    slice_: Slice,
+    per_gpu: int,
+    instance_type: InstanceType,
+    overhead: DaemonsetOverhead,
+    answer: Fit,
+) -> int:
+    gpus = max(instance_type.gpu_count, 1)
+    rooms = [instance_type.max_pods - overhead.pods]
+    for have, need in (
+        (instance_type.allocatable_cpu_milli - overhead.cpu_milli, workload.cpu_milli),
+        (instance_type.allocatable_memory_mib - overhead.memory_mib, workload.memory_mib),
+    ):
+        if need:
+            rooms.append(have // need)
+    if slice_.metered_milli is not None:
+        rooms.append(slice_.sharers)
+        rooms.append(slice_.metered_milli // max(answer.time_milli or 1, 1))
+        rooms.append(metered_memory_mib(slice_.gpu) // max(workload.need.memory_mib or 1, 1))
+    else:
+        rooms.append(per_gpu * gpus // workload.need.gpus)
+    return max(min(rooms), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """How full the nodes of a pool are.
+
+    Attributes:
+        pool: its name.
+        price: micro-dollars per hour of all its nodes.
+        used: share used, by resource: "slots", "cpu", "memory", and on metered pools "gpu-memory" and "gpu-time".
+        idle: micro-dollars per hour of what its fullest resource leaves unused.
+    """
+
+    pool: str
+    price: int
+    used: dict[str, float]
+    idle: int
+
+    @property
+    def binds(self) -> str:
+        """The resource that is used most."""
+        return max(self.used, key=lambda each: self.used[each])
+
+
+def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolUse, ...]:
+    """What binds each pool, and what stays idle, dearest first.
+
+    Args:
+        plan: to explain.
+        workloads: that it was made for.
+        catalog: that it was made with.
+    """
+    by_name, types = {each.name: each for each in workloads}, catalog.by_name()
+    overhead_cpu, overhead_memory = parse_cpu_milli(plan.overhead.cpu), _mib(plan.overhead.memory)
+    found = []
+    for pool in plan.pools:
+        used: dict[str, int] = defaultdict(int)
+        have: dict[str, int] = defaultdict(int)
+        price = 0
+        requests = {each.workload: each.request for each in plan.assignments if each.pool == pool.name}
+        for node in pool.nodes:
+            each = types[node.instance_type]
+            price += each.prices[Purchase(node.purchase)] * node.count
+            have["cpu"] += (each.allocatable_cpu_milli - overhead_cpu) * node.count
+            have["memory"] += (each.allocatable_memory_mib - overhead_memory) * node.count
+            have["slots"] += _slots(plan, pool.name, max(each.gpu_count, 1)) * node.count
+            for name, count in node.pods.items():
+                workload = by_name[name]
+                used["cpu"] += workload.cpu_milli * count * node.count
+                used["memory"] += workload.memory_mib * count * node.count
+                used["slots"] += workload.need.gpus * count * node.count
+                request = requests.get(name)
+                if pool.layout.metered and request:
+                    used["gpu-memory"] += _mib(request.memory) * count * node.count
+                    used["gpu-time"] += request.time * count * node.count
+            if pool.layout.metered:
+                have["gpu-memory"] += _mib(pool.layout.metered.memory) * node.count
+                have["gpu-time"] += pool.layout.metered.time * node.count
+        shares = {name: used[name] / have[name] for name in have if have[name]}
+        if pool.layout.metered:
+            shares.pop("slots", None)  # only a cap there
+        fullest = max(shares.values(), default=0.0)
+        found.append(PoolUse(pool.name, price, shares, int(price * max(0.0, 1 - fullest))))
+    return tuple(sorted(found, key=lambda each: (-each.price, each.pool)))
+
+
+def _slots(plan: Plan, pool_name: str, gpus: int) -> int:
+    """Slots of one node."""
+    layout = next(pool.layout for pool in plan.pools if pool.name == pool_name)
+    if layout.geometries:
+        return sum(entry.count for geometry in layout.geometries for entry in geometry)
+    if layout.geometry:
+        return sum(entry.count for entry in layout.geometry) * gpus
+    return (layout.replicas or 1) * gpus
+
+
+def _mib(text: str) -> int:
+    return 0 if text.startswith("0") else parse_memory_mib(text)
