@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.need import ANY_GPU
+from gpuslice.hardware.need import ANY_GPU, Feature
 from gpuslice.hardware.sharing import EFFICIENCY, MEMORY_MARGIN, SUSTAINED_LOAD, contention
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.units import PPM, format_memory
@@ -73,8 +73,11 @@ def fit(need: Need, slice_: Slice) -> Fit:
         refusal = _memory(need.memory_mib, on, slice_)
         if refusal is not None:
             return refusal
+    refusal = _as_today(need, on, slice_.gpu)
+    if refusal is not None:
+        return refusal
     if need.duty_ppm is None or on is None:
-        return _unknown_speed(need, on, slice_)
+        return Fit()
     return _speed(need, Fraction(need.duty_ppm, PPM), on, slice_)
 
 
@@ -144,10 +147,24 @@ def _may_run(need: Need, slice_: Slice) -> Fit | None:
             Binds.CAPABILITY,
             f"{gpu.name} has compute capability {_version(gpu.compute_capability)}, below {_version(least)}",
         )
-    lacking = need.features - gpu.features
+    lacking = need.features - _features(slice_)
     if lacking:
-        return Fit(Binds.FEATURE, f"{gpu.name} lacks {', '.join(sorted(lacking))}")
+        what = gpu.name if slice_.profile is None else f"{slice_.profile.name} of {gpu.name}"
+        return Fit(Binds.FEATURE, f"{what} lacks {', '.join(sorted(lacking))}")
     return None
+
+
+def _features(slice_: Slice) -> frozenset[Feature]:
+    """What the GPU has, less the engines that a MIG instance has no part of."""
+    profile = slice_.profile
+    if profile is None:
+        return slice_.gpu.features
+    engines = {
+        Feature.ENCODER: profile.encoders,
+        Feature.DECODER: profile.decoders,
+        Feature.JPEG: profile.jpeg_engines,
+    }
+    return slice_.gpu.features - {each for each, count in engines.items() if not count}
 
 
 def _can_share(need: Need, slice_: Slice) -> Fit | None:
@@ -189,21 +206,22 @@ def _memory(memory_mib: int, on: Gpu | None, slice_: Slice) -> Fit | None:
     return None
 
 
-def _unknown_speed(need: Need, on: Gpu | None, slice_: Slice) -> Fit:
-    """A whole GPU for a need whose duty isn't known: as good as today's, or one that the owner named."""
-    gpu = slice_.gpu
+def _as_today(need: Need, on: Gpu | None, gpu: Gpu) -> Fit | None:
+    """A whole GPU for a need not all known: as good as today's in what isn't, unless the owner named the models."""
     if need.allow:
-        return Fit()
+        return None
     if on is None:
         return Fit(Binds.MODEL, "no GPU model is known: state need.on, or gpu.allow")
-    for word, here, today in (
-        ("memory", gpu.memory_mib, on.memory_mib if need.memory_mib is None else 0),
-        ("compute", gpu.dense_gflops, on.dense_gflops),
-        ("bandwidth", gpu.bandwidth_gbs, on.bandwidth_gbs),
-    ):
+    unknown = []
+    if need.memory_mib is None:
+        unknown.append(("memory", gpu.memory_mib, on.memory_mib))
+    if need.duty_ppm is None:
+        unknown.append(("compute", gpu.dense_gflops, on.dense_gflops))
+        unknown.append(("bandwidth", gpu.bandwidth_gbs, on.bandwidth_gbs))
+    for word, here, today in unknown:
         if here < today:
             return Fit(Binds.UNKNOWN, f"{gpu.name} has less {word} than {on.name}, and the need is not known")
-    return Fit()
+    return None
 
 
 def _speed(need: Need, duty: Fraction, on: Gpu, slice_: Slice) -> Fit:
