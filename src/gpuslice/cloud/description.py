@@ -36,6 +36,11 @@ def mechanisms(instance_type: InstanceType) -> tuple[Mechanism, ...]:
     return tuple(each for each in Mechanism if each in has)
 
 
+def mig_offered(instance_type: InstanceType) -> bool:
+    """Whether AWS names MIG for the type's family. A card that has MIG is not enough to plan with it."""
+    return instance_type.family in _MIG_FAMILIES
+
+
 def mig_confidence(instance_type: InstanceType) -> Confidence | None:
     """How sure it is that EC2 lets the type's GPUs be cut by MIG; None where they have no MIG."""
     if Mechanism.MIG not in mechanisms(instance_type):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU, Feature
-from gpuslice.hardware.sharing import EFFICIENCY, MEMORY_MARGIN, SUSTAINED_LOAD, contention
+from gpuslice.hardware.sharing import EFFICIENCY, MOST_SLOTS, SUSTAINED_LOAD, contention, less_margin
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.units import PPM, format_memory
 
@@ -109,22 +109,22 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
     if limit is not None and limit < 1:
         return found
     efficiency = EFFICIENCY[mechanism]
+    partition_most = int(SUSTAINED_LOAD * efficiency / busy)  # MPS: each part carries its load up to so many parts
+    most_by_limit = MOST_SLOTS if limit is None else int(limit * efficiency)  # full contention stays within the limit
     # Neighbours may keep the GPU so busy together, thousandths, before the limit is passed.
     bearable = None if limit is None else int(1000 * efficiency * (1 - 1 / limit))
     for replicas in range(2, most_slots(gpu, mechanism) + 1):
         ceiling = slot_time_milli(mechanism, replicas)
-        usable = int(gpu.memory_mib // replicas * (1 - MEMORY_MARGIN))
+        usable = less_margin(gpu.memory_mib // replicas)
         if not ceiling or need.memory_mib > usable:
             break
         if mechanism is Mechanism.MPS:
-            if (limit is not None and replicas > limit) or (
-                rate < replicas and busy * replicas > SUSTAINED_LOAD * efficiency
-            ):
+            if (limit is not None and replicas > limit) or (replicas > partition_most and rate < replicas):
                 break
             found[replicas] = 1, ceiling
             continue
         most = ceiling
-        if limit is not None and bearable is not None and replicas / efficiency > limit:
+        if bearable is not None and replicas > most_by_limit:
             most = min(ceiling, bearable // (replicas - 1))
         if own > most:
             break
@@ -200,7 +200,7 @@ def _memory(memory_mib: int, on: Gpu | None, slice_: Slice) -> Fit | None:
     usable = slice_.memory_mib
     # It runs today on a GPU of this much memory, alone: the margin is for what is new.
     if slice_.sharers > 1 or on is None or usable < on.memory_mib:
-        usable = int(usable * (1 - MEMORY_MARGIN))
+        usable = less_margin(usable)
     if memory_mib > usable:
         return Fit(Binds.MEMORY, f"needs {format_memory(memory_mib)}, a slice has {format_memory(usable)}")
     return None

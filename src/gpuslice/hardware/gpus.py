@@ -19,9 +19,9 @@ from gpuslice.hardware.need import Feature
 from gpuslice.hardware.slices import Mechanism
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Gpu:
-    """One model.
+    """One model. There is one object of each, in `GPUS`, equal only to itself: comparing figures would be slow.
 
     Attributes:
         name: what users write, and what plans say.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import Final
 
 from gpuslice.hardware.slices import Mechanism
@@ -41,6 +42,15 @@ MOST_SLOTS: Final = 48
 """The most slots per GPU: the MPS limit, kept for time-slicing too. Older GPUs have a lower one for MPS."""
 
 
+def less_margin(memory_mib: int) -> int:
+    """What of so much usable memory may be given away, MiB, rounded down."""
+    return memory_mib * _GIVEN.numerator // _GIVEN.denominator
+
+
+_GIVEN: Final = 1 - MEMORY_MARGIN
+
+
+@cache
 def sustained_milli(mechanism: Mechanism) -> int:
     """Thousandths of a GPU's time that the mean duties of all pods on it may take together, rounded down."""
     return int(1000 * SUSTAINED_LOAD * EFFICIENCY[mechanism])

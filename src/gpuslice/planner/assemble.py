@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
-from gpuslice.hardware.sharing import MEMORY_MARGIN
+from gpuslice.hardware.sharing import less_margin
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack, mig_resource
 from gpuslice.planner import plan as artefact
@@ -214,7 +214,7 @@ class Assembly:
         if cut.metered and memory is not None and answer.time_milli is not None:
             request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
         if workload.preallocates and cut.mechanism is Mechanism.TIME_SLICING and memory is not None:
-            own = memory if cut.metered else int(slice_.memory_mib * (1 - MEMORY_MARGIN))
+            own = memory if cut.metered else less_margin(slice_.memory_mib)
             limit = format_memory(own)
         return artefact.Assignment(
             workload=workload.name,

@@ -160,6 +160,7 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
         anywhere: whether another model than today's will do.
     """
     candidates: list[tuple[bool, float, str, _Machine]] = []
+    fits: dict[str, bool] = {}
     for machine in machines:
         if machine.instance_type.arch != each.arch:
             continue
@@ -168,7 +169,9 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
             continue
         gpu = machine.slice_.gpu
         same = each.need.on == gpu.name
-        if not (anywhere or same or fit(each.need, cuts.whole(gpu)).fits):
+        if gpu.name not in fits:
+            fits[gpu.name] = anywhere or same or fit(each.need, cuts.whole(gpu)).fits
+        if not fits[gpu.name]:
             continue
         candidates.append(
             (not same and not anywhere, machine.price / count, machine.instance_type.name, machine)

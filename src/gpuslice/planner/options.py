@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import maximal_geometries
-from gpuslice.hardware.sharing import MEMORY_MARGIN, METERED_TIMES
+from gpuslice.hardware.sharing import METERED_TIMES, less_margin
 from gpuslice.hardware.slices import Isolation, Mechanism, Slice
 from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
 from gpuslice.units import MICRO_USD
@@ -131,7 +132,7 @@ class NodeOption:
 
 def metered_memory_mib(gpu: Gpu) -> int:
     """What a metered node promises of its GPU's memory: the usable, less the margin."""
-    return int(gpu.memory_mib * (1 - MEMORY_MARGIN))
+    return less_margin(gpu.memory_mib)
 
 
 def node_options(
@@ -245,31 +246,36 @@ def _option(
         return None
     if cut.metered and instance_type.gpu_count != 1:
         return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
+    if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
+        return None
     gpus = max(instance_type.gpu_count, 1)
-    option = NodeOption(
+    cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
+    memory = instance_type.allocatable_memory_mib - overhead.memory_mib
+    pods = instance_type.max_pods - overhead.pods
+    admitted = sorted(
+        number
+        for number in cut.admitted()
+        if (each := classes[number]).arch == instance_type.arch
+        and (purchase is not Purchase.SPOT or each.interruptible)
+        and each.cpu_milli <= cpu
+        and each.memory_mib <= memory
+        and each.need.gpus <= gpus
+    )
+    if not admitted or pods <= 0:
+        return None
+    return NodeOption(
         instance_type,
         purchase,
         cut,
         instance_type.prices[purchase],
-        instance_type.allocatable_cpu_milli - overhead.cpu_milli,
-        instance_type.allocatable_memory_mib - overhead.memory_mib,
-        instance_type.max_pods - overhead.pods,
+        cpu,
+        memory,
+        pods,
         gpus if cut.mechanism is Mechanism.MIG else gpus * cut.slots_per_gpu,
         metered_memory_mib(cut.gpu) if cut.metered else 0,
         cut.slices[0].metered_milli or 0,
-        (),
+        tuple(admitted),
     )
-    admitted = tuple(
-        number
-        for number in cut.admitted()
-        if classes[number].arch == instance_type.arch
-        and (purchase is not Purchase.SPOT or classes[number].interruptible)
-        and classes[number].cpu_milli <= option.cpu_milli
-        and classes[number].memory_mib <= option.memory_mib
-        and classes[number].need.gpus <= gpus
-        and option.pods > 0
-    )
-    return replace(option, classes=tuple(sorted(admitted))) if admitted else None
 
 
 def most_pods(option: NodeOption, classes: Sequence[WorkloadClass]) -> int:
