@@ -14,7 +14,7 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack, mig_resource
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.options import metered_memory_mib
-from gpuslice.planner.realise import pool_of
+from gpuslice.planner.pool_packing import pool_of
 from gpuslice.units import format_memory, format_usd, usd
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
     from gpuslice.planner.patterns import Pattern
-    from gpuslice.planner.realise import Home, PoolKey, Realisation
+    from gpuslice.planner.pool_packing import PoolKey
+    from gpuslice.planner.realise import Home, Realisation
     from gpuslice.workloads.model import Workload
 
 SHARED_RESOURCE: Final = "nvidia.com/gpu.shared"

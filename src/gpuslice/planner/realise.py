@@ -1,44 +1,34 @@
 """From a packing to pools: each workload goes to one pool and asks for one resource there.
 
 The cheapest packing may send replicas of one workload to several cuts. A Deployment has one pod template, and so one
-node selector and one resource: here each is given one home, whole, and nodes are chosen again for that. Workloads
-whose replicas have a template each (bare pods) may still be spread.
+node selector and one resource: here each is given one home, whole, and nodes are chosen again for that. Workloads whose
+replicas have a template each (bare pods) stay where the packing has them.
+
+A search over homes: each workload starts where the fractional solution has most of it; then workloads move, and pools
+merge, as long as that makes the bill smaller. Only the pools that a move touches are packed again.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from gpuslice.cloud.catalog import Purchase
 from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+from gpuslice.planner.pool_packing import PoolKey, PoolPacking, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.master import Packing
-    from gpuslice.planner.options import GpuGeometry
+    from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.pool_packing import Load
     from gpuslice.workloads.model import Workload
 
-
-@dataclass(frozen=True, slots=True)
-class PoolKey:
-    """What makes nodes one pool: the same cut, for the same group; with MIG the same geometry.
-
-    Attributes:
-        cut: identity of the cut (`id`): options of one cut share the object.
-        geometries: MIG's, per GPU.
-        spot: whether its nodes are spot: who may not be interrupted must never land there.
-    """
-
-    cut: int
-    geometries: tuple[GpuGeometry, ...]
-    spot: bool
+_POOL_FEE: Final = 20_000
+"""Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,172 +52,211 @@ class Realisation:
     homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
 
 
-def pool_of(pattern: Pattern) -> PoolKey:
-    """The pool that a node with this load belongs to."""
-    return PoolKey(id(pattern.option.cut), pattern.geometries, pattern.option.purchase is Purchase.SPOT)
-
-
 def realise(
-    patterns: Iterable[Pattern],
+    relaxation: Relaxation,
     packing: Packing,
+    options: Sequence[NodeOption],
     classes: Sequence[WorkloadClass],
     *,
-    gap: float,
     remaining: Callable[[], float],
 ) -> Realisation:
-    """Give every workload one home, and choose the cheapest nodes for that.
+    """Give every workload one home, and choose nodes for that.
 
     Args:
-        patterns: known ones, from which to choose.
-        packing: the cheapest one, whose patterns are among the choice.
+        relaxation: where replicas would best be, and what they are worth.
+        packing: the cheapest one, to begin with as well, and for what may be spread.
+        options: nodes to choose from, cheapest first.
         classes: to place.
-        gap: relative, at which to stop looking.
         remaining: seconds left.
     """
-    choice = tuple(dict.fromkeys([*patterns, *packing]))
-    fallback = _each_alone(choice, classes)
-    program = _Program(choice, classes)
-    answer = solve_mixed(
-        program.columns,
-        program.lower,
-        program.upper,
-        seconds=max(remaining(), 0.05),
-        gap=gap,
-        start=program.point(fallback),
-    )
-    values = program.point(fallback) if answer.values is None else answer.values
-    return program.realisation(values)
+    spread = _spread_homes(packing, classes)
+    pools = PoolPacking(options, classes, relaxation.duals)
+    pools.remember(packing)
+    candidates = _candidates(relaxation.patterns, classes)
+    fractional = zip(relaxation.patterns, relaxation.amounts, strict=True)
+    starts = [_Homes(pools, amounts, candidates, classes, spread) for amounts in (packing.items(), fractional)]
+    for start in starts:
+        start.improve(remaining)
+    return min(starts, key=lambda each: each.total()).realisation()
 
 
-def _each_alone(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> dict[int, Pattern]:
-    """By class, the node on which it alone is cheapest. Column generation began with such patterns for every class."""
-    best: dict[int, tuple[float, Pattern]] = {}
-    for pattern in patterns:
-        if len(pattern.pods) == 1:
-            ((number, _, count),) = pattern.pods
-            cost = pattern.option.usd * -(-classes[number].replicas // count)
-            if number not in best or cost < best[number][0]:
-                best[number] = cost, pattern
-    return {number: pattern for number, (_, pattern) in best.items()}
+class _Homes:
+    """The state of the search: who lives where, and what that costs."""
 
-
-class _Program:
-    """Columns: amounts of patterns, then a choice for each workload and home."""
-
-    def __init__(self, patterns: tuple[Pattern, ...], classes: Sequence[WorkloadClass]) -> None:
-        self.patterns = patterns
-        self.classes = classes
-        # Rows: one per class and home where the class is not splittable, else one per class; then one per workload.
-        self.supply: dict[tuple[int, Home | None], int] = {}
-        entries: list[dict[int, float]] = []
-        self.lower: list[float] = []
-        for pattern in patterns:
-            column: dict[int, float] = {}
+    def __init__(
+        self,
+        pools: PoolPacking,
+        amounts: Iterable[tuple[Pattern, float]],
+        candidates: list[list[Home]],
+        classes: Sequence[WorkloadClass],
+        spread: dict[int, list[tuple[Workload, Home, int]]],
+    ) -> None:
+        self._classes = classes
+        self._pools = pools
+        self._spread = spread
+        self._candidates = candidates
+        self._members: dict[PoolKey, Counter[tuple[int, int]]] = defaultdict(Counter)
+        for number, homes in spread.items():
+            for _, home, count in homes:
+                self._members[home.pool][number, home.slice_index] += count
+        self._home: dict[tuple[int, int], Home] = {}  # of each member: (class number, position)
+        mass: dict[int, Counter[Home]] = defaultdict(Counter)
+        for pattern, amount in amounts:
             for number, where, count in pattern.pods:
-                home = None if classes[number].splittable else Home(pool_of(pattern), where)
-                row = self._row(number, home)
-                column[row] = column.get(row, 0.0) + count
-            entries.append(column)
-        self.columns = [
-            Column(pattern.option.usd, tuple(sorted(column)), tuple(column[row] for row in sorted(column)))
-            for pattern, column in zip(patterns, entries, strict=True)
-        ]
-        self.choices: list[tuple[int, Workload, Home]] = []
-        homes: dict[int, list[tuple[Home, int]]] = defaultdict(list)
-        for (number, home), row in self.supply.items():
-            if home is not None:
-                homes[number].append((home, row))
-        self.upper = [INFINITY] * len(self.lower)
+                mass[number][Home(pool_of(pattern), where)] += count * amount
         for number, each in enumerate(classes):
             if each.splittable:
                 continue
-            for workload in each.members:
-                chosen = len(self.lower)
-                self.lower.append(1.0)
-                self.upper.append(1.0)
-                for home, row in homes[number]:
-                    self.choices.append((number, workload, home))
-                    self.columns.append(
-                        Column(0.0, (row, chosen), (-float(workload.replicas), 1.0), upper=1.0)
-                    )
+            ranked = [home for home, _ in mass[number].most_common()]
+            for position, workload in enumerate(each.members):
+                home = next(
+                    home
+                    for home in [*ranked, *self._candidates[number]]
+                    if self._pools.pack(home.pool, (((number, home.slice_index), workload.replicas),)) is not None
+                )
+                self._settle(number, position, home)
 
-    def _row(self, number: int, home: Home | None) -> int:
-        key = (number, home)
-        if key not in self.supply:
-            self.supply[key] = len(self.lower)
-            self.lower.append(float(self.classes[number].replicas) if home is None else 0.0)
-        return self.supply[key]
+    def _settle(self, number: int, position: int, home: Home) -> None:
+        self._home[number, position] = home
+        self._members[home.pool][number, home.slice_index] += self._classes[number].members[position].replicas
 
-    def point(self, patterns: dict[int, Pattern]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """The point at which every class has nodes of its own."""
-        amounts: Counter[Pattern] = Counter()
-        for number, pattern in patterns.items():
-            amounts[pattern] += -(-self.classes[number].replicas // pattern.pods[0][2])
-        first = [float(amounts[pattern]) for pattern in self.patterns]
-        homes = {number: Home(pool_of(pattern), pattern.pods[0][1]) for number, pattern in patterns.items()}
-        return np.asarray(first + [float(homes[number] == home) for number, _, home in self.choices])
+    def total(self) -> int:
+        """Micro-dollars per hour, fees included."""
+        return sum(self._cost(pool, members) or 0 for pool, members in self._members.items())
 
-    def realisation(self, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Realisation:
-        """The nodes and homes that a point stands for, without surplus replicas."""
-        chosen: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
-        wanted: Counter[tuple[int, Home | None]] = Counter()
-        for (number, workload, home), value in zip(self.choices, values[len(self.patterns) :], strict=True):
-            if value > 0.5:
-                chosen[number].append((workload, home, workload.replicas))
-                wanted[number, home] += workload.replicas
-        for number, each in enumerate(self.classes):
-            if each.splittable:
-                wanted[number, None] = each.replicas
-        packing = self._without_surplus(values, wanted)
-        for number, each in enumerate(self.classes):
-            if each.splittable:
-                chosen[number] = _spread(number, each, packing)
-        return Realisation(packing, {number: tuple(homes) for number, homes in chosen.items()})
+    def _cost(self, pool: PoolKey, members: Counter[tuple[int, int]]) -> int | None:
+        load = _load(members)
+        if not load:
+            return 0
+        packed = self._pools.pack(pool, load)
+        return None if packed is None else packed.price + _POOL_FEE
 
-    def _without_surplus(
-        self, values: np.ndarray[tuple[int], np.dtype[np.float64]], wanted: Counter[tuple[int, Home | None]]
-    ) -> Packing:
-        packing: Packing = Counter()
-        left = Counter(wanted)
-        amounts = [
-            (pattern, round(amount))
-            for pattern, amount in zip(self.patterns, values, strict=False)
-            if amount > 0.5
+    def improve(self, remaining: Callable[[], float]) -> None:
+        """Move workloads and merge pools while that saves anything and there is time."""
+        moved = True
+        while moved and remaining() > 0:
+            moved = False
+            for number, position in sorted(self._home):
+                if remaining() <= 0:
+                    return
+                moved |= self._move(number, position)
+            moved |= self._merge(remaining)
+
+    def _move(self, number: int, position: int) -> bool:
+        """Take one workload to the home that saves most."""
+        here = self._home[number, position]
+        replicas = self._classes[number].members[position].replicas
+        without = self._members[here.pool].copy()
+        without[number, here.slice_index] -= replicas
+        now, emptier = self._cost(here.pool, self._members[here.pool]), self._cost(here.pool, without)
+        if now is None or emptier is None:
+            return False
+        best, target = 0, None
+        open_homes = [
+            Home(pool, here.slice_index) for pool in self._members if number in pool.cut.fits and not pool.geometries
         ]
-        # Cheap nodes fill first, so that surplus comes off the dear ones.
-        for pattern, amount in sorted(amounts, key=lambda each: (each[0].option.price, each[0].pods)):
-            for _ in range(amount):
-                pods = []
-                for number, where, count in pattern.pods:
-                    key = (number, None if self.classes[number].splittable else Home(pool_of(pattern), where))
-                    carried = min(count, left[key])
-                    left[key] -= carried
-                    if carried:
-                        pods.append((number, where, carried))
-                if pods:
-                    packing[Pattern(pattern.option, tuple(pods), pattern.geometries)] += 1
-        return packing
+        for home in dict.fromkeys([*self._candidates[number], *open_homes]):
+            if home == here:
+                continue
+            start = without if home.pool == here.pool else self._members.get(home.pool, Counter())
+            fuller = start.copy()
+            fuller[number, home.slice_index] += replicas
+            before = emptier if home.pool == here.pool else self._cost(home.pool, start)
+            after = self._cost(home.pool, fuller)
+            if before is None or after is None:
+                continue
+            saving = now - emptier - (after - before)
+            if saving > best:
+                best, target = saving, home
+        if target is None:
+            return False
+        self._members[here.pool] = without
+        self._settle(number, position, target)
+        return True
+
+    def _merge(self, remaining: Callable[[], float]) -> bool:
+        """Move all workloads of a pool into another that takes them."""
+        moved = False
+        for source in list(self._members):
+            tenants = [each for each, home in self._home.items() if home.pool == source]
+            others = [pool for pool in self._members if pool != source and not pool.geometries]
+            if not tenants or source.geometries or remaining() <= 0:
+                continue
+            for target in others:
+                if not all(number in target.cut.fits for number, _ in tenants):
+                    continue
+                fuller, emptier = self._members[target].copy(), self._members[source].copy()
+                for number, position in tenants:
+                    replicas = self._classes[number].members[position].replicas
+                    emptier[number, self._home[number, position].slice_index] -= replicas
+                    fuller[number, 0] += replicas
+                costs = [
+                    self._cost(source, self._members[source]),
+                    self._cost(target, self._members[target]),
+                    self._cost(source, emptier),
+                    self._cost(target, fuller),
+                ]
+                now, there, after, together = costs
+                if now is None or there is None or after is None or together is None:
+                    continue
+                if after + together < now + there:
+                    self._members[source] = emptier
+                    for number, position in tenants:
+                        self._settle(number, position, Home(target, 0))
+                    moved = True
+                    break
+        return moved
+
+    def realisation(self) -> Realisation:
+        """The nodes and homes found."""
+        packing: Packing = Counter()
+        for pool, members in self._members.items():
+            packed = self._pools.pack(pool, load) if (load := _load(members)) else None
+            if packed is not None:
+                packing.update(dict(packed.nodes))
+        homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
+        for (number, position), home in self._home.items():
+            workload = self._classes[number].members[position]
+            homes[number].append((workload, home, workload.replicas))
+        for number, spread in self._spread.items():
+            homes[number] += spread
+        return Realisation(packing, {number: tuple(found) for number, found in sorted(homes.items())})
 
 
-def _spread(number: int, each: WorkloadClass, packing: Packing) -> list[tuple[Workload, Home, int]]:
-    """Replicas of the members of a splittable class, dealt to the homes that the nodes have for it."""
-    places: Counter[Home] = Counter()
+def _load(members: Counter[tuple[int, int]]) -> Load:
+    return tuple(sorted((place, count) for place, count in members.items() if count > 0))
+
+
+def _candidates(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> list[list[Home]]:
+    """For each class, the homes that column generation found worth a look."""
+    found: list[dict[Home, None]] = [{} for _ in classes]
+    for pattern in patterns:
+        for number, where, _ in pattern.pods:
+            found[number][Home(pool_of(pattern), where)] = None
+    return [list(homes) for homes in found]
+
+
+def _spread_homes(
+    packing: Packing, classes: Sequence[WorkloadClass]
+) -> dict[int, list[tuple[Workload, Home, int]]]:
+    """Replicas of the splittable classes, dealt to their members as the packing has places for them."""
+    places: dict[int, Counter[Home]] = defaultdict(Counter)
     for pattern, nodes in packing.items():
-        for which, where, count in pattern.pods:
-            if which == number:
-                places[Home(pool_of(pattern), where)] += count * nodes
-    dealt: list[tuple[Workload, Home, int]] = []
-    open_places = [[home, count] for home, count in places.items()]
-    for workload in each.members:
-        left = workload.replicas
-        while left:
-            home, free = open_places[0]
-            assert isinstance(home, Home)
-            assert isinstance(free, int)
-            take = min(left, free)
-            dealt.append((workload, home, take))
-            left -= take
-            open_places[0][1] = free - take
-            if not open_places[0][1]:
-                open_places.pop(0)
-    return dealt
+        for number, where, count in pattern.pods:
+            if classes[number].splittable:
+                places[number][Home(pool_of(pattern), where)] += count * nodes
+    found: dict[int, list[tuple[Workload, Home, int]]] = {}
+    for number, homes in places.items():
+        queue = list(homes.items())
+        dealt: list[tuple[Workload, Home, int]] = []
+        for workload in classes[number].members:
+            left = workload.replicas
+            while left:
+                home, free = queue.pop()
+                take = min(left, free)
+                dealt.append((workload, home, take))
+                left -= take
+                if free > take:
+                    queue.append((home, free - take))
+        found[number] = dealt
+    return found

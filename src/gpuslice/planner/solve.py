@@ -111,7 +111,7 @@ def solve(
     )
     relaxation = generate(options, classes, tolerance=settings.gap / 5, remaining=remaining)
     packing = cheapest_packing(relaxation, options, classes, gap=settings.gap, remaining=remaining)
-    realised = realise(relaxation.patterns, packing, classes, gap=settings.gap / 4, remaining=remaining)
+    realised = realise(relaxation, packing, options, classes, remaining=remaining)
     paid = cost(realised.packing)
     if cost(packing) > paid:
         packing = realised.packing
