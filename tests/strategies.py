@@ -153,7 +153,11 @@ TYPES = (*SMALL_TYPES, H100, A100_X8)
 @st.composite
 def catalogs(draw, types=TYPES, least=1, most=4):
     """A few instance types of different sizes, some with a price for spot."""
-    chosen = draw(st.lists(st.sampled_from(types), min_size=least, max_size=most, unique=True))
+    by_name = {each.name: each for each in types}
+    chosen = [
+        by_name[name]
+        for name in draw(st.lists(st.sampled_from(list(by_name)), min_size=least, max_size=most, unique=True))
+    ]
     spot = draw(st.frozensets(st.sampled_from([each.name for each in chosen])))
     return catalog_of(
         *(

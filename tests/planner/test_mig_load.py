@@ -1,0 +1,100 @@
+"""The most valuable load of a GPU cut by MIG, against trying every geometry and every way to fill it."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mig import valid_geometries
+from gpuslice.hardware.need import Need
+from gpuslice.hardware.slices import Isolation, Mechanism
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.mig_load import MigNode
+from gpuslice.planner.options import node_options
+from gpuslice.workloads.model import Workload
+from tests.strategies import H100, OVERHEAD, catalog_of
+
+MEMORIES = (9_000, 19_000, 38_000, 75_000)  # fit 1g.10gb, 1g.20gb or 2g, 3g or 4g, and 7g
+
+
+def _mig_option(workloads, machine=H100):
+    classes = classes_of(workloads)
+    options = node_options(classes, catalog_of(machine), OVERHEAD, Stack.AL2023)
+    return next(each for each in options if each.cut.mechanism is Mechanism.MIG), classes
+
+
+def _workload(name, memory, replicas, *, cpu=500):
+    need = Need(memory_mib=memory, duty_ppm=10_000, on="H100", isolation=Isolation.HARDWARE)
+    return Workload(f"lab/{name}", replicas, cpu, 1024 + len(name), need)
+
+
+def _best(classes, values, cpu_milli):
+    """Every geometry of one GPU, and every count of each class on each of its profiles."""
+    table = GPUS["H100"].mig
+    best = 0.0
+    for geometry in valid_geometries(table):
+        places = []
+        for number, each in enumerate(classes):
+            for name, count in geometry:
+                profile = table.profile(name)
+                if each.need.memory_mib <= profile.memory_mib * 95 // 100:
+                    places.append((number, name, min(count, each.replicas)))
+        for counts in product(*(range(most + 1) for *_, most in places)):
+            taken = list(zip(places, counts, strict=True))
+            good = all(
+                sum(n for (_, name, _), n in taken if name == wanted) <= count for wanted, count in geometry
+            ) and all(
+                sum(n for (number, _, _), n in taken if number == which) <= each.replicas
+                for which, each in enumerate(classes)
+            )
+            if good and sum(classes[number].cpu_milli * n for (number, _, _), n in taken) <= cpu_milli:
+                best = max(best, sum(values[number] * n for (number, _, _), n in taken))
+    return best
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(st.tuples(st.sampled_from(MEMORIES), st.integers(1, 2)), min_size=1, max_size=2),
+    st.lists(st.floats(0, 4), min_size=2, max_size=2),
+    st.sampled_from([500, 6000]),
+)
+def test_one_gpu_is_cut_and_filled_as_well_as_it_can_be(drawn, values, cpu):
+    workloads = [_workload("a" * (i + 1), memory, count, cpu=cpu) for i, (memory, count) in enumerate(drawn)]
+    option, classes = _mig_option(workloads)
+    values = values[: len(classes)]
+    best = _best(classes, values, option.cpu_milli)
+    threshold = option.usd * 0.25
+    cheap = replace(option, price=option.price // 4)
+    value, bound, pattern = MigNode(cheap, classes).price(np.asarray(values), tolerance=1e-6)
+    assert bound >= best - 1e-6
+    if pattern is None:
+        assert best <= threshold * 1.00001
+    else:
+        assert value == pytest.approx(best, rel=1e-4)
+        counts = pattern.counts()
+        assert sum(values[number] * count for number, count in counts.items()) == pytest.approx(value)
+
+
+def test_each_gpu_of_a_node_is_cut_in_its_own_way():
+    # Seven small instances fill one GPU, and two large ones need another.
+    option, classes = _mig_option(
+        [_workload("small", 9_000, 7), _workload("large", 38_000, 2)], replace(H100, gpu_count=2)
+    )
+    _, _, pattern = MigNode(option, classes).price(np.asarray([2.0, 6.0]), tolerance=1e-6)
+    assert pattern is not None
+    assert pattern.counts() == {0: 7, 1: 2}
+    assert len(pattern.geometries) == 2
+    assert pattern.geometries[0] != pattern.geometries[1]
+
+
+def test_no_load_beats_a_price_that_is_too_high():
+    option, classes = _mig_option([_workload("small", 9_000, 7)])
+    value, bound, pattern = MigNode(option, classes).price(np.asarray([0.1]), tolerance=1e-6)
+    assert pattern is None
+    assert 0.7 <= bound <= option.usd * 1.001
+    assert value <= bound
