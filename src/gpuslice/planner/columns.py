@@ -19,7 +19,7 @@ from gpuslice.planner.pricing import Pricing
 from gpuslice.planner.solver import Column, LinearMaster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
@@ -32,6 +32,7 @@ _FIRST = 3  # options to begin with for each class
 # The first mixed loads are priced at what replicas cost in full nodes, and somewhat more, since nodes are seldom full.
 _GENEROUS = 1.2
 _FIRST_OPTIONS = 60
+_ROUGH = 0.002  # tolerance where patterns are wanted, not proof
 _QUICK, _THOROUGH = 200, 20_000  # steps of a search
 
 
@@ -79,58 +80,86 @@ def generate(
         tolerance: relative, of bound against value.
         remaining: seconds left; a feasible mix and a true bound come out whenever they end.
     """
-    demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
-    penalty = [10.0 * max(option.usd for option in options)] * len(classes)
-    master = LinearMaster([float(each) for each in demand], penalty)
-    known: dict[Pattern, None] = {}
+    return ColumnGeneration(options, classes).relax(tolerance=tolerance, remaining=remaining)
 
-    def add(patterns: Iterable[Pattern]) -> int:
-        before = len(known)
-        for each in patterns:
-            if each not in known:
-                known[each] = None
-                master.add(column_of(each))
-        return len(known) - before
 
-    pricing = Pricing(options, classes)
-    first = (alone(option, number, classes) for option, number in pricing.cheapest_alone(_FIRST))
-    add(pattern for pattern in first if pattern is not None)
-    centre = _GENEROUS * pricing.least_shares()
-    guess = pricing.solve(centre, tolerance=tolerance, budget=_QUICK, besides=_FIRST_OPTIONS)
-    add(pattern for _, pattern in guess.patterns)
-    centre = centre * guess.ratio  # no pattern is worth more than its node at these: the total is a bound
-    bound = float(demand @ centre)
-    budget = _QUICK
-    for _ in range(_ROUNDS):
+class ColumnGeneration:
+    """The patterns found so far, for one set of options and classes, and the means to find more."""
+
+    def __init__(self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> None:
+        """Begin with nodes that carry one class each, so that there is always an answer."""
+        self._options = options
+        self._classes = classes
+        self._pricing = Pricing(options, classes)
+        self._known: dict[Pattern, None] = {}
+        first = (alone(option, number, classes) for option, number in self._pricing.cheapest_alone(_FIRST))
+        self._known.update(dict.fromkeys(pattern for pattern in first if pattern is not None))
+
+    def relax(self, *, tolerance: float, remaining: Callable[[], float]) -> Relaxation:
+        """The fractional optimum for all replicas, with its bound. See `generate`."""
+        demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
+        centre = _GENEROUS * self._pricing.least_shares()
+        guess = self._pricing.solve(
+            centre, demand, tolerance=tolerance, budget=_QUICK, besides=_FIRST_OPTIONS
+        )
+        self._known.update(dict.fromkeys(pattern for _, pattern in guess.patterns))
+        # No pattern is worth more than its node at these: the total is a bound.
+        return self._rounds(demand, centre * guess.ratio, _ROUNDS, tolerance=tolerance, remaining=remaining)
+
+    def again(self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]) -> Relaxation:
+        """A few rounds more, for what is left to place. Its bound is one for these replicas alone.
+
+        Args:
+            demand: replicas of each class, at most all of them.
+            duals: at which no pattern is worth more than its node.
+            rounds: at most.
+            remaining: seconds left.
+        """
+        return self._rounds(demand, duals, rounds, tolerance=_ROUGH, remaining=remaining)
+
+    def _rounds(
+        self, demand: Floats, centre: Floats, rounds: int, *, tolerance: float, remaining: Callable[[], float]
+    ) -> Relaxation:
+        master = LinearMaster(
+            [float(each) for each in demand],
+            [10.0 * max(option.usd for option in self._options)] * len(self._classes),
+        )
+        for pattern in self._known:
+            master.add(column_of(pattern))
+        bound = float(demand @ centre)
+        budget = _QUICK
         value, amounts, duals = master.solve()
-        if bound >= value * (1 - tolerance) or remaining() <= 0:
-            break
-        priced_at = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
-        # A thorough search proves more and takes longer: worth it once quick ones find nothing new.
-        priced = pricing.solve(priced_at, tolerance=tolerance / 4, budget=budget)
-        proven = float(demand @ priced_at) * priced.ratio
-        if proven > bound:
-            bound, centre = proven, priced_at * priced.ratio
-        added = add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND])
-        if not added:
-            # The smoothed prices taught nothing new: ask at the master's own.
-            priced = pricing.solve(duals, tolerance=tolerance / 4, budget=budget)
-            proven = float(demand @ duals) * priced.ratio
-            if proven > bound:
-                bound, centre = proven, duals * priced.ratio
-            if not add(pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]):
+        for _ in range(rounds):
+            if bound >= value * (1 - tolerance) or remaining() <= 0:
+                break
+            new = 0
+            # Where the smoothed prices teach nothing new, the master's own may.
+            for priced_at in (_SMOOTHING * centre + (1 - _SMOOTHING) * duals, duals):
+                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, budget=budget)
+                proven = float(demand @ priced_at) * priced.ratio
+                if proven > bound:
+                    bound, centre = proven, priced_at * priced.ratio
+                for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]:
+                    if pattern not in self._known:
+                        self._known[pattern] = None
+                        master.add(column_of(pattern))
+                        new += 1
+                if new:
+                    break
+            else:
+                # A thorough search proves more and takes longer: worth it once quick ones find nothing new.
                 if budget == _THOROUGH:
                     break
                 budget = _THOROUGH
-    value, amounts, duals = master.solve()
-    return Relaxation(
-        tuple(known),
-        amounts,
-        value,
-        min(bound, value),
-        centre,
-        converged=bound >= value * (1 - tolerance),
-    )
+            value, amounts, duals = master.solve()
+        return Relaxation(
+            tuple(self._known),
+            amounts,
+            value,
+            min(bound, value),
+            centre,
+            converged=bound >= value * (1 - tolerance),
+        )
 
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:

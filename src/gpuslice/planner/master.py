@@ -11,15 +11,22 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.columns import column_of
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.solver import INFINITY, solve_mixed
+from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
-    from gpuslice.planner.columns import Relaxation
+    from gpuslice.planner.columns import ColumnGeneration, Relaxation
+    from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import NodeOption
 
     Packing = Counter[Pattern]
+
+
+_NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
+_ROUNDS_A_DIVE = 6
+_LEAST_SECONDS = 0.2
 
 
 def cost(packing: Packing) -> int:
@@ -28,6 +35,7 @@ def cost(packing: Packing) -> int:
 
 
 def cheapest_packing(
+    columns: ColumnGeneration,
     relaxation: Relaxation,
     options: Sequence[NodeOption],
     classes: Sequence[WorkloadClass],
@@ -35,33 +43,39 @@ def cheapest_packing(
     gap: float,
     remaining: Callable[[], float],
 ) -> Packing:
-    """The cheapest whole-number packing found over the patterns known: always a feasible one.
+    """The cheapest whole-number packing found: always a feasible one.
+
+    First a dive: fix the patterns that the fractional solution is surest of, generate patterns for what is left, and
+    so on. Then, if that isn't good enough, a mixed-integer program over all patterns known.
 
     Args:
-        relaxation: patterns, and the bound at which to stop looking.
-        options: for smaller nodes where the last ones are half empty.
+        columns: to find patterns for what is left.
+        relaxation: the fractional solution, and the bound at which to stop looking.
+        options: for smaller nodes where the last ones are half empty, cheapest first.
         classes: to place.
         gap: relative, at which a packing is good enough.
         remaining: seconds left.
     """
-    demand = [each.replicas for each in classes]
-    rounded = _rounded(relaxation, demand)
-    best = trimmed(rounded, options, classes)
-    good_enough = relaxation.bound / (1 - gap)
-    if cost(best) / 1e6 > good_enough and remaining() > 0:
+    begun = remaining()
+    good_enough = relaxation.bound / (1 - gap) * MICRO_USD
+    dived, relaxed = _dive(columns, relaxation, classes, remaining)
+    best = trimmed(dived, options, classes)
+    if cost(best) > good_enough and remaining() > 0:
+        patterns = relaxed.patterns
         answer = solve_mixed(
-            [column_of(pattern) for pattern in relaxation.patterns],
-            [float(each) for each in demand],
-            [INFINITY] * len(demand),
-            seconds=remaining(),
-            gap=gap / 4,
-            start=np.asarray([float(rounded.get(pattern, 0)) for pattern in relaxation.patterns]),
+            [column_of(pattern) for pattern in patterns],
+            [float(each.replicas) for each in classes],
+            [INFINITY] * len(classes),
+            # As long again as the dive took: what a longer search still finds is seldom worth its wait.
+            seconds=min(remaining(), max(begun - remaining(), _LEAST_SECONDS)),
+            gap=gap / 2,
+            start=np.asarray([float(dived.get(pattern, 0)) for pattern in patterns]),
         )
         if answer.values is not None:
             found = Counter(
                 {
                     pattern: round(amount)
-                    for pattern, amount in zip(relaxation.patterns, answer.values, strict=True)
+                    for pattern, amount in zip(patterns, answer.values, strict=True)
                     if amount > 0.5
                 }
             )
@@ -69,35 +83,53 @@ def cheapest_packing(
     return best
 
 
-def _rounded(relaxation: Relaxation, demand: Sequence[int]) -> Packing:
-    """Round down, then cover what is left by the pattern that covers most of it for its price."""
+def _dive(
+    columns: ColumnGeneration,
+    relaxation: Relaxation,
+    classes: Sequence[WorkloadClass],
+    remaining: Callable[[], float],
+) -> tuple[Packing, Relaxation]:
+    """Nodes for everybody, and the last relaxation, which knows all patterns found on the way."""
     packing: Packing = Counter()
-    left = list(demand)
-    counts = [pattern.counts() for pattern in relaxation.patterns]
-    for pattern, amount, load in zip(relaxation.patterns, relaxation.amounts, counts, strict=True):
-        whole = int(amount + 1e-6)
+    left = np.asarray([float(each.replicas) for each in classes])
+    relaxed = relaxation
+    while left.any():
+        chosen = _surest(relaxed, left)
+        for pattern, times in chosen.items():
+            for number, count in pattern.counts().items():
+                left[number] = max(left[number] - count * times, 0.0)
+        packing.update(chosen)
+        if left.any():
+            relaxed = columns.again(left, relaxation.duals, rounds=_ROUNDS_A_DIVE, remaining=remaining)
+    return packing, relaxed
+
+
+def _surest(relaxed: Relaxation, left: Floats) -> Packing:
+    """The whole part of the fractional solution; where there is none, the patterns nearest to a whole node."""
+    chosen: Packing = Counter()
+    after = left.copy()
+
+    def fits(pattern: Pattern) -> int:
+        return int(min(after[number] // count for number, count in pattern.counts().items()))
+
+    def take(pattern: Pattern, times: int) -> None:
+        chosen[pattern] += times
+        for number, count in pattern.counts().items():
+            after[number] = max(after[number] - count * times, 0.0)
+
+    order = np.argsort(-relaxed.amounts, kind="stable")
+    for index in order:
+        whole = min(int(relaxed.amounts[index] + _NEARLY), fits(relaxed.patterns[index]))
         if whole:
-            packing[pattern] += whole
-            for number, count in load.items():
-                left[number] -= count * whole
-    duals = relaxation.duals
-    while any(each > 0 for each in left):
-        worth = [
-            sum(
-                float(duals[number]) * min(count, max(left[number], 0)) + 1e-9
-                for number, count in load.items()
-                if left[number] > 0
-            )
-            / pattern.option.usd
-            for pattern, load in zip(relaxation.patterns, counts, strict=True)
-        ]
-        chosen = int(np.argmax(worth))
-        load = counts[chosen]
-        times = max(1, min(left[number] // count for number, count in load.items()))
-        packing[relaxation.patterns[chosen]] += times
-        for number, count in load.items():
-            left[number] -= count * times
-    return packing
+            take(relaxed.patterns[index], whole)
+    if not chosen:
+        first = next(index for index in order if _useful(relaxed.patterns[index], left))
+        take(relaxed.patterns[first], max(fits(relaxed.patterns[first]), 1))
+    return chosen
+
+
+def _useful(pattern: Pattern, left: Floats) -> bool:
+    return any(left[number] > 0 for number in pattern.counts())
 
 
 def trimmed(packing: Packing, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> Packing:

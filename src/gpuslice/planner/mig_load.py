@@ -61,10 +61,10 @@ class MigNode:
             at_least.append(total)
         return tuple(reversed(at_least))
 
-    def price(self, values: Floats, *, tolerance: float) -> tuple[float, float, Pattern | None]:
+    def price(self, values: Floats, wanted: Sequence[int], *, tolerance: float) -> tuple[float, float, Pattern | None]:
         """Value, proven bound and pattern of the best load; no pattern where none beats the price x (1 + tolerance)."""
         threshold = self.option.usd * (1.0 + tolerance)
-        columns, lower, upper = self._program(values)
+        columns, lower, upper = self._program(values, wanted)
         answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, gap=tolerance / 2)
         if answer.values is None:
             return 0.0, INFINITY, None
@@ -99,7 +99,7 @@ class MigNode:
         placed = tuple(sorted((number, where, count) for (number, where), count in pods.items()))
         return Pattern(self.option, placed, geometries)
 
-    def _program(self, values: Floats) -> tuple[list[Column], list[float], list[float]]:
+    def _program(self, values: Floats, wanted: Sequence[int]) -> tuple[list[Column], list[float], list[float]]:
         """Maximise value over replicas of classes and geometries of GPUs, as a minimisation."""
         option, levels = self.option, len(self._chain)
         # Rows: pods that need at least each profile, against instances; then CPU, memory, pods, GPUs.
@@ -112,7 +112,7 @@ class MigNode:
                     -float(values[number]),
                     (*needing, levels, levels + 1, levels + 2),
                     (*[1.0] * len(needing), float(each.cpu_milli), float(each.memory_mib), 1.0),
-                    upper=float(each.replicas),
+                    upper=float(wanted[number]),
                 )
             )
         for reach in self._reached:

@@ -6,7 +6,6 @@ holds columns and, for every option, a proven most that one node of it can be wo
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from gpuslice.planner.mig_load import MigNode
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
@@ -86,12 +85,13 @@ class Pricing:
         return np.min(np.where(share > -np.inf, share, np.inf) * self._prices[:, None], axis=0)
 
     def solve(
-        self, values: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES
+        self, values: Floats, demand: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES
     ) -> Priced:
         """Price all options.
 
         Args:
             values: what a replica of each class is worth, dollars, not negative.
+            demand: replicas of each class, at most all of them: no load has more.
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
             budget: steps of an exact search; what it leaves open is in the bound.
@@ -99,7 +99,8 @@ class Pricing:
         """
         found: list[tuple[float, Pattern]] = []
         ratio = 1.0 / (1.0 + tolerance)
-        live, bounds = self._live(values, 1.0 + tolerance)
+        wanted = [round(each) for each in demand]
+        live, bounds = self._live(values, np.minimum(self._most, demand), 1.0 + tolerance)
         # The bound hangs on the option that is worth most against its price. Once one is found that beats what all
         # others can be at most, they can't change it: only a few more are searched, for their columns.
         for row, bound in sorted(
@@ -111,25 +112,25 @@ class Pricing:
                 if besides < 0:
                     break
             if row in self._mig:
-                value, most, pattern = self._mig[row].price(values, tolerance=tolerance)
+                value, most, pattern = self._mig[row].price(values, wanted, tolerance=tolerance)
             else:
-                value, most, pattern = self._search(row, values, option.usd * (1.0 + tolerance), budget)
+                value, most, pattern = self._search(row, values, wanted, option.usd * (1.0 + tolerance), budget)
             ratio = min(ratio, option.usd / min(most, bound))
             if pattern is not None:
                 found.append((value, pattern))
-                found += self._others(row, pattern, values, option.usd * (1.0 + tolerance))
+                found += self._others(row, pattern, values, wanted, option.usd * (1.0 + tolerance))
         found.sort(key=lambda each: each[1].option.usd / each[0])
         return Priced(tuple(found), ratio)
 
     def _search(
-        self, row: int, values: Floats, threshold: float, budget: int, taken: Mapping[int, int] | None = None
+        self, row: int, values: Floats, wanted: Sequence[int], threshold: float, budget: int
     ) -> tuple[float, float, Pattern | None]:
-        option, taken = self._options[row], taken or {}
+        option = self._options[row]
         load = best_load(
             [float(values[number]) for number in option.classes],
             self._sizes[row],
             capacity(option),
-            [self._limits[row][i] - taken.get(number, 0) for i, number in enumerate(option.classes)],
+            [min(self._limits[row][i], wanted[number]) for i, number in enumerate(option.classes)],
             [float(each) for each in self._multipliers[row]],
             threshold=threshold,
             budget=budget,
@@ -140,22 +141,24 @@ class Pricing:
         return load.value, load.bound, Pattern(option, pods)
 
     def _others(
-        self, row: int, pattern: Pattern, values: Floats, threshold: float
+        self, row: int, pattern: Pattern, values: Floats, wanted: Sequence[int], threshold: float
     ) -> list[tuple[float, Pattern]]:
         """More good loads of the same option, of replicas that the ones before left over.
 
         The master needs nodes for everybody: the best load alone shows it the same favourites round by round.
         """
         found: list[tuple[float, Pattern]] = []
-        taken: Counter[int] = Counter(pattern.counts())
         if row in self._mig:
             return found
+        left = list(wanted)
         while len(found) < _OTHERS:
-            value, _, more = self._search(row, values, threshold, _OTHERS_BUDGET, taken)
+            for number, count in pattern.counts().items():
+                left[number] -= count
+            value, _, more = self._search(row, values, left, threshold, _OTHERS_BUDGET)
             if more is None:
                 break
             found.append((value, more))
-            taken.update(more.counts())
+            pattern = more
         return found
 
     def cheapest_alone(self, a_class: int) -> list[tuple[NodeOption, int]]:
@@ -175,15 +178,15 @@ class Pricing:
                 found += [(self._options[row], number) for row in rows if np.isfinite(costs[row])]
         return found
 
-    def _live(self, values: Floats, factor: float) -> tuple[list[int], list[float]]:
+    def _live(self, values: Floats, most: Floats, factor: float) -> tuple[list[int], list[float]]:
         """The rows whose bound exceeds their price x factor, with those bounds."""
         if not self._options:
             return [], []
         rows = np.arange(len(self._options))
-        bounds, _ = surrogate_bounds(values, self._weights, self._most, self._multipliers, steps=1)
+        bounds, _ = surrogate_bounds(values, self._weights, most, self._multipliers, steps=1)
         rows = rows[bounds > self._prices * factor]
         bounds, better = surrogate_bounds(
-            values, self._weights[rows], self._most[rows], self._multipliers[rows]
+            values, self._weights[rows], most[rows], self._multipliers[rows]
         )
         self._multipliers[rows] = better
         still = bounds > self._prices[rows] * factor

@@ -11,7 +11,7 @@ from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.baselines import baselines
 from gpuslice.planner.classes import WorkloadClass, classes_of
-from gpuslice.planner.columns import Relaxation, generate
+from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.realise import realise
@@ -109,8 +109,9 @@ def solve(
         if len(classes) == len(everyone)
         else node_options(classes, catalog, settings.overhead, stack=settings.stack)
     )
-    relaxation = generate(options, classes, tolerance=settings.gap / 5, remaining=remaining)
-    packing = cheapest_packing(relaxation, options, classes, gap=settings.gap, remaining=remaining)
+    columns = ColumnGeneration(options, classes)
+    relaxation = columns.relax(tolerance=settings.gap / 5, remaining=remaining)
+    packing = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
     realised = realise(relaxation, packing, options, classes, remaining=remaining)
     paid = cost(realised.packing)
     if cost(packing) > paid:
