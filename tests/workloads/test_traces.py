@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import parse_documents
 from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import GPUS
 from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
 from gpuslice.workloads.traces import from_trace
 
@@ -85,24 +86,73 @@ def test_pods_without_a_gpu_and_bad_rows_are_counted_and_the_lines_named(read):
     assert "6 rows that are no pod skipped (lines 4, 5, 6, 7, 8, …)" in found.notes
 
 
-def test_a_pod_of_gentd26_has_its_mean_duty_and_peak_memory(read):
-    found = read(GENTD26, "b,0,10,100.5", "b,1,20,300.2", "a,0,0,50", today="l40s")
+def test_a_pod_of_gentd26_has_its_mean_duty_and_peak_memory_rounded_up(read):
+    found = read(GENTD26, "b,0,10,100.5", "b,1,20,3000.2", "a,0,0,50", today="l40s")
     assert [
         (each.name, each.need.duty_ppm, each.need.memory_mib, each.need.on) for each in found.workloads
     ] == [
-        ("gentd26/a", 1, 50, "L40S"),
-        ("gentd26/b", 150_000, 301, "L40S"),
+        ("gentd26/1gi-1pct", 10_000, 1024, "L40S"),
+        ("gentd26/3gi-15pct", 150_000, 3072, "L40S"),
     ]
+
+
+def test_pods_of_gentd26_with_alike_needs_are_replicas_of_one_workload(read):
+    found = read(GENTD26, "a,0,5.2,1000", "b,0,6,1024", "c,0,6.1,1024", "d,0,6,1025", today="L40S")
+    assert [(each.name, each.replicas) for each in found.workloads] == [
+        ("gentd26/1gi-6pct", 2),
+        ("gentd26/1gi-7pct", 1),
+        ("gentd26/2gi-6pct", 1),
+    ]
+    assert all(each.splittable for each in found.workloads)
+    assert any("4 pods are 3 workloads" in note for note in found.notes)
+
+
+def test_rounding_never_asks_for_more_memory_than_the_pods_gpu_has(read):
+    def memory(mib: int) -> int | None:
+        return read(GENTD26, f"a,0,5,{mib}", today="L40S").workloads[0].need.memory_mib
+
+    usable = GPUS["L40S"].memory_mib
+    assert usable % 1024
+    assert memory(usable) == usable
+    assert (memory(usable + 1) or 0) > usable  # not hidden: the pod ran on a larger card
 
 
 def test_blank_readings_are_left_out_of_mean_and_peak_and_counted(read):
-    found = read(GENTD26, "a,0,10,", "a,1,,500", "b,0,,700", "c,0,5,", today="L40S")
-    assert [(each.need.duty_ppm, each.need.memory_mib) for each in found.workloads] == [
-        (100_000, 500),
-        (None, 700),
-        (50_000, None),
+    found = read(GENTD26, "a,0,10,", "a,1,,500", "b,0,,700", "c,0,5,", "d,0,10,500", today="L40S")
+    assert [(each.name, each.need.duty_ppm, each.need.memory_mib) for each in found.workloads] == [
+        ("gentd26/1gi-10pct", 100_000, 1024),
+        ("gentd26/b", None, 1024),
+        ("gentd26/c", 50_000, None),
     ]
     assert "2 blank duty and 2 blank memory readings: left out of mean and peak" in found.notes
+
+
+def test_pods_without_a_reading_stay_apart_and_unknown(read):
+    found = read(GENTD26, "a,0,,700", "b,0,,700", "c,0,,", today="L40S")
+    assert [(each.name, each.replicas, each.need.known) for each in found.workloads] == [
+        ("gentd26/a", 1, False),
+        ("gentd26/b", 1, False),
+        ("gentd26/c", 1, False),
+    ]
+    assert found.workloads[2].notes == (
+        "no duty was ever read: not known",
+        "no memory in use was ever read: not known",
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 50_000)), min_size=1, max_size=30))
+def test_no_pod_of_gentd26_is_lost_or_gets_less_than_it_was_seen_to_need(tmp_path_factory, readings):
+    path = tmp_path_factory.mktemp("trace") / "gentd26.csv"
+    path.write_text(
+        "\n".join([GENTD26, *(f"p{at},0,{duty},{mib}" for at, (duty, mib) in enumerate(readings))])
+    )
+    workloads = from_trace(str(path), today="A100-80GB").workloads
+    given_ = sorted(
+        (each.need.memory_mib or 0, each.need.duty_ppm or 0)
+        for each in workloads
+        for _ in range(each.replicas)
+    )
+    assert given_ == sorted((-(-mib // 1024) * 1024, max(1, duty) * 10_000) for duty, mib in readings)
 
 
 def test_readings_that_cannot_be_are_skipped_and_the_lines_named(read):

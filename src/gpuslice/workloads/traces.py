@@ -13,6 +13,7 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -21,7 +22,7 @@ from typing import Final, NamedTuple
 
 from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError
-from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.units import PPM, format_cpu, format_memory
 from gpuslice.workloads.artefact import SERVICE_SLOWDOWN_MILLI, WorkloadSet
@@ -44,6 +45,10 @@ OPENB_DUTY: Final = 0.7
 OPENB_MODELS: Final = {"T4": "T4", "A10": "A10G", "V100M16": "V100-16GB", "V100M32": "V100-32GB"}
 OPENB_ELSEWHERE: Final = frozenset({"P100", "G2", "G3"})
 
+# A need of GenTD26 is a reading, and readings of like pods differ by some MiB: needs are rounded up, which is safe, to
+# steps that are small beside the error of a reading, and pods whose needs are then equal are one workload.
+GENTD26_MEMORY_STEP_MIB: Final = 1024
+GENTD26_DUTY_STEP_PPM: Final = 10_000
 # Requests of a pod where the trace has none: a quarter of the smallest machine with a large GPU.
 POD_CPU_MILLI: Final = 2000
 POD_MEMORY_MIB: Final = 8 * 1024
@@ -296,11 +301,13 @@ def _gentd26(rows: _Rows, region: str, today: str | None, cpu_milli: int, memory
             fix=f"name the model that the duty holds for, such as --today A100-80GB: pods held up to {peak:,} MiB",
         )
     gpu = gpu_named(today)
-    workloads = tuple(
-        _gentd26_workload(name, pods[name], gpu.name, cpu_milli, memory_mib) for name in sorted(pods)
-    )
+    workloads = _gentd26_workloads(pods, gpu, cpu_milli, memory_mib)
     notes = [
         f"GenTD26: {len(pods)} pods, each with its mean duty and peak memory on one {gpu.name} (--today)",
+        (
+            f"needs are rounded up to whole {format_memory(GENTD26_MEMORY_STEP_MIB)} and hundredths of a GPU's time: "
+            f"{len(pods)} pods are {len(workloads)} workloads"
+        ),
         (
             f"GenTD26 has no requests: each pod is taken to ask for {format_cpu(cpu_milli)} CPU and "
             f"{format_memory(memory_mib)} of memory (--pod)"
@@ -317,31 +324,64 @@ def _gentd26(rows: _Rows, region: str, today: str | None, cpu_milli: int, memory
     return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
 
 
-def _gentd26_workload(
-    name: str, readings: _PodReadings, on: str, cpu_milli: int, memory_mib: int
-) -> Workload:
-    notes = []
-    if not readings.minutes:
-        notes.append("no duty was read: not known")
-    if not readings.peak_mib:
-        notes.append("no memory in use was ever read: not known")
-    return Workload(
-        name=f"gentd26/{name}",
-        replicas=1,
-        cpu_milli=cpu_milli,
-        memory_mib=memory_mib,
-        need=Need(
-            memory_mib=ceil(readings.peak_mib) or None,
-            # A GPU that was never seen busy still is now and then: the least that can be written.
-            duty_ppm=max(1, round(readings.duty / readings.minutes / 100 * PPM))
-            if readings.minutes
-            else None,
-            on=on,
-            source=Source.MEASURED,
-            max_slowdown_milli=SERVICE_SLOWDOWN_MILLI,
+def _gentd26_workloads(
+    pods: dict[str, _PodReadings], gpu: Gpu, cpu_milli: int, memory_mib: int
+) -> tuple[Workload, ...]:
+    """One workload for all pods of one rounded need, smallest first; at the end one for each pod without a reading."""
+    counts: Counter[tuple[int, int]] = Counter()
+    unread = []
+    for name in sorted(pods):
+        readings = pods[name]
+        memory, duty = _rounded_memory(readings, gpu), _rounded_duty(readings)
+        if memory is None or duty is None:
+            unread.append((name, memory, duty))
+        else:
+            counts[memory, duty] += 1
+
+    def workload(name: str, replicas: int, memory: int | None, duty: int | None) -> Workload:
+        missing = [word for word, value in (("duty", duty), ("memory in use", memory)) if value is None]
+        return Workload(
+            name=f"gentd26/{name}",
+            replicas=replicas,
+            cpu_milli=cpu_milli,
+            memory_mib=memory_mib,
+            need=Need(
+                memory_mib=memory,
+                duty_ppm=duty,
+                on=gpu.name,
+                source=Source.MEASURED,
+                max_slowdown_milli=SERVICE_SLOWDOWN_MILLI,
+            ),
+            target=Target(kind="Pod"),
+            tenant="gentd26",
+            slowdown_defaulted=True,
+            notes=tuple(f"no {word} was ever read: not known" for word in missing),
+        )
+
+    return (
+        *(
+            workload(
+                f"{format_memory(memory).lower()}-{duty * 100 // PPM}pct", counts[memory, duty], memory, duty
+            )
+            for memory, duty in sorted(counts)
         ),
-        target=Target(kind="Pod"),
-        tenant="gentd26",
-        slowdown_defaulted=True,
-        notes=tuple(notes),
+        *(workload(name, 1, memory, duty) for name, memory, duty in unread),
     )
+
+
+def _rounded_memory(readings: _PodReadings, gpu: Gpu) -> int | None:
+    """MiB, rounded up, but not to more than the GPU has where the reading was within it; None: never read."""
+    peak = ceil(readings.peak_mib)
+    rounded = ceil(peak / GENTD26_MEMORY_STEP_MIB) * GENTD26_MEMORY_STEP_MIB
+    return min(rounded, max(peak, gpu.memory_mib)) or None
+
+
+def _rounded_duty(readings: _PodReadings) -> int | None:
+    """Parts per million, rounded up; None: never read.
+
+    At least one step: a GPU that was never seen busy still is now and then.
+    """
+    if not readings.minutes:
+        return None
+    duty = round(readings.duty / readings.minutes / 100 * PPM)
+    return max(1, ceil(duty / GENTD26_DUTY_STEP_PPM)) * GENTD26_DUTY_STEP_PPM
