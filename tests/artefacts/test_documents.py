@@ -346,7 +346,7 @@ def test_a_reader_of_yaml_1_1_takes_a_written_text_for_text(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["on", "off", "yes", "n", "Y", "12:30", "0123", "1e3", "1_000", str(date(2026, 7, 20))]
+    "text", ["on", "off", "yes", "n", "Y", "12:30", "0123", "1e3", "+.5e3", "1_000", str(date(2026, 7, 20))]
 )
 def test_a_text_that_someone_could_misread_is_quoted_as_key_and_value(text):
     assert dump_yaml({text: text}) == f"'{text}': '{text}'\n"

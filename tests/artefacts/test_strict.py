@@ -40,6 +40,12 @@ class Car(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_on
     plate: Annotated[str, Meta(min_length=1, max_length=8)] = "x"
 
 
+class Truck(Car, frozen=True, kw_only=True):
+    """With a number that no range guards."""
+
+    weight: float
+
+
 def car(**fields: object) -> dict[str, object]:
     return {"apiVersion": "cars.io/v1", "kind": "Car", **fields}
 
@@ -109,6 +115,8 @@ def test_what_is_right_becomes_a_value():
             car(load={"a": 1, "b": 0, "c": 2}),
             "car.yaml: load.b: found 0\nwrite a whole number from 1",
         ),
+        (car(load={"a": 1, "": 0}), "car.yaml: load.'': found 0\nwrite a whole number from 1"),
+        (car(load={"a b": "x"}), "car.yaml: load.'a b': found 'x'\nwrite a whole number from 1"),
         (car(fuel="petorl"), "car.yaml: fuel: found 'petorl'\nwrite one of none, petrol"),
         (car(sold="yes"), "car.yaml: sold: found 'yes'\nwrite true or false"),
         (car(sold=None), "car.yaml: sold: found null\nwrite true or false"),
@@ -124,6 +132,8 @@ def test_an_error_names_path_value_and_fix(raw, message):
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_numbers_that_are_none_are_refused_everywhere(number):
     assert "car.yaml: wheels[0].grip: found" in refusal(car(wheels=[{"tyreWidth": 1, "grip": number}]))
+    with pytest.raises(InputError, match="which is no number"):
+        decode(car(weight=number), Truck, where="car.yaml")
     assert "car.yaml: nowhere.at[1]: found" in refusal(car(nowhere={"at": [1, number]}))
 
 

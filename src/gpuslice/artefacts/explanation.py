@@ -36,10 +36,10 @@ def explain(raw: object, kind: type, problem: str, *, where: str) -> InputError:
     top = inspect.type_info(kind)
     if isinstance(top, inspect.StructType) and (error := _other_kind(raw, top, where)) is not None:
         return error
-    if (path := not_finite(raw)) is not None:
-        found = shown(_at(raw, path))
+    if (at := not_finite(raw)) is not None:
+        found = shown(_at(raw, at))
         return InputError(
-            f"found {found}, which is no number", where=_place(where, raw, path), fix="write a finite number"
+            f"found {found}, which is no number", where=_place(where, raw, at), fix="write a finite number"
         )
     path, is_key = _path(problem)
     return _explained(raw, top, _found_key(raw, kind, path, problem), is_key=is_key, where=where)
@@ -54,7 +54,8 @@ def _shown_path(raw: object, path: tuple[Step, ...]) -> str:
             name = raw.get("name") if isinstance(raw, dict) else None
             text += f"[{step}]" + (f" ({shorten(name)})" if isinstance(name, str) and name else "")
         else:
-            text += f".{shorten(step)}" if text else shorten(step)
+            key = shorten(step) if step and " " not in step else quoted(step)
+            text += f".{key}" if text else key
     return text
 
 
@@ -93,33 +94,36 @@ def _other_kind(raw: object, top: inspect.StructType, where: str) -> InputError 
     return None
 
 
-def _path(message: str) -> tuple[tuple[Step, ...], bool]:
-    """The path in a message of msgspec's, "" standing for "some key", and whether a key itself is wrong."""
+def _path(message: str) -> tuple[tuple[Step | None, ...], bool]:
+    """The path in a message of msgspec's, None standing for some key, and whether a key itself is wrong."""
     found = _ERROR.fullmatch(message)
     if found is None:
         return (), False
     steps = tuple(
-        "" if step["some"] else int(step["index"]) if step["index"] else step["field"]
+        None if step["some"] else int(step["index"]) if step["index"] else step["field"]
         for step in _STEP.finditer(found["path"])
     )
     return steps, found["key"] is not None
 
 
-def _found_key(raw: object, kind: type, path: tuple[Step, ...], message: str) -> tuple[Step, ...]:
-    """The path with each "some key" replaced by the first one that raises this error when it is alone."""
-    if "" not in path:
-        return path
-    at = path.index("")
-    mapping = _at(raw, path[:at])
-    if isinstance(mapping, dict):
-        for key in list(mapping)[:_KEYS_TRIED]:
-            alone = _replaced(raw, path[:at], {key: mapping[key]})
+def _found_key(raw: object, kind: type, path: tuple[Step | None, ...], message: str) -> tuple[Step, ...]:
+    """The path with each None replaced by the first one that raises this error when it is alone."""
+    before: list[Step] = []
+    for at, step in enumerate(path):
+        if step is not None:
+            before.append(step)
+            continue
+        mapping = _at(raw, tuple(before))
+        members = list(mapping.items()) if isinstance(mapping, dict) else []
+        for key, value in members[:_KEYS_TRIED]:
+            alone = _replaced(raw, tuple(before), {key: value})
             try:
                 msgspec.convert(alone, kind)
             except msgspec.ValidationError as error:
                 if str(error) == message:
-                    return _found_key(alone, kind, (*path[:at], str(key), *path[at + 1 :]), message)
-    return path[:at]
+                    return _found_key(alone, kind, (*before, str(key), *path[at + 1 :]), message)
+        break
+    return tuple(before)
 
 
 def _replaced(raw: object, path: tuple[Step, ...], value: object) -> object:
