@@ -33,7 +33,7 @@ _FIRST = 3  # options to begin with for each class
 _GENEROUS = 1.2
 _FIRST_OPTIONS = 60
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
-_QUICK, _THOROUGH = 200, 20_000  # steps of a search
+_STEPS = 200  # of a search for one node, to begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,15 @@ class ColumnGeneration:
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
         centre = _GENEROUS * self._pricing.least_shares()
         guess = self._pricing.solve(
-            centre, demand, tolerance=tolerance, budget=_QUICK, besides=_FIRST_OPTIONS
+            centre, demand, tolerance=tolerance, budget=_STEPS, besides=_FIRST_OPTIONS
         )
         self._known.update(dict.fromkeys(pattern for _, pattern in guess.patterns))
         # No pattern is worth more than its node at these: the total is a bound.
         return self._rounds(demand, centre * guess.ratio, _ROUNDS, tolerance=tolerance, remaining=remaining)
 
-    def again(self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]) -> Relaxation:
+    def again(
+        self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]
+    ) -> Relaxation:
         """A few rounds more, for what is left to place. Its bound is one for these replicas alone.
 
         Args:
@@ -127,7 +129,6 @@ class ColumnGeneration:
         for pattern in self._known:
             master.add(column_of(pattern))
         bound = float(demand @ centre)
-        budget = _QUICK
         value, amounts, duals = master.solve()
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
@@ -135,7 +136,7 @@ class ColumnGeneration:
             new = 0
             # Where the smoothed prices teach nothing new, the master's own may.
             for priced_at in (_SMOOTHING * centre + (1 - _SMOOTHING) * duals, duals):
-                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, budget=budget)
+                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, budget=_STEPS)
                 proven = float(demand @ priced_at) * priced.ratio
                 if proven > bound:
                     bound, centre = proven, priced_at * priced.ratio
@@ -147,10 +148,7 @@ class ColumnGeneration:
                 if new:
                     break
             else:
-                # A thorough search proves more and takes longer: worth it once quick ones find nothing new.
-                if budget == _THOROUGH:
-                    break
-                budget = _THOROUGH
+                break
             value, amounts, duals = master.solve()
         return Relaxation(
             tuple(self._known),

@@ -61,7 +61,9 @@ class MigNode:
             at_least.append(total)
         return tuple(reversed(at_least))
 
-    def price(self, values: Floats, wanted: Sequence[int], *, tolerance: float) -> tuple[float, float, Pattern | None]:
+    def price(
+        self, values: Floats, wanted: Sequence[int], *, tolerance: float
+    ) -> tuple[float, float, Pattern | None]:
         """Value, proven bound and pattern of the best load; no pattern where none beats the price x (1 + tolerance)."""
         threshold = self.option.usd * (1.0 + tolerance)
         columns, lower, upper = self._program(values, wanted)
@@ -99,7 +101,9 @@ class MigNode:
         placed = tuple(sorted((number, where, count) for (number, where), count in pods.items()))
         return Pattern(self.option, placed, geometries)
 
-    def _program(self, values: Floats, wanted: Sequence[int]) -> tuple[list[Column], list[float], list[float]]:
+    def _program(
+        self, values: Floats, wanted: Sequence[int]
+    ) -> tuple[list[Column], list[float], list[float]]:
         """Maximise value over replicas of classes and geometries of GPUs, as a minimisation."""
         option, levels = self.option, len(self._chain)
         # Rows: pods that need at least each profile, against instances; then CPU, memory, pods, GPUs.
@@ -117,9 +121,7 @@ class MigNode:
             )
         for reach in self._reached:
             rows = [row for row in range(levels) if reach[row]]
-            columns.append(
-                Column(0.0, (*rows, levels + 3), (*[-float(reach[row]) for row in rows], 1.0))
-            )
+            columns.append(Column(0.0, (*rows, levels + 3), (*[-float(reach[row]) for row in rows], 1.0)))
         upper = [0.0] * levels + [
             float(option.cpu_milli),
             float(option.memory_mib),

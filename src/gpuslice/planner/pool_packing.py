@@ -12,7 +12,7 @@ from gpuslice.planner.knapsack import best_load
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
@@ -117,10 +117,9 @@ class PoolPacking:
             finish = self._one_node(options, pool, left)
             if finish is not None and (best is None or price + finish.option.price < best.price):
                 best = Packed(price + finish.option.price, tuple((nodes + Counter([finish])).items()))
+            loads = ((option, self._fill(option, pool, left)) for option in options)
             filled = [
-                (sum(self._values[number] * count for (number, _), count in counts.items()) / option.usd, option, counts)
-                for option in options
-                if (counts := self._fill(option, pool, left))
+                (self._worth(counts) / option.usd, option, counts) for option, counts in loads if counts
             ]
             if not filled:
                 return best
@@ -136,6 +135,9 @@ class PoolPacking:
                 return best
         whole = Packed(price, tuple(nodes.items()))
         return whole if best is None or price < best.price else best
+
+    def _worth(self, counts: Mapping[tuple[int, int], int]) -> float:
+        return sum(self._values[number] * count for (number, _), count in counts.items())
 
     def _one_node(
         self, options: Iterable[NodeOption], pool: PoolKey, left: dict[tuple[int, int], int]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import NodeOption
 
 _BESIDES = 12  # searches a round that can't tighten the bound any more, for the columns that they find
+_LONGER, _MOST_STEPS = 8, 20_000
 _OTHERS = 6  # further loads of an option in one round
 _OTHERS_BUDGET = 50
 _RESOURCES = 6
@@ -114,7 +115,13 @@ class Pricing:
             if row in self._mig:
                 value, most, pattern = self._mig[row].price(values, wanted, tolerance=tolerance)
             else:
-                value, most, pattern = self._search(row, values, wanted, option.usd * (1.0 + tolerance), budget)
+                threshold = option.usd * (1.0 + tolerance)
+                value, most, pattern = self._search(row, values, wanted, threshold, budget)
+                steps = budget
+                # Nothing found, nothing proven, and the bound would suffer: only then is a longer search worth it.
+                while pattern is None and option.usd / min(most, bound) < ratio and steps < _MOST_STEPS:
+                    steps *= _LONGER
+                    value, most, pattern = self._search(row, values, wanted, threshold, steps)
             ratio = min(ratio, option.usd / min(most, bound))
             if pattern is not None:
                 found.append((value, pattern))
@@ -185,9 +192,7 @@ class Pricing:
         rows = np.arange(len(self._options))
         bounds, _ = surrogate_bounds(values, self._weights, most, self._multipliers, steps=1)
         rows = rows[bounds > self._prices * factor]
-        bounds, better = surrogate_bounds(
-            values, self._weights[rows], most[rows], self._multipliers[rows]
-        )
+        bounds, better = surrogate_bounds(values, self._weights[rows], most[rows], self._multipliers[rows])
         self._multipliers[rows] = better
         still = bounds > self._prices[rows] * factor
         return [int(row) for row in rows[still]], [float(bound) for bound in bounds[still]]

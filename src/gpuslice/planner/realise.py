@@ -74,7 +74,9 @@ def realise(
     pools.remember(packing)
     candidates = _candidates(relaxation.patterns, classes)
     fractional = zip(relaxation.patterns, relaxation.amounts, strict=True)
-    starts = [_Homes(pools, amounts, candidates, classes, spread) for amounts in (packing.items(), fractional)]
+    starts = [
+        _Homes(pools, amounts, candidates, classes, spread) for amounts in (packing.items(), fractional)
+    ]
     for start in starts:
         start.improve(remaining)
     return min(starts, key=lambda each: each.total()).realisation()
@@ -100,19 +102,20 @@ class _Homes:
             for _, home, count in homes:
                 self._members[home.pool][number, home.slice_index] += count
         self._home: dict[tuple[int, int], Home] = {}  # of each member: (class number, position)
-        mass: dict[int, Counter[Home]] = defaultdict(Counter)
+        mass: dict[int, dict[Home, float]] = defaultdict(lambda: defaultdict(float))
         for pattern, amount in amounts:
             for number, where, count in pattern.pods:
                 mass[number][Home(pool_of(pattern), where)] += count * amount
         for number, each in enumerate(classes):
             if each.splittable:
                 continue
-            ranked = [home for home, _ in mass[number].most_common()]
+            ranked = sorted(mass[number], key=lambda home: -mass[number][home])
             for position, workload in enumerate(each.members):
                 home = next(
                     home
                     for home in [*ranked, *self._candidates[number]]
-                    if self._pools.pack(home.pool, (((number, home.slice_index), workload.replicas),)) is not None
+                    if self._pools.pack(home.pool, (((number, home.slice_index), workload.replicas),))
+                    is not None
                 )
                 self._settle(number, position, home)
 
@@ -153,7 +156,9 @@ class _Homes:
             return False
         best, target = 0, None
         open_homes = [
-            Home(pool, here.slice_index) for pool in self._members if number in pool.cut.fits and not pool.geometries
+            Home(pool, here.slice_index)
+            for pool in self._members
+            if number in pool.cut.fits and not pool.geometries
         ]
         for home in dict.fromkeys([*self._candidates[number], *open_homes]):
             if home == here:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
+from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
@@ -17,7 +17,7 @@ from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.realise import realise
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
-from gpuslice.units import MICRO_USD, format_cpu, format_memory, format_usd, usd
+from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,6 +122,7 @@ def solve(
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0
     assembly = Assembly(realised, classes, settings.stack)
+    pools = assembly.pools()
     plan = artefact.Plan(
         api_version=artefact.API_VERSION,
         kind="Plan",
@@ -137,11 +138,13 @@ def solve(
             gap=round(gap, 6),
             baselines=baselines(classes, catalog, settings.overhead),
         ),
-        pools=assembly.pools(),
+        pools=pools,
         assignments=assembly.assignments(),
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
         optimal_nodes=optimal_nodes(packing, classes),
-        assumptions=_assumptions(classes, catalog, settings, notes, paid),
+        assumptions=assumptions(
+            pools, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
+        ),
     )
     violations = verify(plan, [member for each in classes for member in each.members], catalog)
     if violations:
@@ -170,37 +173,3 @@ def _empty(
 def _overhead(settings: Settings) -> artefact.Overhead:
     each = settings.overhead
     return artefact.Overhead(format_cpu(each.cpu_milli), format_memory(each.memory_mib), each.pods)
-
-
-def _assumptions(
-    classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings, notes: Sequence[str], paid: int
-) -> tuple[str, ...]:
-    """What the plan rests on and nobody has checked here."""
-    found = [
-        f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
-        f"{format_usd(paid)} an hour is the price of the nodes listed: Karpenter packs by its own rules and may "
-        "launch others",
-    ]
-    if settings.overhead_assumed:
-        overhead = _overhead(settings)
-        found.append(
-            f"daemonsets take {overhead.cpu} CPU, {overhead.memory} and {overhead.pods} pods of each node (assumed)"
-        )
-    defaulted = sum(member.slowdown_defaulted for each in classes for member in each.members)
-    if defaulted:
-        found.append(f"{defaulted} services state no maxSlowdown: 2 is taken")
-    unknown = [
-        member.name
-        for each in classes
-        if each.need.gpus == 1 and not each.need.known
-        for member in each.members
-    ]
-    if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        found.append(f"needs not known, so whole GPUs: {listed}")
-    sources = Counter(each.need.source.value for each in classes if each.need.known)
-    if sources:
-        found.append(
-            "needs by source: " + ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
-        )
-    return (*found, *notes)
