@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
@@ -100,6 +100,9 @@ class Cut:
         return self._members if shared else self.fits  # slots were sized for their members
 
 
+METERED: Final = "metered"  # a way of time-slicing, refused apart from the rest of it
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NodeOption:
     """One way to buy and cut one node. Equal only to itself.
@@ -140,6 +143,7 @@ def node_options(
     catalog: Catalog,
     overhead: DaemonsetOverhead,
     stack: Stack,
+    without: frozenset[str] = frozenset(),
 ) -> tuple[NodeOption, ...]:
     """All node options worth having, cheapest first.
 
@@ -148,6 +152,7 @@ def node_options(
         catalog: with prices; types without one are no option.
         overhead: of daemonsets, on every node.
         stack: what nodes run: cuts that it can't do are no option.
+        without: mechanisms that are not wanted; "metered" stands for metered time-slicing alone.
     """
     by_gpu: dict[str, list[InstanceType]] = defaultdict(list)
     for each in catalog.instance_types:
@@ -155,7 +160,11 @@ def node_options(
             by_gpu[each.gpu].append(each)
     found: list[NodeOption] = []
     for name in sorted(by_gpu):
-        offered = _cuts(GPUS[name], by_gpu[name], classes, stack)
+        offered = [
+            cut
+            for cut in _cuts(GPUS[name], by_gpu[name], classes, stack)
+            if cut.mechanism.value not in without and not (cut.metered and METERED in without)
+        ]
         for instance_type in by_gpu[name]:
             for purchase in sorted(instance_type.prices):
                 here = [

@@ -83,7 +83,8 @@ class Pricing:
         # In whole pieces: of what takes more than half of a node, only one goes in.
         alone = np.asarray([each.replicas for each in self._classes]) <= self._most
         share = np.where(alone, share, whole)
-        return np.min(np.where(share > -np.inf, share, np.inf) * self._prices[:, None], axis=0)
+        costs: Floats = np.where(share > -np.inf, share, np.inf) * self._prices[:, None]
+        return costs.min(axis=0)
 
     def solve(
         self, values: Floats, demand: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES

@@ -37,12 +37,14 @@ class Settings:
         overhead: of daemonsets on every node.
         overhead_assumed: whether that is our default and not the user's word.
         gap: relative, at which a plan is good enough.
+        without: mechanisms that are not wanted, by name, and "metered".
     """
 
     overhead: DaemonsetOverhead
     overhead_assumed: bool = True
     stack: Stack = Stack.AL2023
     gap: float = DEFAULT_GAP
+    without: frozenset[str] = frozenset()
 
 
 class BrokenPlanError(RuntimeError):
@@ -95,7 +97,7 @@ def solve(
         if each.service is not None
     ]
     everyone = classes_of(wanted)
-    offered = node_options(everyone, catalog, settings.overhead, stack=settings.stack)
+    offered = _options(everyone, catalog, settings)
     placeable = {number for option in offered for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
@@ -104,11 +106,7 @@ def solve(
     classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
     if not classes:
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
-    options = (
-        offered
-        if len(classes) == len(everyone)
-        else node_options(classes, catalog, settings.overhead, stack=settings.stack)
-    )
+    options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
     columns = ColumnGeneration(options, classes)
     relaxation = columns.relax(tolerance=settings.gap / 5, remaining=remaining)
     packing = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
@@ -150,6 +148,12 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation)
+
+
+def _options(
+    classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings
+) -> tuple[NodeOption, ...]:
+    return node_options(classes, catalog, settings.overhead, stack=settings.stack, without=settings.without)
 
 
 def _empty(

@@ -21,12 +21,14 @@ _NEARNESS = list(Binds)
 
 
 def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack) -> str:
-    """The reason that stands in the way of the nearest miss, over whole GPUs and fractional ones.
+    """The reason that stands in the way of the nearest miss.
 
-    A whole GPU is the most that there is: who doesn't fit one fits no part of one either.
+    A whole GPU is the most that there is: who doesn't fit one fits no part of one either. Fractional types count only
+    where the catalog has nothing else.
     """
     misses: Counter[tuple[int, str]] = Counter()
-    for instance_type in catalog.instance_types:
+    with_gpus = [each for each in catalog.instance_types if each.gpu_count]
+    for instance_type in with_gpus or catalog.instance_types:
         gpu = GPUS[instance_type.gpu]
         name = instance_type.name
         if instance_type.gpu_count:
@@ -61,6 +63,7 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
                 len(_NEARNESS) + 4, f"{name} would do, but its price isn't known: refresh the catalog"
             ] += 1
     if not misses:
-        return "the catalog has no GPU"
+        fits = "what would fit is not wanted, or this stack can't do it"
+        return fits if catalog.instance_types else "the catalog has no GPU"
     (_, reason), _ = max(misses.items(), key=lambda miss: (miss[0][0], miss[1], miss[0][1]))
     return reason
