@@ -2,7 +2,13 @@
 
 import json
 import random
+import tempfile
 import time
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,6 +20,7 @@ from gpuslice.errors import GpusliceError
 from gpuslice.planner.plan import Plan
 from gpuslice.workloads.artefact import dump, parse_workloads
 from gpuslice.workloads.entries import Workloads
+from gpuslice.workloads.manifests import from_manifests
 
 pytestmark = pytest.mark.fuzz
 
@@ -70,8 +77,82 @@ PLAN = {
     ],
     "assignments": [],
 }
-SEEDS = [WORKLOADS, WORKLOADS, PLAN]
-TEXTS = [write(each).encode() for each in SEEDS for write in (dump_yaml, json.dumps, dump_json)]
+GPU = {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "500m", "memory": "4Gi"}}
+MANIFESTS = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": "llm",
+                "namespace": "ml",
+                "annotations": {"gpuslice.io/gpu-memory": "5Gi", "gpuslice.io/gpu-duty": "0.2"},
+            },
+            "spec": {
+                "replicas": 3,
+                "template": {
+                    "spec": {
+                        "nodeSelector": {"node.kubernetes.io/instance-type": "g5.xlarge"},
+                        "tolerations": [
+                            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+                        ],
+                        "initContainers": [{"name": "i", "restartPolicy": "Always"}],
+                        "containers": [
+                            {
+                                "name": "c",
+                                "image": "vllm/vllm-openai:v0.6",
+                                "args": ["--model", "x"],
+                                "resources": GPU,
+                            }
+                        ],
+                    }
+                },
+            },
+        },
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "train"},
+            "spec": {
+                "jobTemplate": {
+                    "spec": {
+                        "parallelism": 2,
+                        "template": {"spec": {"containers": [{"name": "c", "resources": GPU}]}},
+                    }
+                }
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "p",
+                "ownerReferences": [
+                    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "rs", "controller": True}
+                ],
+            },
+            "spec": {"containers": [{"name": "c", "resources": GPU}]},
+            "status": {"phase": "Running"},
+        },
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Seed:
+    """Right to begin with, to be mutated as data or as text."""
+
+    data: object
+
+    @cached_property
+    def texts(self) -> list[bytes]:
+        return [write(self.data).encode() for write in (dump_yaml, json.dumps, dump_json)]
+
+
+OBJECTS = [Seed(MANIFESTS)]
+ARTEFACTS = [Seed(WORKLOADS), Seed(WORKLOADS), Seed(PLAN)]
 
 # What readers have stumbled over.
 FRAGMENTS = [
@@ -217,15 +298,16 @@ def mangled_data(data: object, chance: random.Random) -> object:
     return chance.choice([swapped, swapped, swapped, others, {**others, odd_key: data[key]}])
 
 
-def mutant(chance: random.Random) -> bytes:
+def mutant(seeds: list[Seed], chance: random.Random) -> bytes:
+    seed = chance.choice(seeds)
     if chance.random() < 0.6:
-        return mangled_bytes(chance.choice(TEXTS), chance)
-    data = mangled_data(chance.choice(SEEDS), chance)
+        return mangled_bytes(chance.choice(seed.texts), chance)
+    data = mangled_data(seed.data, chance)
     return json.dumps(data).encode() if chance.random() < 0.5 else dump_yaml(data).encode()
 
 
-def read(text: bytes, name: str) -> None:
-    """All that is done with a file before anything is decided."""
+def read_artefact(text: bytes, name: str) -> None:
+    """All that is done with an artefact before anything is decided."""
     documents = parse_documents(text, name)
     for each in documents:
         try:
@@ -235,6 +317,14 @@ def read(text: bytes, name: str) -> None:
     dump(parse_workloads(documents))
 
 
+def read_manifests(text: bytes, name: str) -> None:
+    """All that `scan` does with a file."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / name
+        path.write_bytes(text)
+        dump(from_manifests([str(path)]))
+
+
 def check(error: GpusliceError) -> None:
     message = str(error)
     assert error.exit_code == 2
@@ -242,10 +332,10 @@ def check(error: GpusliceError) -> None:
     assert error.where
     assert len(message) < 1500
     assert len(message.split("\n")) <= 2
-    assert message.replace("\n", "").isprintable()
+    assert not any(unicodedata.category(each) == "Cc" for each in message.replace("\n", ""))
 
 
-def survive(text: bytes, name: str) -> None:
+def survive(text: bytes, name: str, read: Callable[[bytes, str], None] = read_artefact) -> None:
     start = time.perf_counter()
     try:
         read(text, name)
@@ -261,7 +351,14 @@ def survive(text: bytes, name: str) -> None:
 def test_mutated_artefacts_are_read_or_refused(seed):
     chance = random.Random(seed)
     for _ in range(MUTANTS_OF_ONE_EXAMPLE):
-        survive(mutant(chance), chance.choice(["fleet.yaml", "fleet.json", "stdin"]))
+        survive(mutant(ARTEFACTS, chance), chance.choice(["fleet.yaml", "fleet.json", "stdin"]))
+
+
+@given(st.integers(0, 2**63))
+def test_mutated_manifests_are_read_or_refused(seed):
+    chance = random.Random(seed)
+    for _ in range(MUTANTS_OF_ONE_EXAMPLE):
+        survive(mutant(OBJECTS, chance), chance.choice(["m.yaml", "m.json"]), read_manifests)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["a.yaml", "a.json"]))
@@ -288,13 +385,19 @@ def test_the_artefacts_that_are_mutated_are_right_to_begin_with():
     assert decode(document.data, Workloads, where="a.yaml").kind == "Workloads"
 
 
+def test_the_manifests_that_are_mutated_are_right_to_begin_with(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_bytes(Seed(MANIFESTS).texts[0])
+    assert len(from_manifests([str(path)]).workloads) == 3
+
+
 def test_mutants_reach_every_depth():
     """Some are still right, and the wrong ones fail in more than the parser."""
     chance = random.Random(1)
     outcomes = set()
     for _ in range(400):
         try:
-            parse_workloads(parse_documents(mutant(chance), "a.yaml"))
+            parse_workloads(parse_documents(mutant(ARTEFACTS, chance), "a.yaml"))
             outcomes.add("read")
         except GpusliceError as error:
             outcomes.add("entry" if "workloads[" in error.where else "document")

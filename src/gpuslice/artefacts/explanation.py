@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -33,7 +34,7 @@ def explain(raw: object, kind: type, problem: str, *, where: str) -> InputError:
         problem: msgspec's message, "" where it had none.
         where: the document.
     """
-    top = inspect.type_info(kind)
+    top = _type_of(kind)
     if isinstance(top, inspect.StructType) and (error := _other_kind(raw, top, where)) is not None:
         return error
     if (at := not_finite(raw)) is not None:
@@ -43,6 +44,11 @@ def explain(raw: object, kind: type, problem: str, *, where: str) -> InputError:
         )
     path, is_key = _path(problem)
     return _explained(raw, top, _found_key(raw, kind, path, problem), is_key=is_key, where=where)
+
+
+@functools.cache
+def _type_of(kind: type) -> inspect.Type:
+    return inspect.type_info(kind)
 
 
 def _shown_path(raw: object, path: tuple[Step, ...]) -> str:
