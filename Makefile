@@ -3,6 +3,7 @@
 #   make setup   .venv with gpuslice, kubectl-gpuslice and every tool, from the locks
 #   make demo    set up, then plan the examples
 #   make test    set up, then every check and every test
+#   make reference   write the generated pages of docs/reference/ and the README's block anew
 #   make lint | docs | bench | fuzz | lock | clean
 #
 # Another python: make setup PYTHON=/path/to/python3
@@ -19,7 +20,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test lint format docs bench fuzz lock clean
+.PHONY: setup demo test lint format docs reference bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -83,8 +84,13 @@ docs: setup
 	@echo "== mkdocs"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+# Pages that are made from the code: the tests hold what is committed to it.
+reference: setup
+	@$(BIN)/python -m tools.reference
+
+# Traces too: make bench BENCH_ARGS="--data DIR" (python -m bench --help)
 bench: setup
-	@$(BIN)/python -m bench $(BENCH_ARGS)
+	@$(BIN)/python -m bench --page docs/reference/benchmarks.md $(BENCH_ARGS)
 
 fuzz: setup
 	@$(BIN)/python -m pytest -m fuzz --hypothesis-profile=fuzz -n $(WORKERS) $(PYTEST_ARGS)

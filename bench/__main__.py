@@ -1,0 +1,170 @@
+"""python -m bench: time the commands, plan the examples, traces and random fleets, print tables, write JSON.
+
+--repeat N    timed runs of each quick command (default 5)
+--data DIR    a folder with openb/*.csv.gz and gentd26/*.csv.gz; default: the environment's GPUSLICE_BENCH_DATA
+--out FILE    results as JSON (default .bench/latest.json)
+--page FILE   the same as a page of the documentation
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.fleets import fleet
+from bench.report import body, page
+from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
+
+_HEAVY: Final = (
+    "highspy",
+    "numpy",
+    "boto3",
+    "botocore",
+    "kubernetes",
+    "lightkube",
+    "rich",
+    "ruamel.yaml",
+    "yaml",
+)
+_SEEDS: Final = (1, 2, 3)
+_PATIENCE: Final = "60"  # seconds for traces
+
+
+@dataclass
+class Bench:
+    """What has been measured so far."""
+
+    repeat: int
+    folder: Path
+    timings: list[Timing] = field(default_factory=list)
+    plans: list[dict[str, object]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def command(
+        self, name: str, *arguments: str | Path, repeat: int | None = None, shown: str = ""
+    ) -> Timing:
+        """Time `gpuslice` with these arguments."""
+        return self._keep(timed(name, [PROGRAM, *arguments], repeat=repeat or self.repeat, shown=shown))
+
+    def plan(
+        self, name: str, source: str | Path, *options: str, repeat: int | None = None, shown: str = ""
+    ) -> None:
+        """Time a plan, and keep what it came to."""
+        words = shown or " ".join(("gpuslice plan -f", str(source), *options))
+        done = self.command(
+            f"plan {name}", "plan", "-f", source, *options, "-o", "json", repeat=repeat, shown=words
+        )
+        if found := summary_of(done):
+            self.plans.append({"name": name, **found})
+        else:
+            self.skipped.append(f"{name} made no plan (exit code {done.exit_code})")
+
+    def start_up(self) -> None:
+        """What everybody waits for, whatever they do."""
+        self.command("help", "--help")
+        command = [sys.executable, "-c", "import gpuslice"]
+        self._keep(timed("import", command, repeat=self.repeat, shown='python -c "import gpuslice"'))
+
+    def examples(self) -> None:
+        """The fleets that come with the project."""
+        self.command("scan fleet", "scan", "--from", "examples/fleet")
+        self.plan("fleet", "examples/fleet")
+        self.plan("fleet on Bottlerocket", "examples/fleet", "--stack", "bottlerocket")
+        for path in sorted((ROOT / "examples").glob("*/workloads.yaml")):
+            self.plan(path.parent.name, path.relative_to(ROOT))
+
+    def random_fleets(self) -> None:
+        """Fleets of 50 workloads."""
+        for seed in _SEEDS:
+            path = self.folder / f"random-{seed}.yaml"
+            path.write_text(fleet(seed))
+            self.plan(f"random {seed}", path, shown=f"gpuslice plan -f random-{seed}.yaml")
+
+    def traces(self, data: str) -> None:
+        """Public traces, where they are at hand."""
+        if not data:
+            self.skipped.append("traces (name a folder: --data DIR)")
+            return
+        for kind, options in (("openb", ()), ("gentd26", ("--today", "A100-80GB"))):
+            paths = sorted(path for path in Path(data, kind).glob("*.csv.gz") if "node_list" not in path.name)
+            if not paths:
+                self.skipped.append(f"{kind} (no {kind}/*.csv.gz in the data folder)")
+            for path in paths:
+                name = path.name.removesuffix(".csv.gz")
+                made = self.folder / f"{name}.yaml"
+                words = " ".join(("gpuslice scan --from-trace", path.name, *options))
+                self.command(
+                    f"scan {name}", "scan", "--from-trace", path, *options, "--out", made, shown=words
+                )
+                limit = ("--time-limit", _PATIENCE)
+                self.plan(
+                    name, made, *limit, repeat=1, shown=" ".join(("gpuslice plan -f", made.name, *limit))
+                )
+
+    def results(self, facts: dict[str, object]) -> dict[str, object]:
+        """Everything, as it goes into the JSON file."""
+        return {
+            "date": dt.datetime.now(dt.UTC).date().isoformat(),
+            "machine": facts,
+            "timings": [
+                {
+                    "name": each.name,
+                    "command": each.command,
+                    "seconds": [round(seconds, 4) for seconds in each.seconds],
+                    "spread": [round(seconds, 4) for seconds in each.spread],
+                    "exitCode": each.exit_code,
+                }
+                for each in self.timings
+            ],
+            "imports": {
+                "import gpuslice": imported("gpuslice"),
+                "import gpuslice.cli.main": imported("gpuslice.cli.main"),
+            },
+            "plans": self.plans,
+            "skipped": self.skipped,
+        }
+
+    def _keep(self, timing: Timing) -> Timing:
+        print(f"{timing.spread[1]:8.2f} s  {timing.command}", file=sys.stderr, flush=True)
+        self.timings.append(timing)
+        return timing
+
+
+def imported(module: str) -> list[str]:
+    """The heavy modules that importing a module pulls in."""
+    script = f"import sys, {module}; print(*(each for each in {_HEAVY!r} if each in sys.modules))"
+    return timed(module, [sys.executable, "-c", script], repeat=1).stdout.split()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--repeat", type=int, default=5, metavar="N")
+    parser.add_argument("--data", default=os.environ.get("GPUSLICE_BENCH_DATA", ""), metavar="DIR")
+    parser.add_argument("--out", type=Path, default=ROOT / ".bench/latest.json", metavar="FILE")
+    parser.add_argument("--page", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    facts = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(max(1, options.repeat), Path(folder))
+        bench.start_up()
+        bench.examples()
+        bench.random_fleets()
+        bench.traces(options.data)
+        results = bench.results(facts)
+    print(body(results))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    if options.page:
+        options.page.write_text(page(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Random fleets, the same for the same seed: workloads.yaml of services, jobs and notebooks of several tenants."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from gpuslice.artefacts.documents import dump_yaml
+
+_GPUS: Final = {"T4": 14_000, "A10G": 21_000, "L4": 21_000, "A100-80GB": 76_000}
+_TENANTS: Final = ("search", "media", "research", "health")
+
+
+def fleet(seed: int, workloads: int = 50) -> str:
+    """workloads.yaml of a random fleet.
+
+    Args:
+        seed: the same seed, the same fleet.
+        workloads: how many.
+    """
+    rng = random.Random(seed)
+    return dump_yaml(
+        {
+            "apiVersion": "gpuslice.io/v1alpha1",
+            "kind": "Workloads",
+            "region": "us-east-1",
+            "workloads": [_workload(rng, number) for number in range(workloads)],
+        }
+    )
+
+
+def _workload(rng: random.Random, number: int) -> dict[str, object]:
+    tenant = rng.choice(_TENANTS)
+    gpu = rng.choices(list(_GPUS), weights=(3, 5, 3, 1))[0]
+    # Most need little, some nearly all: as production traces show it.
+    share = rng.betavariate(1.2, 3)
+    memory = max(600, int(_GPUS[gpu] * share))
+    duty = round(min(0.95, max(0.02, rng.betavariate(1.3, 3))), 2)
+    job = rng.random() < 0.25
+    entry: dict[str, object] = {
+        "name": f"{tenant}/workload-{number:03d}",
+        "target": {"kind": "Job" if job else "Deployment"},
+        "replicas": min(40, 1 + int(rng.expovariate(0.2))),
+        "pod": {
+            "cpu": f"{rng.choice((250, 500, 1000, 2000, 3000))}m",
+            "memory": f"{rng.choice((1, 2, 4, 8, 12))}Gi",
+        },
+        "need": {"memory": f"{memory}Mi", "duty": duty, "on": gpu, "source": "measured"},
+    }
+    if rng.random() < 0.2:
+        entry["isolation"] = rng.choice(("memory", "hardware"))
+    if not job and rng.random() < 0.5:
+        entry["maxSlowdown"] = rng.choice((1.3, 1.5, 2.5, 4))
+    return entry

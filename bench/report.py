@@ -1,0 +1,117 @@
+"""The results as markdown: what took how long, and what the plans cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+Results = Mapping[str, Any]  # as in the JSON file: made here, read here
+
+_HEAD: Final = """\
+<!-- Made by `make bench`. -->
+
+# Benchmarks
+
+Made by `make bench`. Whole processes, from start to exit, with a warm disk: least, median and most seconds of the runs.
+Figures of one machine on one day, and no promise. Plans are cut off by `--time-limit` like any other, so that a slower
+machine may also show a wider gap.
+"""
+_ABOUT_PLANS: Final = """\
+Dollars an hour. Misfits (in brackets) are workloads that a baseline runs outside their rules; its price has them in, so
+that it may be below that of a plan which keeps the rules.
+"""
+
+
+def page(results: Results) -> str:
+    """A page of the documentation."""
+    return f"{_HEAD}\n{body(results)}"
+
+
+def body(results: Results) -> str:
+    """Tables, and the machine that they are of."""
+    parts = [
+        _machine(results),
+        "## Time",
+        _times(results["timings"]),
+        "## What is imported",
+        _imports(results["imports"]),
+        "## Plans",
+        _ABOUT_PLANS.strip(),
+        _plans(results["plans"]),
+    ]
+    if results["skipped"]:
+        parts += ["Skipped: " + "; ".join(results["skipped"]) + "."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(results: Results) -> str:
+    facts = results["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    return (
+        f"{results['date']}, {facts['cpu']}, {facts['cores']} cores (load before: {facts['loadBefore']}), "
+        f"{facts['system']}, python {facts['python']}, {packages}, commit {facts['commit']}."
+    )
+
+
+def _times(timings: Sequence[Results]) -> str:
+    rows = [
+        (
+            each["name"],
+            f"`{each['command']}`",
+            str(len(each["seconds"])),
+            *(f"{seconds:.2f}" for seconds in each["spread"]),
+            "" if each["exitCode"] == 0 else f"exit {each['exitCode']}",
+        )
+        for each in timings
+    ]
+    return _table(("what", "command", "runs", "least s", "median s", "most s", ""), rows, numbers=range(2, 6))
+
+
+def _imports(imports: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(
+        f"- `{what}` pulls in {'none of the heavy modules' if not found else ', '.join(found)}."
+        for what, found in imports.items()
+    )
+
+
+def _plans(plans: Sequence[Results]) -> str:
+    names = list(dict.fromkeys(each["name"] for plan in plans for each in plan["baselines"]))
+    rows = []
+    for plan in plans:
+        baselines = {each["name"]: each for each in plan["baselines"]}
+        rows.append(
+            (
+                plan["name"],
+                f"{plan['workloads']:,}",
+                f"{plan['pods']:,}",
+                f"{plan['usdPerHour']:,.2f}",
+                f"{plan['optimalUsdPerHour']:,.2f}",
+                f"{plan['boundUsdPerHour']:,.2f}",
+                f"{plan['gap']:.2%}",
+                *(_baseline(baselines.get(name)) for name in names),
+                str(plan["unplaced"]),
+            )
+        )
+    columns = (
+        "fleet",
+        "workloads",
+        "pods",
+        "planned",
+        "cheapest packing",
+        "proven least",
+        "gap",
+        *names,
+        "unplaced",
+    )
+    return _table(columns, rows, numbers=range(1, len(columns)))
+
+
+def _baseline(baseline: Results | None) -> str:
+    if baseline is None:
+        return "-"
+    return f"{baseline['usdPerHour']:,.2f}" + (f" ({baseline['misfits']})" if baseline["misfits"] else "")
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: range) -> str:
+    rule = ["--:" if where in numbers else "---" for where in range(len(columns))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *rows))

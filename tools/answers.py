@@ -1,0 +1,161 @@
+"""The page of answers: exit codes, what can refuse a slice, what the verifier checks.
+
+What is explained here by hand is held to the code: a rule without words, or words without a rule, is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final
+
+from gpuslice import errors
+from gpuslice.artefacts.documents import Document
+from gpuslice.hardware.fit import Binds
+from gpuslice.planner import verify, verify_figures, verify_layout
+from gpuslice.workloads.artefact import parse_workloads
+from gpuslice.workloads.entries import API_VERSION
+from tools.markdown import code, page, table
+from tools.sources import first_arguments, texts
+
+_ERROR_FORM: Final = """\
+An error is one or two lines on standard error: where and what was found, then what to do about it.
+
+```text
+error: {example}
+```
+
+Nothing is half written: files and directories are made under a temporary name and moved. `--debug` (or the environment
+variable `GPUSLICE_DEBUG`) shows the traceback too.
+"""
+_PLAN_NO: Final = (
+    "The answer is no: a workload fits nothing (`gpuslice plan`; the others are planned all the same), or "
+    "nothing was found (`gpuslice catalog`)."
+)
+
+_BINDS: Final = {
+    Binds.MODEL: "The GPU is not among those in `gpu.allow`; or no model is known at all.",
+    Binds.CAPABILITY: "The GPU's compute capability is below `gpu.minComputeCapability`, or, where that is not stated "
+    "and no models are named, below that of the GPU it runs on today.",
+    Binds.FEATURE: "The GPU, or the MIG instance, lacks one of `gpu.features`.",
+    Binds.COUNT: "Several GPUs per pod come only whole.",
+    Binds.UNKNOWN: "Memory, duty or the GPU that it was read on is not known: nothing is sliced on a guess. A whole "
+    "GPU must not be smaller or slower than today's in what is not known.",
+    Binds.ISOLATION: "The mechanism isolates less than `isolation` asks for.",
+    Binds.PREALLOCATION: "The framework takes all the memory that it sees, its own limit can't be set from outside, "
+    "and time-slicing limits nobody.",
+    Binds.MEMORY: "The peak, with the margin where one is taken, is more than the slice has.",
+    Binds.LOAD: "It would keep the slice busy beyond the sustained load, or beyond its slot's share of the GPU's time.",
+    Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",
+}
+
+_VERIFIERS: Final = (verify, verify_layout, verify_figures)
+_RULES: Final = {
+    "schema": "Every figure is inside the schema.",
+    "quantity": "Quantities are quantities and not negative; a pod asks for as many GPUs as it needs.",
+    "catalog": "The catalog is the one that the plan names: region and date of prices.",
+    "pool-names": "Pools have names of their own, and assignments name pools that exist.",
+    "replicas": "Every replica of every workload is placed once, and nodes carry exactly what is assigned.",
+    "one-home": "Replicas that share a pod template go to one pool.",
+    "unplaced": "Whoever is not placed stands there once, with all replicas and a reason.",
+    "layout": "The GPU exists and has the mechanism, with a possible number of replicas.",
+    "geometry": "MIG instances have a valid placement on the GPU; as many geometries as GPUs.",
+    "stack": "The stack can make the layout.",
+    "slice": "The pool has the slice that is assigned.",
+    "resource": "Pods ask for the extended resource that stands for their slice.",
+    "instance-types": "Types are in the catalog, have the layout's GPU and the pods' architecture, and are the pool's.",
+    "purchases": "Nodes are bought in the ways that their pool lists.",
+    "interruptible": "Nobody who may not be interrupted is where spot is bought.",
+    "arch": "Pods are built for their nodes' architecture.",
+    "price": "Prices are the catalog's, and the bills are the sums of the nodes'.",
+    "tenants": "Tenants never share a time-sliced or MPS GPU.",
+    "metered": "Metered nodes have one GPU, and metered pools can be told apart.",
+    "request": "Metered pods, and only those, ask for memory and time, and for no less than they need.",
+    "fit/": "Every slice fits its workload, by the same rule that planning uses; the part after the stroke is what "
+    "binds (above).",
+    "figures": "Slowdown and utilisation are what the rule says.",
+    "memory-limit": "Frameworks are told a limit where the mechanism enforces none: no more than their share, no less "
+    "than their need.",
+    "slots": "Every pod on a node can have a slice that will do (Hall's theorem).",
+    "cpu": "CPU requests fit beside the daemonsets.",
+    "node-memory": "Memory requests fit beside the daemonsets.",
+    "pods": "Pods fit beside the daemonsets'.",
+    "memory": "GPU memory asked for is there, and no more is promised than the GPU has less its margin.",
+    "load": "GPU time asked for is there, and no more is promised than the sustained load.",
+    "bound": "Bound, optimal and realised price are in that order.",
+    "gap": "The gap is (optimal - bound) / optimal.",
+    "status": "Infeasible means that somebody is unplaced.",
+    "target": "The plan names the object that the workload names.",
+}
+
+
+class StaleWordsError(RuntimeError):
+    """What is explained and what the code has are not the same."""
+
+
+def answers() -> str:
+    """The page."""
+    return page(
+        "Answers: exit codes, refusals, checks",
+        "## Exit codes",
+        _exit_codes(),
+        _ERROR_FORM.format(example=_example()),
+        "## What can refuse a slice",
+        "`fit` decides whether a slice gives a need what it asks for, by these rules in this order. The first that "
+        "refuses is what `gpuslice explain WORKLOAD` prints in words, and `binds` in its JSON. What they compute: "
+        "[fit rules](../concepts/fit.md).",
+        _refusals(),
+        "## What the verifier checks",
+        "Every plan passes the verifier before it leaves the planner. It shares no code with the parts that make "
+        "plans: it recomputes each constraint in integers from the plan, the workloads and the catalog.",
+        _rules(),
+    )
+
+
+def _example() -> str:
+    """An error as it is printed."""
+    entry = {"name": "search/embedder", "replicas": 12, "need": {"memory": 5200, "duty": 0.18, "on": "A10G"}}
+    data = {"apiVersion": API_VERSION, "kind": "Workloads", "region": "us-east-1", "workloads": [entry]}
+    try:
+        parse_workloads([Document(data, "workloads.yaml")])
+    except errors.InputError as error:
+        return str(error)
+    raise StaleWordsError("tools/answers.py: the example is no error any more")
+
+
+def _exit_codes() -> str:
+    classes = sorted(
+        (
+            each
+            for _, each in inspect.getmembers(errors, inspect.isclass)
+            if issubclass(each, errors.GpusliceError) and each is not errors.GpusliceError
+        ),
+        key=lambda each: each.exit_code,
+    )
+    rows: list[tuple[object, str]] = [(0, "Done.")]
+    for each in classes:
+        meaning = (inspect.getdoc(each) or "").partition(" Exit code")[0]
+        rows.append((each.exit_code, _PLAN_NO if each is errors.AnswerIsNoError else meaning))
+    rows.append((130, "Interrupted (Ctrl-C)."))
+    return table(("code", "meaning"), rows)
+
+
+def _refusals() -> str:
+    missing = [each for each in Binds if each not in _BINDS]
+    if missing:
+        raise StaleWordsError(f"no words in tools/answers.py for {missing}")
+    return table(("binds", "meaning"), [(code(each.value), _BINDS[each]) for each in Binds])
+
+
+def _rules() -> str:
+    named = {text for module in _VERIFIERS for text in first_arguments(module, "Violation")}
+    unexplained = sorted(named - _RULES.keys())
+    anywhere = {text for module in _VERIFIERS for text in texts(module)}
+    gone = sorted(_RULES.keys() - anywhere)
+    if unexplained or gone:
+        raise StaleWordsError(
+            f"tools/answers.py: rules without words: {unexplained}; words without rule: {gone}"
+        )
+    return table(
+        ("rule", "what holds"),
+        [(code(rule + "…" * rule.endswith("/")), words) for rule, words in _RULES.items()],
+    )
