@@ -81,9 +81,9 @@ def parse_memory_mib(text: str | float, *, field: str = "memory", require_unit: 
             f"{field} {_shown(written)} is not positive", fix='write how much it needs, such as "5200Mi"'
         )
     if require_unit and not written[-1:].isalpha():
-        raise InputError(
-            f"{field} {_shown(written)} has no unit", fix=f'write "{written}Mi" or "{written}Gi"'
-        )
+        # A large number is bytes, a small one was meant as MiB or GiB.
+        meant = f'"{format_memory(-int(-value // MIB))}"' if value >= MIB else f'"{written}Mi" or "{written}Gi"'
+        raise InputError(f"{field} {_shown(written)} has no unit", fix=f"write {meant}")
     return -int(-value // MIB)
 
 

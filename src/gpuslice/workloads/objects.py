@@ -138,7 +138,7 @@ def convert(data: object, to: type[T], where: str) -> T:
         what, _, path = str(error).partition(" - at `$")
         at = f" at {shorten(path[:-1].lstrip('.'))}" if path else ""
         raise InputError(
-            f"{what[:1].lower()}{what[1:]}{at}",
+            f"{shorten(what[:1].lower() + what[1:])}{at}",
             where=where,
             fix="the API server would refuse it too: correct the field",
         ) from error
