@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from gpuslice.errors import EnvironmentFailedError
 
-# A table that is piped into a file or a program is never wrapped or cut.
-_UNBOUNDED: Final = 100_000
+_GAP: Final = "   "  # between columns
+_INDENT: Final = "    "  # of what stands below its row
+_NARROWEST: Final = 40  # words in a narrower column are harder to read than below their row
 
 
 class Output(StrEnum):
@@ -42,7 +43,12 @@ CatalogOption = Annotated[
 
 def print_text(text: str) -> None:
     """Data for stdout, as it is, with one line end."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    _write(text if text.endswith("\n") else text + "\n")
+
+
+def print_names(names: Iterable[str]) -> None:
+    """One name a line; nothing at all where there are none."""
+    _write("".join(f"{each}\n" for each in names))
 
 
 def print_data(data: object, output: Output) -> None:
@@ -57,48 +63,99 @@ def print_table(
 ) -> None:
     """A table as kubectl prints it: no lines, columns as wide as needed.
 
+    The last column may hold prose: where a terminal is too narrow for it, it is wrapped, or stands below its row. A
+    table that goes to a file or a program is never wrapped.
+
     Args:
         columns: headings, printed in capitals.
         rows: one cell a column; None is shown as "-".
         right: headings of the columns to align right (numbers).
     """
-    from rich.table import Table
-    from rich.text import Text
+    from rich.cells import cell_len
 
-    aligned = set(right)
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold", show_edge=False)
-    for column in columns:
-        # Only the last column may wrap: names and figures stay whole.
-        table.add_column(
-            column.upper(), justify="right" if column in aligned else "left", no_wrap=column != columns[-1]
-        )
-    for row in rows:
-        table.add_row(
-            *(cell if isinstance(cell, Text) else Text("-" if cell is None else str(cell)) for cell in row)
-        )
-    print_rich(table)
-
-
-def print_rich(renderable: object) -> None:
-    """Anything that rich can draw, on stdout; without colour or width where stdout is no terminal."""
-    console = stdout()
-    with console.capture() as capture:
-        console.print(renderable)
-    sys.stdout.write("\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n")
+    cells = [["-" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
+    cells.insert(0, [each.upper() for each in columns])
+    numbers = [each in set(right) for each in columns]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    prose = 0 if numbers[-1] else 1
+    before = [_aligned(row, widths, numbers) for row in cells]
+    start = sum(widths) - prose * widths[-1] + len(_GAP) * (len(widths) - 1)
+    room = _width()
+    lines = []
+    for number, (row, front) in enumerate(zip(cells, before, strict=True)):
+        if not prose or room is None or start + widths[-1] <= room:
+            found = [front.rstrip()]
+        else:
+            found = _with_prose(_aligned(row[:-1], widths, numbers), row[-1], start, room, heading=not number)
+        lines += found if number else [_bold(each) for each in found]
+    print_text("\n".join(lines))
 
 
-def stdout() -> Console:
-    """A rich console on stdout: as wide as the terminal, unbounded where there is none."""
-    from rich.console import Console
+def print_list(title: str, lines: Sequence[str]) -> None:
+    """A blank line, a title and a line for each; nothing where there are none."""
+    import textwrap
 
-    terminal = sys.stdout.isatty()
-    return Console(
-        file=sys.stdout,
-        width=None if terminal or "COLUMNS" in os.environ else _UNBOUNDED,
-        no_color="NO_COLOR" in os.environ or not terminal,
-        highlight=False,
-        soft_wrap=False,
+    room = _width()
+    if lines:
+        print_text(f"\n{title}:")
+    for each in lines:
+        line = " ".join(each.split())
+        if room is not None:
+            # Never so narrow that words fall apart.
+            line = textwrap.fill(
+                line, max(room - 2, _NARROWEST), subsequent_indent="    ", break_on_hyphens=False
+            )
+        print_text(f"  {line}")
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], numbers: Sequence[bool]) -> str:
+    from rich.cells import cell_len
+
+    return _GAP.join(
+        " " * (width - cell_len(cell)) + cell if number else cell + " " * (width - cell_len(cell))
+        for cell, width, number in zip(cells, widths, numbers, strict=False)
     )
+
+
+def _with_prose(front: str, prose: str, start: int, room: int, *, heading: bool) -> list[str]:
+    """A row and its prose, beside it where there is room enough, else below; then it needs no heading."""
+    import textwrap
+
+    if room - start >= _NARROWEST:
+        text = textwrap.wrap(prose, room - start, break_on_hyphens=False) or [""]
+        return [f"{front}{_GAP}{text[0]}".rstrip(), *(" " * start + each for each in text[1:])]
+    text = textwrap.wrap(prose, max(room - len(_INDENT), _NARROWEST), break_on_hyphens=False)
+    return [front.rstrip(), *(_INDENT + each for each in text if not heading and prose != "-")]
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None: stdout is none, and lines may be as long as they like."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def _bold(text: str) -> str:
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
+
+
+def _write(text: str) -> None:
+    """To stdout, all of it, now."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough (`| head`): the rest goes nowhere, and the verb ends as it would have.
+        _discard_stdout()
+    except OSError as error:
+        _discard_stdout()
+        raise EnvironmentFailedError(f"can't be written: {error.strerror or error}", where="stdout") from None
+
+
+def _discard_stdout() -> None:
+    """Send what is still buffered, and all that follows, to nowhere: flushing it at exit would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:

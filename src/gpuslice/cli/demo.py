@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from gpuslice.cli.console import print_text, say
 from gpuslice.cli.plan import print_summary, write_plan
 from gpuslice.cli.planning import make_plan
-from gpuslice.errors import InputError
+from gpuslice.errors import EnvironmentFailedError
+
+_FLEETS: Final = (
+    ("fleet", "fleet", "pods of four teams, from manifests with needs as annotations"),
+    (
+        "gentd26",
+        "gentd26/workloads.yaml",
+        "pods of a production trace, with the memory and duty read of each",
+    ),
+)
 
 
 def demo(
@@ -23,28 +32,37 @@ def demo(
     from gpuslice.render.settings import RenderSettings
     from gpuslice.workloads.artefact import dump
 
-    for name, source, what in (
-        ("fleet", "fleet", "three teams' manifests, with needs as annotations"),
-        ("gentd26", "gentd26/workloads.yaml", "pods of a production trace, with their measured memory and duty"),
-    ):
-        planned = make_plan(str(_examples() / source))
+    examples = _examples()
+    settings = RenderSettings(cluster="demo", role="KarpenterNodeRole-demo")
+    for name, source, what in _FLEETS:
+        planned = make_plan(str(examples / source))
         made = planned.solution.plan
-        print_text(f"{name}: {what}\n")
+        placed = sum(each.replicas for each in made.assignments)
+        print_text(f"{name}: {placed} {what}\n")
         print_summary(made)
         print_text("")
-        target = Path(out) / name
-        target.mkdir(parents=True, exist_ok=True)
-        write_atomically(str(target / "workloads.yaml"), dump(planned.workloads))
-        write_plan(made, str(target / "plan.yaml"))
-        settings = RenderSettings(cluster="demo", role="KarpenterNodeRole-demo")
-        write_directory(target / "manifests", manifests.render(made, planned.catalog, settings))
-    first = Path(out) / "fleet"
-    say(f"written: workloads.yaml, plan.yaml and manifests/ in {out}/fleet and {out}/gentd26")
-    say("look at:")
-    say(f"  {first}/plan.yaml                    who goes where and why, every node, every dollar")
-    say(f"  {first}/manifests/                   what kubectl apply -k and Argo CD take")
-    say(f"  gpuslice plan -f {first}/workloads.yaml      the same as a table")
-    say(f"  gpuslice explain search/embedder -f {first}/workloads.yaml      the alternatives of one workload")
+        folder = _folder(Path(out, name))
+        write_atomically(folder / "workloads.yaml", dump(planned.workloads))
+        write_plan(made, str(folder / "plan.yaml"))
+        write_directory(folder / "manifests", manifests.render(made, planned.catalog, settings))
+    fleet = Path(out, "fleet")
+    say(f"written to {fleet} and {Path(out, 'gentd26')}; look at")
+    say(f"  {fleet}/plan.yaml: who goes where and why, every node, every dollar")
+    say(f"  {fleet}/manifests/README.md: what kubectl apply -k and Argo CD take")
+    say("or ask")
+    say(f"  gpuslice plan -f {fleet}/workloads.yaml")
+    say(f"  gpuslice explain search/embedder -f {fleet}/workloads.yaml")
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no file name"
+        raise EnvironmentFailedError(
+            f"can't be made: {why}", where=str(path), fix="name another directory: --out DIRECTORY"
+        ) from None
+    return path
 
 
 def _examples() -> Path:
@@ -53,4 +71,6 @@ def _examples() -> Path:
     for place in (package / "examples", package.parents[1] / "examples"):
         if place.is_dir():
             return place
-    raise InputError("the examples are not installed", fix="clone the repository")
+    raise EnvironmentFailedError(
+        "the examples are not installed", where=str(package), fix="install gpuslice again"
+    )

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections import defaultdict
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_table, print_text, say
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_list,
+    print_names,
+    print_table,
+    print_text,
+    say,
+)
 from gpuslice.cli.planning import (
+    DEFAULT_GAP,
+    DEFAULT_TIME_LIMIT,
     AssumedOption,
+    GapOption,
     Moment,
     MomentOption,
     OverheadOption,
@@ -22,19 +36,29 @@ from gpuslice.cli.planning import (
 from gpuslice.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuslice.planner.explain import Alternative, PoolUse
+    from gpuslice.workloads.model import Workload
+
+_RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
+_DRIVERS_SHOWN: Final = 15
+_SLICES_NAMED: Final = 3
 
 
 def explain(
     *,
-    workload: Annotated[str, typer.Argument(metavar="[WORKLOAD]", help="namespace/name; left out: the whole plan.")] = "",
+    workload: Annotated[
+        str, typer.Argument(metavar="[WORKLOAD]", help="namespace/name; left out: the whole plan.")
+    ] = "",
     file: WorkloadsOption,
     stack: StackOption = StackName.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
-    time_limit: TimeLimitOption = 10.0,
+    gap: GapOption = DEFAULT_GAP,
+    time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the alternatives of one workload and what each would cost or break, or what binds the whole plan."""
@@ -45,6 +69,7 @@ def explain(
         overhead=overhead,
         at=at,
         accept_assumed=accept_assumed,
+        gap=gap,
         time_limit=time_limit,
     )
     if workload:
@@ -54,52 +79,110 @@ def explain(
 
 
 def _explain_workload(planned: Planned, name: str, output: Output) -> None:
+    from gpuslice.artefacts.quoting import quoted
     from gpuslice.planner.explain import alternatives
 
     by_name = {each.name: each for each in planned.workloads.workloads}
     if name not in by_name:
-        raise InputError(f"no workload is called {name[:100]!r}", fix=nearest(name, by_name) or "gpuslice plan lists them")
-    workload = by_name[name]
-    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
-    placed = [each for each in planned.solution.plan.assignments if each.workload == name]
-    missed = [each for each in planned.solution.plan.unplaced if each.workload == name]
-    if output is Output.NAME:
-        print_text("\n".join(each.slice for each in found if each.answer.fits))
-        return
-    if output is not Output.TABLE:
-        print_data(
-            {
-                "workload": name,
-                "assignments": placed,
-                "unplaced": missed,
-                "alternatives": [_plain(each) for each in found],
-            },
-            output,
+        raise InputError(
+            f"no workload is called {quoted(name)}",
+            fix=nearest(name, by_name) or f"there are {', '.join(list(by_name)[:3])}, …",
         )
-        return
-    for each in placed:
-        print_text(f"{name}: {each.replicas} pods on {each.slice}, in pool {each.pool}\n  {each.because}")
-    for each in missed:
-        print_text(f"{name}: not placed\n  {each.reason}")
-    chosen = {each.slice for each in placed}
-    print_text("")
-    print_table(
-        ("", "slice", "$ an hour per pod", "cheapest on", "pods a node", "slowdown", "or why not"),
-        [
-            (
-                "*" if each.slice in chosen else "",
-                each.slice,
-                None if each.price is None else f"{each.price / 1e6:.4f}",
-                each.instance_type or None,
-                each.per_node or None,
-                None if each.answer.slowdown is None else f"{float(each.answer.slowdown):.2f}x",
-                each.answer.reason or ("" if each.price is not None else "no instance type with a price holds a pod"),
+    workload, made = by_name[name], planned.solution.plan
+    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
+    placed = [each for each in made.assignments if each.workload == name]
+    missed = [each for each in made.unplaced if each.workload == name]
+    match output:
+        case Output.NAME:
+            print_names(each.slice for each in found if each.answer.fits)
+        case Output.TABLE:
+            for each in placed:
+                print_text(f"{name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
+                print_text(f"  why: {each.because}")
+            for miss in missed:
+                print_text(f"{name}: not placed\n  why: {miss.reason}")
+            if not placed and not missed:
+                print_text(f"{name}: no replicas, so nothing to place")
+            print_text(f"  need: {_need(workload)}")
+            _print_alternatives(found, {each.slice for each in placed})
+        case _:
+            print_data(
+                {
+                    "workload": name,
+                    "assignments": placed,
+                    "unplaced": missed,
+                    "alternatives": [_plain(each) for each in found],
+                },
+                output,
             )
-            for each in found
-        ],
-        right=("$ an hour per pod", "pods a node", "slowdown"),
+
+
+def _need(workload: Workload) -> str:
+    """What it needs and the rules for its slice, in a line."""
+    from gpuslice.hardware.slices import Isolation
+    from gpuslice.units import PPM, format_memory
+
+    need = workload.need
+    if need.gpus > 1:
+        return f"{need.gpus} whole GPUs per pod"
+    memory = "memory not known" if need.memory_mib is None else format_memory(need.memory_mib)
+    duty = "duty not known" if need.duty_ppm is None else f"busy {need.duty_ppm / PPM:.1%} of the time"
+    parts = [f"{memory}, {duty}, on {need.on or 'a GPU that is not known'} ({need.source})"]
+    if need.isolation is not Isolation.NONE:
+        parts.append(f"isolation {need.isolation}")
+    if need.max_slowdown_milli is not None:
+        parts.append(f"at most {need.max_slowdown_milli / 1000:g}x slower")
+    if need.allow:
+        parts.append(f"GPUs allowed: {', '.join(sorted(need.allow))}")
+    return "; ".join(parts)
+
+
+def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
+    """What would do, cheapest first, and below it what would not and why."""
+    offered = [each for each in found if each.price is not None]
+    if offered:
+        print_text("")
+        print_table(
+            ("", "slice", "$ an hour per pod", "pods a node", "slowdown", "cheapest on"),
+            [
+                (
+                    "*" if each.slice in chosen else "",
+                    each.slice,
+                    _dollars(each.price, 4),
+                    each.per_node,
+                    None if each.answer.slowdown is None else f"{float(each.answer.slowdown):.2f}x",
+                    each.instance_type,
+                )
+                for each in offered
+            ],
+            right=("$ an hour per pod", "pods a node", "slowdown"),
+        )
+        say(
+            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+        )
+    refused: dict[str, list[str]] = defaultdict(list)
+    for each in found:
+        if each.price is None:
+            gpu = each.slice.partition("/")[0]
+            reason = each.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
+            refused[reason or "no instance type with a price holds a pod"].append(each.slice)
+    gpus = [each.slice.partition("/")[0] for each in found]
+    print_list(
+        "Won't do",
+        [f"{_together(slices, gpus)}: {reason}" for reason, slices in refused.items()],
     )
-    say("prices are of nodes that it would fill alone; the plan mixes workloads, which is often cheaper")
+
+
+def _together(slices: Sequence[str], gpus: Sequence[str]) -> str:
+    """Slices that one reason refuses, in few words: all of a GPU by its name, and no more than some."""
+    by_gpu: dict[str, list[str]] = defaultdict(list)
+    for each in slices:
+        by_gpu[each.partition("/")[0]].append(each)
+    words = []
+    for gpu, names in by_gpu.items():
+        words += [gpu] if len(names) == gpus.count(gpu) else names
+    shown = ", ".join(words[:_SLICES_NAMED])
+    return shown if len(words) <= _SLICES_NAMED else f"{shown} and {len(words) - _SLICES_NAMED} more"
 
 
 def _plain(each: Alternative) -> dict[str, object]:
@@ -122,63 +205,85 @@ def _explain_plan(planned: Planned, output: Output) -> None:
 
     made = planned.solution.plan
     uses = pool_uses(made, planned.workloads.workloads, planned.catalog)
-    if output is Output.NAME:
-        print_text("\n".join(each.pool for each in uses))
-        return
     drivers = _drivers(planned)
-    if output is not Output.TABLE:
-        print_data(
-            {
-                "summary": made.summary,
-                "pools": [
-                    {
-                        "name": each.pool,
-                        "usdPerHour": each.price / 1e6,
-                        "binds": each.binds,
-                        "used": {name: round(share, 4) for name, share in each.used.items()},
-                        "idleUsdPerHour": each.idle / 1e6,
-                    }
-                    for each in uses
-                ],
-                "drivers": [{"workload": name, "usdPerHourPerReplica": one, "usdPerHour": total} for name, one, total in drivers],
-                "unplaced": made.unplaced,
-            },
-            output,
+    match output:
+        case Output.NAME:
+            print_names(each.pool for each in uses)
+        case Output.TABLE:
+            _print_prices(
+                made.summary.usd_per_hour, made.summary.optimal_usd_per_hour, made.summary.bound_usd_per_hour
+            )
+            if uses:
+                _print_uses(uses)
+            if drivers:
+                _print_drivers(drivers)
+            print_list("Not placed", [f"{each.workload}: {each.reason}" for each in made.unplaced])
+        case _:
+            print_data(
+                {
+                    "summary": made.summary,
+                    "pools": [
+                        {
+                            "name": each.pool,
+                            "usdPerHour": each.price / 1e6,
+                            "binds": each.binds,
+                            "used": {name: round(share, 4) for name, share in each.used.items()},
+                            "idleUsdPerHour": each.idle / 1e6,
+                        }
+                        for each in uses
+                    ],
+                    "drivers": [
+                        {"workload": name, "usdPerHourPerReplica": one, "usdPerHour": total}
+                        for name, one, total in drivers
+                    ],
+                    "unplaced": made.unplaced,
+                },
+                output,
+            )
+
+
+def _print_prices(planned: float, optimal: float, bound: float) -> None:
+    print_text(f"planned: ${planned:,.2f} an hour")
+    if planned - optimal >= 0.005:
+        print_text(
+            f"  ${planned - optimal:,.2f} of it, because pods of one template all go to one pool: mixed freely they "
+            f"would take ${optimal:,.2f}"
         )
-        return
-    summary = made.summary
+    print_text(f"  proven: no plan within the rules costs less than ${bound:,.2f}")
+
+
+def _print_uses(uses: Sequence[PoolUse]) -> None:
+    shown = [name for name in _RESOURCES if any(name in each.used for each in uses)]
     print_text(
-        f"Planned ${summary.usd_per_hour:,.2f} an hour. One pool for each workload costs "
-        f"${summary.usd_per_hour - summary.optimal_usd_per_hour:,.2f} of that; proven is that no plan costs less than "
-        f"${summary.bound_usd_per_hour:,.2f}."
+        "\nHow full the nodes of each pool are, what binds them, and what its fullest resource leaves idle:"
     )
-    print_text("\nWhat binds each pool (share of its nodes in use):")
-    _print_uses(uses)
-    if drivers:
-        print_text("\nWhat the money goes to (what one more replica adds to the least possible bill):")
-        print_table(
-            ("workload", "$ an hour per replica", "$ an hour"),
-            [(name, f"{one:.4f}", f"{total:.2f}") for name, one, total in drivers[:15]],
-            right=("$ an hour per replica", "$ an hour"),
-        )
-
-
-def _print_uses(uses: tuple[PoolUse, ...]) -> None:
-    resources = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
     print_table(
-        ("pool", "$ an hour", *resources, "binds", "idle $ an hour"),
+        ("pool", "$ an hour", "binds", *shown, "idle $"),
         [
             (
                 each.pool,
-                f"{each.price / 1e6:,.2f}",
-                *(f"{each.used[name]:.0%}" if name in each.used else None for name in resources),
+                _dollars(each.price),
                 each.binds,
-                f"{each.idle / 1e6:,.2f}",
+                *(f"{each.used[name]:.0%}" if name in each.used else None for name in shown),
+                _dollars(each.idle),
             )
             for each in uses
         ],
-        right=("$ an hour", *resources, "idle $ an hour"),
+        right=("$ an hour", *shown, "idle $"),
     )
+
+
+def _print_drivers(drivers: Sequence[tuple[str, float, float]]) -> None:
+    print_text(
+        "\nWhat the money goes to: what one more replica adds to the least possible bill, times replicas:"
+    )
+    print_table(
+        ("workload", "$ an hour per replica", "$ an hour"),
+        [(name, f"{one:.4f}", f"{total:.2f}") for name, one, total in drivers[:_DRIVERS_SHOWN]],
+        right=("$ an hour per replica", "$ an hour"),
+    )
+    if len(drivers) > _DRIVERS_SHOWN:
+        say(f"{len(drivers) - _DRIVERS_SHOWN} more workloads: -o json lists them all")
 
 
 def _drivers(planned: Planned) -> list[tuple[str, float, float]]:
@@ -192,3 +297,11 @@ def _drivers(planned: Planned) -> list[tuple[str, float, float]]:
         for member in each.members
     ]
     return sorted(found, key=lambda entry: (-entry[2], entry[0]))
+
+
+def _dollars(micro: int | None, digits: int = 2) -> str:
+    return "-" if micro is None else f"{micro / 1e6:,.{digits}f}"
+
+
+def _pods(count: int) -> str:
+    return f"{count} pod{'s' * (count != 1)}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
-from typing import Annotated
+from typing import Annotated, Final, Protocol, runtime_checkable
 
 import typer
 
@@ -13,7 +12,9 @@ import gpuslice
 from gpuslice.cli import catalog, demo, explain, plan, render, scan
 from gpuslice.errors import GpusliceError
 
-_UNEXPECTED = 3
+_UNEXPECTED: Final = 3
+_INTERRUPTED: Final = 130  # as shells have it: 128 and the number of SIGINT
+_LONGEST_LINE: Final = 400
 
 # Plain help: drawing it by rich would double the time to start.
 app = typer.Typer(
@@ -55,27 +56,60 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 environment failed."""
     debug = "--debug" in sys.argv or bool(os.environ.get("GPUSLICE_DEBUG"))
     arguments = [each for each in sys.argv[1:] if each != "--debug"]
-    name = os.path.basename(sys.argv[0]).replace("kubectl-", "kubectl ", 1)  # noqa: PTH119  pathlib costs start-up time
     try:
-        app(args=arguments, prog_name=name)
+        exit_code = app(args=arguments or ["--help"], prog_name=_program(arguments), standalone_mode=False)
     except GpusliceError as error:
         _fail(str(error), error.exit_code, debug=debug)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130, debug=debug)
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing more to say, and nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:  # noqa: BLE001  a person gets words, --debug gets the traceback
+        if isinstance(error, _UsageError):
+            _fail(_usage(error), error.exit_code, debug=debug)
         _fail(
-            f"unexpected {type(error).__name__}: {str(error)[:200]}\nthis is a fault of gpuslice: --debug shows where",
+            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}\n"
+            "this is a fault of gpuslice: --debug shows where",
             _UNEXPECTED,
             debug=debug,
         )
+    if exit_code == _INTERRUPTED:  # what typer makes of Ctrl-C
+        _fail("interrupted", _INTERRUPTED, debug=debug)
+    sys.exit(exit_code or 0)
+
+
+@runtime_checkable
+class _UsageError(Protocol):
+    """What typer raises about options and verbs: a class of click's once, now its own, and public in neither."""
+
+    exit_code: int
+    ctx: typer.Context | None
+
+    def format_message(self) -> str: ...
+
+
+def _usage(error: _UsageError) -> str:
+    """One line on what is wrong, and one on where the right is listed."""
+    command = error.ctx.command_path if error.ctx is not None else "gpuslice"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return f"{command} wants a verb\nsee {command} --help"
+    message = " ".join(error.format_message().replace("Value error, ", "").split()).removesuffix(".")
+    return f"{message[:1].lower()}{message[1:]}\nsee {command} --help"
+
+
+def _program(arguments: list[str]) -> str:
+    """What the user typed to start this: "kubectl gpuslice" where kubectl found it as a plugin."""
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119  pathlib costs start-up time
+    if any(each.endswith("-completion") for each in arguments):
+        return "gpuslice"  # shells complete the first word of a line, and kubectl its own plugins
+    return name.replace("kubectl-", "kubectl ", 1)
 
 
 def _fail(text: str, exit_code: int, *, debug: bool) -> None:
     if debug:
+        import traceback
+
         traceback.print_exc()
-    sys.stderr.write(f"error: {text}\n")
+    lines = [each[:_LONGEST_LINE] for each in text.split("\n")]
+    # What is quoted may be anybody's: nothing in it may move a terminal's cursor.
+    shown = "\n".join(
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in each) for each in lines
+    )
+    sys.stderr.write(f"error: {shown}\n")
     sys.exit(exit_code)

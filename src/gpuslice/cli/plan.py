@@ -1,4 +1,4 @@
-"""`gpuslice plan`: from workloads to the cheapest safe plan, as a table for people and plan.yaml for everything else."""
+"""`gpuslice plan`: from workloads to the cheapest safe plan, as tables for people and plan.yaml for all else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_table, print_text, say
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_list,
+    print_names,
+    print_table,
+    print_text,
+    say,
+)
 from gpuslice.cli.planning import (
+    DEFAULT_GAP,
+    DEFAULT_TIME_LIMIT,
     AssumedOption,
     GapOption,
     Moment,
@@ -23,7 +35,7 @@ from gpuslice.cli.planning import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gpuslice.planner.plan import Layout, Plan, Pool
+    from gpuslice.planner.plan import Layout, Plan, Pool, Summary
 
 
 def plan(
@@ -35,8 +47,8 @@ def plan(
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
-    gap: GapOption = 0.005,
-    time_limit: TimeLimitOption = 10.0,
+    gap: GapOption = DEFAULT_GAP,
+    time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Find the cheapest way to slice and buy GPUs that gives every workload what it needs.
@@ -57,6 +69,7 @@ def plan(
     if out:
         write_plan(made, out)
     print_plan(made, output)
+    say(verdict(made))
     if out:
         say(f"written to {out}; next: gpuslice render -f {out} --cluster NAME --role ROLE --out manifests/")
     if made.unplaced:
@@ -76,36 +89,71 @@ def print_plan(made: Plan, output: Output) -> None:
     """The plan on stdout, in the form asked for."""
     match output:
         case Output.NAME:
-            print_text("\n".join(pool.name for pool in made.pools))
+            print_names(pool.name for pool in made.pools)
         case Output.TABLE:
             print_summary(made)
-            _print_assignments(made)
-            _print_pools(made.pools)
-            _print_lists(made)
+            if made.pools:
+                _print_assignments(made)
+                _print_pools(made.pools)
+            print_list("Not placed", [f"{each.workload}: {each.reason}" for each in made.unplaced])
+            print_list("Assumed", made.assumptions)
         case _:
             print_data(made, output)
 
 
 def print_summary(made: Plan) -> None:
-    """What it costs today, what it will cost, and how far that is from the proven least."""
+    """What it costs today, what it will cost, how far that is from the proven least, and what else was thinkable."""
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
-    today = next((each for each in summary.baselines if each.name == "whole-gpu"), None)
-    rows: list[tuple[object, ...]] = []
-    for each in summary.baselines:
-        misfits = f"; {each.misfits} workloads outside their rules" if each.misfits else ""
-        rows.append((each.name, _dollars(each.usd_per_hour), _dollars(each.usd_per_hour * HOURS_A_MONTH, 0), each.note + misfits))
-    saved = ""
-    if today is not None and today.usd_per_hour:
-        share = 1 - summary.usd_per_hour / today.usd_per_hour
-        saved = f"{abs(share):.1%} {'less' if share >= 0 else 'more'} than whole GPUs"
-    rows += [
-        ("planned", _dollars(summary.usd_per_hour), _dollars(summary.usd_per_hour * HOURS_A_MONTH, 0), saved),
-        ("cheapest packing", _dollars(summary.optimal_usd_per_hour), None, "replicas of one workload may go to several pools"),
-        ("proven least", _dollars(summary.bound_usd_per_hour), None, f"nothing within the rules costs less; gap {summary.gap:.2%}"),
+
+    def row(name: str, usd: float, words: str) -> tuple[str, str, str, str]:
+        return name, _dollars(usd), _dollars(usd * HOURS_A_MONTH, 0), words
+
+    today = [each for each in summary.baselines if each.name == "whole-gpu"]
+    others = [each for each in summary.baselines if each.name != "whole-gpu"]
+    rows = [
+        *(row("today", each.usd_per_hour, each.note) for each in today),
+        row("planned", summary.usd_per_hour, _saving(summary)),
     ]
-    print_table(("", "$ an hour", "$ a month", "what"), rows, right=("$ an hour", "$ a month"))
+    if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
+        words = "if replicas of one workload could go to several pools"
+        rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words))
+    rows.append(row("proven least", summary.bound_usd_per_hour, _proof(summary)))
+    rows += [
+        row(
+            each.name,
+            each.usd_per_hour,
+            f"wrong for {_workloads(each.misfits)}: {each.note}" if each.misfits else each.note,
+        )
+        for each in others
+    ]
+    print_table(("", "$ an hour", "$ a month", ""), rows, right=("$ an hour", "$ a month"))
+
+
+def _saving(summary: Summary) -> str:
+    """What the plan saves, in words: "35.4% less: $54.67 an hour"."""
+    today = next((each.usd_per_hour for each in summary.baselines if each.name == "whole-gpu"), 0.0)
+    if not today:
+        return ""
+    saved = today - summary.usd_per_hour
+    if abs(saved) < today / 1000:
+        return "slicing saves nothing here: gpuslice explain tells what binds"
+    return f"{abs(saved) / today:.1%} {'less' if saved > 0 else 'more'}: ${abs(saved):,.2f} an hour"
+
+
+def _proof(summary: Summary) -> str:
+    above = summary.usd_per_hour / summary.bound_usd_per_hour - 1 if summary.bound_usd_per_hour else 0.0
+    words = "nothing within the rules costs less"
+    words += f"; the plan is {above:.1%} above it" if above >= 0.0005 else "; the plan is at it"
+    return words + ("; the time limit ended the search" if summary.termination == "time-limit" else "")
+
+
+def verdict(made: Plan) -> str:
+    """The plan in one line, for the end of whatever was printed."""
+    words = f"planned for ${made.summary.usd_per_hour:,.2f} an hour"
+    saving = _saving(made.summary)
+    return f"{words}, {saving}" if saving else words
 
 
 def _print_assignments(made: Plan) -> None:
@@ -113,12 +161,11 @@ def _print_assignments(made: Plan) -> None:
 
     print_text("")
     print_table(
-        ("workload", "pods", "slice", "slowdown", "pool", "why"),
+        ("workload", "pods", "slowdown", "pool", "why"),
         [
             (
                 each.workload,
                 each.replicas,
-                each.slice,
                 None if each.expected_slowdown is UNSET else f"{each.expected_slowdown:.2f}x",
                 each.pool,
                 each.because,
@@ -142,14 +189,16 @@ def _print_pools(pools: Iterable[Pool]) -> None:
             f"{count} {name}" + ("" if purchase == "on-demand" else f" ({purchase})")
             for (name, purchase), count in nodes.items()
         )
-        rows.append((pool.name, described(pool.layout), listed, _dollars(bill)))
-    print_table(("pool", "layout", "nodes", "$ an hour"), rows, right=("$ an hour",))
+        rows.append((pool.name, _dollars(bill), listed, described(pool.layout)))
+    print_table(("pool", "$ an hour", "nodes", "layout"), rows, right=("$ an hour",))
 
 
 def described(layout: Layout) -> str:
-    """A layout in a few words: "L4, 4 slots a GPU"."""
+    """A layout in a few words: "L4, 4 slots a GPU by time-slicing"."""
     if layout.metered:
-        return f"{layout.gpu}, metered: {layout.metered.memory} and {layout.metered.time / 1000:g} of its time"
+        return (
+            f"{layout.gpu}, metered: {layout.metered.memory} and {layout.metered.time / 1000:.1%} of its time"
+        )
     if layout.replicas:
         return f"{layout.gpu}, {layout.replicas} slots a GPU by {layout.mechanism}"
     if layout.geometry:
@@ -159,15 +208,8 @@ def described(layout: Layout) -> str:
     return f"{layout.gpu}, {layout.mechanism}"
 
 
-def _print_lists(made: Plan) -> None:
-    if made.unplaced:
-        print_text("\nNot placed:")
-        for each in made.unplaced:
-            print_text(f"  {each.workload}: {each.reason}")
-    if made.assumptions:
-        print_text("\nAssumed:")
-        for assumption in made.assumptions:
-            print_text(f"  {assumption}")
+def _workloads(count: int) -> str:
+    return f"{count} workload{'s' * (count != 1)}"
 
 
 def _dollars(value: float, digits: int = 2) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.planner.solve import Settings, Solution
     from gpuslice.workloads.artefact import WorkloadSet
+
+
+DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
+DEFAULT_TIME_LIMIT: Final = 10.0
 
 
 class StackName(StrEnum):
@@ -35,7 +39,10 @@ class Moment(StrEnum):
 WorkloadsOption = Annotated[
     str,
     typer.Option(
-        "-f", "--filename", metavar="FILE", help="workloads.yaml, or manifests (a file or a directory); - is stdin."
+        "-f",
+        "--filename",
+        metavar="FILE",
+        help="workloads.yaml, or manifests (a file or a directory); - is stdin.",
     ),
 ]
 StackOption = Annotated[StackName, typer.Option("--stack", help="What nodes run.")]
@@ -47,14 +54,20 @@ MomentOption = Annotated[
     Moment, typer.Option("--at", help="Replicas to plan for, where workloads.yaml has now and peak.")
 ]
 AssumedOption = Annotated[
-    bool, typer.Option("--accept-assumed", help="Believe needs whose source is `assumed`; else they count as unknown.")
+    bool,
+    typer.Option(
+        "--accept-assumed", help="Believe needs whose source is `assumed`; else they count as unknown."
+    ),
 ]
 GapOption = Annotated[
-    float, typer.Option("--gap", metavar="SHARE", help="How near the proven least is near enough.", min=0, max=1)
+    float,
+    typer.Option("--gap", metavar="SHARE", help="How near the proven least is near enough.", min=0, max=1),
 ]
 TimeLimitOption = Annotated[
     float,
-    typer.Option("--time-limit", metavar="SECONDS", help="When to stop looking; the best plan so far comes out.", min=0),
+    typer.Option(
+        "--time-limit", metavar="SECONDS", help="When to stop looking; the best plan so far comes out.", min=0
+    ),
 ]
 
 
@@ -76,8 +89,8 @@ def make_plan(
     overhead: str = "",
     at: Moment = Moment.NOW,
     accept_assumed: bool = False,
-    gap: float = 0.005,
-    time_limit: float = 10.0,
+    gap: float = DEFAULT_GAP,
+    time_limit: float = DEFAULT_TIME_LIMIT,
 ) -> Planned:
     """Read, plan, verify.
 
@@ -85,12 +98,18 @@ def make_plan(
         GpusliceError: the input, the catalog or an option is wrong.
     """
     started = time.monotonic()
-    from gpuslice.workloads.sources import read
+    from gpuslice.cloud.selection import choose
+    from gpuslice.workloads.sources import DEFAULT_REGION, read
 
-    workloads = read(path, at=at.value, accept_assumed=accept_assumed)
+    region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
+    workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region)
+    if not any(each.replicas or each.service for each in workloads.workloads):
+        raise InputError(
+            "holds no workload with replicas that asks for a GPU",
+            where="stdin" if path == "-" else path,
+            fix=f"gpuslice scan --from {'PATH' if path == '-' else path} says what is in manifests",
+        )
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
-    if not any(each.replicas for each in workloads.workloads):
-        raise InputError("holds no workload with replicas", where=path, fix="gpuslice scan --from MANIFESTS")
     from gpuslice.planner.solve import solve
 
     with progress("planning …"):

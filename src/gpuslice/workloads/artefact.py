@@ -38,6 +38,7 @@ from gpuslice.workloads.entries import (
     schema,
 )
 from gpuslice.workloads.model import JOB_KINDS, MOST_REPLICAS, Service, ServiceProfile, Workload
+from gpuslice.workloads.names import LONGEST_NAMESPACE, LONGEST_OBJECT_NAME, is_namespace, is_object_name
 from gpuslice.workloads.target import Target
 
 __all__ = [
@@ -56,10 +57,6 @@ SERVICE_SLOWDOWN_MILLI: Final = 2000  # of whom somebody waits for: half as fast
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# RFC 1123, as Kubernetes has it: a namespace is a label, most objects' names are subdomains.
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_OBJECT: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_OBJECT_NAME: Final = 253
 _SLICE: Final = re.compile(r"(?P<gpu>[^/]+)/(?P<mechanism>[^/]+)(?:/(?P<part>[^/]+))?")
 _PART: Final = {
     Mechanism.TIME_SLICING: re.compile(r"metered|[2-9]|[1-4][0-9]"),
@@ -141,13 +138,13 @@ class _Reading:
     def workload(self, entry: WorkloadEntry) -> Workload:
         """The entry, checked."""
         _check_name(entry.name, f"{self.where}.name")
-        need, notes = self._need(entry)
+        need = self._need(entry)
         limit, defaulted = default_slowdown(entry.target.kind)
         if not isinstance(entry.max_slowdown, UnsetType):
             limit = None if entry.max_slowdown == "none" else round(Decimal(str(entry.max_slowdown)) * 1000)
             defaulted = False
         memory = entry.pod.memory
-        return Workload(
+        workload = Workload(
             name=entry.name,
             replicas=self._replicas(entry),
             cpu_milli=self._parsed("pod.cpu", parse_cpu_milli, entry.pod.cpu),
@@ -160,8 +157,9 @@ class _Reading:
             arch=entry.pod.arch,
             preallocates=entry.preallocates,
             service=self._service(entry.service) if isinstance(entry.service, ServiceEntry) else None,
-            notes=(*entry.notes, *notes),
+            notes=entry.notes,
         )
+        return workload if self.accept_assumed else without_assumed(workload)
 
     def _parsed(self, path: str, parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -193,11 +191,11 @@ class _Reading:
             case int(count):
                 return count
 
-    def _need(self, entry: WorkloadEntry) -> tuple[Need, list[str]]:
+    def _need(self, entry: WorkloadEntry) -> Need:
         stated = entry.need
         on = stated.on
         capability = entry.gpu.min_compute_capability
-        need = Need(
+        return Need(
             gpus=stated.gpus,
             memory_mib=None if stated.memory is None else self._memory("need.memory", stated.memory),
             duty_ppm=None if stated.duty is None else max(1, round(Decimal(str(stated.duty)) * PPM)),
@@ -209,10 +207,6 @@ class _Reading:
             features=frozenset(entry.gpu.features),
             limitable=limitable(entry.target, preallocates=entry.preallocates),
         )
-        if need.source is Source.ASSUMED and not self.accept_assumed and (need.memory_mib or need.duty_ppm):
-            note = "its need is only assumed, and so counts as not known: measure it, or accept assumed needs"
-            return replace(need, memory_mib=None, duty_ppm=None), [note]
-        return need, []
 
     def _allow(self, names: tuple[str, ...]) -> frozenset[str]:
         if ANY_GPU in names and len(set(names)) > 1:
@@ -235,6 +229,17 @@ class _Reading:
             for index, each in enumerate(entry.profiles)
         )
         return Service(entry.demand.rate, entry.demand.unit, entry.slo.latency_ms, profiles)
+
+
+def without_assumed(workload: Workload) -> Workload:
+    """The workload, with a need that is only assumed taken for not known, and a note: nothing is sliced on a guess."""
+    need = workload.need
+    if need.source is not Source.ASSUMED or not (need.memory_mib or need.duty_ppm):
+        return workload
+    note = "its need is only assumed, and so counts as not known: measure it, or accept assumed needs"
+    return replace(
+        workload, need=replace(need, memory_mib=None, duty_ppm=None), notes=(*workload.notes, note)
+    )
 
 
 def limitable(target: Target, *, preallocates: bool) -> bool:
@@ -341,17 +346,18 @@ def _check_name(name: str, where: str) -> None:
     namespace, slash, of = name.partition("/")
     if not slash:
         raise InputError(f"{quoted(name)} has no namespace", where=where, fix="write namespace/name")
-    if not _NAMESPACE.fullmatch(namespace):
+    if not is_namespace(namespace):
         raise InputError(
             f"namespace {quoted(namespace)} is no DNS label",
             where=where,
-            fix="write up to 63 lower-case letters, digits or '-', beginning and ending with one of the first two",
+            fix=f"write up to {LONGEST_NAMESPACE} lower-case letters, digits or '-', beginning and ending with one of "
+            "the first two",
         )
-    if len(of) > _LONGEST_OBJECT_NAME or not _OBJECT.fullmatch(of):
+    if not is_object_name(of):
         raise InputError(
             f"name {quoted(of)} is no DNS name",
             where=where,
-            fix=f"write up to {_LONGEST_OBJECT_NAME} lower-case letters, digits, '-' or '.', as Kubernetes has it",
+            fix=f"write up to {LONGEST_OBJECT_NAME} lower-case letters, digits, '-' or '.', as Kubernetes has it",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from gpuslice.workloads.artefact import default_slowdown, limitable
 from gpuslice.workloads.frameworks import recognise
 from gpuslice.workloads.kinds import built_in
 from gpuslice.workloads.model import Workload
+from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.objects import PodSpec, convert
 from gpuslice.workloads.placement import placement
 from gpuslice.workloads.pods import MIG_PREFIX, SHARED_GPU, WHOLE_GPU, is_gpu, pod_requests
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from gpuslice.workloads.placement import Placement
     from gpuslice.workloads.pods import GpuContainer, PodRequests
 
-# RFC 1123, as Kubernetes has it: a namespace is a label, an object's name at most a subdomain.
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _MOST_GPUS: Final = 64
 _RUNS_ONCE: Final = frozenset({"Never", "OnFailure"})
 
@@ -48,7 +45,7 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
         InputError: a field, annotation or quantity that can't be understood.
     """
     where = owner.where + (f" ({template.role})" if template.role else "")
-    if not _NAME.fullmatch(owner.name) or not _NAMESPACE.fullmatch(owner.namespace):
+    if not is_object_name(owner.name) or not is_namespace(owner.namespace):
         raise InputError(
             "has a name that is none" if owner.name else "has no name",
             where=where,

@@ -2,42 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Literal
 
 from gpuslice.artefacts.documents import read_documents
+from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
-from gpuslice.workloads.artefact import parse_workloads
+from gpuslice.workloads.artefact import parse_workloads, without_assumed
 from gpuslice.workloads.manifests import from_manifests
 
 if TYPE_CHECKING:
+    from gpuslice.artefacts.documents import Document
     from gpuslice.workloads.artefact import WorkloadSet
 
+DEFAULT_REGION: Final = "us-east-1"  # that of the bundled catalog
 
-def read(path: str, *, at: Literal["now", "peak"] = "now", accept_assumed: bool = False) -> WorkloadSet:
+
+def read(
+    path: str,
+    *,
+    at: Literal["now", "peak"] = "now",
+    accept_assumed: bool = False,
+    region: str = DEFAULT_REGION,
+) -> WorkloadSet:
     """Workloads from workloads.yaml, or from a file or directory of manifests with annotations.
 
     Args:
         path: "-" is standard input, which must hold workloads.yaml.
         at: which replicas count where workloads.yaml has both.
         accept_assumed: believe figures whose source is `assumed`.
+        region: of manifests, which don't say; workloads.yaml does.
 
     Raises:
         InputError: what is wrong with it, and where.
     """
-    if path != "-" and Path(path).is_dir():
-        return from_manifests([path])
-    documents = read_documents(path)
-    first = documents[0].data
-    kind = first.get("kind") if isinstance(first, dict) else None
-    version = first.get("apiVersion") if isinstance(first, dict) else None
-    manifests = isinstance(version, str) and isinstance(kind, str) and not version.startswith("gpuslice.io/")
-    if not manifests:
-        return parse_workloads(documents, at=at, accept_assumed=accept_assumed)
-    if path == "-":
-        raise InputError(
-            f"holds a {kind}, not Workloads",
-            where=documents[0].where,
-            fix="gpuslice scan --from - -o yaml | gpuslice plan -f -",
-        )
-    return from_manifests([path])
+    if not os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises on a name that is too long
+        documents = read_documents(path)
+        if not _holds_manifests(documents[0]):
+            return parse_workloads(documents, at=at, accept_assumed=accept_assumed)
+        if not os.path.isfile(path):  # noqa: PTH113  as above
+            raise InputError(  # a stream, which can't be read a second time
+                "holds manifests, not workloads",
+                where=documents[0].where,
+                fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
+            )
+    found = from_manifests([path], region=region)
+    return found if accept_assumed else replace(found, workloads=tuple(map(without_assumed, found.workloads)))
+
+
+def _holds_manifests(document: Document) -> bool:
+    match document.data:
+        case {"apiVersion": str(version), "kind": str()}:
+            return not version.startswith("gpuslice.io/")
+        case _:
+            return False
