@@ -239,6 +239,12 @@ def test_an_unknown_need_keeps_a_gpu_as_good_as_todays():
     refused = fit(unknown, cut.whole(L4))  # half the bandwidth
     assert refused.binds is Binds.UNKNOWN
     assert "bandwidth" in refused.reason
+    refused = fit(need("L4", memory=None, duty=None, min_compute_capability=(8, 0)), cut.whole(A10G))
+    assert refused.binds is Binds.UNKNOWN
+    assert "less memory" in refused.reason
+    refused = fit(need("L4", memory=1000, duty=None, min_compute_capability=(8, 0)), cut.whole(A10G))
+    assert refused.binds is Binds.UNKNOWN
+    assert "less compute" in refused.reason
 
 
 def test_unknown_memory_keeps_as_much_memory_as_today_even_if_the_duty_is_known():
@@ -326,6 +332,34 @@ def test_a_refusal_says_what_binds_and_why_and_a_fit_says_nothing():
     assert fit(need(), cut.whole(L4)).reason == ""
 
 
+# All slots at once
+
+
+def test_slot_times_are_a_pods_own_time_and_the_most_that_its_limit_bears():
+    # Of k slots the others may take 0.88 x (1 - 1/1.6) = 0.33 of the GPU together.
+    times = slot_times(need(duty=0.04, max_slowdown_milli=1600), L4, TS)
+    assert times == {k: (40, min(330 // (k - 1), 704 // k)) for k in range(2, 10)}
+
+
+def test_without_a_limit_slots_end_where_memory_or_time_do():
+    assert max(slot_times(need(memory=1000, duty=0.001), L4, TS)) == 21  # 22,558 / 21 less 5 % is 1,020
+    assert max(slot_times(need(memory=100, duty=0.05), L4, TS)) == 14  # 704 / 14 is 50
+    assert slot_times(need(memory=100, duty=0.4), L4, TS) == {}
+
+
+def test_an_mps_part_as_fast_as_todays_gpu_carries_todays_load():
+    # H100 has 10.47 times the bandwidth of a T4: up to ten parts are each as fast as a T4, and may be as busy.
+    assert max(slot_times(need("T4", duty=1.0), H100, MPS)) == 10
+    assert max(slot_times(need("T4", duty=0.5), H100, MPS)) == 16  # 0.8 of 10.47 / 0.5
+
+
+def test_needs_that_may_not_be_sliced_have_no_slots():
+    for each in (need(gpus=2), need(memory=None), need(isolation=Isolation.HARDWARE), need("H100")):
+        assert slot_times(each, L4, TS) == slot_times(each, L4, MPS) == {}
+    assert slot_times(need(limitable=False), L4, TS) == {}
+    assert slot_times(need(), L4, Mechanism.MIG) == {}
+
+
 # What holds for all needs and slices
 
 
@@ -399,9 +433,19 @@ def test_asking_for_less_never_fits_less(pair, data):
     assert fit(eased, slice_).fits
 
 
-@given(known_needs(), models, st.sampled_from([TS, MPS]), st.data())
-def test_slot_times_say_what_fit_says(need, model, mechanism, data):
+SHARABLE = known_needs(
+    allow=ANY, features=frozenset(), isolation=Isolation.NONE, limitable=True, min_compute_capability=(0, 0)
+)
+
+
+@given(SHARABLE | known_needs(), st.integers(1, 3), models, st.sampled_from([TS, MPS]), st.data())
+def test_slot_times_say_what_fit_says(need, shrink, model, mechanism, data):
     gpu = GPUS[model]
+    need = replace(
+        need,
+        memory_mib=max(need.memory_mib // 10**shrink, 1),
+        duty_ppm=max(need.duty_ppm // 10 ** (shrink - 1), 1),
+    )
     assume(mechanism in gpu.mechanisms)
     times = slot_times(need, gpu, mechanism)
     most = cut.most_slots(gpu, mechanism)

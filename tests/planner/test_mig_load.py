@@ -1,7 +1,7 @@
 """The most valuable load of a GPU cut by MIG, against trying every geometry and every way to fill it."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -33,6 +33,11 @@ def _workload(name, memory, replicas, *, cpu=500):
     return Workload(f"lab/{name}", replicas, cpu, 1024 + len(name), need)
 
 
+def _priced(option, classes, values):
+    wanted = [each.replicas for each in classes]
+    return MigNode(option, classes).price(np.asarray(values), wanted, tolerance=1e-6)
+
+
 def _best(classes, values, cpu_milli):
     """Every geometry of one GPU, and every count of each class on each of its profiles."""
     table = GPUS["H100"].mig
@@ -57,6 +62,17 @@ def _best(classes, values, cpu_milli):
     return best
 
 
+@pytest.mark.parametrize("name", [name for name, gpu in GPUS.items() if gpu.mig is not None])
+def test_the_profiles_of_a_card_form_a_chain(name):
+    # Pricing rests on it: who fits an instance fits every larger one.
+    profiles = sorted(GPUS[name].mig.plain, key=lambda each: (each.memory_mib, each.sms, each.memory_slices))
+    for smaller, larger in pairwise(profiles):
+        for field in ("memory_mib", "sms", "memory_slices"):
+            assert getattr(smaller, field) <= getattr(larger, field)
+        for engine in ("decoders", "encoders", "jpeg_engines"):
+            assert bool(getattr(smaller, engine)) <= bool(getattr(larger, engine))
+
+
 @settings(max_examples=15)
 @given(
     st.lists(st.tuples(st.sampled_from(MEMORIES), st.integers(1, 2)), min_size=1, max_size=2),
@@ -70,7 +86,7 @@ def test_one_gpu_is_cut_and_filled_as_well_as_it_can_be(drawn, values, cpu):
     best = _best(classes, values, option.cpu_milli)
     threshold = option.usd * 0.25
     cheap = replace(option, price=option.price // 4)
-    value, bound, pattern = MigNode(cheap, classes).price(np.asarray(values), tolerance=1e-6)
+    value, bound, pattern = _priced(cheap, classes, values)
     assert bound >= best - 1e-6
     if pattern is None:
         assert best <= threshold * 1.00001
@@ -85,7 +101,7 @@ def test_each_gpu_of_a_node_is_cut_in_its_own_way():
     option, classes = _mig_option(
         [_workload("small", 9_000, 7), _workload("large", 38_000, 2)], replace(H100, gpu_count=2)
     )
-    _, _, pattern = MigNode(option, classes).price(np.asarray([2.0, 6.0]), tolerance=1e-6)
+    _, _, pattern = _priced(option, classes, [2.0, 6.0])
     assert pattern is not None
     assert pattern.counts() == {0: 7, 1: 2}
     assert len(pattern.geometries) == 2
@@ -94,7 +110,7 @@ def test_each_gpu_of_a_node_is_cut_in_its_own_way():
 
 def test_no_load_beats_a_price_that_is_too_high():
     option, classes = _mig_option([_workload("small", 9_000, 7)])
-    value, bound, pattern = MigNode(option, classes).price(np.asarray([0.1]), tolerance=1e-6)
+    value, bound, pattern = _priced(option, classes, [0.1])
     assert pattern is None
     assert 0.7 <= bound <= option.usd * 1.001
     assert value <= bound

@@ -317,6 +317,29 @@ def test_bare_pods_may_go_to_several_pools():
     assert len(deployed.assignments) == 1
 
 
+@pytest.mark.parametrize(("memory", "replicas"), [(19_000, 2), (15_000, 3), (9_000, 7), (19_000, 7)])
+def test_bare_pods_may_take_several_kinds_of_instances_of_one_card(memory, replicas):
+    hard = {"on": "H100", "duty": 0.01, "isolation": Isolation.HARDWARE, "target": Target(kind="Pod")}
+    fleet = [
+        workload("red/pods", replicas, memory=memory, **hard),
+        workload("red/more", 2, memory=memory // 2, **hard),
+    ]
+    plan = planned(fleet, H100)
+    for each in fleet:
+        placed = [found.replicas for found in plan.assignments if found.workload == each.name]
+        assert sum(placed) == each.replicas
+
+
+def test_many_tenants_may_each_have_a_metered_pool():
+    sizes = ((11_000, 0.2), (5_000, 0.1), (3_000, 0.05))
+    fleet = [
+        workload(f"team{tenant}/app{i}", memory=memory, duty=duty, cpu=200)
+        for tenant in range(40)
+        for i, (memory, duty) in enumerate(sizes)
+    ]
+    assert cost(planned(fleet, L4)) == 40 * 977_600
+
+
 def test_equal_workloads_are_dealt_out_completely():
     fleet = [workload(f"red/app{i}", replicas=i + 1, memory=7000) for i in range(4)]
     plan = planned(fleet, L4)

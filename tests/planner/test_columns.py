@@ -1,0 +1,71 @@
+"""Column generation: a feasible fractional mix, and a bound that is true whenever it stops."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.columns import generate
+from gpuslice.planner.options import node_options
+from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
+
+TOLERANCE = 1e-3
+few = settings(max_examples=settings().max_examples // 4)
+
+
+def _placeable(fleet, catalog):
+    everyone = classes_of(fleet)
+    offered = node_options(everyone, catalog, OVERHEAD, Stack.AL2023)
+    placeable = {number for option in offered for number in option.classes}
+    classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
+    return classes, node_options(classes, catalog, OVERHEAD, Stack.AL2023)
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_the_fractional_mix_covers_everybody_and_costs_what_the_bound_says(fleet, catalog):
+    classes, options = _placeable(fleet, catalog)
+    if not classes:
+        return
+    found = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    assert found.converged
+    assert found.value * (1 - TOLERANCE) - 1e-9 <= found.bound <= found.value + 1e-9
+    covered = np.zeros(len(classes))
+    price = 0.0
+    for pattern, amount in zip(found.patterns, found.amounts, strict=True):
+        price += pattern.option.usd * amount
+        for number, count in pattern.counts().items():
+            covered[number] += amount * count
+    demand = np.asarray([each.replicas for each in classes])
+    assert (covered >= demand - 1e-6).all()
+    assert price == pytest.approx(found.value)
+    # The duals are the bound's proof: what all replicas are worth at them.
+    assert float(demand @ found.duals) == pytest.approx(found.bound, rel=1e-6)
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_no_node_that_is_known_is_worth_more_than_it_costs_at_the_proven_prices(fleet, catalog):
+    classes, options = _placeable(fleet, catalog)
+    if not classes:
+        return
+    found = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    for pattern in found.patterns:
+        worth = sum(found.duals[number] * count for number, count in pattern.counts().items())
+        assert worth <= pattern.option.usd * (1 + 1e-6)
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_stopped_at_any_round_the_bound_is_still_one(fleet, catalog):
+    classes, options = _placeable(fleet, catalog)
+    if not classes:
+        return
+    patient = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    for rounds in (0, 1, 3):
+        left = iter([1.0] * rounds)
+        hasty = generate(options, classes, tolerance=TOLERANCE, remaining=lambda left=left: next(left, 0.0))
+        assert hasty.bound <= patient.value * (1 + 1e-9)
+        assert hasty.value >= patient.value * (1 - TOLERANCE)
+        assert {number for each in hasty.patterns for number in each.counts()} == set(range(len(classes)))

@@ -1,0 +1,88 @@
+"""Node options: what may be bought and cut, for whom."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.need import Need
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.options import node_options
+from gpuslice.planner.patterns import capacity, usage
+from gpuslice.workloads.model import Workload
+from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
+
+few = settings(max_examples=settings().max_examples // 4)
+
+
+def _options(fleet, *types, stack=Stack.AL2023):
+    classes = classes_of(fleet)
+    return node_options(classes, catalog_of(*types), OVERHEAD, stack), classes
+
+
+def _app(name="red/app", **more):
+    need = Need(memory_mib=2000, duty_ppm=20_000, on="L4")
+    return Workload(name, 4, 500, 1024, need, tenant=name.partition("/")[0], **more)
+
+
+def test_one_pod_may_be_whole_or_share():
+    options, _ = _options([_app()], L4)
+    mechanisms = {option.cut.mechanism for option in options}
+    assert Mechanism.WHOLE in mechanisms
+    assert mechanisms & {Mechanism.TIME_SLICING, Mechanism.MPS}
+
+
+def test_only_machines_with_one_gpu_are_metered():
+    options, _ = _options([_app()], L4, L4_X4)
+    assert {option.instance_type.name for option in options if option.cut.metered} == {"g6.2xlarge"}
+
+
+def test_a_shared_cut_admits_one_tenant():
+    options, classes = _options([_app("red/app"), _app("blue/app")], L4, L4_X4)
+    for option in options:
+        if option.cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS}:
+            assert {classes[number].tenant for number in option.classes} == {option.cut.tenant}
+
+
+def test_spot_is_for_those_who_may_be_interrupted():
+    spot = replace(L4, prices={**L4.prices, Purchase.SPOT: 1})
+    options, classes = _options([_app("red/app"), _app("red/batch", interruptible=True)], spot)
+    for option in options:
+        if option.purchase is Purchase.SPOT:
+            assert all(classes[number].interruptible for number in option.classes)
+
+
+def test_a_type_that_another_beats_in_price_and_size_is_left_out():
+    options, _ = _options([_app()], L4, replace(L4, name="g6.worse", prices={Purchase.ON_DEMAND: 2_000_000}))
+    assert {option.instance_type.name for option in options} == {"g6.2xlarge"}
+
+
+def test_a_dearer_type_with_more_room_stays():
+    larger = replace(
+        L4, name="g6.larger", prices={Purchase.ON_DEMAND: 2_000_000}, allocatable_cpu_milli=20_000
+    )
+    options, _ = _options([_app()], L4, larger)
+    assert {option.instance_type.name for option in options} == {"g6.2xlarge", "g6.larger"}
+
+
+@few
+@given(fleets(), catalogs())
+def test_whoever_an_option_admits_has_room_there_alone(fleet, catalog):
+    classes = classes_of(fleet)
+    for option in node_options(classes, catalog, OVERHEAD, Stack.AL2023):
+        assert option.price == option.instance_type.prices[option.purchase]
+        assert list(option.classes) == sorted(set(option.classes))
+        for number in option.classes:
+            assert classes[number].arch == option.instance_type.arch
+            assert number in option.cut.fits
+            sizes, room = usage(number, option, classes), capacity(option)
+            assert all(size <= have for size, have in zip(sizes, room, strict=True))
+
+
+@few
+@given(fleets(), catalogs())
+def test_options_come_cheapest_first(fleet, catalog):
+    prices = [each.price for each in node_options(classes_of(fleet), catalog, OVERHEAD, Stack.AL2023)]
+    assert prices == sorted(prices)
