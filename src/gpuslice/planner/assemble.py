@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
     from gpuslice.planner.patterns import Pattern
-    from gpuslice.planner.pool_packing import PoolKey
-    from gpuslice.planner.realise import Home, Realisation
+    from gpuslice.planner.pool_packing import Home, PoolKey
+    from gpuslice.planner.realise import Realisation
     from gpuslice.workloads.model import Workload
 
 SHARED_RESOURCE: Final = "nvidia.com/gpu.shared"

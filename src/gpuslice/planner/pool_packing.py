@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.knapsack import best_load
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
 
     Load = tuple[tuple[tuple[int, int], int], ...]  # ((class number, slice index), replicas), ascending
-
-_BUDGET = 40  # steps to fill one node
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +34,14 @@ class PoolKey:
     cut: Cut
     geometries: tuple[GpuGeometry, ...]
     spot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where replicas go: a pool, and the slice that they ask for there."""
+
+    pool: PoolKey
+    slice_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +161,22 @@ class PoolPacking:
         self, option: NodeOption, pool: PoolKey, left: dict[tuple[int, int], int]
     ) -> dict[tuple[int, int], int]:
         places = [place for place in left if place[0] in option.classes]
-        here = {place: left[place] for place in places}
-        sizes, have = self._dimensions(option, pool, here)
+        sizes, have = self._dimensions(option, pool, places)
         if not places or sizes is None:
             return {}
-        load = best_load(
-            [self._values[number] for number, _ in places],
-            sizes,
-            have,
-            list(here.values()),
-            [1.0 / len(have)] * len(have),
-            threshold=0.0,
-            budget=_BUDGET,
+        # What is worth most for the largest share that it takes goes in first, as often as it fits.
+        shares = [max(need / max(most, 1) for need, most in zip(size, have, strict=True)) for size in sizes]
+        ranked = sorted(
+            range(len(places)), key=lambda i: (-self._values[places[i][0]] / shares[i], places[i])
         )
-        return {places[item]: count for item, count in load.counts}
+        room = list(have)
+        counts: dict[tuple[int, int], int] = {}
+        for i in ranked:
+            count = min([left[places[i]], *(room[r] // need for r, need in enumerate(sizes[i]) if need)])
+            if count:
+                counts[places[i]] = count
+                room = [free - need * count for free, need in zip(room, sizes[i], strict=True)]
+        return counts
 
     def _dimensions(
         self, option: NodeOption, pool: PoolKey, places: Iterable[tuple[int, int]]

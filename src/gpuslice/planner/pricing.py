@@ -84,7 +84,8 @@ class Pricing:
         alone = np.asarray([each.replicas for each in self._classes]) <= self._most
         share = np.where(alone, share, whole)
         costs: Floats = np.where(share > -np.inf, share, np.inf) * self._prices[:, None]
-        return costs.min(axis=0)
+        least: Floats = costs.min(axis=0)
+        return least
 
     def solve(
         self, values: Floats, demand: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES

@@ -4,18 +4,21 @@ The cheapest packing may send replicas of one workload to several cuts. A Deploy
 node selector and one resource: here each is given one home, whole, and nodes are chosen again for that. Workloads whose
 replicas have a template each (bare pods) stay where the packing has them.
 
-A search over homes: each workload starts where the fractional solution has most of it; then workloads move, and pools
-merge, as long as that makes the bill smaller. Only the pools that a move touches are packed again.
+A search over homes begins twice: where the packing has most of each workload, and where a mixed-integer program over
+the patterns known puts them. Then workloads move, and pools merge, as long as that makes the bill smaller; only the
+pools that a move touches are packed again. The better end counts.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.planner.home_program import choose_homes
 from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.pool_packing import PoolKey, PoolPacking, pool_of
+from gpuslice.planner.pool_packing import Home, PoolKey, PoolPacking, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,16 +30,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.pool_packing import Load
     from gpuslice.workloads.model import Workload
 
+_PROGRAM_SECONDS: Final = 0.6  # small fleets need less; for large ones the search alone does as well
+
 _POOL_FEE: Final = 20_000
 """Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where replicas go: a pool, and the slice that they ask for there."""
-
-    pool: PoolKey
-    slice_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +55,7 @@ def realise(
     options: Sequence[NodeOption],
     classes: Sequence[WorkloadClass],
     *,
+    gap: float,
     remaining: Callable[[], float],
 ) -> Realisation:
     """Give every workload one home, and choose nodes for that.
@@ -67,16 +65,21 @@ def realise(
         packing: the cheapest one, to begin with as well, and for what may be spread.
         options: nodes to choose from, cheapest first.
         classes: to place.
+        gap: relative, at which the first choice of homes is good enough.
         remaining: seconds left.
     """
     spread = _spread_homes(packing, classes)
     pools = PoolPacking(options, classes, relaxation.duals)
     pools.remember(packing)
-    candidates = _candidates(relaxation.patterns, classes)
-    fractional = zip(relaxation.patterns, relaxation.amounts, strict=True)
-    starts = [
-        _Homes(pools, amounts, candidates, classes, spread) for amounts in (packing.items(), fractional)
-    ]
+    patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
+    candidates = _candidates(patterns, classes)
+    starts = [_Homes(pools, _homes_in(packing, candidates, classes, pools), candidates, classes, spread)]
+    if not all(each.splittable for each in classes) and remaining() > 0:
+        chosen = choose_homes(patterns, classes, seconds=min(remaining(), _PROGRAM_SECONDS), gap=gap)
+        if chosen is not None:
+            homes, nodes = chosen
+            pools.remember(nodes)
+            starts.append(_Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes)))
     for start in starts:
         start.improve(remaining)
     return min(starts, key=lambda each: each.total()).realisation()
@@ -88,7 +91,7 @@ class _Homes:
     def __init__(
         self,
         pools: PoolPacking,
-        amounts: Iterable[tuple[Pattern, float]],
+        homes: dict[tuple[int, int], Home],
         candidates: list[list[Home]],
         classes: Sequence[WorkloadClass],
         spread: dict[int, list[tuple[Workload, Home, int]]],
@@ -98,30 +101,16 @@ class _Homes:
         self._spread = spread
         self._candidates = candidates
         self._members: dict[PoolKey, Counter[tuple[int, int]]] = defaultdict(Counter)
-        for number, homes in spread.items():
-            for _, home, count in homes:
+        for number, dealt in spread.items():
+            for _, home, count in dealt:
                 self._members[home.pool][number, home.slice_index] += count
         self._home: dict[tuple[int, int], Home] = {}  # of each member: (class number, position)
-        mass: dict[int, dict[Home, float]] = defaultdict(lambda: defaultdict(float))
-        for pattern, amount in amounts:
-            for number, where, count in pattern.pods:
-                mass[number][Home(pool_of(pattern), where)] += count * amount
-        for number, each in enumerate(classes):
-            if each.splittable:
-                continue
-            ranked = sorted(mass[number], key=lambda home: -mass[number][home])
-            for position, workload in enumerate(each.members):
-                home = next(
-                    home
-                    for home in [*ranked, *self._candidates[number]]
-                    if self._pools.pack(home.pool, (((number, home.slice_index), workload.replicas),))
-                    is not None
-                )
-                self._settle(number, position, home)
+        for (number, position), home in homes.items():
+            self._settle(number, position, home)
 
     def _settle(self, number: int, position: int, home: Home) -> None:
         self._home[number, position] = home
-        self._members[home.pool][number, home.slice_index] += self._classes[number].members[position].replicas
+        self._members[home.pool][number, home.slice_index] += self._replicas((number, position))
 
     def total(self) -> int:
         """Micro-dollars per hour, fees included."""
@@ -135,82 +124,76 @@ class _Homes:
         return None if packed is None else packed.price + _POOL_FEE
 
     def improve(self, remaining: Callable[[], float]) -> None:
-        """Move workloads and merge pools while that saves anything and there is time."""
+        """Move workloads, one by one and a pool or two at a time, while that saves anything and there is time."""
         moved = True
-        while moved and remaining() > 0:
+        while moved:
             moved = False
             for number, position in sorted(self._home):
                 if remaining() <= 0:
                     return
-                moved |= self._move(number, position)
-            moved |= self._merge(remaining)
+                moved |= self._best_of({(number, position): home} for home in self._homes_for(number))
+            if moved:
+                continue  # merging costs more to try: only where single moves are at their end
+            for pair in combinations(list(self._members), 2):
+                if remaining() <= 0:
+                    return
+                moved |= self._merge(pair)
 
-    def _move(self, number: int, position: int) -> bool:
-        """Take one workload to the home that saves most."""
-        here = self._home[number, position]
-        replicas = self._classes[number].members[position].replicas
-        without = self._members[here.pool].copy()
-        without[number, here.slice_index] -= replicas
-        now, emptier = self._cost(here.pool, self._members[here.pool]), self._cost(here.pool, without)
-        if now is None or emptier is None:
+    def _merge(self, pools: tuple[PoolKey, PoolKey]) -> bool:
+        """Bring everybody of two pools together, in one of these or elsewhere."""
+        members = [member for member, home in self._home.items() if home.pool in pools]
+        if len(members) < 2:
             return False
-        best, target = 0, None
-        open_homes = [
-            Home(pool, here.slice_index)
-            for pool in self._members
-            if number in pool.cut.fits and not pool.geometries
-        ]
-        for home in dict.fromkeys([*self._candidates[number], *open_homes]):
-            if home == here:
-                continue
-            start = without if home.pool == here.pool else self._members.get(home.pool, Counter())
-            fuller = start.copy()
-            fuller[number, home.slice_index] += replicas
-            before = emptier if home.pool == here.pool else self._cost(home.pool, start)
-            after = self._cost(home.pool, fuller)
-            if before is None or after is None:
-                continue
-            saving = now - emptier - (after - before)
-            if saving > best:
-                best, target = saving, home
-        if target is None:
+        homes = dict.fromkeys([*(Home(pool, 0) for pool in pools), *self._candidates[members[0][0]]])
+        return self._best_of(
+            dict.fromkeys(members, home)
+            for home in homes
+            if not home.pool.geometries and all(number in home.pool.cut.fits for number, _ in members)
+        )
+
+    def _homes_for(self, number: int) -> list[Home]:
+        """Homes worth a look for a class: what column generation found for it, and what is open."""
+        found = dict.fromkeys(self._candidates[number])
+        found |= dict.fromkeys(Home(pool, 0) for pool in self._members if not pool.geometries)
+        return [home for home in found if number in home.pool.cut.fits]
+
+    def _best_of(self, choices: Iterable[dict[tuple[int, int], Home]]) -> bool:
+        """Make the moves that save most, if any saves."""
+        best, chosen = 0, None
+        for moves in choices:
+            saving = self._saving(moves)
+            if saving is not None and saving > best:
+                best, chosen = saving, moves
+        if chosen is None:
             return False
-        self._members[here.pool] = without
-        self._settle(number, position, target)
+        for member, home in chosen.items():
+            here = self._home[member]
+            self._members[here.pool][member[0], here.slice_index] -= self._replicas(member)
+            self._settle(*member, home)
         return True
 
-    def _merge(self, remaining: Callable[[], float]) -> bool:
-        """Move all workloads of a pool into another that takes them."""
-        moved = False
-        for source in list(self._members):
-            tenants = [each for each, home in self._home.items() if home.pool == source]
-            others = [pool for pool in self._members if pool != source and not pool.geometries]
-            if not tenants or source.geometries or remaining() <= 0:
-                continue
-            for target in others:
-                if not all(number in target.cut.fits for number, _ in tenants):
-                    continue
-                fuller, emptier = self._members[target].copy(), self._members[source].copy()
-                for number, position in tenants:
-                    replicas = self._classes[number].members[position].replicas
-                    emptier[number, self._home[number, position].slice_index] -= replicas
-                    fuller[number, 0] += replicas
-                costs = [
-                    self._cost(source, self._members[source]),
-                    self._cost(target, self._members[target]),
-                    self._cost(source, emptier),
-                    self._cost(target, fuller),
-                ]
-                now, there, after, together = costs
-                if now is None or there is None or after is None or together is None:
-                    continue
-                if after + together < now + there:
-                    self._members[source] = emptier
-                    for number, position in tenants:
-                        self._settle(number, position, Home(target, 0))
-                    moved = True
-                    break
-        return moved
+    def _saving(self, moves: dict[tuple[int, int], Home]) -> int | None:
+        """Micro-dollars an hour that moves save; None where somebody doesn't fit there."""
+        after: dict[PoolKey, Counter[tuple[int, int]]] = {}
+        for member, home in moves.items():
+            here, number = self._home[member], member[0]
+            for pool, where, change in (
+                (here.pool, here.slice_index, -self._replicas(member)),
+                (home.pool, home.slice_index, self._replicas(member)),
+            ):
+                if pool not in after:
+                    after[pool] = self._members.get(pool, Counter()).copy()
+                after[pool][number, where] += change
+        saving = 0
+        for pool, members in after.items():
+            before, now = self._cost(pool, self._members.get(pool, Counter())), self._cost(pool, members)
+            if before is None or now is None:
+                return None
+            saving += before - now
+        return saving
+
+    def _replicas(self, member: tuple[int, int]) -> int:
+        return self._classes[member[0]].members[member[1]].replicas
 
     def realisation(self) -> Realisation:
         """The nodes and homes found."""
@@ -230,6 +213,26 @@ class _Homes:
 
 def _load(members: Counter[tuple[int, int]]) -> Load:
     return tuple(sorted((place, count) for place, count in members.items() if count > 0))
+
+
+def _homes_in(
+    packing: Packing, candidates: list[list[Home]], classes: Sequence[WorkloadClass], pools: PoolPacking
+) -> dict[tuple[int, int], Home]:
+    """For every workload that needs one, the home that has most of its class in a packing and takes all of it."""
+    found: dict[tuple[int, int], Home] = {}
+    places: dict[int, Counter[Home]] = defaultdict(Counter)
+    for pattern, nodes in packing.items():
+        for number, where, count in pattern.pods:
+            places[number][Home(pool_of(pattern), where)] += count * nodes
+    for number, each in enumerate(classes):
+        ranked = [home for home, _ in places[number].most_common()]
+        for position, workload in enumerate(() if each.splittable else each.members):
+            found[number, position] = next(
+                home
+                for home in [*ranked, *candidates[number]]
+                if pools.pack(home.pool, (((number, home.slice_index), workload.replicas),)) is not None
+            )
+    return found
 
 
 def _candidates(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> list[list[Home]]:

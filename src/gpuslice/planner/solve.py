@@ -110,7 +110,7 @@ def solve(
     columns = ColumnGeneration(options, classes)
     relaxation = columns.relax(tolerance=settings.gap / 5, remaining=remaining)
     packing = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
-    realised = realise(relaxation, packing, options, classes, remaining=remaining)
+    realised = realise(relaxation, packing, options, classes, gap=settings.gap / 2, remaining=remaining)
     paid = cost(realised.packing)
     if cost(packing) > paid:
         packing = realised.packing

@@ -1,0 +1,113 @@
+"""Homes and nodes chosen together: a mixed-integer program over the patterns known. Exact for small fleets."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.pool_packing import Home, pool_of
+from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.master import Packing
+
+    Member = tuple[int, int]  # class number, position among its members
+
+
+def choose_homes(
+    patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], *, seconds: float, gap: float
+) -> tuple[dict[Member, Home], Packing] | None:
+    """A home for every workload that needs one, such that nodes of the patterns known are cheapest.
+
+    Args:
+        patterns: to choose from; for every class some carry it alone.
+        classes: to place; splittable ones need no home.
+        seconds: time limit.
+        gap: relative, at which to stop.
+
+    Returns:
+        The homes, and the nodes, which carry exactly the replicas there are; None where time ran out before there
+        was an answer.
+    """
+    rows, lower, columns = _supply(patterns, classes)
+    upper = [INFINITY] * len(lower)
+    choices: list[tuple[Member, Home]] = []
+    homes: dict[int, list[tuple[Home, int]]] = defaultdict(list)
+    for (number, home), row in rows.items():
+        if home is not None:
+            homes[number].append((home, row))
+    for number, offered in sorted(homes.items()):
+        for position, workload in enumerate(classes[number].members):
+            one = len(lower)
+            lower.append(1.0)
+            upper.append(1.0)
+            for home, row in offered:
+                choices.append(((number, position), home))
+                columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap)
+    if answer.values is None:
+        return None
+    taken = answer.values[len(patterns) :]
+    chosen = {member: home for (member, home), value in zip(choices, taken, strict=True) if value > 0.5}
+    wanted: Counter[tuple[int, Home | None]] = Counter()
+    for (number, position), home in chosen.items():
+        wanted[number, home] += classes[number].members[position].replicas
+    for number, each in enumerate(classes):
+        if each.splittable:
+            wanted[number, None] = each.replicas
+    amounts = Counter(
+        {pattern: round(x) for pattern, x in zip(patterns, answer.values, strict=False) if x > 0.5}
+    )
+    return chosen, _without_surplus(amounts, wanted, classes)
+
+
+def _supply(
+    patterns: Sequence[Pattern], classes: Sequence[WorkloadClass]
+) -> tuple[dict[tuple[int, Home | None], int], list[float], list[Column]]:
+    """Rows, with their least, and the patterns as columns over them.
+
+    A row is what a home has of a class, less what its tenants take; or the whole demand of a splittable class.
+    """
+    rows: dict[tuple[int, Home | None], int] = {}
+    lower: list[float] = []
+    columns: list[Column] = []
+    for pattern in patterns:
+        entries: dict[int, float] = defaultdict(float)
+        for number, where, count in pattern.pods:
+            splittable = classes[number].splittable
+            key = (number, None if splittable else Home(pool_of(pattern), where))
+            if key not in rows:
+                rows[key] = len(lower)
+                lower.append(float(classes[number].replicas) if splittable else 0.0)
+            entries[rows[key]] += count
+        ordered = sorted(entries.items())
+        columns.append(
+            Column(pattern.option.usd, tuple(row for row, _ in ordered), tuple(count for _, count in ordered))
+        )
+    return rows, lower, columns
+
+
+def _without_surplus(
+    amounts: Packing, wanted: Counter[tuple[int, Home | None]], classes: Sequence[WorkloadClass]
+) -> Packing:
+    """The nodes with no more replicas than wanted. Cheap nodes fill first: surplus comes off the dear ones."""
+    packing: Packing = Counter()
+    for pattern, amount in sorted(
+        amounts.items(), key=lambda each: (each[0].option.price, each[0].pods, each[0].geometries)
+    ):
+        for _ in range(amount):
+            pods = []
+            for number, where, count in pattern.pods:
+                splittable = classes[number].splittable
+                key = (number, None if splittable else Home(pool_of(pattern), where))
+                carried = min(count, wanted[key])
+                wanted[key] -= carried
+                if carried:
+                    pods.append((number, where, carried))
+            if pods:
+                packing[Pattern(pattern.option, tuple(pods), pattern.geometries)] += 1
+    return packing
