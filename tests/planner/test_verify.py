@@ -272,7 +272,7 @@ def _a_node_carries_one_more(d):
     pool_of(d, "red/embed")["nodes"][0]["pods"]["red/embed"] += 1
 
 
-@breaks("replicas")
+@breaks("unknown-workload")
 def _a_node_carries_somebody_unknown(d):
     pool_of(d, "red/embed")["nodes"][0]["pods"]["red/ghost"] = 1
 
@@ -282,7 +282,7 @@ def _a_workload_left_out(d):
     d["assignments"].remove(assignment(d, "blue/dark"))
 
 
-@breaks("replicas")
+@breaks("unknown-workload")
 def _an_assignment_for_nobody(d):
     d["assignments"].append({**assignment(d, "blue/dark"), "workload": "blue/ghost"})
 
@@ -442,7 +442,7 @@ def _arm_pods_in_an_optimal_node_of_amd64(d):
 
 @breaks("instance-types")
 def _a_machine_that_the_pool_has_not(d):
-    pool_of(d, "red/embed")["instanceTypes"] = ["g5.2xlarge"]
+    pool_of(d, "blue/llm")["instanceTypes"] = ["g6.dual"]
 
 
 @breaks("instance-types")
@@ -450,6 +450,11 @@ def _a_machine_that_the_catalog_has_not(d):
     each = pool_of(d, "red/embed")
     each["instanceTypes"] = ["g9.large"]
     each["nodes"][0]["instanceType"] = "g9.large"
+
+
+@breaks("instance-types")
+def _a_choice_that_the_catalog_has_not(d):
+    pool_of(d, "red/embed")["instanceTypes"].append("g9.large")
 
 
 @breaks("instance-types")
@@ -496,12 +501,12 @@ def _an_optimal_node_a_micro_dollar_cheaper(d):
     optimal(d, "red/embed")["usdPerHour"] -= 1e-6
 
 
-@breaks("price")
+@breaks("sum")
 def _a_bill_a_micro_dollar_lower(d):
     d["summary"]["usdPerHour"] -= 1e-6
 
 
-@breaks("price")
+@breaks("sum")
 def _an_optimum_a_micro_dollar_lower(d):
     d["summary"]["optimalUsdPerHour"] -= 1e-6
 
@@ -860,7 +865,7 @@ def _an_optimal_node_too_few(d):
     d["optimalNodes"].remove(optimal(d, "blue/dark"))
 
 
-@breaks("replicas")
+@breaks("unknown-workload")
 def _an_optimal_node_for_somebody_unknown(d):
     optimal(d, "red/embed")["pods"]["red/ghost"] = 1
 
@@ -947,6 +952,7 @@ def test_a_plan_is_refused_when_a_need_has_grown_out_of_it(rule, change):
         ("memory-limit", {"preallocates": True}),
         ("target", {"target": Target(kind="StatefulSet")}),
         ("replicas", {"name": "red/renamed"}),
+        ("unknown-workload", {"name": "red/renamed"}),
     ],
     ids=str,
 )

@@ -107,7 +107,7 @@ class _Check:
                 )
         for name in self.assigned:
             if name not in self.workloads:
-                yield Violation("replicas", name, "no such workload")
+                yield Violation("unknown-workload", name, "no such workload")
         for each in self.plan.unplaced:
             known = self.workloads.get(each.workload)
             if unplaced[each.workload] > 1 or (known is not None and known.replicas != each.replicas):
@@ -227,7 +227,7 @@ class _Check:
             yield Violation("instance-types", where, f"the catalog has no {node.instance_type}")
             return
         if not node.pods.keys() <= self.workloads.keys():
-            yield Violation("replicas", where, "carries a workload that isn't there")
+            yield Violation("unknown-workload", where, "carries a workload that isn't there")
         workloads = [self.workloads[name] for name in node.pods if name in self.workloads]
         yield from type_violations(layout, instance_type, where)
         yield from _arch(instance_type, workloads, where)

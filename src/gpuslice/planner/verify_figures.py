@@ -61,7 +61,7 @@ def sum_violations(plan: Plan) -> Iterator[Violation]:
         ("optimalUsdPerHour", summary.optimal_usd_per_hour, best),
     ):
         if micro_usd(stated) != summed:
-            yield Violation("price", f"summary.{word}", f"{stated} is not the nodes' sum, {summed / 1e6}")
+            yield Violation("sum", f"summary.{word}", f"{stated} is not the nodes' sum, {summed / 1e6}")
     if not bound <= best <= bill:
         yield Violation("bound", "summary", "bound, optimal and realised price are out of order")
     gap = float(Fraction(best - bound, best)) if best else 0.0
