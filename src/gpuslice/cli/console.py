@@ -130,13 +130,17 @@ def _with_prose(front: str, prose: str, start: int, room: int, *, heading: bool)
 
 def _width() -> int | None:
     """Columns of the terminal; None: stdout is none, and lines may be as long as they like."""
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+    if _terminal() or "COLUMNS" in os.environ:
         return shutil.get_terminal_size().columns
     return None
 
 
+def _terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def _bold(text: str) -> str:
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _terminal()
     return text if plain else f"\x1b[1m{text}\x1b[0m"
 
 

@@ -35,13 +35,13 @@ def demo(
     examples = _examples()
     settings = RenderSettings(cluster="demo", role="KarpenterNodeRole-demo")
     for name, source, what in _FLEETS:
+        folder = _folder(Path(out, name))
         planned = make_plan(str(examples / source))
         made = planned.solution.plan
         placed = sum(each.replicas for each in made.assignments)
         print_text(f"{name}: {placed} {what}\n")
         print_summary(made)
         print_text("")
-        folder = _folder(Path(out, name))
         write_atomically(folder / "workloads.yaml", dump(planned.workloads))
         write_plan(made, str(folder / "plan.yaml"))
         write_directory(folder / "manifests", manifests.render(made, planned.catalog, settings))

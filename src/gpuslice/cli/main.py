@@ -106,7 +106,10 @@ def _fail(text: str, exit_code: int, *, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    lines = [each[:_LONGEST_LINE] for each in text.split("\n")]
+    half = _LONGEST_LINE // 2
+    lines = [
+        each if len(each) <= _LONGEST_LINE else f"{each[:half]} … {each[-half:]}" for each in text.split("\n")
+    ]
     # What is quoted may be anybody's: nothing in it may move a terminal's cursor.
     shown = "\n".join(
         "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in each) for each in lines

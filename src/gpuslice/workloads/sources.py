@@ -44,7 +44,7 @@ def read(
         if not os.path.isfile(path):  # noqa: PTH113  as above
             raise InputError(  # a stream, which can't be read a second time
                 "holds manifests, not workloads",
-                where=documents[0].where,
+                where="stdin" if path == "-" else path,
                 fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
             )
     found = from_manifests([path], region=region)

@@ -1,0 +1,104 @@
+"""`gpuslice explain`: the alternatives of one workload, and what binds the whole plan."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.cli.conftest import WORKLOADS
+
+
+def test_a_workload_is_told_where_it_is_and_why_and_what_else_would_do(gpuslice, fleet):
+    ended = gpuslice("explain", "shop/search", "-f", fleet)
+    assert ended.code == 0
+    head, _, rest = ended.out.partition("\n\n")
+    where, why, need = head.splitlines()
+    assert where.startswith("shop/search: 2 pods on T4/")
+    assert why.startswith("  why: ")
+    assert (
+        need == "  need: 3Gi, busy 10.0% of the time, on T4 (measured); at most 2x slower; GPUs allowed: T4"
+    )
+    table, _, refused = rest.partition("\n\n")
+    assert table.splitlines()[0].split() == [
+        *("SLICE", "$", "AN", "HOUR", "PER", "POD", "PODS", "A", "NODE", "SLOWDOWN", "CHEAPEST", "ON")
+    ]
+    prices = [float(line.replace("*", " ").split()[1]) for line in table.splitlines()[1:]]
+    assert prices == sorted(prices)
+    assert [line for line in table.splitlines() if line.startswith("*")]
+    assert refused.startswith("Won't do:\n")
+
+
+def test_one_reason_against_many_slices_is_one_line(gpuslice, fleet):
+    refused = gpuslice("explain", "shop/search", "-f", fleet).out.partition("Won't do:\n")[2].splitlines()
+    assert sum("not among the GPUs allowed (T4)" in line for line in refused) == 1
+    assert len(refused) < 10
+
+
+def test_a_workload_that_fits_nothing_is_told_why(gpuslice, misfit):
+    ended = gpuslice("explain", "shop/giant", "-f", misfit)
+    assert ended.code == 0
+    assert ended.out.startswith("shop/giant: not placed\n  why: ")
+    assert "CHEAPEST ON" not in ended.out
+    assert "Won't do:" in ended.out
+
+
+def test_an_unknown_need_is_said_to_be_unknown(gpuslice, fleet):
+    out = gpuslice("explain", "shop/train", "-f", fleet).out
+    assert "need: memory not known, duty not known, on T4 (assumed)" in out
+    assert "nothing is sliced on a guess" in out
+
+
+def test_several_gpus_a_pod_are_a_need_of_their_own(gpuslice, tmp_path):
+    path = tmp_path / "w.yaml"
+    path.write_text(WORKLOADS + "- {name: lab/big, target: {kind: Job}, replicas: 1, need: {gpus: 8}}\n")
+    out = gpuslice("explain", "lab/big", "-f", path).out
+    assert "need: 8 whole GPUs per pod" in out
+
+
+def test_a_workload_without_replicas_has_nothing_to_place(gpuslice, tmp_path):
+    path = tmp_path / "w.yaml"
+    path.write_text(WORKLOADS.replace("replicas: 1", "replicas: 0"))
+    assert gpuslice("explain", "shop/train", "-f", path).out.startswith("shop/train: no replicas")
+
+
+def test_programs_get_the_alternatives_of_a_workload(gpuslice, fleet):
+    as_json = json.loads(gpuslice("explain", "shop/search", "-f", fleet, "-o", "json").out)
+    assert as_json == yaml.safe_load(gpuslice("explain", "shop/search", "-f", fleet, "-o", "yaml").out)
+    names = gpuslice("explain", "shop/search", "-f", fleet, "-o", "name").out.split()
+    assert names == [each["slice"] for each in as_json["alternatives"] if each["fits"]]
+    assert as_json["assignments"][0]["slice"] in names
+    refused = [each for each in as_json["alternatives"] if not each["fits"]]
+    assert all(each["binds"] and each["reason"] for each in refused)
+
+
+def test_the_whole_plan_is_told_what_binds_it_and_what_the_money_goes_to(gpuslice, fleet):
+    ended = gpuslice("explain", "-f", fleet)
+    assert ended.code == 0
+    prices, pools, drivers = ended.out.strip().split("\n\n")
+    assert prices.startswith("planned: $")
+    assert "no plan within the rules costs less than $" in prices
+    assert pools.splitlines()[1].split()[:5] == ["POOL", "$", "AN", "HOUR", "BINDS"]
+    assert {line.split()[0] for line in drivers.splitlines()[2:]} == {"shop/search", "shop/train"}
+
+
+def test_programs_get_the_whole_plan_explained(gpuslice, fleet):
+    found = json.loads(gpuslice("explain", "-f", fleet, "-o", "json").out)
+    assert list(found) == ["summary", "pools", "drivers", "unplaced"]
+    names = gpuslice("explain", "-f", fleet, "-o", "name").out.split()
+    assert names == [each["name"] for each in found["pools"]]
+    total = sum(each["usdPerHour"] for each in found["pools"])
+    assert total == pytest.approx(found["summary"]["usdPerHour"])
+    assert all(0 < share <= 1 for each in found["pools"] for share in each["used"].values())
+
+
+def test_the_money_of_all_drivers_is_about_the_least_possible_bill(gpuslice, fleet):
+    found = json.loads(gpuslice("explain", "-f", fleet, "-o", "json").out)
+    total = sum(each["usdPerHour"] for each in found["drivers"])
+    assert found["summary"]["boundUsdPerHour"] * 0.9 <= total <= found["summary"]["usdPerHour"] * 1.001
+
+
+def test_a_wrong_name_is_refused_with_the_nearest(gpuslice, fleet):
+    ended = gpuslice("explain", "shop/serach", "-f", fleet)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == "error: no workload is called 'shop/serach'\ndid you mean 'shop/search'?\n"
+    assert "there are shop/search, shop/train" in gpuslice("explain", "x" * 9000, "-f", fleet).err
