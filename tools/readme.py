@@ -1,7 +1,4 @@
-"""The README's block of real output: what `gpuslice plan` prints for the example fleet, fit for a page.
-
-Left out are the reasons (the last column of the workloads) and some rows; nothing else is changed.
-"""
+"""The README's block of real output: what `gpuslice plan` prints for the example fleet, but for some workloads."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +15,8 @@ COMMAND: Final = ("plan", "-f", "examples/fleet")
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _BEGIN: Final = "<!-- plan of the example fleet: made by `make reference` -->"
 _END: Final = "<!-- end -->"
-_WORKLOADS_SHOWN: Final = 10
-_WIDTH: Final = 120
+_WORKLOADS_SHOWN: Final = 8
+_WIDTH: Final = "120"  # columns of the terminal
 # However slow the machine is, the same plan: time ends no search.
 _PATIENCE: Final = ("--time-limit", "600")
 
@@ -71,37 +67,24 @@ def figures(text: str) -> dict[str, float]:
 
 
 def trimmed(output: str) -> list[str]:
-    """A plan's tables, fit for a page: some workloads without the reasons, long words wrapped."""
-    summary, workloads, pools, *rest = output.strip("\n").split("\n\n")
-    rows = workloads.splitlines()
-    reasons = rows[0].find("WHY") if "WHY" in rows[0] else None
-    found = [*_wrapped(summary.splitlines(), max(4, summary.find("WHAT"))), ""]
-    found += [row[:reasons].rstrip() for row in rows[: _WORKLOADS_SHOWN + 1]]
-    left = len(rows) - 1 - _WORKLOADS_SHOWN
-    if left > 0:
-        found.append(f"… {left} more workloads")
-    found += ["", *pools.splitlines()]
+    """A plan's tables with some of the workloads: the first rows, with the lines that belong to them."""
+    summary, workloads, *rest = output.strip("\n").split("\n\n")
+    found = [*summary.splitlines(), ""]
+    rows = 0
+    for line in workloads.splitlines():
+        rows += not line.startswith(" ")
+        if rows <= _WORKLOADS_SHOWN + 1:
+            found.append(line)
+    if rows > _WORKLOADS_SHOWN + 1:
+        found.append(f"… {rows - 1 - _WORKLOADS_SHOWN} more workloads")
     for each in rest:
-        found += ["", *_wrapped(each.splitlines(), 4)]
-    return found
-
-
-def _wrapped(lines: Sequence[str], indent: int) -> list[str]:
-    """Lines no longer than the page is wide, what goes on below indented."""
-    found: list[str] = []
-    for line in lines:
-        rest = line
-        while len(rest) > _WIDTH and (space := rest.rfind(" ", indent + 1, _WIDTH)) > 0:
-            found.append(rest[:space].rstrip())
-            rest = " " * indent + rest[space:].lstrip()
-        found.append(rest)
+        found += ["", *each.splitlines()]
     return found
 
 
 def _output() -> str:
     program = Path(sys.executable).with_name("gpuslice")
-    environment = {**os.environ, "NO_COLOR": "1"}
-    environment.pop("COLUMNS", None)
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": _WIDTH}
     return subprocess.run(
         [program, *COMMAND, *_PATIENCE],
         cwd=_ROOT,
