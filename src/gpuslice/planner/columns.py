@@ -95,6 +95,11 @@ class ColumnGeneration:
         first = (alone(option, number, classes) for option, number in self._pricing.cheapest_alone(_FIRST))
         self._known.update(dict.fromkeys(pattern for pattern in first if pattern is not None))
 
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """All that were found so far."""
+        return tuple(self._known)
+
     def relax(self, *, tolerance: float, remaining: Callable[[], float]) -> Relaxation:
         """The fractional optimum for all replicas, with its bound. See `generate`."""
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
@@ -119,6 +124,23 @@ class ColumnGeneration:
         """
         return self._rounds(demand, duals, rounds, tolerance=_ROUGH, remaining=remaining)
 
+    def _proper(self, demand: Floats) -> dict[Pattern, None]:
+        """The patterns known, without replicas beyond the demand.
+
+        A pattern that carries more than is left would look cheap: half of a node for one of its two replicas.
+        """
+        proper: dict[Pattern, None] = {}
+        for pattern in self._known:
+            surplus = {
+                number: count - int(demand[number])
+                for number, count in pattern.counts().items()
+                if count > demand[number]
+            }
+            kept = pattern.without(surplus) if surplus else pattern
+            if kept.pods:
+                proper[kept] = None
+        return proper
+
     def _rounds(
         self, demand: Floats, centre: Floats, rounds: int, *, tolerance: float, remaining: Callable[[], float]
     ) -> Relaxation:
@@ -126,7 +148,8 @@ class ColumnGeneration:
             [float(each) for each in demand],
             [10.0 * max(option.usd for option in self._options)] * len(self._classes),
         )
-        for pattern in self._known:
+        known = self._proper(demand)
+        for pattern in known:
             master.add(column_of(pattern))
         bound = float(demand @ centre)
         value, amounts, duals = master.solve()
@@ -141,8 +164,8 @@ class ColumnGeneration:
                 if proven > bound:
                     bound, centre = proven, priced_at * priced.ratio
                 for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]:
-                    if pattern not in self._known:
-                        self._known[pattern] = None
+                    if pattern not in known:
+                        known[pattern] = None
                         master.add(column_of(pattern))
                         new += 1
                 if new:
@@ -150,8 +173,9 @@ class ColumnGeneration:
             else:
                 break
             value, amounts, duals = master.solve()
+        self._known |= known
         return Relaxation(
-            tuple(self._known),
+            tuple(known),
             amounts,
             value,
             min(bound, value),

@@ -58,10 +58,10 @@ def cheapest_packing(
     """
     begun = remaining()
     good_enough = relaxation.bound / (1 - gap) * MICRO_USD
-    dived, relaxed = _dive(columns, relaxation, classes, remaining)
+    dived = _dive(columns, relaxation, classes, remaining)
     best = trimmed(dived, options, classes)
     if cost(best) > good_enough and remaining() > 0:
-        patterns = relaxed.patterns
+        patterns = columns.patterns
         answer = solve_mixed(
             [column_of(pattern) for pattern in patterns],
             [float(each.replicas) for each in classes],
@@ -88,8 +88,8 @@ def _dive(
     relaxation: Relaxation,
     classes: Sequence[WorkloadClass],
     remaining: Callable[[], float],
-) -> tuple[Packing, Relaxation]:
-    """Nodes for everybody, and the last relaxation, which knows all patterns found on the way."""
+) -> Packing:
+    """Nodes for everybody."""
     packing: Packing = Counter()
     left = np.asarray([float(each.replicas) for each in classes])
     relaxed = relaxation
@@ -101,7 +101,7 @@ def _dive(
         packing.update(chosen)
         if left.any():
             relaxed = columns.again(left, relaxation.duals, rounds=_ROUNDS_A_DIVE, remaining=remaining)
-    return packing, relaxed
+    return packing
 
 
 def _surest(relaxed: Relaxation, left: Floats) -> Packing:
@@ -123,13 +123,8 @@ def _surest(relaxed: Relaxation, left: Floats) -> Packing:
         if whole:
             take(relaxed.patterns[index], whole)
     if not chosen:
-        first = next(index for index in order if _useful(relaxed.patterns[index], left))
-        take(relaxed.patterns[first], max(fits(relaxed.patterns[first]), 1))
+        take(relaxed.patterns[order[0]], 1)
     return chosen
-
-
-def _useful(pattern: Pattern, left: Floats) -> bool:
-    return any(left[number] > 0 for number in pattern.counts())
 
 
 def trimmed(packing: Packing, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> Packing:
