@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import gpuslice
 from gpuslice.hardware.slices import Isolation
 from gpuslice.planner.plan import Plan
 from tests.planner.planned import solved
 from tests.planner.test_verify import CATALOG, CUT, SHARED, SLOTS, _workload
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = Path(gpuslice.__file__).parents[1]
 MIXED = (
     *SHARED,
     *SLOTS,
@@ -44,7 +46,7 @@ def test_the_same_input_gives_the_same_plan_in_another_process(seed):
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": f"{ROOT}:{PACKAGE}"},
         capture_output=True,
         check=True,
     )

@@ -269,6 +269,12 @@ def test_who_fits_nothing_is_named_with_the_reason_and_the_others_are_planned(ba
     assert cost(plan) == 977_600
 
 
+def test_the_reason_given_is_that_of_the_nearest_miss():
+    # T4 is too old for it, A10G too; L4 would do but for its memory.
+    plan = planned([workload("red/bad", memory=30_000)], T4, A10G, L4)
+    assert plan.unplaced[0].reason == "needs 30000Mi, a slice has 22558Mi"
+
+
 def test_a_fleet_of_which_nobody_fits_is_an_empty_plan():
     plan = planned([workload(cpu=90_000)], L4)
     assert (plan.pools, plan.assignments, plan.summary.status) == ((), (), "infeasible")

@@ -4,9 +4,9 @@ The cheapest packing may send replicas of one workload to several cuts. A Deploy
 node selector and one resource: here each is given one home, whole, and nodes are chosen again for that. Workloads whose
 replicas have a template each (bare pods) stay where the packing has them.
 
-A search over homes begins twice: where the packing has most of each workload, and where a mixed-integer program over
-the patterns known puts them. Then workloads move, and pools merge, as long as that makes the bill smaller; only the
-pools that a move touches are packed again. The better end counts.
+A search over homes begins where a mixed-integer program over the patterns known puts everybody, or where the packing
+has most of each workload, whichever is cheaper. Then workloads move, and pools merge, as long as that makes the bill
+smaller; only the pools that a move touches are packed again.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ def realise(
     pools.remember(packing)
     patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
     candidates = _candidates(patterns, classes)
-    starts = [_Homes(pools, _homes_in(packing, candidates, classes, pools), candidates, classes, spread)]
+    start = _Homes(pools, _homes_in(packing, candidates, classes, pools), candidates, classes, spread)
     if not all(each.splittable for each in classes) and remaining() > 0:
         chosen = choose_homes(patterns, classes, seconds=min(remaining(), _PROGRAM_SECONDS), gap=gap)
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)
-            starts.append(_Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes)))
-    for start in starts:
-        start.improve(remaining)
-    return min(starts, key=lambda each: each.total()).realisation()
+            better = _Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
+            start = min(start, better, key=lambda each: each.total())
+    start.improve(remaining)
+    return start.realisation()
 
 
 class _Homes:

@@ -108,7 +108,7 @@ def solve(
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
     options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
     columns = ColumnGeneration(options, classes)
-    relaxation = columns.relax(tolerance=settings.gap / 5, remaining=remaining)
+    relaxation = columns.relax(tolerance=settings.gap / 3, remaining=remaining)
     packing = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
     realised = realise(relaxation, packing, options, classes, gap=settings.gap / 2, remaining=remaining)
     paid = cost(realised.packing)
