@@ -84,6 +84,7 @@ class PoolPacking:
         for option in options:
             self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
+        self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
 
     def remember(self, packing: Packing) -> None:
         """Take the nodes of a whole packing as an answer for the loads that its pools carry."""
@@ -186,7 +187,7 @@ class PoolPacking:
         if any(number not in option.classes for number, _ in places):
             return None, ()
         if option.cut.mechanism is not Mechanism.MIG:
-            return [usage(number, option, self._classes) for number, _ in places], capacity(option)
+            return [self._size(option, number) for number, _ in places], capacity(option)
         instances = instances_of(option, pool.geometries)
         sizes = [
             (
@@ -198,6 +199,11 @@ class PoolPacking:
             for number, where in places
         ]
         return sizes, (option.cpu_milli, option.memory_mib, option.pods, *instances)
+
+    def _size(self, option: NodeOption, number: int) -> tuple[int, ...]:
+        if (option, number) not in self._sizes:
+            self._sizes[option, number] = usage(number, option, self._classes)
+        return self._sizes[option, number]
 
 
 def instances_of(option: NodeOption, geometries: tuple[GpuGeometry, ...]) -> tuple[int, ...]:
