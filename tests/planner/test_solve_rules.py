@@ -118,6 +118,22 @@ def test_a_preallocating_framework_is_told_its_part_where_nothing_enforces_it():
         assert each.target == target
 
 
+def test_equal_slots_serve_where_no_metered_time_suits_the_limit():
+    # Two of 0.3 are 1.52 times slower together. Metered, 500 is too little for both, and 650 lets in too much else.
+    assert cost(planned([workload(replicas=2, duty=0.3, max_slowdown_milli=1550)], L4)) == 977_600
+
+
+def test_slots_for_many_do_not_hide_the_slots_that_others_need():
+    fleet = [
+        *(
+            workload(f"red/app{i}", replicas=2, memory=5000, duty=0.1, max_slowdown_milli=2000)
+            for i in range(4)
+        ),
+        workload("red/safe", replicas=8, memory=5000, duty=0.1, isolation=Isolation.MEMORY),
+    ]
+    assert cost(planned(fleet, replace(L4_X4, gpu_count=2))) == 2 * 4_601_600
+
+
 # Several GPUs, unknown needs
 
 
