@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     Member = tuple[int, int]  # class number, position among its members
 
 
+# Small fleets need less; in large ones the search that follows does as well.
+_NODES = 30  # of branch and bound
+_SECONDS = 0.6
+
+
 def choose_homes(
     patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], *, seconds: float, gap: float
 ) -> tuple[dict[Member, Home], Packing] | None:
@@ -48,7 +53,7 @@ def choose_homes(
             for home, row in offered:
                 choices.append(((number, position), home))
                 columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap)
+    answer = solve_mixed(columns, lower, upper, seconds=min(seconds, _SECONDS), gap=gap, nodes=_NODES)
     if answer.values is None:
         return None
     taken = answer.values[len(patterns) :]

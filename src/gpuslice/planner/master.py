@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 6
-_LEAST_SECONDS = 0.2
+_NODES = 30  # of branch and bound
+_SECONDS = 1.0  # what a longer search still finds is seldom worth its wait
 
 
 def cost(packing: Packing) -> int:
@@ -56,7 +57,6 @@ def cheapest_packing(
         gap: relative, at which a packing is good enough.
         remaining: seconds left.
     """
-    begun = remaining()
     good_enough = relaxation.bound / (1 - gap) * MICRO_USD
     dived = _dive(columns, relaxation, classes, remaining)
     best = trimmed(dived, options, classes)
@@ -66,8 +66,8 @@ def cheapest_packing(
             [column_of(pattern) for pattern in patterns],
             [float(each.replicas) for each in classes],
             [INFINITY] * len(classes),
-            # As long again as the dive took: what a longer search still finds is seldom worth its wait.
-            seconds=min(remaining(), max(begun - remaining(), _LEAST_SECONDS)),
+            nodes=_NODES,
+            seconds=min(remaining(), _SECONDS),
             gap=gap / 2,
             start=np.asarray([float(dived.get(pattern, 0)) for pattern in patterns]),
         )

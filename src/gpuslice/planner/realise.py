@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from gpuslice.planner.pool_packing import Load
     from gpuslice.workloads.model import Workload
 
-_PROGRAM_SECONDS: Final = 0.6  # small fleets need less; for large ones the search alone does as well
-
 _POOL_FEE: Final = 20_000
 """Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
 
@@ -75,7 +73,7 @@ def realise(
     candidates = _candidates(patterns, classes)
     start = _Homes(pools, _homes_in(packing, candidates, classes, pools), candidates, classes, spread)
     if not all(each.splittable for each in classes) and remaining() > 0:
-        chosen = choose_homes(patterns, classes, seconds=min(remaining(), _PROGRAM_SECONDS), gap=gap)
+        chosen = choose_homes(patterns, classes, seconds=remaining(), gap=gap)
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)

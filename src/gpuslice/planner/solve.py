@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
+_LEFT_BY_BOUND: Final = 0.4  # of the time, for what follows
+_LEFT_BY_PACKING: Final = 0.2
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a plan is made under.
@@ -107,9 +111,20 @@ def solve(
     if not classes:
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
     options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
+    # Each step leaves some time to those after it: a bound without a plan is of no use.
+    whole = remaining()
     columns = ColumnGeneration(options, classes)
-    relaxation = columns.relax(tolerance=settings.gap / 3, remaining=remaining)
-    packing = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
+    relaxation = columns.relax(
+        tolerance=settings.gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole
+    )
+    packing = cheapest_packing(
+        columns,
+        relaxation,
+        options,
+        classes,
+        gap=settings.gap,
+        remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
+    )
     realised = realise(relaxation, packing, options, classes, gap=settings.gap / 2, remaining=remaining)
     paid = cost(realised.packing)
     if cost(packing) > paid:
@@ -118,7 +133,7 @@ def solve(
     # Rounded down to a whole micro-dollar: a bound may be too low, never too high.
     bound = min(int(relaxation.bound * MICRO_USD * (1 - 1e-9)), best)
     gap = (best - bound) / best if best else 0.0
-    timed_out = remaining() <= 0
+    timed_out = remaining() <= 0 or not relaxation.converged
     assembly = Assembly(realised, classes, settings.stack)
     pools = assembly.pools()
     plan = artefact.Plan(

@@ -104,8 +104,8 @@ def solve_mixed(
     *,
     seconds: float,
     gap: float,
+    nodes: int | None = None,
     start: Floats | None = None,
-    cutoff: float | None = None,
 ) -> Answer:
     """Minimise over the columns within the rows' limits.
 
@@ -115,14 +115,14 @@ def solve_mixed(
         row_upper: most of each row, INFINITY for none.
         seconds: time limit.
         gap: relative gap at which to stop.
+        nodes: of branch and bound at most: a limit that is the same on every machine, unlike seconds.
         start: a feasible point to begin from.
-        cutoff: objectives above it don't interest.
     """
     solver = _silent()
     solver.setOptionValue("time_limit", max(seconds, 0.01))
     solver.setOptionValue("mip_rel_gap", gap)
-    if cutoff is not None:
-        solver.setOptionValue("objective_bound", cutoff)
+    if nodes is not None:
+        solver.setOptionValue("mip_max_nodes", nodes)
     solver.passModel(_model(columns, row_lower, row_upper))
     if start is not None:
         solution = highspy.HighsSolution()
