@@ -67,7 +67,7 @@ def gpuslice(monkeypatch, capsys):
 
 
 @pytest.fixture
-def fleet(tmp_path) -> Path:
+def fleet(tmp_path: Path) -> Path:
     """A workloads.yaml."""
     path = tmp_path / "workloads.yaml"
     path.write_text(WORKLOADS)
@@ -75,7 +75,7 @@ def fleet(tmp_path) -> Path:
 
 
 @pytest.fixture
-def misfit(tmp_path) -> Path:
+def misfit(tmp_path: Path) -> Path:
     """A workloads.yaml with one workload that fits nothing."""
     path = tmp_path / "misfit.yaml"
     path.write_text(WORKLOADS + TOO_BIG)

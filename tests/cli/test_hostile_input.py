@@ -3,6 +3,7 @@
 import json
 import random
 from itertools import chain
+from typing import Any
 
 import pytest
 import yaml
@@ -30,18 +31,44 @@ VERBS = {
 }
 
 
-def mutant(seeds: list[object], chance: random.Random) -> bytes:
+def leaves(data: Any) -> list[tuple[Any, Any]]:
+    """Every text and number inside: what holds it, and its key there."""
+    children = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [
+        each
+        for key, value in children
+        for each in (leaves(value) if isinstance(value, dict | list) else [(data, key)])
+    ]
+
+
+def plausible(data: Any, chance: random.Random) -> Any:
+    """The same with some value replaced by another one of its type: right in form, and often senseless."""
+    data = json.loads(json.dumps(data))
+    places = leaves(data)
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        holder, key = chance.choice(places)
+        alike = [inner[at] for inner, at in places if type(inner[at]) is type(holder[key])]
+        if isinstance(holder[key], int):
+            alike += [0, 1, 7, 48, 1000, 1_000_000]
+        holder[key] = chance.choice(alike)
+    return data
+
+
+def mutant(seeds: list[Any], chance: random.Random) -> bytes:
     data = chance.choice(seeds)
-    if chance.random() < 0.4:
-        return mangled_bytes(dump_yaml(data).encode(), chance)
-    for _ in range(chance.choice([1, 1, 2])):
-        data = mangled_data(data, chance)
+    match chance.randrange(10):
+        case 0 | 1:
+            return mangled_bytes(dump_yaml(data).encode(), chance)
+        case 2 | 3 | 4:
+            data = mangled_data(data, chance)
+        case _:
+            data = plausible(data, chance)
     return dump_yaml(data).encode() if chance.random() < 0.5 else json.dumps(data).encode()
 
 
 @pytest.mark.parametrize("kind", ["workloads", "plan"])
 def test_mutants_never_give_a_traceback_or_a_code_of_chance(gpuslice, tmp_path, kind):
-    seeds: list[object] = [yaml.safe_load(WORKLOADS), yaml.safe_load(WORKLOADS + TOO_BIG), MANY_FIELDS]
+    seeds: list[Any] = [yaml.safe_load(WORKLOADS), yaml.safe_load(WORKLOADS + TOO_BIG), MANY_FIELDS]
     if kind == "plan":
         fleet = tmp_path / "fleet.yaml"
         fleet.write_text(dump_yaml(MANY_FIELDS))
@@ -51,13 +78,13 @@ def test_mutants_never_give_a_traceback_or_a_code_of_chance(gpuslice, tmp_path, 
         ]
     chance = random.Random(kind)
     out = tmp_path / "out"
-    codes = set()
+    codes = []
     for number in range(MUTANTS):
         text = mutant(seeds, chance)
         verb = VERBS[kind][number % len(VERBS[kind])]
         to = ("--out", out) if verb[0] != "explain" and chance.random() < 0.3 else ()
         ended = gpuslice(*verb, "-f", "-", *to, stdin=text)
-        codes.add(ended.code)
+        codes.append(ended.code)
         said = f"{verb} of {text[:3000]!r}: {ended.err[:2000]}"
         assert ended.code in {0, 1, 2}, said
         assert "Traceback" not in ended.err, said
@@ -73,5 +100,5 @@ def test_mutants_never_give_a_traceback_or_a_code_of_chance(gpuslice, tmp_path, 
             for file in sorted(out.rglob("*"), reverse=True):
                 file.rmdir() if file.is_dir() else file.unlink()
             out.rmdir()
-    assert 2 in codes
-    assert codes & {0, 1}  # not all are refused: some reach the verb
+    refused = sum(code == 2 for code in codes)
+    assert MUTANTS // 4 < refused < MUTANTS  # and a good part reaches the verb

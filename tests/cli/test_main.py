@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,15 +22,15 @@ TRACE = Path(__file__).parents[2] / "examples" / "gentd26" / "workloads.yaml"
 HEAVY = {"numpy", "highspy", "boto3", "yaml", "msgspec", "rich", "ruamel"}
 
 
-def script(*arguments, name="gpuslice", **more):
+def script(*arguments: object, name: str = "gpuslice", **more: Any) -> subprocess.CompletedProcess[str]:
     """The installed program, in a process of its own."""
     return subprocess.run(
         [BIN / name, *map(str, arguments)], capture_output=True, text=True, check=False, **more
     )
 
 
-def fail(error):
-    def verb(*_, **__):
+def fail(error: BaseException) -> Callable[..., None]:
+    def verb(*_: object, **__: object) -> None:
         raise error
 
     return verb

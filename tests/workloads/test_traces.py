@@ -109,7 +109,8 @@ def test_pods_of_gentd26_with_alike_needs_are_replicas_of_one_workload(read):
 
 def test_rounding_never_asks_for_more_memory_than_the_pods_gpu_has(read):
     def memory(mib: int) -> int | None:
-        return read(GENTD26, f"a,0,5,{mib}", today="L40S").workloads[0].need.memory_mib
+        found: WorkloadSet = read(GENTD26, f"a,0,5,{mib}", today="L40S")
+        return found.workloads[0].need.memory_mib
 
     usable = GPUS["L40S"].memory_mib
     assert usable % 1024
