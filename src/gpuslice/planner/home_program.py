@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     Member = tuple[int, int]  # class number, position among its members
 
 
-# Small fleets need less; in large ones the search that follows does as well.
 _NODES = 30  # of branch and bound
-_SECONDS = 0.6
+_MOST_CHOICES = (
+    250  # of homes for workloads: beyond, the search that follows does nearly as well, and much sooner
+)
 
 
 def choose_homes(
@@ -35,8 +36,8 @@ def choose_homes(
         gap: relative, at which to stop.
 
     Returns:
-        The homes, and the nodes, which carry exactly the replicas there are; None where time ran out before there
-        was an answer.
+        The homes, and the nodes, which carry exactly the replicas there are; None where there are too many choices,
+        or time ran out before there was an answer.
     """
     rows, lower, columns = _supply(patterns, classes)
     upper = [INFINITY] * len(lower)
@@ -53,7 +54,9 @@ def choose_homes(
             for home, row in offered:
                 choices.append(((number, position), home))
                 columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-    answer = solve_mixed(columns, lower, upper, seconds=min(seconds, _SECONDS), gap=gap, nodes=_NODES)
+    if len(choices) > _MOST_CHOICES:
+        return None
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
     if answer.values is None:
         return None
     taken = answer.values[len(patterns) :]

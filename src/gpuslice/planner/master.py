@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 6
 _NODES = 30  # of branch and bound
-_SECONDS = 1.0  # what a longer search still finds is seldom worth its wait
 
 
 def cost(packing: Packing) -> int:
@@ -67,7 +66,7 @@ def cheapest_packing(
             [float(each.replicas) for each in classes],
             [INFINITY] * len(classes),
             nodes=_NODES,
-            seconds=min(remaining(), _SECONDS),
+            seconds=remaining(),
             gap=gap / 2,
             start=np.asarray([float(dived.get(pattern, 0)) for pattern in patterns]),
         )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import GpuGeometry, NodeOption
 
-_SECONDS = 0.5  # for one node; past it, the solver's bound stands
+_NODES = 200  # of branch and bound; past them, the solver's bound stands
+_SECONDS = 30.0  # never reached but where something is badly wrong
 
 
 class MigNode:
@@ -67,7 +68,7 @@ class MigNode:
         """Value, proven bound and pattern of the best load; no pattern where none beats the price x (1 + tolerance)."""
         threshold = self.option.usd * (1.0 + tolerance)
         columns, lower, upper = self._program(values, wanted)
-        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, gap=tolerance / 2)
+        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, nodes=_NODES, gap=tolerance / 2)
         if answer.values is None:
             return 0.0, INFINITY, None
         value, bound = -answer.objective, max(-answer.bound, -answer.objective)
