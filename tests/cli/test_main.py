@@ -135,7 +135,9 @@ def test_a_reader_that_leaves_early_is_no_error(fleet, tmp_path):
     head, _, entry = fleet.read_text().partition("- name: shop/train")
     many.write_text(head + "".join(f"- name: shop/train{each}{entry}" for each in range(600)))
     command = [BIN / "gpuslice", "plan", "-f", many, "-o", "json", "--time-limit", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Python itself takes a pipe that is half written for done, where it is told not to buffer.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read(1) == b"{"
