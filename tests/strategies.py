@@ -1,7 +1,9 @@
 """hypothesis strategies: needs, slices, workloads, fleets and small catalogs, all within the rules of their types."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU, Feature, Need
 from gpuslice.hardware.sharing import METERED_TIMES
-from gpuslice.hardware.slices import Isolation, Mechanism
+from gpuslice.hardware.slices import Isolation, Mechanism, Slice
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Target
 
@@ -22,7 +24,7 @@ models = st.sampled_from(sorted(GPUS))
 
 
 @st.composite
-def known_needs(draw, on=models, **fixed):
+def known_needs(draw: st.DrawFn, /, on: st.SearchStrategy[str] = models, **fixed: Any) -> Need:
     """Needs of one GPU with every figure known; `fixed` overrides fields."""
     name = draw(on)
     memory = GPUS[name].memory_mib
@@ -41,15 +43,20 @@ def known_needs(draw, on=models, **fixed):
 
 
 @st.composite
-def needs(draw):
+def needs(draw: st.DrawFn) -> Need:
     """Any need: known, unknown in part, or of several GPUs."""
     need = draw(known_needs())
-    gone = draw(st.frozensets(st.sampled_from(["memory_mib", "duty_ppm", "on"])))
-    return replace(need, gpus=draw(st.sampled_from([1, 1, 1, 2, 8])), **dict.fromkeys(gone))
+    return replace(
+        need,
+        gpus=draw(st.sampled_from([1, 1, 1, 2, 8])),
+        memory_mib=draw(st.sampled_from([None, need.memory_mib])),
+        duty_ppm=draw(st.sampled_from([None, need.duty_ppm])),
+        on=draw(st.sampled_from([None, need.on])),
+    )
 
 
 @st.composite
-def slices(draw, gpus=models):
+def slices(draw: st.DrawFn, gpus: st.SearchStrategy[str] = models) -> Slice:
     """A slice of any mechanism that the GPU has."""
     gpu = GPUS[draw(gpus)]
     metered = draw(st.booleans())
@@ -58,7 +65,7 @@ def slices(draw, gpus=models):
             return cut.whole(gpu)
         case Mechanism.FRACTIONAL:
             return cut.fractional(gpu, Fraction(1, draw(st.sampled_from([2, 4, 8]))))
-        case Mechanism.MIG:
+        case Mechanism.MIG if gpu.mig is not None:
             return cut.mig(gpu, draw(st.sampled_from(gpu.mig.profiles)))
         case Mechanism.TIME_SLICING if metered:
             return cut.metered(gpu, draw(st.sampled_from(METERED_TIMES)))
@@ -69,7 +76,7 @@ def slices(draw, gpus=models):
 
 
 @st.composite
-def fits(draw):
+def fits(draw: st.DrawFn) -> tuple[Need, Slice]:
     """A need and a slice that fits it, most often closely."""
     slice_ = draw(slices())
     need = draw(
@@ -94,22 +101,18 @@ def fits(draw):
 
 
 def instance_type(
-    name,
-    gpu,
-    usd,
+    name: str,
+    gpu: str,
+    usd: float,
     *,
-    count=1,
-    fraction=Fraction(1),
-    cpu=8000,
-    memory=32_000,
-    pods=58,
-    arch="amd64",
-    spot=None,
-):
-    """A machine with what matters to planning; `usd` and `spot` in dollars per hour."""
-    prices = {Purchase.ON_DEMAND: round(usd * 1_000_000)}
-    if spot is not None:
-        prices[Purchase.SPOT] = round(spot * 1_000_000)
+    count: int = 1,
+    fraction: Fraction = Fraction(1),
+    cpu: int = 8000,
+    memory: int = 32_000,
+    pods: int = 58,
+    arch: str = "amd64",
+) -> InstanceType:
+    """A machine with what matters to planning; `usd` per hour."""
     return InstanceType(
         name=name,
         family=name.partition(".")[0],
@@ -123,11 +126,11 @@ def instance_type(
         allocatable_cpu_milli=cpu,
         allocatable_memory_mib=memory,
         max_pods=pods,
-        prices=prices,
+        prices={Purchase.ON_DEMAND: round(usd * 1_000_000)},
     )
 
 
-def catalog_of(*types):
+def catalog_of(*types: InstanceType) -> Catalog:
     """A catalog of these types."""
     return Catalog(
         "us-east-1", "2026-07-20", "made by hand", tuple(sorted(types, key=lambda each: each.name))
@@ -151,7 +154,9 @@ TYPES = (*SMALL_TYPES, H100, A100_X8)
 
 
 @st.composite
-def catalogs(draw, types=TYPES, least=1, most=4):
+def catalogs(
+    draw: st.DrawFn, types: Sequence[InstanceType] = TYPES, least: int = 1, most: int = 4
+) -> Catalog:
     """A few instance types of different sizes, some with a price for spot."""
     by_name = {each.name: each for each in types}
     chosen = [
@@ -170,7 +175,9 @@ def catalogs(draw, types=TYPES, least=1, most=4):
 
 
 @st.composite
-def workloads(draw, name="team/app", on=("T4", "A10G", "L4"), replicas=4):
+def workloads(
+    draw: st.DrawFn, name: str = "team/app", on: Sequence[str] = ("T4", "A10G", "L4"), replicas: int = 4
+) -> Workload:
     """A workload of modest pods; most have a known need, some none, some several GPUs."""
     model = draw(st.sampled_from(on))
     need = Need(
@@ -206,7 +213,7 @@ def workloads(draw, name="team/app", on=("T4", "A10G", "L4"), replicas=4):
 
 
 @st.composite
-def fleets(draw, most=6, **kind):
+def fleets(draw: st.DrawFn, /, most: int = 6, **kind: Any) -> list[Workload]:
     """Workloads with names of their own."""
     count = draw(st.integers(1, most))
     return [draw(workloads(name=f"team/app{number}", **kind)) for number in range(count)]

@@ -1,20 +1,27 @@
 """Column generation: a feasible fractional mix, and a bound that is true whenever it stops."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import classes_of
+from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import generate
-from gpuslice.planner.options import node_options
+from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.workloads.model import Workload
 from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
 
 TOLERANCE = 1e-3
 few = settings(max_examples=settings().max_examples // 4)
 
 
-def _placeable(fleet, catalog):
+def _placeable(
+    fleet: Sequence[Workload], catalog: Catalog
+) -> tuple[tuple[WorkloadClass, ...], tuple[NodeOption, ...]]:
     everyone = classes_of(fleet)
     offered = node_options(everyone, catalog, OVERHEAD, Stack.AL2023)
     placeable = {number for option in offered for number in option.classes}
@@ -65,7 +72,7 @@ def test_stopped_at_any_round_the_bound_is_still_one(fleet, catalog):
     patient = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
     for rounds in (0, 1, 3):
         left = iter([1.0] * rounds)
-        hasty = generate(options, classes, tolerance=TOLERANCE, remaining=lambda left=left: next(left, 0.0))
+        hasty = generate(options, classes, tolerance=TOLERANCE, remaining=partial(next, left, 0.0))
         assert hasty.bound <= patient.value * (1 + 1e-9)
         assert hasty.value >= patient.value * (1 - TOLERANCE)
         assert {number for each in hasty.patterns for number in each.counts()} == set(range(len(classes)))

@@ -1,6 +1,7 @@
 """Explanations: the alternatives of a workload, and what binds a plan."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from gpuslice.hardware.fit import Binds
 from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.explain import alternatives, pool_uses
+from gpuslice.planner.explain import Alternative, alternatives, pool_uses
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import prices, solved
@@ -31,14 +32,14 @@ CATALOG = catalog_of(T4, A10G, L4, L4_X4, L4_EIGHTH, H100)
 few = settings(max_examples=settings().max_examples // 4)
 
 
-def _app(**more):
+def _app(**more: Any) -> Workload:
     rules = {rule: more.pop(rule) for rule in ("isolation", "max_slowdown_milli", "allow") if rule in more}
     need = Need(memory_mib=2600, duty_ppm=20_000, on="L4", **rules)
     return Workload("red/app", 8, 500, 1024, need, tenant="red", **more)
 
 
-def _by_slice(workload, catalog=CATALOG, stack=Stack.AL2023):
-    return {each.slice: each for each in alternatives(workload, catalog, OVERHEAD, stack)}
+def _by_slice(workload: Workload, stack: Stack = Stack.AL2023) -> dict[str, Alternative]:
+    return {each.slice: each for each in alternatives(workload, CATALOG, OVERHEAD, stack)}
 
 
 def test_every_mechanism_of_every_gpu_is_compared():

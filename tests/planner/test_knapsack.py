@@ -1,5 +1,6 @@
 """The most valuable load, and its proven bound, against trying every load."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
@@ -21,7 +22,9 @@ def knapsacks(draw):
     return values, sizes, capacity, most, [each / sum(weights) for each in weights]
 
 
-def most_valuable(values, sizes, capacity, most):
+def most_valuable(
+    values: Sequence[float], sizes: Sequence[Sequence[int]], capacity: Sequence[int], most: Sequence[int]
+) -> float:
     return max(
         sum(value * count for value, count in zip(values, counts, strict=True))
         for counts in product(*(range(each + 1) for each in most))
@@ -29,7 +32,7 @@ def most_valuable(values, sizes, capacity, most):
     )
 
 
-def _fits(counts, sizes, capacity):
+def _fits(counts: Sequence[int], sizes: Sequence[Sequence[int]], capacity: Sequence[int]) -> bool:
     return all(
         sum(count * size[resource] for count, size in zip(counts, sizes, strict=True)) <= have
         for resource, have in enumerate(capacity)

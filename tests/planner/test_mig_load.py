@@ -1,5 +1,6 @@
 """The most valuable load of a GPU cut by MIG, against trying every geometry and every way to fill it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -8,46 +9,53 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpuslice.cloud.catalog import InstanceType
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import valid_geometries
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.slices import Isolation, Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import classes_of
+from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.mig_load import MigNode
-from gpuslice.planner.options import node_options
+from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.planner.patterns import Pattern
 from gpuslice.workloads.model import Workload
 from tests.strategies import H100, OVERHEAD, catalog_of
 
 MEMORIES = (9_000, 19_000, 38_000, 75_000)  # fit 1g.10gb, 1g.20gb or 2g, 3g or 4g, and 7g
 
 
-def _mig_option(workloads, machine=H100):
+def _mig_option(
+    workloads: Sequence[Workload], machine: InstanceType = H100
+) -> tuple[NodeOption, tuple[WorkloadClass, ...]]:
     classes = classes_of(workloads)
     options = node_options(classes, catalog_of(machine), OVERHEAD, Stack.AL2023)
     return next(each for each in options if each.cut.mechanism is Mechanism.MIG), classes
 
 
-def _workload(name, memory, replicas, *, cpu=500):
+def _workload(name: str, memory: int, replicas: int, *, cpu: int = 500) -> Workload:
     need = Need(memory_mib=memory, duty_ppm=10_000, on="H100", isolation=Isolation.HARDWARE)
     return Workload(f"lab/{name}", replicas, cpu, 1024 + len(name), need)
 
 
-def _priced(option, classes, values):
+def _priced(
+    option: NodeOption, classes: Sequence[WorkloadClass], values: Sequence[float]
+) -> tuple[float, float, Pattern | None]:
     wanted = [each.replicas for each in classes]
     return MigNode(option, classes).price(np.asarray(values), wanted, tolerance=1e-6)
 
 
-def _best(classes, values, cpu_milli):
+def _best(classes: Sequence[WorkloadClass], values: Sequence[float], cpu_milli: int) -> float:
     """Every geometry of one GPU, and every count of each class on each of its profiles."""
     table = GPUS["H100"].mig
+    assert table is not None
+    memory_of = {each.name: each.memory_mib for each in table.plain}
     best = 0.0
     for geometry in valid_geometries(table):
         places = []
         for number, each in enumerate(classes):
             for name, count in geometry:
-                profile = table.profile(name)
-                if each.need.memory_mib <= profile.memory_mib * 95 // 100:
+                if (each.need.memory_mib or 0) <= memory_of[name] * 95 // 100:
                     places.append((number, name, min(count, each.replicas)))
         for counts in product(*(range(most + 1) for *_, most in places)):
             taken = list(zip(places, counts, strict=True))
@@ -65,7 +73,9 @@ def _best(classes, values, cpu_milli):
 @pytest.mark.parametrize("name", [name for name, gpu in GPUS.items() if gpu.mig is not None])
 def test_the_profiles_of_a_card_form_a_chain(name):
     # Pricing rests on it: who fits an instance fits every larger one.
-    profiles = sorted(GPUS[name].mig.plain, key=lambda each: (each.memory_mib, each.sms, each.memory_slices))
+    table = GPUS[name].mig
+    assert table is not None
+    profiles = sorted(table.plain, key=lambda each: (each.memory_mib, each.sms, each.memory_slices))
     for smaller, larger in pairwise(profiles):
         for field in ("memory_mib", "sms", "memory_slices"):
             assert getattr(smaller, field) <= getattr(larger, field)

@@ -1,15 +1,16 @@
 """Node options: what may be bought and cut, for whom."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
 
-from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.catalog import InstanceType, Purchase
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import classes_of
-from gpuslice.planner.options import node_options
+from gpuslice.planner.classes import WorkloadClass, classes_of
+from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.patterns import capacity, usage
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
@@ -17,14 +18,16 @@ from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
 few = settings(max_examples=settings().max_examples // 4)
 
 
-def _options(fleet, *types, stack=Stack.AL2023):
+def _options(
+    fleet: Sequence[Workload], *types: InstanceType
+) -> tuple[tuple[NodeOption, ...], tuple[WorkloadClass, ...]]:
     classes = classes_of(fleet)
-    return node_options(classes, catalog_of(*types), OVERHEAD, stack), classes
+    return node_options(classes, catalog_of(*types), OVERHEAD, Stack.AL2023), classes
 
 
-def _app(name="red/app", **more):
+def _app(name: str = "red/app", *, interruptible: bool = False) -> Workload:
     need = Need(memory_mib=2000, duty_ppm=20_000, on="L4")
-    return Workload(name, 4, 500, 1024, need, tenant=name.partition("/")[0], **more)
+    return Workload(name, 4, 500, 1024, need, tenant=name.partition("/")[0], interruptible=interruptible)
 
 
 def test_one_pod_may_be_whole_or_share():

@@ -7,9 +7,10 @@ with an editor would.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ from tests.planner.planned import solved
 from tests.strategies import A10G, H100, L4, L4_EIGHTH, L4_X4, T4, T4G, catalog_of
 
 Document = dict[str, Any]
+Part = TypeVar("Part", bound=msgspec.Struct)
 
 
 class Case(NamedTuple):
@@ -136,6 +138,7 @@ def _cut_plan() -> Plan:
 @cache
 def case(name: str) -> Case:
     """A good plan: "shared", "cut", "slots" or "alike"."""
+    workloads: tuple[Workload, ...]
     match name:
         case "shared":
             workloads, catalog, stack = SHARED, CATALOG, Stack.AL2023
@@ -1013,10 +1016,12 @@ def test_a_higher_request_than_needed_is_the_owners_choice():
 # Whatever the plan holds, the answer is a list
 
 NUMBERS = [0, -1, 1, 49, 10**9, 0.5, float("nan"), float("inf"), -0.01]
-JUNK = st.sampled_from([*NUMBERS, "", "x", "-5Gi", "1e99", "5Gi", "spot", "whole", "mig", None, [], {}])
+JUNK: st.SearchStrategy[Any] = st.sampled_from(
+    [*NUMBERS, "", "x", "-5Gi", "1e99", "5Gi", "spot", "whole", "mig", None, [], {}]
+)
 
 
-def _paths(value, path=()):
+def _paths(value: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Every place in plain data."""
     yield path
     children = (
@@ -1053,13 +1058,13 @@ def test_no_plan_makes_the_verifier_fail(name, data):
         assert each.message
 
 
-def _at(value, path):
+def _at(value: Any, path: Iterable[Any]) -> Any:
     for step in path:
         value = value[step]
     return value
 
 
-def _with(part, **fields):
+def _with(part: Part, **fields: Any) -> Part:
     return msgspec.structs.replace(part, **fields)
 
 
@@ -1095,17 +1100,17 @@ def test_figures_that_no_file_could_hold_are_refused_before_anything_is_asked_of
     assert {each.rule for each in verify(change(good.plan), good.workloads, good.catalog)} == {rule}
 
 
-def _first_node(plan, **fields):
+def _first_node(plan: Plan, **fields: Any) -> Plan:
     first, *others = plan.pools
     node, *rest = first.nodes
     return _with(plan, pools=(_with(first, nodes=(_with(node, **fields), *rest)), *others))
 
 
-def _first_layout(plan, **fields):
+def _first_layout(plan: Plan, **fields: Any) -> Plan:
     first, *others = plan.pools
     return _with(plan, pools=(_with(first, layout=_with(first.layout, **fields)), *others))
 
 
-def _first_assignment(plan, **fields):
+def _first_assignment(plan: Plan, **fields: Any) -> Plan:
     first, *others = plan.assignments
     return _with(plan, assignments=(_with(first, **fields), *others))
