@@ -66,7 +66,7 @@ def test_models_that_ec2_has_bind_and_others_are_told(read):
         frozenset({"T4"}),
         frozenset(),
         frozenset({"T4"}),
-        frozenset({"V100-16GB", "V100-32GB"}),
+        frozenset({"V100-32GB"}),
     ]
     assert "G2, P100: not on EC2" in found.notes[2]
 

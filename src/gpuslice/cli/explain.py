@@ -30,6 +30,7 @@ from gpuslice.cli.planning import (
     StackName,
     StackOption,
     TimeLimitOption,
+    WithoutOption,
     WorkloadsOption,
     make_plan,
 )
@@ -57,6 +58,7 @@ def explain(
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
+    without: WithoutOption = None,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
@@ -69,6 +71,7 @@ def explain(
         overhead=overhead,
         at=at,
         accept_assumed=accept_assumed,
+        without=without,
         gap=gap,
         time_limit=time_limit,
     )

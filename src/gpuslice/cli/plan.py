@@ -28,6 +28,7 @@ from gpuslice.cli.planning import (
     StackName,
     StackOption,
     TimeLimitOption,
+    WithoutOption,
     WorkloadsOption,
     make_plan,
 )
@@ -47,6 +48,7 @@ def plan(
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
+    without: WithoutOption = None,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
@@ -62,6 +64,7 @@ def plan(
         overhead=overhead,
         at=at,
         accept_assumed=accept_assumed,
+        without=without,
         gap=gap,
         time_limit=time_limit,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -29,6 +29,16 @@ class StackName(StrEnum):
     BOTTLEROCKET = "bottlerocket"
 
 
+class Unwanted(StrEnum):
+    """What a plan may be told to leave out. Whole GPUs always remain."""
+
+    TIME_SLICING = "time-slicing"
+    METERED = "metered"
+    MPS = "mps"
+    MIG = "mig"
+    FRACTIONAL = "fractional"
+
+
 class Moment(StrEnum):
     """Which replicas to plan for."""
 
@@ -48,7 +58,11 @@ WorkloadsOption = Annotated[
 StackOption = Annotated[StackName, typer.Option("--stack", help="What nodes run.")]
 OverheadOption = Annotated[
     str,
-    typer.Option("--overhead", metavar="cpu=,memory=,pods=", help="What daemonsets take of each node."),
+    typer.Option(
+        "--overhead",
+        metavar="cpu=,memory=,pods=",
+        help="What daemonsets take of each node; default: as EKS and the GPU Operator set them up.",
+    ),
 ]
 MomentOption = Annotated[
     Moment, typer.Option("--at", help="Replicas to plan for, where workloads.yaml has now and peak.")
@@ -58,6 +72,10 @@ AssumedOption = Annotated[
     typer.Option(
         "--accept-assumed", help="Believe needs whose source is `assumed`; else they count as unknown."
     ),
+]
+WithoutOption = Annotated[
+    list[Unwanted] | None,
+    typer.Option("--without", help="A mechanism that the plan may not use; may be given several times."),
 ]
 GapOption = Annotated[
     float,
@@ -89,6 +107,7 @@ def make_plan(
     overhead: str = "",
     at: Moment = Moment.NOW,
     accept_assumed: bool = False,
+    without: list[Unwanted] | None = None,
     gap: float = DEFAULT_GAP,
     time_limit: float = DEFAULT_TIME_LIMIT,
 ) -> Planned:
@@ -110,6 +129,7 @@ def make_plan(
             fix=f"gpuslice scan --from {'PATH' if path == '-' else path} says what is in manifests",
         )
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
+    settings = replace(settings, without=frozenset(each.value for each in without or ()))
     from gpuslice.planner.solve import solve
 
     with progress("planning …"):

@@ -39,13 +39,15 @@ def scan(
         typer.Option("--pod", metavar="cpu=2,memory=8Gi", help="Requests of a pod where a trace has none."),
     ] = "",
     namespace: Annotated[
-        str, typer.Option("-n", "--namespace", help="Namespace of objects that name none.")
+        str, typer.Option("-n", "--namespace", metavar="NAME", help="Namespace of objects that name none.")
     ] = "default",
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="PATTERN", help="Workloads to leave out, such as 'kube-system/*'."),
     ] = None,
-    region: Annotated[str, typer.Option("--region", help="Region of the workloads.")] = "us-east-1",
+    region: Annotated[
+        str, typer.Option("--region", metavar="REGION", help="Region of the workloads.")
+    ] = "us-east-1",
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml.")] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:

@@ -284,7 +284,9 @@ def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit)
             return f"{need.gpus} GPUs per pod come only whole"
         if not need.known:
             return f"its need is not known, so it keeps a whole GPU ({format_usd(share)} an hour): measure it"
-        return f"no slice that fits is cheaper than a whole {slice_.gpu.name}"
+        return (
+            f"a whole {slice_.gpu.name}, {format_usd(share)} an hour: with it the plan as a whole is cheapest"
+        )
     parts = []
     if need.memory_mib is not None:
         parts.append(f"{format_memory(need.memory_mib)} of {format_memory(slice_.memory_mib)}")

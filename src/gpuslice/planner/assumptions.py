@@ -38,7 +38,7 @@ def assumptions(
     """
     found = [
         f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
-        "usdPerHour is the price of the nodes listed here: Karpenter packs by its own rules and may launch others",
+        "the planned price is that of the nodes listed: Karpenter packs by its own rules and may launch others",
     ]
     if overhead is not None:
         found.append(
@@ -68,7 +68,8 @@ def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:
         gpu, layout = GPUS[pool.layout.gpu], pool.layout
         inferred = sorted(each.field for each in gpu.facts if each.confidence is Confidence.INFERRED)
         if inferred:
-            found[f"{gpu.name}: {', '.join(inferred)} inferred, not published or read from a card"] = None
+            words = ", ".join(each.replace("_", " ") for each in inferred)
+            found[f"{gpu.name}: {words} inferred, not published or read from a card"] = None
         if layout.mechanism == "fractional":
             found[
                 "fractional GPUs need a GRID driver, which the AL2023 NVIDIA image may lack: try one node first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -150,7 +151,10 @@ def _metering_files(used: list[Layout]) -> list[RenderedFile]:
 
 
 def _pool_comment(pool: Pool) -> str:
-    planned = ", ".join(f"{each.count} × {each.instance_type} {each.purchase}" for each in pool.nodes)
+    nodes: Counter[tuple[str, str]] = Counter()
+    for each in pool.nodes:
+        nodes[each.instance_type, each.purchase] += each.count
+    planned = ", ".join(f"{count} × {name} {purchase}" for (name, purchase), count in nodes.items())
     tenant = f", tenant {pool.tenant} alone" if pool.tenant else ""
     return f"{pool.layout.gpu}, {pool.layout.mechanism}{tenant}. Planned: {planned or 'no nodes'}."
 

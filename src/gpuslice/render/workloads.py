@@ -130,7 +130,7 @@ def _target(assignment: Assignment, name: str, namespace: str) -> dict[str, obje
 def _comment(assignment: Assignment, pool: Pool) -> str:
     lines = [f"{assignment.workload}: {assignment.replicas} of {assignment.slice}, pool {assignment.pool}."]
     if assignment.because:
-        lines.append(" ".join(assignment.because.split()))
+        lines.append(" ".join(assignment.because.split()).rstrip(".") + ".")
     if assignment.target.kind == "Pod":
         lines.append("A pod can't be changed while it exists: delete it, then create it anew.")
     shared = mechanism(pool.layout) is Mechanism.TIME_SLICING

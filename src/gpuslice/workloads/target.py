@@ -58,7 +58,8 @@ class Target(_Part, frozen=True):
     """The object that owns the pods.
 
     Attributes:
-        kind, api_version: of the top owner. An empty api_version is that of the built-in kind.
+        kind, api_version: those of the object at the top of the chain of owners. An empty apiVersion means that of the
+            built-in kind.
         name: of the object, where the workload's own name is another one: an object with several templates gives
             one workload each.
         container: name of the container that uses the GPU; empty: the pod's only one.

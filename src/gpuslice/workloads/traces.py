@@ -41,8 +41,9 @@ GENTD26_HEADER: Final = ("pod", "minute", "duty", "mem_mib")
 OPENB_GPU: Final = "T4"
 OPENB_MEMORY_MIB: Final = 14_000
 OPENB_DUTY: Final = 0.7
-# Values of gpu_spec. P100 was never on EC2; G2 and G3 are names for GPUs that the trace doesn't disclose.
-OPENB_MODELS: Final = {"T4": "T4", "A10": "A10G", "V100M16": "V100-16GB", "V100M32": "V100-32GB"}
+# Values of gpu_spec. The catalog has no V100 with 16 GB; the one with 32 GB does all that it does.
+# P100 was never on EC2; G2 and G3 are names for GPUs that the trace doesn't disclose.
+OPENB_MODELS: Final = {"T4": "T4", "A10": "A10G", "V100M16": "V100-32GB", "V100M32": "V100-32GB"}
 OPENB_ELSEWHERE: Final = frozenset({"P100", "G2", "G3"})
 
 # A need of GenTD26 is a reading, and readings of like pods differ by some MiB: needs are rounded up, which is safe, to
@@ -314,7 +315,7 @@ def _gentd26(rows: _Rows, region: str, today: str | None, cpu_milli: int, memory
         ),
     ]
     if peak > gpu.memory_mib:
-        notes.append(f"pods held up to {peak:,} MiB, more than a {gpu.name} has: theirs was a larger card")
+        notes.append(f"pods held up to {peak:,} MiB, more than one {gpu.name} has: theirs was a larger card")
     if blank_duty or blank_memory:
         notes.append(
             f"{blank_duty:,} blank duty and {blank_memory:,} blank memory readings: left out of mean and peak"

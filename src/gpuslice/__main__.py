@@ -1,0 +1,5 @@
+"""`python -m gpuslice`."""
+
+from gpuslice.cli.main import main
+
+main()
