@@ -11,8 +11,8 @@ import pytest
 import gpuslice
 from gpuslice.hardware.slices import Isolation
 from gpuslice.planner.plan import Plan
+from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS, workload
 from tests.planner.planned import solved
-from tests.planner.test_verify import CATALOG, CUT, SHARED, SLOTS, _workload
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(gpuslice.__file__).parents[1]
@@ -21,7 +21,7 @@ MIXED = (
     *SLOTS,
     *CUT,
     *(
-        _workload(
+        workload(
             f"lime/app{i}", 1 + i % 3, "L4", 900 + 700 * i, 0.01 * (i + 1), isolation=list(Isolation)[i % 2]
         )
         for i in range(9)
