@@ -69,7 +69,7 @@ _RULES: Final = {
     "arch": "Pods are built for their nodes' architecture.",
     "price": "Prices are the catalog's, and the bills are the sums of the nodes'.",
     "tenants": "Tenants never share a time-sliced or MPS GPU.",
-    "metered": "Metered nodes have one GPU, and metered pools can be told apart.",
+    "metered": "Metered nodes have one GPU.",
     "request": "Metered pods, and only those, ask for memory and time, and for no less than they need.",
     "fit/": "Every slice fits its workload, by the same rule that planning uses; the part after the stroke is what "
     "binds (above).",

@@ -82,7 +82,9 @@ def parse_memory_mib(text: str | float, *, field: str = "memory", require_unit: 
         )
     if require_unit and not written[-1:].isalpha():
         # A large number is bytes, a small one was meant as MiB or GiB.
-        meant = f'"{format_memory(-int(-value // MIB))}"' if value >= MIB else f'"{written}Mi" or "{written}Gi"'
+        meant = (
+            f'"{format_memory(-int(-value // MIB))}"' if value >= MIB else f'"{written}Mi" or "{written}Gi"'
+        )
         raise InputError(f"{field} {_shown(written)} has no unit", fix=f"write {meant}")
     return -int(-value // MIB)
 

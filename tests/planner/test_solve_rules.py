@@ -219,7 +219,7 @@ def test_every_node_keeps_to_its_number_of_pods():
     assert sum(node.count for pool in plan.pools for node in pool.nodes) == 3
 
 
-def test_metered_pools_are_on_machines_with_one_gpu_and_can_be_told_apart():
+def test_metered_pools_are_on_machines_with_one_gpu():
     # Unequal pods: equal slots would waste most of a GPU.
     sizes = ((11_000, 0.2), (5_000, 0.1), (3_000, 0.05), (1_500, 0.02))
     fleet = [
@@ -231,7 +231,6 @@ def test_metered_pools_are_on_machines_with_one_gpu_and_can_be_told_apart():
     metered = [pool for pool in plan.pools if pool.layout.metered]
     assert len(metered) == 3
     assert {name for pool in metered for name in pool.instance_types} == {"g6.2xlarge"}
-    assert len({pool.layout.replicas for pool in metered}) == 3
     assert all(each.request for each in plan.assignments)
 
 

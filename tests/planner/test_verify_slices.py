@@ -229,13 +229,6 @@ def _metered_on_bottlerocket(d):
 
 
 @breaks("metered")
-def _two_metered_pools_that_look_alike(d):
-    for each in d["pools"]:
-        if "metered" in each["layout"]:
-            each["layout"]["replicas"] = 16
-
-
-@breaks("metered")
 def _a_metered_machine_with_four_gpus(d):
     each = pool_of(d, "red/embed")
     each["instanceTypes"] = ["g6.12xlarge"]

@@ -172,7 +172,7 @@ def test_gentd26_does_not_say_its_gpu_so_the_flag_must(read):
 
 
 def test_a_gpu_smaller_than_what_pods_held_is_told(read):
-    assert any("more than a T4 has" in note for note in read(GENTD26, "a,0,5,48000", today="T4").notes)
+    assert any("more than one T4 has" in note for note in read(GENTD26, "a,0,5,48000", today="T4").notes)
 
 
 def test_requests_that_gentd26_lacks_are_an_assumption_that_can_be_set(read):

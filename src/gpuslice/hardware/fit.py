@@ -109,8 +109,9 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
     if limit is not None and limit < 1:
         return found
     efficiency = EFFICIENCY[mechanism]
-    partition_most = int(SUSTAINED_LOAD * efficiency / busy)  # MPS: each part carries its load up to so many parts
-    most_by_limit = MOST_SLOTS if limit is None else int(limit * efficiency)  # full contention stays within the limit
+    # MPS: each part carries its load up to so many parts. Time-slicing: full contention stays within the limit.
+    partition_most = int(SUSTAINED_LOAD * efficiency / busy) if busy else MOST_SLOTS
+    most_by_limit = MOST_SLOTS if limit is None else int(limit * efficiency)
     # Neighbours may keep the GPU so busy together, thousandths, before the limit is passed.
     bearable = None if limit is None else int(1000 * efficiency * (1 - 1 / limit))
     for replicas in range(2, most_slots(gpu, mechanism) + 1):

@@ -18,7 +18,7 @@ from gpuslice.planner.pool_packing import pool_of
 from gpuslice.units import format_memory, format_usd, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuslice.hardware.fit import Fit
     from gpuslice.hardware.slices import Slice
@@ -41,13 +41,12 @@ _SHORT: Final = {
 }
 
 
-def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...], replicas: int | None = None) -> artefact.Layout:
+def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...]) -> artefact.Layout:
     """A cut as it stands in plan.yaml.
 
     Args:
         cut: to describe.
         geometries: of a MIG node, one per GPU.
-        replicas: another number of replicas than the cut's own, for metered pools.
     """
     slice_ = cut.slices[0]
     shared = cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS}
@@ -68,7 +67,7 @@ def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...], replicas: int | Non
     return artefact.Layout(
         gpu=cut.gpu.name,
         mechanism=cut.mechanism.value,
-        replicas=(replicas or slice_.sharers) if shared else UNSET,
+        replicas=slice_.sharers if shared else UNSET,
         slot_time=slice_.time_milli if shared and not cut.metered else UNSET,
         metered=metered,
         geometry=described[0] if described and alike else UNSET,
@@ -86,7 +85,9 @@ def resource_of(slice_: Slice, stack: Stack) -> str:
 def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:
     """The cheapest packing, with replicas of classes dealt to their members in order."""
     dealt = _Dealer(
-        {number: [(each, each.replicas) for each in c.members] for number, c in enumerate(classes)}
+        (number, None, member, member.replicas)
+        for number, each in enumerate(classes)
+        for member in each.members
     )
     found: Counter[tuple[str, str, int, artefact.Layout, tuple[tuple[str, int], ...]]] = Counter()
     for pattern, pods in dealt.nodes(packing):
@@ -117,43 +118,25 @@ class Assembly:
         self._names: dict[PoolKey, str] = {}
         self._layouts: dict[PoolKey, artefact.Layout] = {}
         taken: set[str] = set()
-        metered = 0
         for base, key in drafts:
             name = next(
                 each for number in range(1, len(drafts) + 2) if (each := _numbered(base, number)) not in taken
             )
             taken.add(name)
             self._names[key] = name
-            cut = members[key][0].option.cut
-            replicas = None
-            if cut.metered:
-                # Each metered pool has its own count of replicas: what GPU Feature Discovery says of a node then
-                # tells the pools apart, which nothing else that a NodeFeatureRule can see does.
-                replicas = cut.slices[0].sharers + metered
-                metered += 1
-            self._layouts[key] = layout_of(cut, members[key][0].geometries, replicas)
+            self._layouts[key] = layout_of(members[key][0].option.cut, members[key][0].geometries)
         self._members = members
         self._packing = realisation.packing
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """Pools with their nodes."""
-        queues: dict[int, list[tuple[Workload, int, Home]]] = {
-            number: [(workload, count, home) for workload, home, count in homes]
-            for number, homes in self._homes.items()
-        }
         found = []
         for key in sorted(self._members, key=lambda each: self._names[each]):
             dealer = _Dealer(
-                {
-                    number: [(workload, count) for workload, count, home in queue if home.pool == key]
-                    for number, queue in queues.items()
-                },
-                slices={
-                    (number, workload.name): home.slice_index
-                    for number, queue in queues.items()
-                    for workload, _, home in queue
-                    if home.pool == key
-                },
+                (number, home.slice_index, workload, count)
+                for number, homes in self._homes.items()
+                for workload, home, count in homes
+                if home.pool == key
             )
             here = Counter({each: self._packing[each] for each in self._members[key]})
             nodes: Counter[tuple[NodeOption, tuple[tuple[str, int], ...]]] = Counter()
@@ -244,13 +227,11 @@ class _Open:
 class _Dealer:
     """Deals the replicas of classes that nodes carry to the workloads behind them."""
 
-    def __init__(
-        self,
-        queues: Mapping[int, list[tuple[Workload, int]]],
-        slices: Mapping[tuple[int, str], int] | None = None,
-    ) -> None:
-        self._left = {number: [_Open(*each) for each in queue] for number, queue in queues.items()}
-        self._slices = slices
+    def __init__(self, replicas: Iterable[tuple[int, int | None, Workload, int]]) -> None:
+        """Take (class number, slice index or None for any, workload, replicas)."""
+        self._left: dict[tuple[int, int | None], list[_Open]] = defaultdict(list)
+        for number, where, workload, count in replicas:
+            self._left[number, where].append(_Open(workload, count))
 
     def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, tuple[tuple[str, int], ...]]]:
         """Each node of a packing, one by one, with the replicas by workload that it carries."""
@@ -262,13 +243,10 @@ class _Dealer:
                 yield pattern, tuple(sorted(pods.items()))
 
     def _deal(self, number: int, where: int, wanted: int, pods: Counter[str]) -> None:
-        for entry in self._left[number]:
-            name = entry.workload.name
-            if self._slices is not None and self._slices[number, name] != where:
-                continue
+        for entry in self._left[number, where] or self._left[number, None]:
             take = min(wanted, entry.left)
             if take:
-                pods[name] += take
+                pods[entry.workload.name] += take
                 entry.left -= take
                 wanted -= take
             if not wanted:

@@ -159,7 +159,7 @@ def solve(
             pools, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
         ),
     )
-    violations = verify(plan, [member for each in classes for member in each.members], catalog)
+    violations = verify(plan, workloads, catalog)
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation)

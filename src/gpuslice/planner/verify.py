@@ -78,7 +78,6 @@ class _Check:
         yield from self._nodes_carry_the_assigned()
         for pool in self.plan.pools:
             yield from self._pool(pool)
-        yield from self._metered_pools_differ()
         for assignment in self.plan.assignments:
             yield from self._assignment(assignment)
         yield from self._optimal_nodes()
@@ -172,19 +171,6 @@ class _Check:
             if not any(Purchase(purchase) in each.prices for each in types):
                 yield Violation("price", where, f"none of its types has a price {purchase}")
             yield from _interruption(purchase, workloads, where)
-
-    def _metered_pools_differ(self) -> Iterator[Violation]:
-        seen: dict[object, str] = {}
-        for pool in self.plan.pools:
-            if pool.layout.metered is not UNSET:
-                key = pool.layout.replicas
-                if key in seen:
-                    yield Violation(
-                        "metered",
-                        f"pool {pool.name}",
-                        f"has as many replicas as {seen[key]}: nodes can't be told apart",
-                    )
-                seen[key] = pool.name
 
     def _assignment(self, each: Assignment) -> Iterator[Violation]:
         workload, pool = self.workloads.get(each.workload), self.pools.get(each.pool)
