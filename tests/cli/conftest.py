@@ -80,3 +80,9 @@ def misfit(tmp_path: Path) -> Path:
     path = tmp_path / "misfit.yaml"
     path.write_text(WORKLOADS + TOO_BIG)
     return path
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal_width(monkeypatch):
+    """What a developer's terminal says of its width must not wrap what tests read."""
+    monkeypatch.delenv("COLUMNS", raising=False)
