@@ -419,6 +419,13 @@ def test_finished_jobs_and_pods_hold_no_gpu(scan):
     assert found.notes == ("2 finished Jobs or Pods: left out",)
 
 
+def test_a_status_of_the_wrong_type_ends_nothing(scan):
+    pod = thing("Pod", "odd", pod_spec(), "v1") | {"status": {"phase": []}}
+    job = thing("Job", "older", {"template": template()}, "batch/v1")
+    job["status"] = {"conditions": [{"type": {}, "status": "True"}]}
+    assert {name for name, _, _ in shape(scan(pod, job))} == {"a/odd", "a/older"}
+
+
 def test_an_unknown_kind_that_holds_gpu_pods_is_named(scan):
     found = scan(
         thing("ModelServer", "m", {"roles": [{"template": template()}]}, "example.com/v1"), deployment()

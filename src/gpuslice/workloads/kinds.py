@@ -60,11 +60,11 @@ def finished(data: Fields) -> bool:
     """Whether a Job or Pod has run to its end and holds no GPU any more."""
     status = fields_of(data, "status")
     if data.get("kind") == "Pod":
-        return status.get("phase") in {"Succeeded", "Failed"}
+        return str(status.get("phase")) in {"Succeeded", "Failed"}
     conditions = status.get("conditions")
     return data.get("kind") in {"Job", "PyTorchJob", "TFJob", "MPIJob", "JAXJob", "JobSet"} and any(
         isinstance(each, dict)
-        and each.get("type") in {"Complete", "Completed", "Failed", "Succeeded"}
+        and str(each.get("type")) in {"Complete", "Completed", "Failed", "Succeeded"}
         and each.get("status") == "True"
         for each in (conditions if isinstance(conditions, list) else [])
     )
