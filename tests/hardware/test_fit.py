@@ -206,14 +206,13 @@ def test_each_mechanism_isolates_what_it_isolates(wanted, good):
     assert {answer.binds for name, answer in answers.items() if name not in good} <= {Binds.ISOLATION}
 
 
-def test_who_takes_all_memory_and_cannot_be_limited_never_goes_where_nothing_is_enforced():
+def test_who_takes_all_memory_and_cannot_be_limited_never_goes_where_it_sees_the_whole_gpu():
     greedy = need(limitable=False)
-    for slice_ in (cut.slot(L4, TS, 2), cut.metered(L4, 704)):
+    for slice_ in (cut.slot(L4, TS, 2), cut.metered(L4, 704), cut.slot(L4, MPS, 2)):
         assert fit(greedy, slice_).binds is Binds.PREALLOCATION
         assert fit(need(), slice_).fits
     for slice_ in (
         cut.whole(L4),
-        cut.slot(L4, MPS, 2),
         mig(H100, "1g.10gb"),
         cut.fractional(L4, Fraction(1, 2)),
     ):
@@ -281,10 +280,16 @@ def test_several_gpus_come_only_whole():
     for slice_ in (
         cut.slot(L4, TS, 2),
         cut.slot(L4, MPS, 2),
-        mig(H100, "7g.80gb"),
         cut.fractional(L4, Fraction(1, 2)),
     ):
         assert fit(several, slice_).binds is Binds.COUNT
+    assert fit(replace(several, allow=frozenset({"H100"})), mig(H100, "7g.80gb")).binds is Binds.COUNT
+
+
+def test_several_gpus_stay_on_their_model_unless_others_are_named():
+    several = need(gpus=4)
+    assert fit(several, cut.whole(H100)).binds is Binds.MODEL
+    assert fit(replace(several, allow=frozenset({"H100"})), cut.whole(H100)).fits
 
 
 # Compatibility

@@ -120,9 +120,15 @@ def test_enforced_memory_is_never_time_sliced():
     assert mechanisms(planned(fleet, L4)) == {"mps"}
 
 
-def test_pods_that_cannot_be_limited_share_only_where_memory_is_enforced():
+def test_pods_that_cannot_be_limited_share_no_gpu_that_they_see_whole():
     fleet = [workload(f"red/app{i}", limitable=False, preallocates=True) for i in range(4)]
-    assert mechanisms(planned(fleet, L4)) == {"mps"}
+    assert mechanisms(planned(fleet, L4)) == {"whole"}
+
+
+def test_a_daemonset_is_not_planned():
+    plan = planned([workload("red/agent", target=Target(kind="DaemonSet")), workload("red/app")], L4)
+    assert [each.workload for each in plan.unplaced] == ["red/agent"]
+    assert [each.workload for each in plan.assignments] == ["red/app"]
 
 
 def test_a_preallocating_framework_is_told_its_part_where_nothing_enforces_it():

@@ -84,13 +84,17 @@ def test_a_share_of_nothing_or_of_more_than_the_gpu_is_refused(memory):
 
 
 def test_a_framework_that_nothing_limits_is_refused_where_the_mechanism_does_not_limit_it_either():
-    with pytest.raises(InputError, match="limits nobody"):
-        limit({"name": "triton"})
+    for layout in (TS4, MPS8):
+        with pytest.raises(InputError, match="sees all of it"):
+            limit({"name": "triton"}, layout=layout)
 
 
-def test_a_mechanism_that_limits_memory_needs_no_limit_of_the_framework():
-    assert limit({"name": "triton"}, layout=MPS8) is None
-    assert limit({"name": "vllm", "limit": "argument"}, layout=MPS8) is None
+def test_under_mps_a_framework_sees_the_whole_card_and_is_told_its_share():
+    assert limit({"name": "vllm", "limit": "argument"}, layout=MPS8) is not None
+
+
+def test_a_slice_that_is_all_a_process_sees_needs_no_limit_of_the_framework():
+    assert limit({"name": "triton"}, layout={"gpu": "L4", "mechanism": "whole"}) is None
 
 
 def test_a_workload_without_a_limit_keeps_its_arguments():

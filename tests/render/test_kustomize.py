@@ -101,6 +101,9 @@ def test_the_component_patches_the_workloads_that_are_in_the_same_build(tmp_path
         ],
     }
     assert by_kind["Notebook"]["containers"] == [
-        {"name": "n", "resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": 1}}}
+        {
+            "name": "n",
+            "resources": {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": 1, "nvidia.com/gpu": 1}},
+        }
     ]
     assert by_kind["Notebook"]["nodeSelector"] == {"gpuslice.io/pool": "l4-fraction"}

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU, Feature
-from gpuslice.hardware.sharing import EFFICIENCY, MOST_SLOTS, SUSTAINED_LOAD, contention, less_margin
+from gpuslice.hardware.sharing import (
+    EFFICIENCY,
+    MOST_SLOTS,
+    SEES_ALL,
+    SUSTAINED_LOAD,
+    contention,
+    less_margin,
+)
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.units import PPM, format_memory
 
@@ -143,6 +150,12 @@ def _may_run(need: Need, slice_: Slice) -> Fit | None:
         least = GPUS[need.on].compute_capability
     else:
         least = (0, 0)  # the owner named the models
+    if need.gpus > 1 and need.on is not None and not need.allow and gpu.name != need.on:
+        return Fit(
+            Binds.MODEL,
+            f"several GPUs of a pod talk to each other, and how fast they do on {gpu.name} is not known here: "
+            "name it in gpu.allow if it will do",
+        )
     if gpu.compute_capability < least:
         return Fit(
             Binds.CAPABILITY,
@@ -189,10 +202,11 @@ def _can_share(need: Need, slice_: Slice) -> Fit | None:
             if value is None
         ]
         return Fit(Binds.UNKNOWN, f"{' and '.join(missing)} not known: nothing is sliced on a guess")
-    if slice_.mechanism is Mechanism.TIME_SLICING and not need.limitable:
+    if slice_.mechanism in SEES_ALL and not need.limitable:
         return Fit(
             Binds.PREALLOCATION,
-            "it takes all the memory that it sees, time-slicing limits none, and its own limit can't be set here",
+            f"it takes all the memory that it sees, which under {slice_.mechanism.value} is the whole GPU's, "
+            "and its own limit can't be set here",
         )
     return None
 

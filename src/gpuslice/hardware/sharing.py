@@ -30,6 +30,14 @@ EFFICIENCY: Final[dict[Mechanism, Fraction]] = {
 }
 """Total throughput of processes that share a GPU, against one process alone."""
 
+SEES_ALL: Final = frozenset({Mechanism.TIME_SLICING, Mechanism.MPS})
+"""Mechanisms under which a process sees the whole GPU's memory as its own.
+
+Read on an H100, driver 580.159.04, under MPS with a limit of 20 GiB: cuMemGetInfo says 20,335 MiB free of a total of
+81,079, the whole card. MPS refuses what goes beyond the limit, so a framework that takes a share of the total fails to
+start unless it is told a share of its own.
+"""
+
 METERED_TIMES: Final = (350, 500, 650, 704)
 """The choices for a metered GPU's time, thousandths: less time, fewer neighbours, less slowdown. The last is the most
 that the sustained load allows under time-slicing (0.8 x 0.88)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
-from gpuslice.hardware.sharing import less_margin
+from gpuslice.hardware.sharing import SEES_ALL, less_margin
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack, mig_resource
 from gpuslice.planner import plan as artefact
@@ -197,7 +197,7 @@ class Assembly:
         memory = workload.need.memory_mib
         if cut.metered and memory is not None and answer.time_milli is not None:
             request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
-        if workload.preallocates and cut.mechanism is Mechanism.TIME_SLICING and memory is not None:
+        if workload.preallocates and cut.mechanism in SEES_ALL and memory is not None:
             own = memory if cut.metered else less_margin(slice_.memory_mib)
             limit = format_memory(own)
         return artefact.Assignment(
@@ -261,13 +261,13 @@ def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit)
         if need.gpus > 1:
             return f"{need.gpus} GPUs per pod come only whole"
         if not need.known:
-            return f"its need is not known, so it keeps a whole GPU ({format_usd(share)} an hour): measure it"
+            return f"its need is not known, so it gets a whole GPU, {format_usd(share)} an hour: state or measure it"
         return (
             f"a whole {slice_.gpu.name}, {format_usd(share)} an hour: with it the plan as a whole is cheapest"
         )
     parts = []
     if need.memory_mib is not None:
-        parts.append(f"{format_memory(need.memory_mib)} of {format_memory(slice_.memory_mib)}")
+        parts.append(f"{format_memory(need.memory_mib)} of {format_memory(less_margin(slice_.memory_mib))}")
     if answer.utilisation is not None:
         parts.append(f"busy {float(answer.utilisation):.0%} of the time")
     match slice_.mechanism:

@@ -57,7 +57,9 @@ def assumptions(
     if sources:
         listed = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
         found.append(f"needs by source: {listed}")
-    return (*found, *_hardware(pools, catalog), *notes)
+    # Pods of a trace have notes on where they come from, which nobody needs here.
+    remarks = [f"{m.name}: {note}" for _, m in members if m.target.kind != "Pod" for note in m.notes]
+    return (*found, *_hardware(pools, catalog), *notes, *remarks)
 
 
 def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:

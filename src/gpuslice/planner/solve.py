@@ -92,13 +92,12 @@ def solve(
     Raises:
         BrokenPlanError: the plan didn't pass the verifier.
     """
-    wanted = [each for each in workloads if each.replicas and each.service is None]
+    refused = {each.name: reason for each in workloads if (reason := _not_planned(each))}
+    wanted = [each for each in workloads if each.replicas and each.name not in refused]
     unplaced = [
-        artefact.Unplaced(
-            each.name, 0, "sized by its load, which is not planned yet: give replicas and a need"
-        )
+        artefact.Unplaced(each.name, each.replicas, refused[each.name])
         for each in workloads
-        if each.service is not None
+        if each.name in refused
     ]
     everyone = classes_of(wanted)
     offered = _options(everyone, catalog, settings)
@@ -163,6 +162,17 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation)
+
+
+def _not_planned(workload: Workload) -> str:
+    """Why a workload can't be planned at all; empty where it can."""
+    if workload.service is not None:
+        return "sized by its load, which is not planned yet: give replicas and a need"
+    if workload.target.kind == "DaemonSet" and workload.replicas:
+        return (
+            "a DaemonSet runs on every node that it tolerates, so no number of replicas can be planned for it"
+        )
+    return ""
 
 
 def _options(

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.fit import fit
-from gpuslice.hardware.sharing import MEMORY_MARGIN
+from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import mig_resource
 from gpuslice.planner.verify_figures import figure_violations, form_violations, sum_violations
@@ -310,7 +310,7 @@ def _interruption(purchase: str, workloads: Iterable[Workload], where: str) -> I
 def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Violation]:
     """Who takes all memory that it sees is told how much is its own, where nothing else holds it back."""
     if each.memory_limit is UNSET:
-        if workload.preallocates and slice_.mechanism is Mechanism.TIME_SLICING:
+        if workload.preallocates and slice_.mechanism in SEES_ALL:
             yield Violation("memory-limit", each.workload, "takes all memory it sees, and is given no limit")
         return
     own = Fraction(int(slice_.memory_mib * (1 - MEMORY_MARGIN)) * MIB)

@@ -1,7 +1,7 @@
-"""A preallocating framework's own limit on GPU memory, for mechanisms that enforce none.
+"""A preallocating framework's own limit on GPU memory, for mechanisms under which it sees the whole card.
 
-On a time-sliced GPU every process sees the whole card. So a framework that takes a share of what it sees must be told
-a share of the whole GPU, not of its slot.
+That is time-slicing, which limits nobody, and MPS, which refuses what goes beyond the limit. So a framework that takes
+a share of what it sees must be told a share of the whole GPU, not of its slot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.sharing import SEES_ALL
 from gpuslice.render.layouts import mechanism
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT
@@ -48,13 +48,13 @@ def framework_limit(assignment: Assignment, layout: Layout) -> ArgumentList | Va
             limit is less than the hundredth part of the GPU that can be written.
     """
     framework = assignment.target.framework
-    if mechanism(layout) is not Mechanism.TIME_SLICING or framework is None:
+    if mechanism(layout) not in SEES_ALL or framework is None:
         return None
     if framework.limit == "none":
         raise InputError(
             f"{framework.name} takes most of the GPU memory it sees, can't be limited from its pod, "
-            "and time-slicing limits nobody",
-            fix="ask for isolation: memory, and plan again",
+            f"and under {mechanism(layout).value} it sees all of it",
+            fix="ask for isolation: hardware, and plan again",
         )
     if assignment.memory_limit is UNSET:
         return None

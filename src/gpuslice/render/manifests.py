@@ -38,7 +38,9 @@ tolerated in two places: by the operator's daemonsets, and by Node Feature Disco
 _POLICY: Final = """\
 Only where the GPU Operator is installed already, and not by the values beside this file. A patch, no object:
 it isn't applied with the rest. Lists are replaced whole: add tolerations of your own first. Node Feature
-Discovery's workers need the toleration of {label} too.
+Discovery's workers need the toleration of {label} too. It points the operator at this plan's device plugin
+configuration: copy entries of your own into that first, or nodes that use them lose their sharing. Where nodes use
+MIG's single strategy today, its change renames their resources.
 
   kubectl patch clusterpolicies.nvidia.com/cluster-policy --type merge --patch-file cluster-policy-patch.yaml
 """

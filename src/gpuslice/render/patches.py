@@ -14,7 +14,7 @@ from msgspec import UNSET, to_builtins
 from gpuslice.errors import InputError
 from gpuslice.render.files import Object
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL
+from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL, WHOLE_GPU
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ def requested(assignment: Assignment) -> dict[str, str]:
     return asked
 
 
+def _asks_already(assignment: Assignment) -> bool:
+    """Whether the pod goes on asking for whole GPUs: which of its containers asks for how many is its own affair."""
+    target = assignment.target
+    return {*target.gpu_limits, *target.gpu_requests} == {WHOLE_GPU} == {assignment.resource}
+
+
 def tolerations(target: Target, pool: str) -> list[Object]:
     """All tolerations of the pod: today's, and the one for its pool's taint. The list can only be replaced whole."""
     own = Toleration(key=POOL_LABEL, operator="Equal", value=pool, effect="NoSchedule")
@@ -119,7 +125,9 @@ def _strategic(
     if gone or target.gpu_requests:
         # A request left from today would contradict the limit; without one, Kubernetes takes the limit.
         resources["requests"] = gone | {key: None for key in asked if key in target.gpu_requests}
-    container: dict[str, object] = {"name": target.container, "resources": resources}
+    container: dict[str, object] = {"name": target.container}
+    if not _asks_already(assignment):
+        container["resources"] = resources
     match limit:
         case ArgumentList(field, arguments):
             container[field] = list(arguments)
@@ -129,7 +137,7 @@ def _strategic(
     body: Object = {
         "nodeSelector": dict.fromkeys(sorted(target.drop_node_selector)) | {POOL_LABEL: assignment.pool},
         "tolerations": tolerations(target, assignment.pool),
-        which: [container],
+        **({which: [container]} if len(container) > 1 else {}),
     }
     for key in reversed(_pod_spec(target).strip("/").split("/")):
         body = {key: body}
@@ -143,10 +151,13 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     container = pod + (target.container_path or f"/containers/{target.container_index}")
     asked = requested(assignment)
     found: list[Object] = []
-    for section, present in (("limits", target.gpu_limits), ("requests", target.gpu_requests)):
-        keys = present if section == "requests" else _dropped(present, asked)
-        found += [_remove(f"{container}/resources/{section}", key) for key in sorted(keys)]
-    found += [_add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()]
+    if not _asks_already(assignment):
+        for section, present in (("limits", target.gpu_limits), ("requests", target.gpu_requests)):
+            keys = present if section == "requests" else _dropped(present, asked)
+            found += [_remove(f"{container}/resources/{section}", key) for key in sorted(keys)]
+        found += [
+            _add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()
+        ]
     if target.has_node_selector or target.drop_node_selector:
         found += [_remove(f"{pod}/nodeSelector", key) for key in sorted(target.drop_node_selector)]
         found.append(_add(f"{pod}/nodeSelector/{_escaped(POOL_LABEL)}", assignment.pool))

@@ -37,13 +37,15 @@ _BOTTLEROCKET: Final = """\
    alone.
 """
 _APPLY: Final = """\
-4. Everything else:
+4. Daemonsets of your own (logs, metrics, security) run on the pools' nodes only if they tolerate the taint
+   `gpuslice.io/pool`. See to it before workloads move.
+5. Everything else:
    ```
    kubectl apply --server-side -k .
    ```
 """
 _WORKLOADS: Final = """\
-5. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
+6. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
    `kustomization.yaml`). Move one at a time and watch it: `kubectl rollout status`.
 """
 

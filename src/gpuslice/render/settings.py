@@ -13,6 +13,7 @@ from gpuslice.hardware.stacks import Stack
 PINNED_IMAGE: Final[Mapping[str, str]] = {Stack.AL2023: "v20260801", Stack.BOTTLEROCKET: "v1.54.0"}
 """The image version rendered where none is asked for. `latest` would replace every node whenever AWS releases one."""
 
+_LEAST_VOLUME_GIB: Final = 20  # EC2 refuses a volume smaller than the image's snapshot
 ROOT_VOLUME_GIB: Final = 200
 """Karpenter's 20 GiB don't hold two CUDA images (5 to 15 GiB each, unpacked). On types with local NVMe disks, images
 live there (instanceStorePolicy) and this volume stays almost empty."""
@@ -83,11 +84,11 @@ class RenderSettings:
                 if arn
                 else "write letters, digits and +=,.@_-",
             )
-        if not 1 <= self.root_volume_gib <= 16384:
+        if not _LEAST_VOLUME_GIB <= self.root_volume_gib <= 16384:
             raise InputError(
                 f"{self.root_volume_gib} GiB is no size of a gp3 volume",
                 where="--root-volume",
-                fix="write 1 to 16384",
+                fix=f"write {_LEAST_VOLUME_GIB} to 16384: the image alone needs the least",
             )
         if not _DURATION.fullmatch(self.consolidate_after):
             raise InputError(

@@ -125,7 +125,9 @@ def _need(
     where: str,
 ) -> tuple[Need, list[str]]:
     notes = []
-    memory = stated.memory_mib
+    # A need is of one container that is cut one slice; which of several it is of, nobody said.
+    alone = len(requests.users) == 1
+    memory = stated.memory_mib if alone else None
     source = stated.source or Source.DECLARED
     if (
         framework is not None
@@ -144,7 +146,7 @@ def _need(
         Need(
             gpus=sum(requests.gpus.values()),
             memory_mib=memory,
-            duty_ppm=stated.duty_ppm,
+            duty_ppm=stated.duty_ppm if alone else None,
             on=stated.on or place.on or today,
             source=source,
             isolation=stated.isolation or Isolation.NONE,
@@ -228,7 +230,7 @@ def _request_notes(requests: PodRequests) -> list[str]:
     notes = []
     if len(requests.users) > 1:
         names = ", ".join(shorten(each.container.name) for each in requests.users)
-        notes.append(f"containers {names} ask for GPUs: a slice goes to the first alone")
+        notes.append(f"containers {names} ask for GPUs: such a pod is never sliced")
     for resource, quantity in requests.gpus.items():
         if resource == SHARED_GPU:
             notes.append(

@@ -99,6 +99,11 @@ def _name(container: Container) -> str | None:
     for name, pattern in _COMMANDS:
         if pattern.search(line):
             return name
+    words = {each.partition("=")[0].replace("_", "-") for each in (*container.command, *container.args)}
+    for name, flag in LIMIT_ARGUMENT.items():
+        # Its own flag says as much as its image, which may be a private one.
+        if flag.replace("_", "-") in words:
+            return name
     image = container.image.lower()
     for name, pattern in _IMAGES:
         if pattern.search(image):
