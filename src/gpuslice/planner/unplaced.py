@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from gpuslice.hardware import cut as cuts
@@ -26,11 +25,11 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
     A whole GPU is the most that there is: who doesn't fit one fits no part of one either. Fractional types count only
     where the catalog has nothing else.
     """
-    misses: Counter[tuple[int, str]] = Counter()
+    misses: list[tuple[int, int, str]] = []  # how near, how much it had of what was missing, in words
     with_gpus = [each for each in catalog.instance_types if each.gpu_count]
     for instance_type in with_gpus or catalog.instance_types:
         gpu = GPUS[instance_type.gpu]
-        name = instance_type.name
+        name, beyond = instance_type.name, len(_NEARNESS)
         if instance_type.gpu_count:
             slice_ = cuts.whole(gpu)
         elif why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
@@ -38,32 +37,25 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
         else:
             continue
         answer = fit(each.need, slice_)
-        cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
-        memory = instance_type.allocatable_memory_mib - overhead.memory_mib
+        cpu = max(instance_type.allocatable_cpu_milli - overhead.cpu_milli, 0)
+        memory = max(instance_type.allocatable_memory_mib - overhead.memory_mib, 0)
+        count = instance_type.gpu_count
         if answer.binds is not None:
-            misses[_NEARNESS.index(answer.binds), answer.reason] += 1
+            misses.append((_NEARNESS.index(answer.binds), gpu.memory_mib, answer.reason))
         elif each.arch != instance_type.arch:
-            misses[len(_NEARNESS), f"{name} is {instance_type.arch}, its pods are {each.arch}"] += 1
-        elif each.need.gpus > max(instance_type.gpu_count, 1):
-            misses[
-                len(_NEARNESS) + 1, f"needs {each.need.gpus} GPUs, {name} has {instance_type.gpu_count}"
-            ] += 1
+            misses.append((beyond, 0, f"{name} is {instance_type.arch}, its pods are {each.arch}"))
+        elif each.need.gpus > max(count, 1):
+            misses.append((beyond + 1, count, f"needs {each.need.gpus} GPUs, {name} has {count}"))
         elif each.cpu_milli > cpu:
-            misses[
-                len(_NEARNESS) + 2,
-                f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(max(cpu, 0))} left",
-            ] += 1
+            words = f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(cpu)} left"
+            misses.append((beyond + 2, cpu, words))
         elif each.memory_mib > memory:
-            misses[
-                len(_NEARNESS) + 3,
-                f"asks for {format_memory(each.memory_mib)}, {name} has {format_memory(max(memory, 0))} left",
-            ] += 1
+            words = f"asks for {format_memory(each.memory_mib)}, {name} has {format_memory(memory)} left"
+            misses.append((beyond + 3, memory, words))
         elif not instance_type.prices:
-            misses[
-                len(_NEARNESS) + 4, f"{name} would do, but its price isn't known: refresh the catalog"
-            ] += 1
+            words = f"{name} would do, but its price isn't known: refresh the catalog"
+            misses.append((beyond + 4, 0, words))
     if not misses:
         fits = "what would fit is not wanted, or this stack can't do it"
         return fits if catalog.instance_types else "the catalog has no GPU"
-    (_, reason), _ = max(misses.items(), key=lambda miss: (miss[0][0], miss[1], miss[0][1]))
-    return reason
+    return max(misses)[2]
