@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from gpuslice.hardware.mig import MigProfile
 
 
+WHOLE_GPU: Final = "nvidia.com/gpu"
+SHARED_GPU: Final = "nvidia.com/gpu.shared"
+"""The device plugin's resources: a GPU, and a replica of one under `renameByDefault`. MIG: `MigProfile.resource`."""
+
+
 class Mechanism(StrEnum):
     """How a GPU is divided, or not."""
 

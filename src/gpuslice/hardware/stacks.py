@@ -15,7 +15,7 @@ from typing import Final
 
 from gpuslice.errors import nearest
 from gpuslice.hardware.mig import Geometry
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
 
 
 class Stack(StrEnum):
@@ -95,5 +95,5 @@ def why_not(
 def mig_resource(stack: str, profile: str) -> str:
     """The extended resource that a pod asks for to get a MIG instance: mixed strategy, or Bottlerocket's single one."""
     if stack == Stack.BOTTLEROCKET:
-        return "nvidia.com/gpu"
+        return WHOLE_GPU
     return f"nvidia.com/mig-{profile.replace('+', '.')}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, UnsetType
 
 from gpuslice.hardware.sharing import SEES_ALL, less_margin
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
 from gpuslice.hardware.stacks import Stack, mig_resource
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.options import metered_memory_mib
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from gpuslice.planner.realise import Realisation
     from gpuslice.workloads.model import Workload
 
-SHARED_RESOURCE: Final = "nvidia.com/gpu.shared"
-GPU_RESOURCE: Final = "nvidia.com/gpu"
 _SHORT: Final = {
     Mechanism.WHOLE: "whole",
     Mechanism.TIME_SLICING: "ts",
@@ -79,7 +77,7 @@ def resource_of(slice_: Slice, stack: Stack) -> str:
     """The extended resource that a pod asks for to get this slice."""
     if slice_.profile is not None:
         return mig_resource(stack, slice_.profile.name)
-    return SHARED_RESOURCE if slice_.sharers > 1 else GPU_RESOURCE
+    return SHARED_GPU if slice_.sharers > 1 else WHOLE_GPU
 
 
 def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
 from gpuslice.render.files import Object
 from gpuslice.render.layouts import mechanism, replicas
-from gpuslice.render.naming import OWNED, WHOLE_GPU, content_name
+from gpuslice.render.naming import OWNED, content_name
 
 if TYPE_CHECKING:
     from gpuslice.planner.plan import Layout

@@ -9,9 +9,9 @@ from msgspec import UNSET
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import Geometry, check_geometry
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
 from gpuslice.hardware.stacks import mig_resource, why_not
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, SHARED_GPU, WHOLE_GPU
+from gpuslice.render.naming import GPU_MEMORY, GPU_TIME
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:

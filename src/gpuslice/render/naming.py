@@ -11,8 +11,6 @@ POOL_LABEL: Final = "gpuslice.io/pool"
 """On a pool's nodes as label and taint; what a workload's node selector and toleration name."""
 GPU_MEMORY: Final = "gpuslice.io/gpu-memory"
 GPU_TIME: Final = "gpuslice.io/gpu-time"
-WHOLE_GPU: Final = "nvidia.com/gpu"
-SHARED_GPU: Final = "nvidia.com/gpu.shared"
 
 OWNED: Final = {"app.kubernetes.io/managed-by": "gpuslice"}
 """Labels of every object that is rendered."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, to_builtins
 
 from gpuslice.errors import InputError
+from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.render.files import Object
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL, WHOLE_GPU
+from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:

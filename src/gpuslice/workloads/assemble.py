@@ -10,7 +10,7 @@ import msgspec
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.need import ANY_GPU, Need, Source
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Isolation
 from gpuslice.workloads.annotations import NoLimit, read_annotations
 from gpuslice.workloads.artefact import default_slowdown, limitable
 from gpuslice.workloads.frameworks import recognise
@@ -19,7 +19,7 @@ from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.objects import PodSpec, convert
 from gpuslice.workloads.placement import placement
-from gpuslice.workloads.pods import MIG_PREFIX, SHARED_GPU, WHOLE_GPU, is_gpu, pod_requests
+from gpuslice.workloads.pods import MIG_PREFIX, is_gpu, pod_requests
 from gpuslice.workloads.target import POD_SPEC_OF, Framework, Target
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.errors import InputError
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.objects import Container
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from gpuslice.workloads.objects import PodSpec, Quantity, Resources
 
-WHOLE_GPU: Final = "nvidia.com/gpu"
-SHARED_GPU: Final = "nvidia.com/gpu.shared"
 MIG_PREFIX: Final = "nvidia.com/mig-"
 
 _POD_LEVEL: Final = frozenset({"cpu", "memory"})  # huge pages may be, too, but they are nothing to us
