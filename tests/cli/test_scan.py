@@ -86,7 +86,7 @@ def test_a_trace_is_read_with_its_pods_requests(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing to scan"),
+        ([], "there is no kubeconfig"),
         (["--from", FLEET, "--from-trace", "x"], "both given"),
         (["--from", FLEET, "--pod", "cpu=1"], "--pod is for traces"),
         (["--from-trace", "x", "--pod", "cpu:1"], "can't be read"),
@@ -96,7 +96,9 @@ def test_a_trace_is_read_with_its_pods_requests(tmp_path):
         (["--from", FLEET, "--today", "A10H"], "no GPU of EC2"),
     ],
 )
-def test_bad_usage_is_refused_with_a_fix(arguments, says):
+def test_bad_usage_is_refused_with_a_fix(arguments, says, monkeypatch, tmp_path):
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=says) as raised:
         run(*arguments)
     assert raised.value.fix
@@ -116,3 +118,31 @@ def test_nothing_is_written_where_the_input_is_bad(tmp_path):
 def test_manifests_come_from_stdin(monkeypatch):
     out, _ = run("--from", "-", "-n", "prod", "-o", "name", stdin=json.dumps(POD))
     assert out == "prod/p\n"
+
+
+def test_a_dump_is_scanned_like_its_cluster(gpuslice, tmp_path):
+    from gpuslice.cluster import dump
+    from tests.cluster.made import deployment, node, pod, snapshot
+
+    asks = {"nvidia.com/gpu": "1"}
+    dump.write(
+        snapshot(
+            deployment("search", asks=asks),
+            pod("search-1", asks=asks, owner=("Deployment", "search"), node="n1"),
+            node("n1", "g6.xlarge"),
+        ),
+        str(tmp_path / "dump"),
+    )
+    ended = gpuslice("scan", "--from", tmp_path / "dump", "--out", tmp_path / "workloads.yaml")
+    assert ended.code == 0
+    assert "shop/search" in ended.out
+    assert "1 GPUs held; asked for: 1 nvidia.com/gpu" in ended.err
+    assert "today: $0.80 an hour ($588 a month)" in ended.err
+    assert "'on': L4" in (tmp_path / "workloads.yaml").read_text()
+    assert gpuslice("scan", "--from", tmp_path / "dump", "-l", "app=other", "-o", "name").out.strip() == ""
+
+
+def test_options_of_a_cluster_are_refused_for_files(gpuslice):
+    ended = gpuslice("scan", "--from", FLEET, "--context", "prod")
+    assert ended.code == 2
+    assert "--context is for a cluster" in ended.err

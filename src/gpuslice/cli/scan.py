@@ -1,17 +1,26 @@
-"""`gpuslice scan`: what workloads need of GPUs, from manifests or a trace, into workloads.yaml."""
+"""`gpuslice scan`: what workloads need of GPUs, from a cluster, manifests or a trace, into workloads.yaml."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gpuslice.cli.console import Output, OutputOption, print_data, print_table, print_text, say
+from gpuslice.cli.connection import AllNamespacesOption, ContextOption, KubeconfigOption, snapshot_of
+from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_table, print_text, say
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.inventory import Today
+    from gpuslice.cluster.snapshot import Snapshot
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
+
+    Bill = tuple[Today, Catalog]
+
+_DEFAULT_REGION: Final = "us-east-1"  # that of the bundled catalog
 
 
 def scan(
@@ -21,15 +30,43 @@ def scan(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Manifests: a file, a directory, or - for stdin. May be given several times.",
+            help="Instead of a cluster: manifests (a file, a directory, or - for stdin; several may be given), or a "
+            "dump made by --dump.",
         ),
     ] = None,
     trace: Annotated[
         str,
         typer.Option(
-            "--from-trace", metavar="FILE", help="A public trace: openb or GenTD26, .csv or .csv.gz."
+            "--from-trace",
+            metavar="FILE",
+            help="Instead of a cluster: a public trace, openb or GenTD26, .csv or .csv.gz.",
         ),
     ] = "",
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
+    everywhere: AllNamespacesOption = False,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "-n",
+            "--namespace",
+            metavar="NAME",
+            help="Only this namespace of a cluster; for manifests, that of objects that name none.",
+        ),
+    ] = "",
+    selector: Annotated[
+        str,
+        typer.Option(
+            "-l",
+            "--selector",
+            metavar="LABELS",
+            help="Only workloads of a cluster with these labels: app=search.",
+        ),
+    ] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", metavar="PATTERN", help="Workloads to leave out, such as 'kube-system/*'."),
+    ] = None,
     today: Annotated[
         str,
         typer.Option("--today", metavar="GPU", help="The GPU that workloads run on where nothing else says."),
@@ -38,32 +75,147 @@ def scan(
         str,
         typer.Option("--pod", metavar="cpu=2,memory=8Gi", help="Requests of a pod where a trace has none."),
     ] = "",
-    namespace: Annotated[
-        str, typer.Option("-n", "--namespace", metavar="NAME", help="Namespace of objects that name none.")
-    ] = "default",
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="PATTERN", help="Workloads to leave out, such as 'kube-system/*'."),
-    ] = None,
     region: Annotated[
-        str, typer.Option("--region", metavar="REGION", help="Region of the workloads.")
-    ] = "us-east-1",
+        str,
+        typer.Option(
+            "--region",
+            metavar="REGION",
+            help="Region of the workloads; default: that of the nodes, or us-east-1.",
+        ),
+    ] = "",
+    catalog_file: CatalogOption = "",
+    dump: Annotated[
+        str,
+        typer.Option(
+            "--dump",
+            metavar="DIRECTORY",
+            help="Write what was read of the cluster there, without secrets and values of variables.",
+        ),
+    ] = "",
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml.")] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say what workloads need of GPUs, what of it is known, and what is missing."""
-    workloads = _read(source or [], trace, today, pod, namespace, exclude or [], region)
+    """Say what workloads need of GPUs, what of it is known, and what is missing.
+
+    Without --from or --from-trace it reads the cluster of the current context.
+    """
+    bill: Bill | None = None
+    live = not source and not trace
+    dumped = source is not None and len(source) == 1 and _is_dump(source[0])
+    if not live:
+        options = {"--context": context, "--kubeconfig": kubeconfig, "--dump": dump}
+        options |= {"-A": "yes" if everywhere else ""}
+        _refuse_for_files(options | ({} if dumped else {"-l": selector, "--catalog": catalog_file}))
+    if live or dumped:
+        if pod:
+            raise InputError("--pod is for traces: pods have requests", fix="leave it out")
+        snapshot = (
+            snapshot_of(kubeconfig, context, namespace, everywhere=everywhere)
+            if live
+            else _load(source[0] if source else "", namespace)
+        )
+        if dump:
+            _dump(snapshot, dump)
+        workloads, bill = _from_snapshot(snapshot, today, exclude or [], region, catalog_file, selector)
+    else:
+        workloads = _read(
+            source or [], trace, today, pod, namespace or "default", exclude or [], region or _DEFAULT_REGION
+        )
     if out:
         from gpuslice.artefacts.output import write_atomically
-        from gpuslice.workloads.artefact import dump
+        from gpuslice.workloads.artefact import dump as text_of
 
-        write_atomically(out, dump(workloads))
+        write_atomically(out, text_of(workloads))
     _print(workloads, output)
     for note in workloads.notes:
         say(f"note: {note}")
     say(_summary(workloads))
+    if bill is not None:
+        _say_today(*bill)
     if out:
         say(f"written to {out}")
+
+
+def _is_dump(path: str) -> bool:
+    from gpuslice.cluster.dump import is_dump
+
+    return is_dump(path)
+
+
+def _load(directory: str, namespace: str) -> Snapshot:
+    from gpuslice.cluster.dump import load
+
+    if namespace:
+        raise InputError("-n is for a cluster, or for manifests", fix="leave it out: a dump is read whole")
+    return load(directory)
+
+
+def _dump(snapshot: Snapshot, directory: str) -> None:
+    from gpuslice.cluster.dump import write
+
+    count = write(snapshot, directory)
+    say(f"{count:,} objects in {directory}: look through them before you give them away")
+
+
+def _refuse_for_files(options: dict[str, str]) -> None:
+    for name, value in options.items():
+        if value:
+            raise InputError(f"{name} is for a cluster, and files were named", fix="leave one of them out")
+
+
+def _from_snapshot(
+    snapshot: Snapshot, today: str, exclude: list[str], region: str, catalog_file: str, selector: str
+) -> tuple[WorkloadSet, Bill]:
+    from gpuslice.cloud.selection import choose
+    from gpuslice.cluster.inventory import today_of, workloads_of
+    from gpuslice.cluster.selector import Selector
+
+    catalog = choose(catalog_file)
+    bill = today_of(snapshot, catalog)
+    workloads = workloads_of(
+        snapshot,
+        catalog=catalog,
+        today=today or None,
+        region=region or bill.region or _DEFAULT_REGION,
+        exclude=exclude,
+        selector=Selector.parse(selector) if selector else None,
+    )
+    for each in snapshot.unread:
+        say(f"note: {each.what} can't be read: {each.why}")
+    return workloads, (bill, catalog)
+
+
+def _say_today(today: Today, catalog: Catalog) -> None:
+    """Dollars, GPUs held, GPUs asked for, and what isn't known."""
+    from gpuslice.units import HOURS_A_MONTH, format_usd
+
+    types = Counter(each.instance_type or "of unknown type" for each in today.nodes)
+    listed = ", ".join(f"{count} {name}" for name, count in types.most_common())
+    say(f"{len(today.nodes):,} GPU nodes{f' ({listed})' if listed else ''}")
+    asked = ", ".join(f"{count:,} {name}" for name, count in today.asked.items()) or "none"
+    idle = sum(1 for each in today.nodes if not each.pods)
+    words = f"{today.cards:,} GPUs held; asked for: {asked}"
+    if idle:
+        words += f"; {idle:,} nodes without a GPU pod"
+    if today.pending:
+        words += f"; {today.pending:,} pods wait for a node"
+    say(words)
+    month = today.usd_micro * HOURS_A_MONTH
+    say(
+        f"today: {format_usd(today.usd_micro)} an hour ({format_usd(month, digits=0)} a month), prices of "
+        f"{catalog.prices_date} in {catalog.region}"
+    )
+    if today.unpriced:
+        unknown = sorted(
+            {f"{each.instance_type or each.name} in {each.region or '?'}" for each in today.unpriced}
+        )
+        say(
+            f"note: without a price, and not in that sum: {len(today.unpriced)} nodes ({', '.join(unknown[:4])}); "
+            "`gpuslice catalog refresh` makes a catalog of your region"
+        )
+    assumed = sum(each.assumed_price for each in today.nodes)
+    if assumed:
+        say(f"note: {assumed} spot or reserved nodes are counted at the on-demand price: theirs isn't known")
 
 
 def _read(
@@ -75,11 +227,10 @@ def _read(
     exclude: list[str],
     region: str,
 ) -> WorkloadSet:
-    if bool(source) == bool(trace):
+    if source and trace:
         raise InputError(
-            "--from and --from-trace were both given" if trace else "nothing to scan was named",
-            fix="name manifests (--from DIR, or kubectl get deploy,sts,job,pod -A -o json | gpuslice scan --from -) "
-            "or a trace (--from-trace FILE)",
+            "--from and --from-trace were both given",
+            fix="name manifests or a dump (--from PATH), or a trace (--from-trace FILE)",
         )
     if trace:
         from gpuslice.workloads.traces import from_trace

@@ -50,9 +50,32 @@ def from_manifests(
     Raises:
         InputError: nothing to read, an object or annotation that can't be understood, or an object given twice.
     """
-    model = gpu_named(today).name if today else None
     objects = [each for path in paths for each in _objects(path, namespace)]
-    scan = _Scan(objects, model)
+    return from_objects(objects, today=today, region=region, exclude=exclude)
+
+
+def from_objects(
+    objects: list[Object],
+    *,
+    today: str | None = None,
+    region: str = "us-east-1",
+    exclude: Sequence[str] = (),
+    leave_out_unclear: bool = False,
+) -> WorkloadSet:
+    """The workloads among objects that ask for a GPU: those of manifests, or of a cluster.
+
+    Args:
+        objects: with their owners among them, as far as known.
+        today: the GPU model that workloads run on where their object doesn't say.
+        region: of the workload set.
+        exclude: patterns of workload names to leave out.
+        leave_out_unclear: leave out a workload that can't be understood, with a note, instead of refusing all: in a
+            cluster with a thousand of them one is always wrong.
+
+    Raises:
+        InputError: as `from_manifests`.
+    """
+    scan = _Scan(objects, gpu_named(today).name if today else None, leave_out_unclear=leave_out_unclear)
     workloads = [
         each for each in scan.workloads() if not any(fnmatchcase(each.name, pattern) for pattern in exclude)
     ]
@@ -130,8 +153,10 @@ def _objects_of(data: object, document: Document, namespace: str, *, skip_others
 class _Scan:
     """One input being read: its objects, their templates, and what was seen on the way."""
 
-    def __init__(self, objects: list[Object], today: str | None) -> None:
+    def __init__(self, objects: list[Object], today: str | None, *, leave_out_unclear: bool = False) -> None:
         self._objects = objects
+        self._leave_out_unclear = leave_out_unclear
+        self._unclear: dict[str, str] = {}
         self._today = today
         self._family = Family(objects)
         self._borrowed = _borrowed_replicas(objects)
@@ -151,7 +176,9 @@ class _Scan:
                 continue
             owner = self._family.missing_owner(each) if found else None
             for template in found:
-                workload = self._workload(each, template)
+                workload = self._clear(each, template)
+                if workload is None:
+                    continue
                 if owner is None:
                     yield workload
                 elif workload.replicas:  # a ReplicaSet that stands at zero is history
@@ -162,7 +189,8 @@ class _Scan:
             yield replace(group[0], replicas=sum(each.replicas for each in group))
 
     def notes(self) -> Iterator[str]:
-        """What a person should know of the input as a whole."""
+        """What a person should know of the input as a whole, once its workloads were read."""
+        yield from (f"left out: {each}" for each in self._unclear.values())
         if self._others:
             yield f"{len(self._others)} other object{'s' * (len(self._others) > 1)} with pods, without a GPU: left out"
         if self._finished:
@@ -193,6 +221,19 @@ class _Scan:
         if understood and not with_gpu and next(self._family.ancestors(each), None) is None:
             self._others.append(each)
         return with_gpu
+
+    def _clear(self, each: Object, template: Template) -> Workload | None:
+        """The workload of a template; None where it can't be understood and is to be left out."""
+        try:
+            return self._workload(each, template)
+        except InputError as error:
+            if not self._leave_out_unclear:
+                raise
+            # Pods of one owner are all wrong alike.
+            owner = self._family.missing_owner(each)
+            alike = f"{each.namespace}/{owner.name}" if owner else each.where
+            self._unclear.setdefault(alike, " ".join(str(error).split()))
+            return None
 
     def _workload(self, each: Object, template: Template) -> Workload:
         replicas = self._borrowed.get(each.key, template.replicas)

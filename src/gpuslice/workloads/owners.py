@@ -88,6 +88,17 @@ class Family:
             return Owner(top.kind, str(top.data.get("apiVersion", "")), top.name)
         return None
 
+    def top(self, child: Object) -> Key:
+        """Kind, namespace and name of the furthest owner known of; its own where it has none."""
+        top = child
+        for parent in self.ancestors(child):
+            top = parent
+        reference = _controller(top.metadata)
+        if reference is None:
+            return top.key
+        owner = _behind(reference, top.metadata.labels)
+        return owner.kind, child.namespace, owner.name
+
     def _parent(self, child: Object) -> Object | None:
         reference = _controller(child.metadata)
         if reference is None:

@@ -1,0 +1,56 @@
+"""What the verbs that look at a cluster have in common: their options, and the way to a snapshot."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuslice.cli.console import progress
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpuslice.cluster.api import Api
+    from gpuslice.cluster.snapshot import Snapshot
+
+ContextOption = Annotated[
+    str,
+    typer.Option("--context", metavar="NAME", help="A context of the kubeconfig; default: the current one."),
+]
+KubeconfigOption = Annotated[
+    str, typer.Option("--kubeconfig", metavar="FILE", help="A kubeconfig; default: as kubectl finds it.")
+]
+AllNamespacesOption = Annotated[
+    bool, typer.Option("-A", "--all-namespaces", help="All namespaces: the default for a cluster.")
+]
+
+
+@contextmanager
+def connected(kubeconfig: str, context: str) -> Iterator[Api]:
+    """A connection to the cluster that the options name.
+
+    Raises:
+        GpusliceError: none is configured, or it doesn't answer.
+    """
+    from gpuslice.cluster.api import connect
+    from gpuslice.cluster.kubeconfig import load
+
+    with connect(load(kubeconfig, context)) as api:
+        yield api
+
+
+def snapshot_of(kubeconfig: str, context: str, namespace: str = "", *, everywhere: bool = False) -> Snapshot:
+    """The cluster that the options name, read once.
+
+    Raises:
+        GpusliceError: as `connected`; or pods can't be read.
+    """
+    from gpuslice.cluster.read import read
+
+    if namespace and everywhere:
+        raise InputError("-n and -A were both given", fix="leave one out")
+    with connected(kubeconfig, context) as api, progress("reading the cluster …"):
+        return read(api, (namespace,) if namespace else ())
