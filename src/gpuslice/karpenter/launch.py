@@ -1,0 +1,157 @@
+"""What a NodeClaim is launched as: Karpenter names the types that are left, EC2 takes the cheapest.
+
+Karpenter v1.14.1 (ToNodeClaim) and its AWS provider v1.14.1 (pkg/providers/instance): filters, at most 60 types, one
+capacity type for the launch. On demand, EC2 takes the lowest price. For spot it weighs price against the risk of being
+interrupted, which nobody can foresee: the model takes the lowest price there too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.karpenter.requirements import CAPACITY_TYPE, Requirement, Requirements, among
+from gpuslice.karpenter.templates import bits, offerings
+
+if TYPE_CHECKING:
+    from gpuslice.karpenter.model import InstanceType, Offering, Settings
+    from gpuslice.karpenter.scheduler import Claim
+    from gpuslice.karpenter.templates import Pools
+
+RESERVED: Final = "reserved"
+SPOT: Final = "spot"
+ON_DEMAND: Final = "on-demand"
+_MOST_NAMED: Final = 600
+"""Instance types that a NodeClaim lists at most (core, MaxInstanceTypes)."""
+_EXOTIC: Final = (
+    "nvidia.com/gpu",
+    "amd.com/gpu",
+    "aws.amazon.com/neuron",
+    "aws.amazon.com/neuroncore",
+    "habana.ai/gaudi",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The machine that EC2 is expected to give.
+
+    Attributes:
+        instance_type, capacity_type, zone: of it.
+        price: micro-dollars an hour.
+        named: the types that EC2 may choose from, cheapest first.
+        left_out: types that still fit, but that the provider doesn't name, each with its reason.
+    """
+
+    instance_type: InstanceType
+    capacity_type: str
+    zone: str
+    price: int
+    named: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def launch(pools: Pools, claim: Claim) -> Launch | None:
+    """What a NodeClaim becomes; None where EC2 has nothing to give."""
+    key = (claim.template, claim.types, claim.state)
+    if key not in pools.launches:
+        types = [claim.template.types[at] for at in bits(claim.types)]
+        pools.launches[key] = choose(types, pools.claims[claim.state], pools.settings)
+    return pools.launches[key]
+
+
+def choose(types: list[InstanceType], requirements: Requirements, settings: Settings) -> Launch | None:
+    """What EC2 gives of these types under these requirements."""
+    named = by_price(types, requirements)[:_MOST_NAMED]
+    left_out: list[tuple[str, str]] = []
+    min_values = any(each.min_values is not None for each in requirements.values())
+    if not min_values:
+        named = _filtered(
+            named, _plain(named), "it has whole GPUs or bare metal, and others have not", left_out
+        )
+    allowed = requirements.get(CAPACITY_TYPE, Requirement(CAPACITY_TYPE, frozenset(), complement=True))
+    dearest = _dearest_spot(named, requirements) if not min_values else None
+    if dearest is not None:
+        kept = [each for each in named if any(_worth(offer, dearest) for offer in each.offerings)]
+        named = _filtered(named, kept, "its spot price is above on-demand", left_out)
+    left_out += [
+        (each.name, f"only {settings.launch_types} types are named")
+        for each in named[settings.launch_types :]
+    ]
+    named = named[: settings.launch_types]
+    for capacity_type in (RESERVED, SPOT, ON_DEMAND):
+        if not allowed.has(capacity_type):
+            continue
+        narrowed = {**requirements, CAPACITY_TYPE: among(CAPACITY_TYPE, capacity_type)}
+        found = [
+            (offer, each)
+            for each in named
+            for offer in offerings(each, narrowed)
+            if dearest is None or _worth(offer, dearest)
+        ]
+        if found:
+            offer, kind = min(found, key=lambda each: (each[0].price, each[1].name, each[0].zone))
+            return Launch(
+                kind,
+                capacity_type,
+                offer.zone,
+                offer.price,
+                tuple(each.name for each in named),
+                tuple(left_out),
+            )
+    return None
+
+
+def by_price(types: list[InstanceType], requirements: Requirements) -> list[InstanceType]:
+    """Cheapest first, by what can be bought under these requirements; equals by name."""
+    priced = [
+        (min((offer.price for offer in offerings(each, requirements)), default=None), each) for each in types
+    ]
+    return [
+        each
+        for price, each in sorted(
+            ((price, each) for price, each in priced if price is not None),
+            key=lambda found: (found[0], found[1].name),
+        )
+    ]
+
+
+def worst_price(kind: InstanceType, requirements: Requirements) -> int | None:
+    """The highest price at which a type may be launched: of reserved offerings, else of spot, else of on-demand."""
+    offered = offerings(kind, requirements)
+    for capacity_type in (RESERVED, SPOT, ON_DEMAND):
+        prices = [each.price for each in offered if each.capacity_type == capacity_type]
+        if prices:
+            return max(prices)
+    return None
+
+
+def _filtered(
+    named: list[InstanceType], kept: list[InstanceType], why: str, left_out: list[tuple[str, str]]
+) -> list[InstanceType]:
+    if not kept:
+        return named
+    names = {each.name for each in kept}
+    left_out += [(each.name, why) for each in named if each.name not in names]
+    return kept
+
+
+def _plain(types: list[InstanceType]) -> list[InstanceType]:
+    """Types without accelerators that Karpenter knows by name, and not bare metal. Slices are no such accelerators."""
+    return [
+        each
+        for each in types
+        if "metal" not in each.name.partition(".")[2] and not any(each.capacity.get(key) for key in _EXOTIC)
+    ]
+
+
+def _dearest_spot(types: list[InstanceType], requirements: Requirements) -> int | None:
+    """Above which price spot is not taken: the cheapest on-demand one, where both are allowed and to be had."""
+    offered = [each for kind in types for each in offerings(kind, requirements)]
+    on_demand = [each.price for each in offered if each.capacity_type == ON_DEMAND]
+    has_spot = any(each.capacity_type == SPOT for each in offered)
+    return min(on_demand) if on_demand and has_spot else None
+
+
+def _worth(offer: Offering, dearest_spot: int) -> bool:
+    return offer.capacity_type != SPOT or offer.price <= dearest_spot

@@ -1,0 +1,136 @@
+"""What NodeOverlays make of instance types, pool by pool, and which overlays Karpenter refuses.
+
+Karpenter v1.14.1, pkg/controllers/nodeoverlay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from gpuslice.karpenter.model import InstanceType, NodePool, Offering, Overlay
+from gpuslice.karpenter.requirements import NODE_POOL, Requirement, among, combined, labelled, obstacle
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaid:
+    """Pools whose instance types are as overlays make them.
+
+    Attributes:
+        pools: as given, with other instance types.
+        priced: (pool, instance type) whose price an overlay has set: EC2 is then asked to take the cheapest by these.
+        refused: names of the overlays that conflict with another one: they serve no pool at all.
+    """
+
+    pools: tuple[NodePool, ...]
+    priced: frozenset[tuple[str, str]]
+    refused: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Change:
+    """What overlays have set so far for one instance type of one pool, and the last of them."""
+
+    capacity: dict[str, int] = field(default_factory=dict)
+    last: frozenset[str] = frozenset()
+    last_weight: int = 0
+    prices: dict[tuple[str, str], Overlay] = field(default_factory=dict)
+    price_weights: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+def overlaid(pools: Sequence[NodePool], overlays: Iterable[Overlay]) -> Overlaid:
+    """Apply overlays: by weight, the highest first, equals by name, the last first; what is set stays.
+
+    An overlay that sets what another one of its weight has set for the same instance type of a pool is refused, for
+    all pools.
+    """
+    changes: dict[tuple[str, str], _Change] = {}
+    refused = []
+    for overlay in sorted(overlays, key=lambda each: (each.weight, each.name), reverse=True):
+        touched = [
+            (pool.name, kind, offerings)
+            for pool in pools
+            for kind in pool.instance_types
+            if (offerings := _matching(pool, kind, overlay))
+        ]
+        if any(
+            _conflicts(changes.get((pool, kind.name)), overlay, offerings)
+            for pool, kind, offerings in touched
+        ):
+            refused.append(overlay.name)
+            continue
+        for pool, kind, offerings in touched:
+            _note(changes.setdefault((pool, kind.name), _Change()), overlay, offerings)
+    return Overlaid(
+        tuple(
+            replace(
+                pool,
+                instance_types=tuple(
+                    _changed(kind, changes.get((pool.name, kind.name))) for kind in pool.instance_types
+                ),
+            )
+            for pool in pools
+        ),
+        frozenset(key for key, change in changes.items() if change.prices),
+        tuple(refused),
+    )
+
+
+def _matching(pool: NodePool, kind: InstanceType, overlay: Overlay) -> list[Offering]:
+    """The offerings that an overlay is for. The pool's own requirements are not looked at, only its labels."""
+    wanted = combined(overlay.requirements)
+    have: dict[str, Requirement] = combined(
+        (among(NODE_POOL, pool.name),), labelled(pool.labels).values(), kind.requirements().values()
+    )
+    if obstacle(have, wanted, undefined=False) is not None:
+        return []
+    return [each for each in kind.offerings if obstacle(wanted, each.requirements(), undefined=True) is None]
+
+
+def _conflicts(change: _Change | None, overlay: Overlay, offerings: Iterable[Offering]) -> bool:
+    if change is None:
+        return False
+    if change.last_weight == overlay.weight and change.last & overlay.capacity.keys():
+        return True
+    return _sets_price(overlay) and any(
+        change.price_weights.get((each.capacity_type, each.zone)) == overlay.weight for each in offerings
+    )
+
+
+def _note(change: _Change, overlay: Overlay, offerings: Iterable[Offering]) -> None:
+    if _sets_price(overlay):
+        for each in offerings:
+            key = (each.capacity_type, each.zone)
+            change.prices.setdefault(key, overlay)
+            change.price_weights[key] = overlay.weight
+    if overlay.capacity:
+        change.capacity = {**overlay.capacity, **change.capacity}
+        change.last, change.last_weight = frozenset(overlay.capacity), overlay.weight
+
+
+def _sets_price(overlay: Overlay) -> bool:
+    return overlay.price is not None or bool(overlay.adjustment)
+
+
+def _changed(kind: InstanceType, change: _Change | None) -> InstanceType:
+    if change is None:
+        return kind
+    return replace(
+        kind,
+        capacity={**kind.capacity, **change.capacity},
+        offerings=tuple(
+            replace(each, price=_price(each.price, change.prices[key]))
+            if (key := (each.capacity_type, each.zone)) in change.prices
+            else each
+            for each in kind.offerings
+        ),
+    )
+
+
+def _price(price: int, overlay: Overlay) -> int:
+    if overlay.price is not None:
+        return overlay.price
+    text = overlay.adjustment
+    if text.endswith("%"):
+        return max(0, round(price * (1 + float(text[:-1]) / 100)))
+    return max(0, price + round(float(text) * 1_000_000))

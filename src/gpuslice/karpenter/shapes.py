@@ -1,0 +1,143 @@
+"""What placing looks at of a pod, and how Karpenter relaxes a pod that can't be placed.
+
+Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/preferences.go: alternatives of required node affinity go
+first, then preferred node affinity from the heaviest, then spreads that may be ignored, then taints that only prefer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpuslice.karpenter.model import (
+    CPU,
+    MEMORY,
+    PODS,
+    PodClass,
+    PodTerm,
+    Preferences,
+    Spread,
+    Taint,
+    Toleration,
+    Unsatisfiable,
+)
+from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements, combined, labelled
+
+_PREFER_NOT: Toleration = Toleration(operator="Exists", effect="PreferNoSchedule")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A pod as far as placing it goes, at one step of being relaxed. Compared as objects: `Pools` keeps one of each.
+
+    Attributes:
+        requests: (resource, amount), what is zero left out, `PODS` among them.
+        wanted: of a node, but for its name.
+        hostname: of a node's name.
+        strict: as `wanted`, without what is only preferred.
+        tolerations: of taints.
+        spreads, near, apart: that still hold.
+        labels, namespace: by which others count it.
+    """
+
+    requests: tuple[tuple[str, int], ...]
+    wanted: frozenset[Requirement]
+    hostname: Requirement | None
+    strict: frozenset[Requirement]
+    tolerations: tuple[Toleration, ...]
+    spreads: tuple[Spread, ...]
+    near: tuple[PodTerm, ...]
+    apart: tuple[PodTerm, ...]
+    labels: frozenset[tuple[str, str]]
+    namespace: str
+
+    def key(self) -> tuple[object, ...]:
+        """What two shapes have in common if they are equal."""
+        return (
+            self.requests,
+            self.wanted,
+            self.hostname,
+            self.strict,
+            frozenset(self.tolerations),
+            self.spreads,
+            self.near,
+            self.apart,
+            self.labels,
+            self.namespace,
+        )
+
+    def tolerates(self, taints: tuple[Taint, ...]) -> bool:
+        """Whether it may go to a node with these taints."""
+        return all(any(each.tolerates(taint) for each in self.tolerations) for taint in taints)
+
+    def selected_by(self, selector: tuple[tuple[str, str], ...], namespace: str) -> bool:
+        """Whether a spread or a pod affinity counts it."""
+        return namespace == self.namespace and self.labels.issuperset(selector)
+
+
+def queue_key(kind: PodClass) -> tuple[int, int]:
+    """By which Karpenter's queue is sorted, ascending: most CPU first, then most memory."""
+    return -kind.requests.get(CPU, 0), -kind.requests.get(MEMORY, 0)
+
+
+def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> tuple[Shape, ...]:
+    """The pod as it is, and as it is relaxed step by step.
+
+    Args:
+        kind: of the pod.
+        preferences: whether they are respected.
+        prefer_taints: whether some pool has a taint with the effect PreferNoSchedule.
+    """
+    respect = preferences is Preferences.RESPECT
+    affinity = list(kind.affinity)
+    preferred = sorted(kind.preferred, key=lambda each: -each.weight) if respect else []
+    spreads = [each for each in kind.spreads if respect or each.unsatisfiable is Unsatisfiable.REFUSE]
+    tolerations = list(kind.tolerations)
+    found = []
+    while True:
+        terms = affinity[0] if affinity else ()
+        strict = combined(labelled(kind.selector).values(), terms)
+        first = preferred[0].requirements if preferred else ()
+        # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
+        wanted = combined(labelled(kind.selector).values(), first, terms)
+        found.append(_shape(kind, wanted, strict, tuple(tolerations), tuple(spreads)))
+        if len(affinity) > 1:
+            del affinity[0]
+        elif preferred:
+            del preferred[0]
+        elif (ignorable := _ignorable(spreads)) is not None:
+            # Karpenter puts the last one into the place of the one that it drops.
+            spreads[ignorable] = spreads[-1]
+            del spreads[-1]
+        elif prefer_taints and _PREFER_NOT not in tolerations:
+            tolerations.append(_PREFER_NOT)
+        else:
+            return tuple(found)
+
+
+def _ignorable(spreads: list[Spread]) -> int | None:
+    return next(
+        (at for at, each in enumerate(spreads) if each.unsatisfiable is Unsatisfiable.IGNORE),
+        None,
+    )
+
+
+def _shape(
+    kind: PodClass,
+    wanted: Requirements,
+    strict: Requirements,
+    tolerations: tuple[Toleration, ...],
+    spreads: tuple[Spread, ...],
+) -> Shape:
+    requests = {each: amount for each, amount in kind.requests.items() if amount > 0} | {PODS: 1}
+    return Shape(
+        tuple(sorted(requests.items())),
+        frozenset(each for key, each in wanted.items() if key != HOSTNAME),
+        wanted.get(HOSTNAME),
+        frozenset(strict.values()),
+        tolerations,
+        spreads,
+        kind.near,
+        kind.apart,
+        frozenset(kind.labels.items()),
+        kind.namespace,
+    )

@@ -1,0 +1,265 @@
+"""NodePools made ready for placing pods: which instance types fit what, as sets of bits.
+
+A set of instance types is an integer, bit i for the i-th type. What still fits a number of pods is then a few
+bisections and bitwise ANDs, however many types a pool has.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.karpenter.model import PODS, MinValues, PodClass, Settings
+from gpuslice.karpenter.overlays import overlaid
+from gpuslice.karpenter.requirements import NODE_POOL, combined, conflict, labelled, obstacle
+from gpuslice.karpenter.shapes import Shape, queue_key, shapes
+from gpuslice.karpenter.states import States
+
+if TYPE_CHECKING:
+    from gpuslice.karpenter.launch import Launch
+    from gpuslice.karpenter.model import InstanceType, NodePool, Offering, Overlay
+    from gpuslice.karpenter.requirements import Requirements
+
+_READY_LABELS: Final = {"karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"}
+
+
+class Template:
+    """A NodePool, and which of its instance types are left under which requirements.
+
+    Attributes:
+        pool: with overlays applied.
+        types: those that it may launch.
+        all: the set of them.
+        state: number of its own requirements.
+        daemons: what daemonsets take, for each type.
+    """
+
+    def __init__(self, pool: NodePool, daemons: Sequence[PodClass], states: States) -> None:
+        """Choose the types that the pool may launch, and what fits them.
+
+        Args:
+            pool: with overlays applied.
+            daemons: of the cluster.
+            states: in which its requirements are numbered.
+        """
+        self.pool = pool
+        self._states = states
+        own = combined(
+            pool.requirements, labelled({**pool.labels, NODE_POOL: pool.name, **_READY_LABELS}).values()
+        )
+        self.state = states.number(own)
+        fitting = [
+            each
+            for each in pool.instance_types
+            if conflict(each.requirements(), own) is None and _offered(each, own)
+        ]
+        self.types: tuple[InstanceType, ...] = tuple(fitting)
+        self.daemons = tuple(_daemons(pool, each, own, daemons) for each in fitting)
+        self._labels = tuple(each.requirements() for each in fitting)
+        self.all = (1 << len(fitting)) - 1
+        self.room: dict[str, tuple[list[int], list[int]]] = {}
+        self._usable = self.all
+        self._fit()
+        self._under: dict[int, int] = {}
+
+    def _fit(self) -> None:
+        rooms = []
+        for at, (kind, taken) in enumerate(zip(self.types, self.daemons, strict=True)):
+            allocatable = kind.allocatable()
+            room = {
+                key: allocatable.get(key, 0) - taken.get(key, 0) for key in allocatable.keys() | taken.keys()
+            }
+            if any(amount < 0 for amount in (*allocatable.values(), *room.values())):
+                self._usable &= ~(1 << at)
+            rooms.append(room)
+        for resource in {key for room in rooms for key in room}:
+            amounts = sorted({room.get(resource, 0) for room in rooms})
+            masks = [
+                sum(1 << at for at, room in enumerate(rooms) if room.get(resource, 0) >= amount)
+                & self._usable
+                for amount in amounts
+            ]
+            self.room[resource] = (amounts, masks)
+
+    def fitting(self, resource: str, amount: int) -> int:
+        """The types that have so much of a resource for pods."""
+        amounts, masks = self.room.get(resource, ((), ()))
+        at = bisect_left(amounts, amount)
+        return masks[at] if at < len(masks) else 0
+
+    def under(self, state: int) -> int:
+        """The types that satisfy requirements and can be bought under them."""
+        found = self._under.get(state)
+        if found is None:
+            requirements = self._states[state]
+            found = sum(
+                1 << at
+                for at, (kind, labels) in enumerate(zip(self.types, self._labels, strict=True))
+                if conflict(labels, requirements) is None and _offered(kind, requirements)
+            )
+            self._under[state] = found
+        return found
+
+    def within(self, remaining: Mapping[str, int]) -> int:
+        """The types that limits leave room for."""
+        return sum(
+            1 << at
+            for at, kind in enumerate(self.types)
+            if all(kind.capacity.get(key, 0) <= left for key, left in remaining.items())
+        )
+
+    def enough_values(self, state: int, types: int) -> bool:
+        """Whether a set of types keeps the pool's minValues."""
+        for each in self._states[state].values():
+            if each.min_values is not None:
+                values = {
+                    value
+                    for at in bits(types)
+                    if each.key in self._labels[at]
+                    for value in self._labels[at][each.key].values
+                }
+                if len(values) < each.min_values:
+                    return False
+        return True
+
+    def has_min_values(self, state: int) -> bool:
+        """Whether minValues are asked for at all."""
+        return any(each.min_values is not None for each in self._states[state].values())
+
+
+class Pools:
+    """All NodePools of a cluster, in the order in which Karpenter tries them, and what is remembered of them.
+
+    Attributes:
+        templates: by weight, the highest first, equals by name, the last first; pools without any type are left out.
+        by_name: all pools, with overlays applied.
+        priced: (pool, instance type) whose price an overlay sets.
+        refused: overlays in conflict.
+        claims, nodes: requirements of nodes to be made and of nodes that are there.
+        launches: what launches came to, by pool, types and requirements: kept by `launch`.
+    """
+
+    def __init__(
+        self,
+        pools: Iterable[NodePool],
+        *,
+        overlays: Iterable[Overlay] = (),
+        daemons: Sequence[PodClass] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        """Make pools ready.
+
+        Args:
+            pools: of the cluster.
+            overlays: of the cluster.
+            daemons: pods of the cluster's daemonsets, one class each.
+            settings: Karpenter's.
+        """
+        self.settings = settings or Settings()
+        applied = overlaid(tuple(pools), overlays)
+        self.priced, self.refused = applied.priced, applied.refused
+        self.claims, self.nodes = States(undefined=True), States(undefined=False)
+        for states in (self.claims, self.nodes):
+            states.number(())  # number 0 is "nothing asked for"
+        self.by_name = {each.name: each for each in applied.pools}
+        ordered = sorted(applied.pools, key=lambda each: (each.weight, each.name), reverse=True)
+        made = (Template(each, daemons, self.claims) for each in ordered)
+        strict = self.settings.min_values is MinValues.STRICT
+        self.templates = tuple(
+            each for each in made if each.all and (not strict or each.enough_values(each.state, each.all))
+        )
+        self.daemons = tuple(daemons)
+        self._prefer_taints = any(
+            taint.effect == "PreferNoSchedule" for each in applied.pools for taint in each.taints
+        )
+        self._shapes: dict[PodClass, tuple[Shape, ...]] = {}
+        self._shared: dict[tuple[object, ...], Shape] = {}
+        self._tolerated: dict[tuple[Shape, Template], bool] = {}
+        self._on_claims: dict[Shape, int] = {}
+        self._on_nodes: dict[Shape, int] = {}
+        self.launches: dict[tuple[Template, int, int], Launch | None] = {}
+
+    def shapes(self, kind: PodClass) -> tuple[Shape, ...]:
+        """A pod as it is and as it is relaxed: equal ones are the same objects."""
+        found = self._shapes.get(kind)
+        if found is None:
+            made = shapes(kind, self.settings.preferences, prefer_taints=self._prefer_taints)
+            found = tuple(self._shared.setdefault(each.key(), each) for each in made)
+            self._shapes[kind] = found
+        return found
+
+    def want_of_claim(self, shape: Shape) -> int:
+        """What a shape asks of a node to be made, by number. Its name is left out: nobody can know that yet."""
+        found = self._on_claims.get(shape)
+        if found is None:
+            found = self._on_claims[shape] = self.claims.number(shape.wanted)
+        return found
+
+    def want_of_node(self, shape: Shape) -> int:
+        """What a shape asks of a node that is there, by number."""
+        found = self._on_nodes.get(shape)
+        if found is None:
+            name = () if shape.hostname is None else (shape.hostname,)
+            found = self._on_nodes[shape] = self.nodes.number((*shape.wanted, *name))
+        return found
+
+    def tolerated(self, shape: Shape, template: Template) -> bool:
+        """Whether a shape tolerates the taints of a pool."""
+        key = (shape, template)
+        found = self._tolerated.get(key)
+        if found is None:
+            found = self._tolerated[key] = shape.tolerates(template.pool.taints)
+        return found
+
+    def key(self, kind: PodClass) -> tuple[int, int]:
+        """By which the queue is sorted."""
+        return queue_key(kind)
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Indices of a set of types, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def offerings(kind: InstanceType, requirements: Requirements) -> list[Offering]:
+    """The offerings of a type that are available and allowed."""
+    return [
+        each
+        for each in kind.offerings
+        if each.available and obstacle(requirements, each.requirements(), undefined=True) is None
+    ]
+
+
+def _offered(kind: InstanceType, requirements: Requirements) -> bool:
+    return bool(offerings(kind, requirements))
+
+
+def _daemons(
+    pool: NodePool, kind: InstanceType, own: Requirements, daemons: Iterable[PodClass]
+) -> dict[str, int]:
+    """What daemonsets take of a node of this type."""
+    taken: dict[str, int] = {}
+    labels = kind.requirements()
+    for each in daemons:
+        for shape in shapes(each, Settings().preferences, prefer_taints=True):
+            strict = {want.key: want for want in shape.strict}
+            if (
+                _tolerates(each, pool)
+                and obstacle(own, strict, undefined=True) is None
+                and conflict(labels, strict) is None
+            ):
+                for key, amount in (*each.requests.items(), (PODS, 1)):
+                    taken[key] = taken.get(key, 0) + amount
+                break
+    return taken
+
+
+def _tolerates(daemon: PodClass, pool: NodePool) -> bool:
+    return all(
+        taint.effect == "PreferNoSchedule" or any(each.tolerates(taint) for each in daemon.tolerations)
+        for taint in pool.taints
+    )

@@ -1,0 +1,149 @@
+"""All spreads and pod affinities of one scheduling pass: who is bound by them, and who counts.
+
+Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/topology.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gpuslice.karpenter.model import NodePool, Pod
+from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements
+from gpuslice.karpenter.shapes import Shape
+from gpuslice.karpenter.topology import Group, GroupKey, Kind, domains_of, inverse_keys_of, keys_of
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The groups that matter to pods of one shape.
+
+    Attributes:
+        rules: by which it is bound, its own and those of pods that keep away from it.
+        counting: that count it.
+        own: of those that must keep away from it.
+    """
+
+    rules: tuple[Group, ...]
+    counting: tuple[Group, ...]
+    own: tuple[Group, ...]
+
+
+class Topologies:
+    """Groups of one pass, made as their pods are first met."""
+
+    def __init__(
+        self,
+        pools: Sequence[NodePool],
+        placed: Sequence[tuple[Requirements, Sequence[tuple[Pod, Shape]]]],
+    ) -> None:
+        """Begin with the pods that stay where they are.
+
+        Args:
+            pools: by which domains are known.
+            placed: for each node its labels and its pods.
+        """
+        self._pools = tuple(pools)
+        self._placed = placed
+        self._groups: dict[GroupKey, Group] = {}
+        self._inverse: dict[GroupKey, Group] = {}
+        self._bound: dict[Shape, Bound | None] = {}
+        for labels, pods in placed:
+            for _, shape in pods:
+                for key in inverse_keys_of(shape):
+                    group = self._inverse_group(key)
+                    for domain in _values(labels, key.key):
+                        group.record(domain)
+
+    def know(self, shape: Shape) -> None:
+        """Make the groups of a shape, if they aren't there yet."""
+        if not (shape.spreads or shape.near or shape.apart):
+            return
+        for key, least in keys_of(shape):
+            if key not in self._groups:
+                self._groups[key] = self._counted(Group(key, least))
+                self._bound.clear()
+        for key in inverse_keys_of(shape):
+            self._inverse_group(key)
+
+    def bound(self, shape: Shape) -> Bound | None:
+        """What matters to a shape; None where nothing does."""
+        if not self._groups and not self._inverse:
+            return None
+        if shape not in self._bound:
+            self._bound[shape] = self._find(shape)
+        return self._bound[shape]
+
+    def _find(self, shape: Shape) -> Bound | None:
+        rules = [self._groups[key] for key, _ in keys_of(shape)]
+        rules += [each for each in self._inverse.values() if _selects(each, shape)]
+        counting = [each for each in self._groups.values() if _selects(each, shape)]
+        own = [self._inverse[key] for key in inverse_keys_of(shape)]
+        if not (rules or counting or own):
+            return None
+        return Bound(tuple(rules), tuple(counting), tuple(own))
+
+    def narrowed(self, bound: Bound, shape: Shape, node: Requirements) -> dict[str, Requirement] | None:
+        """The domains that are left of a node's: what to add to its requirements, or None where there are none."""
+        found: dict[str, Requirement] = {}
+        strict = {each.key: each for each in shape.strict}
+        for group in bound.rules:
+            key = group.key.key
+            any_ = Requirement(key, frozenset(), complement=True)
+            allowed = group.allowed(shape, strict.get(key, any_), node.get(key, any_))
+            left = Requirement(key, allowed)
+            if key in found:
+                left = left.intersection(found[key])
+            if not left.values or (key in node and not node[key].intersects(left)):
+                return None
+            found[key] = left
+        return found
+
+    def record(self, bound: Bound, node: Requirements) -> None:
+        """Count a pod that goes to a node with these requirements."""
+        for group in bound.counting:
+            if group.includes(node):
+                values = _values(node, group.key.key)
+                if group.key.kind is Kind.APART or len(values) == 1:
+                    for domain in values:
+                        group.record(domain)
+        for group in bound.own:
+            for domain in _values(node, group.key.key):
+                group.record(domain)
+
+    def register(self, hostname: str) -> None:
+        """Make a new node known."""
+        for group in (*self._groups.values(), *self._inverse.values()):
+            if group.key.key == HOSTNAME:
+                group.counts.setdefault(hostname, 0)
+
+    def _inverse_group(self, key: GroupKey) -> Group:
+        if key not in self._inverse:
+            group = Group(key, counts=dict.fromkeys(domains_of(self._pools, key.key), 0))
+            for labels, _ in self._placed if key.key == HOSTNAME else ():
+                for domain in _values(labels, HOSTNAME):
+                    group.counts.setdefault(domain, 0)
+            self._inverse[key] = group
+            self._bound.clear()
+        return self._inverse[key]
+
+    def _counted(self, group: Group) -> Group:
+        key = group.key.key
+        group.counts = dict.fromkeys(domains_of(self._pools, key), 0)
+        for labels, pods in self._placed:
+            if group.includes(labels):
+                for domain in _values(labels, key):
+                    group.counts.setdefault(domain, 0)
+                    for _, shape in pods:
+                        if _selects(group, shape):
+                            group.record(domain)
+        return group
+
+
+def _selects(group: Group, shape: Shape) -> bool:
+    return shape.selected_by(group.key.selector, group.key.namespace)
+
+
+def _values(labels: Mapping[str, Requirement], key: str) -> tuple[str, ...]:
+    found = labels.get(key)
+    return () if found is None or found.complement else tuple(sorted(found.values))
