@@ -12,6 +12,7 @@ from typing import Final
 
 from tools import readme
 from tools.answers import answers
+from tools.checks import check_page
 from tools.command_line import command_line
 from tools.hardware_tables import gpus, mig
 from tools.rules import annotation_page, assumption_page
@@ -25,6 +26,7 @@ def files() -> dict[str, str]:
     found = {
         "command-line.md": command_line(),
         "answers.md": answers(),
+        "checks.md": check_page(),
         "gpus.md": gpus(),
         "mig.md": mig(),
         "annotations.md": annotation_page(),

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 import typer
 
 import gpuslice
-from gpuslice.cli import catalog, demo, explain, plan, render, scan
+from gpuslice.cli import catalog, demo, doctor, explain, plan, render, scan
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
@@ -48,6 +48,7 @@ app.command()(scan.scan)
 app.command()(plan.plan)
 app.command()(explain.explain)
 app.command()(render.render)
+app.command()(doctor.doctor)
 app.add_typer(catalog.app, name="catalog")
 app.command()(demo.demo)
 

@@ -1,0 +1,94 @@
+"""`gpuslice doctor`: what is wrong with a cluster's GPUs, with evidence, consequence and fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuslice.cli.connection import ContextOption, KubeconfigOption, snapshot_of
+from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_names, print_text, say
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from gpuslice.cluster.finding import Finding
+
+_WIDEST = 110
+
+
+def doctor(
+    *,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from", metavar="DIRECTORY", help="Instead of a cluster: a dump made by `gpuslice scan --dump`."
+        ),
+    ] = "",
+    context: ContextOption = "",
+    kubeconfig: KubeconfigOption = "",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="CODE", help="Only this check, such as GS203; may be given several times."
+        ),
+    ] = None,
+    catalog_file: CatalogOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Look for what is broken or about to be. Exit code 1 if something is broken; nothing is changed."""
+    from gpuslice.cloud.selection import choose
+    from gpuslice.cluster import dump
+    from gpuslice.cluster.doctor import CHECKS, diagnose
+    from gpuslice.cluster.finding import Severity
+
+    if source and (context or kubeconfig):
+        raise InputError(
+            "a dump and a cluster were named", fix="leave out --from, or --context and --kubeconfig"
+        )
+    wanted = [each for each in CHECKS if not only or each.code in only]
+    unknown = sorted(set(only or ()) - {each.code for each in CHECKS})
+    if unknown:
+        raise InputError(
+            f"there is no check {unknown[0][:20]!r}",
+            where="--only",
+            fix=f"{CHECKS[0].code} … {CHECKS[-1].code}",
+        )
+    snapshot = dump.load(source) if source else snapshot_of(kubeconfig, context)
+    found = diagnose(snapshot, choose(catalog_file), wanted)
+    match output:
+        case Output.TABLE:
+            for each in found:
+                print_text(_block(each))
+        case Output.NAME:
+            print_names(f"{each.code} {each.subject}" for each in found)
+        case _:
+            print_data({"cluster": snapshot.where, "taken": snapshot.taken, "findings": found}, output)
+    count = {severity: sum(each.severity is severity for each in found) for severity in Severity}
+    say(
+        f"{len(wanted)} checks of {snapshot.where}: {count[Severity.BROKEN]} broken, {count[Severity.RISK]} at risk"
+        + (f", {count[Severity.UNKNOWN]} unknown" if count[Severity.UNKNOWN] else "")
+    )
+    if count[Severity.BROKEN]:
+        raise typer.Exit(1)
+
+
+def _block(each: Finding) -> str:
+    width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+    lines = [f"{each.code} {each.severity.upper()}  {each.subject}"]
+    for name, text in (("found", each.evidence), ("means", each.consequence), ("do", each.fix)):
+        lines += textwrap.wrap(
+            text,
+            max(width, 50),
+            initial_indent=f"  {name}:{' ' * (7 - len(name))}",
+            subsequent_indent=" " * 10,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        colour = {"broken": "31", "risk": "33"}.get(each.severity.value, "36")
+        lines[0] = f"\x1b[1;{colour}m{lines[0]}\x1b[0m"
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,207 @@
+"""What nodes really offer, against what Karpenter was promised and what pods ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cluster.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.inventory import INSTANCE_TYPE
+from gpuslice.cluster.machines import POOL, promised
+from gpuslice.cluster.objects import condition
+from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.errors import InputError, nearest
+from gpuslice.units import parse_quantity
+from gpuslice.workloads.pods import is_gpu
+
+if TYPE_CHECKING:
+    from gpuslice.cluster.objects import Pod
+    from gpuslice.workloads.objects import Quantity
+
+_METERED: Final = ("gpuslice.io/gpu-memory", "gpuslice.io/gpu-time")
+_PATIENCE: Final = 15 * 60
+"""Seconds until a node without its slices is called stuck: the operator's operands and MIG take minutes."""
+
+
+def _not_registered(seen: Seen) -> Iterator[Finding]:
+    types = seen.catalog.by_name()
+    pools = {each.name: each for each in seen.cluster.node_pools}
+    for node in seen.cluster.nodes:
+        pool = pools.get(node.labels.get(POOL, ""))
+        kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
+        if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
+            continue
+        for name, amount in promised(seen.cluster.node_overlays, pool, kind).items():
+            there = node.status.allocatable.get(name, "0")
+            if not _sliced(name) or _same(amount, there):
+                continue
+            less = _value(there) < _value(amount)
+            yield Finding(
+                f"Node {node.name}",
+                f"offers {there} of {name}, promised were {amount} (NodePool {pool.name}, {kind.name})",
+                "Karpenter plans with what was promised: pods are sent to slices that don't exist, and stay pending"
+                if less
+                else "Karpenter launches more nodes than are needed"
+                if _value(amount)
+                else "a pod that asks for it can land on a node that is meant for slices",
+                "compare the overlay with the device plugin's configuration "
+                f"({node.labels.get('nvidia.com/device-plugin.config') or 'the default one'}); its log on that node "
+                "says why",
+            )
+
+
+def _waiting_node(seen: Seen) -> Iterator[Finding]:
+    for claim in seen.cluster.node_claims:
+        said = condition(claim.status.conditions, "Initialized")
+        if said is None or said.status == "True" or said.reason != "ResourceNotRegistered":
+            continue
+        if _age(claim.metadata.creation_timestamp, seen) < _PATIENCE:
+            continue
+        yield Finding(
+            f"NodeClaim {claim.name}",
+            f"Initialized={said.status}: {said.message}; created {claim.metadata.creation_timestamp}",
+            "the node is paid for, takes no pod, and Karpenter neither replaces nor removes it: there is no timeout",
+            f"see why the device plugin registers nothing on node {claim.status.node_name or '?'}; then "
+            f"kubectl delete nodeclaim {claim.name}",
+        )
+
+
+def _nowhere(seen: Seen) -> Iterator[Finding]:
+    offered = {
+        name for node in seen.cluster.nodes for name, n in node.status.allocatable.items() if _value(n)
+    }
+    offered |= {
+        name for each in seen.cluster.node_overlays for name, n in each.spec.capacity.items() if _value(n)
+    }
+    if any(kind for kind in seen.cluster.node_pools):
+        offered.add("nvidia.com/gpu")  # Karpenter knows of whole GPUs by itself
+    by_resource: dict[str, list[Pod]] = {}
+    for pod in seen.cluster.pods:
+        if pod.ended or pod.spec.node_name:
+            continue
+        for container in pod.spec.containers:
+            for name in container.resources.limits:
+                if _sliced(name) and name not in offered:
+                    by_resource.setdefault(name, []).append(pod)
+    for name, pods in sorted(by_resource.items()):
+        hint = nearest(name, offered)
+        known = ", ".join(sorted(each for each in offered if _sliced(each)))
+        yield Finding(
+            f"Pod {pods[0].name}",
+            f"asks for {name}{f', as {len(pods) - 1} more do' if len(pods) > 1 else ''}; offered are "
+            f"{known or 'no GPU resources at all'}",
+            "no node has it and no NodePool could make one: the pod stays pending for ever",
+            hint or "ask for what is offered, or make a pool that offers it",
+        )
+
+
+def _several_containers(seen: Seen) -> Iterator[Finding]:
+    owners: set[tuple[str, str]] = set()
+    for pod in seen.cluster.gpu_pods:
+        users = [
+            (container.name, name)
+            for container in (*pod.spec.containers, *pod.spec.init_containers)
+            for name in container.resources.limits
+            if is_gpu(name) and name != "nvidia.com/gpu"
+        ]
+        owner = next((each.name for each in pod.metadata.owner_references), pod.metadata.name)
+        if len({container for container, _ in users}) > 1 and (pod.metadata.namespace, owner) not in owners:
+            owners.add((pod.metadata.namespace, owner))
+            listed = ", ".join(f"{container} ({name})" for container, name in users)
+            yield Finding(
+                f"Pod {pod.name}",
+                f"several containers ask for slices: {listed}",
+                "Kubernetes adds them up, and they may lie on different GPUs: the pod holds more than it uses, and its "
+                "containers share nothing",
+                "let one container ask, and give the others NVIDIA_VISIBLE_DEVICES only if they must see that GPU",
+            )
+
+
+def _metered_without(seen: Seen) -> Iterator[Finding]:
+    types = seen.catalog.by_name()
+    pools = {each.name: each for each in seen.cluster.node_pools}
+    for node in seen.cluster.nodes:
+        pool = pools.get(node.labels.get(POOL, ""))
+        kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
+        if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
+            continue
+        names = promised(seen.cluster.node_overlays, pool, kind)
+        gone = [each for each in _METERED if each in names and each not in node.status.allocatable]
+        if gone:
+            yield Finding(
+                f"Node {node.name}",
+                f"has no {' and no '.join(gone)} (NodePool {pool.name})",
+                "no pod of the pool can run there, and the node is paid for",
+                "is Node Feature Discovery's worker on it (does it tolerate gpuslice.io/pool?), and is the pool's "
+                "NodeFeatureRule there? kubectl get nodefeaturerules,ds -A",
+            )
+
+
+def _metered_mixed(seen: Seen) -> Iterator[Finding]:
+    nodes = {
+        node.name for node in seen.cluster.nodes if any(each in node.status.allocatable for each in _METERED)
+    }
+    for name in sorted(nodes):
+        for pod in seen.cluster.pods_by_node.get(name, ()):
+            asked = {each for container in pod.spec.containers for each in container.resources.limits}
+            if any(is_gpu(each) for each in asked) and not set(_METERED) <= asked:
+                yield Finding(
+                    f"Pod {pod.name}",
+                    f"shares the metered GPU of node {name} without saying how much of it: it asks for "
+                    f"{', '.join(sorted(each for each in asked if _sliced(each)))}",
+                    "what the scheduler counts is no longer what is used: its neighbours can run out of GPU memory",
+                    f"let it ask for {' and '.join(_METERED)} too, or move it to a pool of equal slots",
+                )
+
+
+def _sliced(name: str) -> bool:
+    return is_gpu(name) or name in _METERED
+
+
+def _value(amount: Quantity) -> float:
+    try:
+        return float(parse_quantity(amount))
+    except InputError:
+        return 0.0
+
+
+def _same(one: Quantity, other: Quantity) -> bool:
+    return _value(one) == _value(other)
+
+
+def _age(created: str, seen: Seen) -> float:
+    """Seconds; endless where nobody knows."""
+    try:
+        taken = datetime.fromisoformat(seen.cluster.taken)
+        return (taken - datetime.fromisoformat(created)).total_seconds()
+    except ValueError:
+        return float("inf")
+
+
+CHECKS: Final = (
+    Check(
+        "GS301",
+        "Nodes offer what was promised of them",
+        Severity.BROKEN,
+        (NODE, NODE_POOL, NODE_OVERLAY),
+        _not_registered,
+    ),
+    Check("GS302", "No node waits for slices that never come", Severity.BROKEN, (NODE_CLAIM,), _waiting_node),
+    Check(
+        "GS303",
+        "Pods ask for what something offers",
+        Severity.BROKEN,
+        (POD, NODE, NODE_OVERLAY),
+        _nowhere,
+    ),
+    Check("GS304", "One container of a pod asks for slices", Severity.RISK, (POD,), _several_containers),
+    Check(
+        "GS305",
+        "Metered nodes have their resources",
+        Severity.BROKEN,
+        (NODE, NODE_POOL, NODE_OVERLAY),
+        _metered_without,
+    ),
+    Check("GS306", "All pods on a metered GPU are metered", Severity.BROKEN, (POD, NODE), _metered_mixed),
+)

@@ -1,0 +1,54 @@
+"""The checks together: what is wrong in a cluster, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cluster.checks import nodes, overlays, placement, sharing, slices
+from gpuslice.cluster.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.resources import Resource
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.snapshot import Snapshot
+
+CHECKS: Final[tuple[Check, ...]] = tuple(
+    sorted(
+        (
+            *nodes.CHECKS,
+            *overlays.CHECKS,
+            *slices.CHECKS,
+            *sharing.CHECKS,
+            *placement.CHECKS,
+        ),
+        key=lambda each: each.code,
+    )
+)
+_ORDER: Final = {each: number for number, each in enumerate(Severity)}
+
+
+def diagnose(snapshot: Snapshot, catalog: Catalog, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+    """What is wrong, worst first; a check whose objects couldn't be read is itself a finding."""
+    seen = Seen(snapshot, catalog)
+    found: list[Finding] = []
+    for check in checks:
+        missing = [each for each in check.reads if not snapshot.could_read(each)]
+        if missing:
+            found.append(_unknown(check, missing))
+            continue
+        found += [replace(each, code=check.code, severity=check.severity) for each in check.find(seen)]
+    return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
+
+
+def _unknown(check: Check, missing: list[Resource]) -> Finding:
+    names = ", ".join(each.title for each in missing)
+    return Finding(
+        check.title,
+        f"not looked at: {names} can't be read",
+        "nobody knows",
+        "ask for the permissions that `gpuslice roles` prints",
+        code=check.code,
+        severity=Severity.UNKNOWN,
+    )

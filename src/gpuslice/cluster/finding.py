@@ -1,0 +1,77 @@
+"""What a check of the cluster found: a code, the evidence, what follows from it, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.resources import Resource
+    from gpuslice.cluster.snapshot import Snapshot
+
+
+class Severity(StrEnum):
+    """How bad it is."""
+
+    BROKEN = "broken"
+    """Something doesn't work, now or at the next pod."""
+    RISK = "risk"
+    """It works, and will cost money or somebody's neighbour."""
+    UNKNOWN = "unknown"
+    """It couldn't be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        subject: the object: "NodeOverlay search-l4-1gpu".
+        evidence: what the live objects say.
+        consequence: what follows, in plain words.
+        fix: what to do, where possible a command.
+        code: of the check.
+        severity: of the check.
+    """
+
+    subject: str
+    evidence: str
+    consequence: str
+    fix: str
+    code: str = ""
+    severity: Severity = Severity.BROKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What checks look at.
+
+    Attributes:
+        cluster: at one moment.
+        catalog: what instance types are.
+    """
+
+    cluster: Snapshot
+    catalog: Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question to a cluster.
+
+    Attributes:
+        code: for people to look up and for programs to filter; never given to another check.
+        title: what holds where nothing is found.
+        severity: of what it finds.
+        reads: kinds without which it can't answer.
+        find: the answers.
+    """
+
+    code: str
+    title: str
+    severity: Severity
+    reads: tuple[Resource, ...]
+    find: Callable[[Seen], Iterable[Finding]]

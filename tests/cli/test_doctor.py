@@ -1,0 +1,56 @@
+"""`gpuslice doctor`, from a dump."""
+
+import json
+
+import pytest
+
+from gpuslice.cluster import dump
+from tests.cluster.made import pod
+from tests.cluster.sliced import cluster, overlay, sliced_pod
+
+
+@pytest.fixture
+def dumped(tmp_path):
+    def made(changes=None):
+        path = tmp_path / "dump"
+        dump.write(cluster(changes), str(path))
+        return path
+
+    return made
+
+
+def test_a_healthy_cluster_ends_with_zero(gpuslice, dumped):
+    ended = gpuslice("doctor", "--from", dumped())
+    assert (ended.code, ended.out) == (0, "")
+    assert "0 broken, 0 at risk" in ended.err
+
+
+def test_what_is_broken_ends_with_one_and_says_what_to_do(gpuslice, dumped):
+    ended = gpuslice(
+        "doctor", "--from", dumped({"overlay": overlay(capacity={"nvidia.com/gpu.shared": "-4"})})
+    )
+    assert ended.code == 1
+    assert "GS208 BROKEN  NodeOverlay l4-ts4-1gpu" in ended.out
+    for word in ("found:", "means:", "do:"):
+        assert word in ended.out
+
+
+def test_a_risk_alone_ends_with_zero(gpuslice, dumped):
+    ended = gpuslice("doctor", "--from", dumped({"other": sliced_pod("v", "vision")}), "-o", "name")
+    assert (ended.code, ended.out) == (0, "GS603 Node n1\n")
+
+
+def test_programs_get_every_field(gpuslice, dumped):
+    changes = {"p": pod("w", asks={"nvidia.com/gpu.sharde": "1"}, phase="Pending")}
+    changes["p"]["spec"]["containers"][0]["resources"]["limits"] = {"nvidia.com/mig-1g.5gb": "1"}
+    ended = gpuslice("doctor", "--from", dumped(changes), "-o", "json", "--only", "GS303")
+    (found,) = json.loads(ended.out)["findings"]
+    assert found["code"] == "GS303"
+    assert found["severity"] == "broken"
+    assert set(found) == {"code", "severity", "subject", "evidence", "consequence", "fix"}
+
+
+def test_an_unknown_check_is_refused(gpuslice, dumped):
+    ended = gpuslice("doctor", "--from", dumped(), "--only", "GS999")
+    assert ended.code == 2
+    assert "GS101 … GS703" in ended.err

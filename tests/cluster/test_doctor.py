@@ -1,0 +1,344 @@
+"""Every check finds its fault, and nothing in a healthy cluster."""
+
+import pytest
+
+from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.cloud import snapshot as catalogs
+from gpuslice.cluster import dump
+from gpuslice.cluster.doctor import CHECKS, diagnose
+from gpuslice.cluster.finding import Severity
+from gpuslice.cluster.snapshot import Unread
+from tests.cluster.made import deployment, node, pod
+from tests.cluster.sliced import (
+    KEY,
+    MIG_KEY,
+    MIG_NAME,
+    MPS_KEY,
+    ONE,
+    TOLERATION,
+    TS4,
+    cluster,
+    cluster_policy,
+    config_map,
+    daemon_set,
+    karpenter,
+    node_class,
+    node_pool,
+    overlay,
+    plugin_pod,
+    sliced_node,
+    sliced_pod,
+)
+
+CATALOG = catalogs.bundled()
+WHOLE = {"nvidia.com/gpu": "1"}
+METER = {"gpuslice.io/gpu-memory": "6Gi", "gpuslice.io/gpu-time": "180"}
+METERED = {
+    "nvidia.com/gpu": "0",
+    "nvidia.com/gpu.shared": "16",
+    "gpuslice.io/gpu-memory": "22Gi",
+    "gpuslice.io/gpu-time": "704",
+}
+OFF = {"type": "ValidationSucceeded", "status": "False"}
+
+
+def claim(status="Unknown", reason="ResourceNotRegistered", created="2026-11-22T00:00:00Z"):
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodeClaim",
+        "metadata": {"name": "l4-ts4-abc", "creationTimestamp": created},
+        "status": {
+            "nodeName": "n1",
+            "conditions": [
+                {"type": "Initialized", "status": status, "reason": reason, "message": "not registered"}
+            ],
+        },
+    }
+
+
+# Code, the part of the healthy cluster that is changed, and words that the finding must have.
+FAULTS = [
+    (
+        "GS101",
+        {
+            "pod": pod("a", asks=ONE, selector={"eks.amazonaws.com/compute-type": "auto"}, phase="Pending"),
+            "auto": node("auto", labels={"eks.amazonaws.com/compute-type": "auto"}, capacity={}),
+        },
+        "Auto Mode has neither",
+    ),
+    ("GS102", {"karpenter": karpenter(image="karpenter/controller:v1.9.0")}, "v1.9.0"),
+    (
+        "GS102",
+        {
+            "pool": node_pool(labels={"nvidia.com/mig.config": "all-disabled"}),
+            "mig": daemon_set("mig", image="k8s-mig-manager:v0.15.0-ubuntu"),
+        },
+        "2833",
+    ),
+    (
+        "GS103",
+        {
+            "other": daemon_set("nvdp", "kube-system", image="nvcr.io/nvidia/k8s-device-plugin:v0.17"),
+            "other pod": pod("nvdp-1", "kube-system", owner=("DaemonSet", "nvdp"), node="n1"),
+        },
+        "kube-system/nvdp",
+    ),
+    (
+        "GS201",
+        {"karpenter": karpenter("SpotToSpotConsolidation=true,NodeOverlay=false")},
+        "NodeOverlay=false",
+    ),
+    ("GS201", {"karpenter": karpenter(None)}, "isn't set"),
+    ("GS201", {"karpenter": None, "overlay": overlay(status={})}, "none of 1"),
+    ("GS202", {"overlay": None, "node": None, "pod": None}, "isn't there"),
+    ("GS203", {"overlay": overlay(pools=())}, "requirements is empty"),
+    (
+        "GS203",
+        {
+            "overlay": overlay(
+                pools=(),
+                more=[{"key": "karpenter.k8s.aws/instance-gpu-count", "operator": "In", "values": ["1"]}],
+            ),
+            "other": node_pool("others"),
+        },
+        "others",
+    ),
+    ("GS204", {"pool": node_pool(types=("g6.xlarge", "g6.12xlarge"))}, "g6.12xlarge (4)"),
+    (
+        "GS205",
+        {
+            "overlay": overlay(
+                status={**OFF, "reason": "Conflict", "message": "conflict with another overlay"}
+            )
+        },
+        "weight of its own",
+    ),
+    (
+        "GS205",
+        {
+            "overlay": overlay(
+                status={**OFF, "reason": "RuntimeValidation", "message": "invalid capacity: efa"}
+            )
+        },
+        "efa",
+    ),
+    ("GS206", {"other": overlay("other", capacity={"nvidia.com/gpu.shared": "8"})}, "l4-ts4-1gpu for all"),
+    (
+        "GS207",
+        {"other": overlay("other", weight=2000, capacity={"nvidia.com/gpu.shared": "8"})},
+        "no effect there",
+    ),
+    ("GS208", {"overlay": overlay(capacity={"nvidia.com/gpu.shared": "-4"})}, "negative"),
+    ("GS208", {"overlay": overlay(capacity={"nvidia.com/gpu.shared": "1.5"})}, "whole numbers"),
+    ("GS208", {"overlay": overlay(capacity={"not a resource": "1"})}, "no name of a resource"),
+    ("GS209", {"overlay": overlay(pools=("l4-ts5",))}, "l4-ts5"),
+    (
+        "GS301",
+        {"node": sliced_node(allocatable={"nvidia.com/gpu.shared": "2"})},
+        "offers 2 of nvidia.com/gpu.shared, promised were 4",
+    ),
+    (
+        "GS301",
+        {"node": sliced_node(allocatable={"nvidia.com/gpu.shared": "4", "nvidia.com/gpu": "1"})},
+        "meant for slices",
+    ),
+    ("GS302", {"claim": claim()}, "no timeout"),
+    (
+        "GS303",
+        {
+            "pod": sliced_pod(
+                asks={"nvidia.com/gpu-shared": "1", "nvidia.com/mig-1g.10gb": "1"}, on="", phase="Pending"
+            )
+        },
+        "nvidia.com/mig-1g.10gb",
+    ),
+    (
+        "GS304",
+        {"pod": sliced_pod(more=[{"name": "side", "resources": {"limits": ONE}}])},
+        "side (nvidia.com/gpu.shared)",
+    ),
+    (
+        "GS305",
+        {"overlay": overlay(capacity=METERED)},
+        "no gpuslice.io/gpu-memory and no gpuslice.io/gpu-time",
+    ),
+    (
+        "GS306",
+        {"overlay": overlay(capacity=METERED), "node": sliced_node(allocatable=METERED)},
+        "without saying how much",
+    ),
+    ("GS401", {"node": sliced_node(labels={"nvidia.com/device-plugin.config": "l4-ts5"})}, "'l4-ts5'"),
+    ("GS401", {"policy": cluster_policy(devicePlugin={"config": {"name": "gone"}})}, "'gone'"),
+    ("GS401", {"policy": cluster_policy(devicePlugin={})}, "names no ConfigMap"),
+    (
+        "GS401",
+        {
+            "policy": cluster_policy(
+                devicePlugin={"config": {"name": "gpuslice-device-plugin", "default": "any"}}
+            )
+        },
+        "'any'",
+    ),
+    (
+        "GS402",
+        {"plugin config": config_map(data={"default": "", KEY: dump_yaml(TS4).replace("4", "8")})},
+        "was edited",
+    ),
+    (
+        "GS501",
+        {"node": sliced_node(labels={"nvidia.com/mig.config.state": "failed"})},
+        "mig.config.state=failed",
+    ),
+    (
+        "GS501",
+        {
+            "node": sliced_node(
+                labels={
+                    "nvidia.com/mig.config.state": "success",
+                    "nvidia.com/gpu.deploy.device-plugin": "paused-for-mig-change",
+                }
+            )
+        },
+        "2833",
+    ),
+    (
+        "GS502",
+        {"node": sliced_node(labels={"nvidia.com/mig.config.state": "pending"})},
+        "search/search-1 holds",
+    ),
+    ("GS503", {"node": sliced_node(labels={"nvidia.com/mig.config": MIG_NAME})}, "L4 has no MIG"),
+    ("GS503", {"pool": node_pool(labels={"nvidia.com/mig.config": MIG_NAME})}, "NodePool l4-ts4"),
+    ("GS504", {"node": sliced_node(labels={"nvidia.com/mig.config": "h100-7x1g.10gb-abc124"})}, MIG_NAME),
+    (
+        "GS505",
+        {
+            "policy": cluster_policy(mig={"strategy": "mixed"}),
+            "pool": node_pool(labels={"nvidia.com/device-plugin.config": MPS_KEY}),
+        },
+        "doesn't start with MPS",
+    ),
+    (
+        "GS505",
+        {
+            "policy": cluster_policy(mig={"strategy": "single"}),
+            "pool": node_pool(
+                types=("p5.48xlarge",),
+                labels={"nvidia.com/device-plugin.config": MIG_KEY, "nvidia.com/mig.config": MIG_NAME},
+            ),
+        },
+        "mig.strategy is single",
+    ),
+    (
+        "GS601",
+        {
+            "overlay": overlay(capacity={"nvidia.com/gpu.shared": "4"}),
+            "whole": pod("w", asks=WHOLE, tolerations=[TOLERATION], node="n9"),
+        },
+        "shop/w",
+    ),
+    (
+        "GS601",
+        {
+            "overlay": overlay(capacity={"nvidia.com/gpu.shared": "4"}),
+            "pool": node_pool(taint=False),
+            "whole": pod("w", asks=WHOLE, node="n9"),
+        },
+        "shop/w",
+    ),
+    ("GS602", {"pod": sliced_pod(pool="l4-ts5")}, "'l4-ts4'"),
+    ("GS602", {"pod": sliced_pod(tolerations=[])}, "doesn't tolerate"),
+    ("GS603", {"other": sliced_pod("vision-1", "vision")}, "search, vision"),
+    ("GS604", {"policy": cluster_policy(daemonsets={})}, "no device plugin runs"),
+    (
+        "GS604",
+        {"nfd": daemon_set("gpu-operator-node-feature-discovery-worker", image="nfd")},
+        "DaemonSet gpu-operator/",
+    ),
+    ("GS701", {"pool": node_pool(types=("g6.xlarge", "g6.12xlarge"))}, "1 to 4 GPUs"),
+    ("GS702", {"class": node_class(size="20Gi")}, "20 GiB"),
+    ("GS702", {"class": node_class(size="")}, "Karpenter's default"),
+    ("GS703", {"policy": cluster_policy(driver={"enabled": True})}, "has a driver"),
+    ("GS703", {"class": node_class(alias="bottlerocket@v1.54.0")}, "two on a node"),
+    ("GS703", {"class": node_class(alias="ubuntu@x")}, "has no driver"),
+]
+
+
+def diagnosed(snapshot):
+    return diagnose(snapshot, CATALOG)
+
+
+def test_a_healthy_cluster_has_nothing_wrong():
+    assert diagnosed(cluster()) == []
+
+
+def test_a_cluster_without_gpus_has_nothing_wrong():
+    from tests.cluster.made import snapshot
+
+    assert (
+        diagnosed(snapshot(node("cpu", "m5.large", capacity={"cpu": "2"}), pod("web"), deployment("web")))
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "words"), FAULTS, ids=[f"{each[0]}-{each[2][:20]}" for each in FAULTS]
+)
+def test_a_check_finds_its_fault(code, changes, words):
+    found = [each for each in diagnosed(cluster(changes)) if each.code == code]
+    assert found, f"{code} found nothing"
+    text = " ".join(f"{each.subject} {each.evidence} {each.consequence} {each.fix}" for each in found)
+    assert words in text
+    assert all(each.subject and each.evidence and each.consequence and each.fix for each in found)
+
+
+def test_every_check_has_a_fault():
+    assert {code for code, _, _ in FAULTS} == {each.code for each in CHECKS}
+
+
+def test_codes_are_given_once():
+    assert len({each.code for each in CHECKS}) == len(CHECKS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"node": sliced_node(allocatable={}, created="2026-11-22T23:55:00Z")},
+        {"claim": claim(created="2026-11-22T23:55:00Z")},
+        {"claim": claim(status="True", reason="Initialized")},
+        {"other": overlay("other", capacity={"example.com/other": "8"})},
+        {"other": sliced_pod("search-2")},
+        {"gone": sliced_pod("old", pool="gone", phase="Succeeded")},
+        {"other": sliced_node("n2", labels={"nvidia.com/mig.config.state": "success"})},
+        {"class": node_class(size="", instanceStorePolicy="RAID0")},
+        {
+            "other": node_pool("whole", labels={"nvidia.com/device-plugin.config": "default"}),
+            "w": pod("w", asks=WHOLE, tolerations=[TOLERATION]),
+        },
+        {
+            "plugin pod 2": plugin_pod("plugin-2", "nvidia-device-plugin-daemonset", "n2"),
+            "n2": sliced_node("n2"),
+        },
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_fault_is_none(changes):
+    assert diagnosed(cluster(changes)) == []
+
+
+def test_what_could_not_be_read_is_not_called_healthy():
+    found = diagnosed(cluster({"overlay": None}, unread=(Unread("nodeoverlays.karpenter.sh", "forbidden"),)))
+    unknown = {each.code for each in found if each.severity is Severity.UNKNOWN}
+    assert {"GS201", "GS203", "GS301"} <= unknown
+    assert "GS602" not in unknown
+
+
+def test_the_worst_comes_first():
+    found = diagnosed(cluster({"other": sliced_pod("vision-1", "vision"), "karpenter": karpenter(None)}))
+    assert [each.severity for each in found] == [Severity.BROKEN, Severity.RISK]
+
+
+def test_a_dump_gets_the_same_diagnosis(tmp_path):
+    for number, (_, changes, _) in enumerate(FAULTS):
+        live = cluster(changes)
+        dump.write(live, str(tmp_path / str(number)))
+        assert diagnosed(dump.load(str(tmp_path / str(number)))) == diagnosed(live)
