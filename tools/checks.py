@@ -10,10 +10,10 @@ def check_page() -> str:
     """The page."""
     return page(
         "Checks",
-        "`gpuslice doctor` looks at each of these, in a cluster or in a dump (`--from DIRECTORY`), and changes nothing. "
-        "What it finds is printed with the evidence, what follows from it, and what to do. It ends with exit code 1 if "
-        "something is *broken*: it doesn't work, now or at the next pod. A *risk* works, and costs money or somebody's "
-        "neighbour. A check whose objects can't be read says so instead of passing.",
+        "`gpuslice doctor` looks at each of these, in a cluster or in a dump (`--from DIRECTORY`), and changes "
+        "nothing. What it finds is printed with the evidence, what follows from it, and what to do. It ends with "
+        "exit code 1 if something is *broken*: it doesn't work, now or at the next pod. A *risk* works, and costs "
+        "money or somebody's neighbour. A check whose objects can't be read says so instead of passing.",
         table(
             ("check", "what holds where nothing is found", "otherwise", "reads"),
             [

@@ -110,7 +110,7 @@ def config_map(name="gpuslice-device-plugin", data=None):
 
 
 def mig_map():
-    entries = {"all-disabled": [], MIG_NAME: []}
+    entries: dict[str, list[object]] = {"all-disabled": [], MIG_NAME: []}
     return config_map(
         "gpuslice-mig-parted", {"config.yaml": dump_yaml({"version": "v1", "mig-configs": entries})}
     )
