@@ -4,6 +4,8 @@
 #   make demo    set up, then plan the examples
 #   make test    set up, then every check and every test
 #   make reference   write the generated pages of docs/reference/ and the README's block anew
+#   make e2e     set up, then every test against a real control plane and Karpenter (the first time they are built)
+#   make control-plane   a scratch control plane until Ctrl-C, for trying things
 #   make lint | docs | bench | fuzz | lock | clean
 #
 # Another python: make setup PYTHON=/path/to/python3
@@ -20,7 +22,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test lint format docs reference bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane lint format docs reference bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -64,6 +66,14 @@ demo: setup
 test: lint docs
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
+
+# Without xdist: each test module has a cluster of its own, and two cores are just enough for one.
+e2e: setup
+	@echo "== pytest, end to end"
+	@$(BIN)/python -m pytest -m e2e -p no:xdist tests/e2e $(E2E_ARGS)
+
+control-plane: setup
+	@$(BIN)/python -m gpuslice.rehearsal up
 
 # Quickest first.
 lint: setup
