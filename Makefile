@@ -22,7 +22,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane lint format docs reference bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane lint format docs browser reference bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -63,7 +63,7 @@ demo: setup
 	@$(BIN)/gpuslice demo
 
 # pytest comes last: its closing line is what a reader and a CI look for.
-test: lint docs
+test: lint docs browser
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
 
@@ -93,6 +93,10 @@ format: setup
 docs: setup
 	@echo "== mkdocs"
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The system's Chromium, for the tests of the report.
+browser: setup
+	@$(BIN)/python -m tools.browser
 
 # Pages that are made from the code: the tests hold what is committed to it.
 reference: setup

@@ -9,8 +9,8 @@ import yaml
 
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
-from gpuslice.cli.plan import described
 from gpuslice.planner.plan import GeometryEntry, Layout, Metered, Plan
+from gpuslice.planner.words import layout_in_words
 from tests.cli.conftest import WORKLOADS
 
 FLEET = Path(__file__).parents[2] / "examples" / "fleet"
@@ -282,4 +282,4 @@ def test_a_place_that_cannot_be_written_is_the_environments_fault(gpuslice, flee
     ],
 )
 def test_layouts_are_described_in_a_few_words(layout, words):
-    assert described(layout) == words
+    assert layout_in_words(layout) == words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -40,11 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.planner.explain import Alternative, PoolUse
-    from gpuslice.workloads.model import Workload
 
 _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
 _DRIVERS_SHOWN: Final = 15
-_SLICES_NAMED: Final = 3
 
 
 def explain(
@@ -84,6 +81,7 @@ def explain(
 def _explain_workload(planned: Planned, name: str, output: Output) -> None:
     from gpuslice.artefacts.quoting import quoted
     from gpuslice.planner.explain import alternatives
+    from gpuslice.planner.words import need_in_words
 
     by_name = {each.name: each for each in planned.workloads.workloads}
     if name not in by_name:
@@ -106,7 +104,7 @@ def _explain_workload(planned: Planned, name: str, output: Output) -> None:
                 print_text(f"{name}: not placed\n  why: {miss.reason}")
             if not placed and not missed:
                 print_text(f"{name}: no replicas, so nothing to place")
-            print_text(f"  need: {_need(workload)}")
+            print_text(f"  need: {need_in_words(workload.need)}")
             _print_alternatives(found, {each.slice for each in placed})
         case _:
             print_data(
@@ -120,28 +118,10 @@ def _explain_workload(planned: Planned, name: str, output: Output) -> None:
             )
 
 
-def _need(workload: Workload) -> str:
-    """What it needs and the rules for its slice, in a line."""
-    from gpuslice.hardware.slices import Isolation
-    from gpuslice.units import PPM, format_memory
-
-    need = workload.need
-    if need.gpus > 1:
-        return f"{need.gpus} whole GPUs per pod"
-    memory = "memory not known" if need.memory_mib is None else format_memory(need.memory_mib)
-    duty = "duty not known" if need.duty_ppm is None else f"busy {need.duty_ppm / PPM:.1%} of the time"
-    parts = [f"{memory}, {duty}, on {need.on or 'a GPU that is not known'} ({need.source})"]
-    if need.isolation is not Isolation.NONE:
-        parts.append(f"isolation {need.isolation}")
-    if need.max_slowdown_milli is not None:
-        parts.append(f"at most {need.max_slowdown_milli / 1000:g}x slower")
-    if need.allow:
-        parts.append(f"GPUs allowed: {', '.join(sorted(need.allow))}")
-    return "; ".join(parts)
-
-
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
     """What would do, cheapest first, and below it what would not and why."""
+    from gpuslice.planner.words import refusals
+
     offered = [each for each in found if each.price is not None]
     if offered:
         print_text("")
@@ -163,29 +143,7 @@ def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
         say(
             "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
         )
-    refused: dict[str, list[str]] = defaultdict(list)
-    for each in found:
-        if each.price is None:
-            gpu = each.slice.partition("/")[0]
-            reason = each.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
-            refused[reason or "no instance type with a price holds a pod"].append(each.slice)
-    gpus = [each.slice.partition("/")[0] for each in found]
-    print_list(
-        "Won't do",
-        [f"{_together(slices, gpus)}: {reason}" for reason, slices in refused.items()],
-    )
-
-
-def _together(slices: Sequence[str], gpus: Sequence[str]) -> str:
-    """Slices that one reason refuses, in few words: all of a GPU by its name, and no more than some."""
-    by_gpu: dict[str, list[str]] = defaultdict(list)
-    for each in slices:
-        by_gpu[each.partition("/")[0]].append(each)
-    words = []
-    for gpu, names in by_gpu.items():
-        words += [gpu] if len(names) == gpus.count(gpu) else names
-    shown = ", ".join(words[:_SLICES_NAMED])
-    return shown if len(words) <= _SLICES_NAMED else f"{shown} and {len(words) - _SLICES_NAMED} more"
+    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
 
 
 def _plain(each: Alternative) -> dict[str, object]:

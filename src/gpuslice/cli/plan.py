@@ -36,7 +36,7 @@ from gpuslice.cli.planning import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gpuslice.planner.plan import Layout, Plan, Pool, Summary
+    from gpuslice.planner.plan import Plan, Pool, Summary
 
 
 def plan(
@@ -180,6 +180,8 @@ def _print_assignments(made: Plan) -> None:
 
 
 def _print_pools(pools: Iterable[Pool]) -> None:
+    from gpuslice.planner.words import layout_in_words
+
     print_text("")
     rows = []
     for pool in pools:
@@ -192,23 +194,8 @@ def _print_pools(pools: Iterable[Pool]) -> None:
             f"{count} {name}" + ("" if purchase == "on-demand" else f" ({purchase})")
             for (name, purchase), count in nodes.items()
         )
-        rows.append((pool.name, _dollars(bill), listed, described(pool.layout)))
+        rows.append((pool.name, _dollars(bill), listed, layout_in_words(pool.layout)))
     print_table(("pool", "$ an hour", "nodes", "layout"), rows, right=("$ an hour",))
-
-
-def described(layout: Layout) -> str:
-    """A layout in a few words: "L4, 4 slots a GPU by time-slicing"."""
-    if layout.metered:
-        return (
-            f"{layout.gpu}, metered: {layout.metered.memory} and {layout.metered.time / 1000:.1%} of its time"
-        )
-    if layout.replicas:
-        return f"{layout.gpu}, {layout.replicas} slots a GPU by {layout.mechanism}"
-    if layout.geometry:
-        return f"{layout.gpu}, MIG: " + " + ".join(f"{each.count} {each.profile}" for each in layout.geometry)
-    if layout.geometries:
-        return f"{layout.gpu}, MIG: {len(set(layout.geometries))} geometries on {len(layout.geometries)} GPUs"
-    return f"{layout.gpu}, {layout.mechanism}"
 
 
 def _workloads(count: int) -> str:

@@ -163,12 +163,14 @@ class PoolUse:
         price: micro-dollars per hour of all its nodes.
         used: share used, by resource: "slots", "cpu", "memory", and on metered pools "gpu-memory" and "gpu-time".
         idle: micro-dollars per hour of what its fullest resource leaves unused.
+        parts: by workload, the largest share that it takes of any one resource.
     """
 
     pool: str
     price: int
     used: dict[str, float]
     idle: int
+    parts: dict[str, float]
 
     @property
     def binds(self) -> str:
@@ -188,7 +190,7 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
     overhead_cpu, overhead_memory = parse_cpu_milli(plan.overhead.cpu), _mib(plan.overhead.memory)
     found = []
     for pool in plan.pools:
-        used: dict[str, int] = defaultdict(int)
+        uses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # by workload
         have: dict[str, int] = defaultdict(int)
         price = 0
         requests = {each.workload: each.request for each in plan.assignments if each.pool == pool.name}
@@ -200,21 +202,24 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
             have["slots"] += _slots(plan, pool.name, max(each.gpu_count, 1)) * node.count
             for name, count in node.pods.items():
                 workload = by_name[name]
-                used["cpu"] += workload.cpu_milli * count * node.count
-                used["memory"] += workload.memory_mib * count * node.count
-                used["slots"] += workload.need.gpus * count * node.count
+                use, pods = uses[name], count * node.count
+                use["cpu"] += workload.cpu_milli * pods
+                use["memory"] += workload.memory_mib * pods
+                use["slots"] += workload.need.gpus * pods
                 request = requests.get(name)
                 if pool.layout.metered and request:
-                    used["gpu-memory"] += _mib(request.memory) * count * node.count
-                    used["gpu-time"] += request.time * count * node.count
+                    use["gpu-memory"] += _mib(request.memory) * pods
+                    use["gpu-time"] += request.time * pods
             if pool.layout.metered:
                 have["gpu-memory"] += _mib(pool.layout.metered.memory) * node.count
                 have["gpu-time"] += pool.layout.metered.time * node.count
-        shares = {name: used[name] / have[name] for name in have if have[name]}
         if pool.layout.metered:
-            shares.pop("slots", None)  # only a cap there
+            have.pop("slots", None)  # only a cap there
+        have = {name: amount for name, amount in have.items() if amount}
+        shares = {name: sum(use[name] for use in uses.values()) / have[name] for name in have}
+        parts = {name: max(use[each] / have[each] for each in have) for name, use in uses.items()}
         fullest = max(shares.values(), default=0.0)
-        found.append(PoolUse(pool.name, price, shares, int(price * max(0.0, 1 - fullest))))
+        found.append(PoolUse(pool.name, price, shares, int(price * max(0.0, 1 - fullest)), parts))
     return tuple(sorted(found, key=lambda each: (-each.price, each.pool)))
 
 

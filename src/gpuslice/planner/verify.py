@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Layout, Node, OptimalNode, Plan, Pool
     from gpuslice.workloads.model import Workload
 
-__all__ = ["Violation", "verify"]
+__all__ = ["Violation", "verify", "verify_alone"]
 
 
 def verify(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> list[Violation]:
@@ -51,6 +51,14 @@ def verify(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> list[
     """
     # What isn't even a plan can't be asked the other questions.
     return list(form_violations(plan)) or list(_Check(plan, workloads, catalog).all())
+
+
+def verify_alone(plan: Plan, catalog: Catalog) -> list[Violation]:
+    """What is wrong with a plan by itself: all that can be said without the workloads that it was made for.
+
+    None found is no proof: whether slices fit needs, only `verify` can tell.
+    """
+    return list(form_violations(plan)) or list(_Check(plan, (), catalog).alone())
 
 
 class _Check:
@@ -81,6 +89,28 @@ class _Check:
         for assignment in self.plan.assignments:
             yield from self._assignment(assignment)
         yield from self._optimal_nodes()
+        yield from sum_violations(self.plan)
+
+    def alone(self) -> Iterator[Violation]:
+        yield from self._catalog()
+        yield from self._nodes_carry_the_assigned()
+        for pool in self.plan.pools:
+            where = f"pool {pool.name}"
+            yield from layout_violations(pool.layout, self.plan.stack, where)
+            for name in sorted({*pool.instance_types, *(node.instance_type for node in pool.nodes)}):
+                if name in self.types:
+                    yield from type_violations(pool.layout, self.types[name], where)
+                else:
+                    yield Violation("instance-types", where, f"the catalog has no {name}")
+            for node in pool.nodes:
+                if node.instance_type in self.types:
+                    machine = self.types[node.instance_type]
+                    yield from node_violations(node, pool.layout, machine, {}, (0, 0, 0), where)
+        for each in self.plan.assignments:
+            if each.pool not in self.pools:
+                yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
+            elif each.slice not in self.slices[each.pool]:
+                yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
         yield from sum_violations(self.plan)
 
     def _fractions(self, pool: Pool) -> frozenset[Fraction]:

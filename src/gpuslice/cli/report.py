@@ -1,0 +1,126 @@
+"""`gpuslice report`: a plan as one HTML page for people who decide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuslice.cli.console import CatalogOption, say
+from gpuslice.cli.planning import AssumedOption, Moment, MomentOption
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from gpuslice.planner.plan import Plan
+    from gpuslice.report.page import Subject
+    from gpuslice.workloads.artefact import WorkloadSet
+
+
+def report(
+    *,
+    files: Annotated[
+        list[str],
+        typer.Option(
+            "-f",
+            "--filename",
+            metavar="FILE",
+            help="The plan, and in another -f the workloads that it was made for: workloads.yaml or manifests. "
+            "- is stdin.",
+        ),
+    ],
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="Where to write the page.")
+    ] = "report.html",
+    catalog_file: CatalogOption = "",
+    at: MomentOption = Moment.NOW,
+    accept_assumed: AssumedOption = False,
+) -> None:
+    """Write a plan as a page to look at: what it saves, where the money goes, who is where and why.
+
+    With the workloads beside the plan, every rule is recomputed first, and each workload has its alternatives. Exits
+    with 1 if the plan breaks a rule: the page then says which, and draws nothing.
+    """
+    from gpuslice.artefacts.output import write_atomically
+    from gpuslice.artefacts.quoting import shorten
+    from gpuslice.report.page import page
+
+    plan, workloads = _read(files, at, accept_assumed=accept_assumed)
+    subject = subject_of(plan, workloads, catalog_file)
+    write_atomically(out, page(subject))
+    say(f"written to {out}")
+    if subject.violations:
+        first = subject.violations[0]
+        say(
+            f"the plan breaks rules, and is not drawn: {first.rule}: {shorten(first.where)}: {shorten(first.message)}"
+        )
+        raise typer.Exit(1)
+
+
+def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = "") -> Subject:
+    """A plan beside all that a report of it needs, verified.
+
+    Raises:
+        InputError: the catalog is another than the plan's.
+    """
+    from gpuslice.cloud.selection import choose
+    from gpuslice.planner.verify import verify, verify_alone
+    from gpuslice.report.page import Subject
+    from gpuslice.report.sections import from_plan
+
+    catalog = choose(catalog_file, plan.catalog.region)
+    if catalog.prices_date != plan.catalog.prices:
+        raise InputError(
+            f"has prices of {catalog.prices_date}, the plan is of {plan.catalog.prices[:40]}",
+            where=catalog_file or "the bundled catalog",
+            fix="name the catalog that the plan was made with: --catalog FILE; or plan again",
+        )
+    if workloads is None:
+        return Subject(plan, catalog, from_plan(plan), False, verify_alone(plan, catalog))
+    return Subject(plan, catalog, workloads.workloads, True, verify(plan, workloads.workloads, catalog))
+
+
+def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, WorkloadSet | None]:
+    """The plan among the files, and the workloads if they are there."""
+    import os
+
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.artefact import parse_workloads
+    from gpuslice.workloads.sources import read
+
+    plans: list[Plan] = []
+    found: list[WorkloadSet] = []
+    manifests: list[str] = []
+    for path in files:
+        if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises on a name that is too long
+            manifests.append(path)
+            continue
+        documents = read_documents(path)
+        match documents[0].data:
+            case {"kind": "Workloads"}:
+                found.append(parse_workloads(documents, at=at.value, accept_assumed=accept_assumed))
+            case {"apiVersion": str(version), "kind": str()} if not version.startswith("gpuslice.io/"):
+                if path == "-":
+                    raise InputError(
+                        "holds manifests, which are read from files", where="stdin", fix="name the file"
+                    )
+                manifests.append(path)
+            case _ if len(documents) > 1:
+                raise InputError(
+                    f"holds {len(documents)} documents",
+                    where=documents[0].where,
+                    fix="name a file with one plan",
+                )
+            case data:
+                plans.append(decode(data, Plan, where=documents[0].where))
+    sets = len(found) + len(manifests)
+    if len(plans) != 1 or sets > 1:
+        raise InputError(
+            f"{len(plans)} plans and {sets} sets of workloads are named",
+            where="-f",
+            fix="name one plan, and at most one file or directory with its workloads",
+        )
+    region = plans[0].catalog.region
+    found += [read(path, at=at.value, accept_assumed=accept_assumed, region=region) for path in manifests]
+    return plans[0], found[0] if found else None

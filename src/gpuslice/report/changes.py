@@ -1,0 +1,168 @@
+"""What else a workload could have, on nodes of its own, and what one change to it would save.
+
+A change is a rule of its own loosened, or its need measured. A plan mixes workloads on nodes, so that this says where
+to look first; planning again tells exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.need import ANY_GPU
+from gpuslice.hardware.slices import Isolation
+from gpuslice.planner.explain import Alternative, alternatives
+from gpuslice.units import HOURS_A_MONTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.hardware.need import Need
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.workloads.model import Workload
+
+_LEAST_WORTH: Final = 1.0  # dollars a month: less is no reason to touch anything
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change, and the slice that would do then.
+
+    Attributes:
+        words: the change, to follow "if": "it may share memory without isolation".
+        slice: the cheapest then.
+        usd_per_hour: saved, all replicas together.
+        most: whether that is only the most that it can be.
+    """
+
+    words: str
+    slice: str
+    usd_per_hour: float
+    most: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A slice that would do for all replicas.
+
+    Attributes:
+        slice, per_node, instance_type: as of `Alternative`.
+        slowdown: expected; None: not known.
+        alone: dollars an hour of as many nodes as all replicas fill, no other workload on them.
+        shared: dollars an hour of all replicas, if others fill what they leave of the last node.
+    """
+
+    slice: str
+    instance_type: str
+    per_node: int
+    slowdown: float | None
+    alone: float
+    shared: float
+
+
+def offers(found: Sequence[Alternative], replicas: int, catalog: Catalog) -> tuple[Offer, ...]:
+    """The alternatives that have a price, for so many replicas, the cheapest first.
+
+    Args:
+        found: of one workload.
+        replicas: how many it has.
+        catalog: that they were found in.
+    """
+    types = catalog.by_name()
+    priced = [
+        Offer(
+            each.slice,
+            each.instance_type,
+            each.per_node,
+            None if each.answer.slowdown is None else float(each.answer.slowdown),
+            types[each.instance_type].prices[Purchase.ON_DEMAND] / 1e6 * -(-replicas // each.per_node),
+            each.price / 1e6 * replicas,
+        )
+        for each in found
+        if each.price is not None
+    ]
+    return tuple(sorted(priced, key=lambda each: (each.alone, each.shared, each.slice)))
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """What a workload could have after one change.
+
+    Attributes:
+        words, most: as of `Change`.
+        found: alternatives then.
+    """
+
+    words: str
+    most: bool
+    found: tuple[Alternative, ...]
+
+
+def loosened(
+    workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack
+) -> tuple[After, ...]:
+    """Each single change that could make a workload cheaper, and its alternatives then.
+
+    Args:
+        workload: as it is; who is like it in need and pod size gets the same answer.
+        catalog: prices.
+        overhead: of daemonsets.
+        stack: what nodes run.
+    """
+    return tuple(
+        After(words, most, alternatives(replace(workload, need=need), catalog, overhead, stack))
+        for words, need, most in _loosened(workload.need)
+    )
+
+
+def changes(
+    after: Sequence[After], now: Sequence[Offer], replicas: int, paid: float, catalog: Catalog
+) -> tuple[Change, ...]:
+    """The changes that would save something, the best first.
+
+    Args:
+        after: what it could have then.
+        now: what it could have as it is.
+        replicas: how many there are.
+        paid: dollars an hour that the plan pays for all of them.
+        catalog: prices.
+    """
+    if not now:
+        return ()
+    # It may pay more than it would alone, where replicas don't fill their node: no change of a rule mends that.
+    today = min(paid, now[0].alone)
+    found = []
+    for each in after:
+        then = offers(each.found, replicas, catalog)
+        if then:
+            # The most that measuring can save has others on its nodes too.
+            best = min(then, key=lambda offer: offer.shared if each.most else offer.alone)
+            price = best.shared if each.most else best.alone
+            found.append(Change(each.words, best.slice, today - price, each.most))
+    worth = [each for each in found if each.usd_per_hour * HOURS_A_MONTH >= _LEAST_WORTH]
+    return tuple(sorted(worth, key=lambda each: (-each.usd_per_hour, each.words)))
+
+
+def _loosened(need: Need) -> Iterator[tuple[str, Need, bool]]:
+    """Each single change, the need after it, and whether its price is only the least that it can be."""
+    if need.gpus > 1:
+        return
+    if not need.known:
+        if need.on is not None:
+            # The smallest need there is: whatever is measured, it can't become cheaper than this.
+            yield "its need were measured", replace(need, memory_mib=1, duty_ppm=1), True
+        return
+    if need.isolation is not Isolation.NONE:
+        loosened = replace(need, isolation=Isolation.NONE)
+        yield f"it did without isolation: {need.isolation}", loosened, False
+    if need.allow and ANY_GPU not in need.allow:
+        anywhere = replace(need, allow=frozenset({ANY_GPU}))
+        yield f"it might run on other GPUs than {', '.join(sorted(need.allow))}", anywhere, False
+    if not need.allow and need.min_compute_capability is None:
+        yield "it might run on any GPU", replace(need, allow=frozenset({ANY_GPU})), False
+    if need.max_slowdown_milli is not None:
+        limit = need.max_slowdown_milli / 1000
+        slower = replace(need, max_slowdown_milli=2 * need.max_slowdown_milli)
+        yield f"it might be {2 * limit:g}x slower instead of {limit:g}x", slower, False

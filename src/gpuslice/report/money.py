@@ -1,0 +1,167 @@
+"""Where the money goes: what each workload costs today and in the plan, and what the plan pays for and nobody uses.
+
+A node is shared, so its price has to be split. The part of a pool that its fullest resource leaves unused is idle;
+the rest falls to the workloads in it, each by the largest share that it takes of any one resource. Nothing is lost:
+workloads and idle add up to the bill.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import fit
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.planner.explain import pool_uses
+from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, InstanceType
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.model import Workload
+
+TODAY = "whole-gpu"
+"""The baseline that stands for today: each pod has whole GPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Dollars an hour of one workload, or of one tenant's workloads.
+
+    Attributes:
+        name: the workload's or the tenant's.
+        today: with whole GPUs; None: not known.
+        planned: in the plan, idle left out.
+    """
+
+    name: str
+    today: float | None
+    planned: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """The whole bill, split.
+
+    Attributes:
+        workloads, tenants: the dearest in the plan first.
+        idle: dollars an hour that the plan pays and no workload uses.
+        today, planned: the sums; today is None where the plan has no such baseline.
+    """
+
+    workloads: tuple[Cost, ...]
+    tenants: tuple[Cost, ...]
+    idle: float
+    today: float | None
+    planned: float
+
+
+def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
+    """Split a plan's bill and today's.
+
+    Args:
+        plan: that keeps the rules.
+        workloads: that it was made for.
+        catalog: that it names.
+    """
+    planned: dict[str, float] = defaultdict(float)
+    idle = 0.0
+    for use in pool_uses(plan, workloads, catalog):
+        total = sum(use.parts.values())
+        idle += use.idle / 1e6 if total else use.price / 1e6
+        for name, part in use.parts.items():
+            planned[name] += (use.price - use.idle) / 1e6 * part / total if total else 0.0
+    today = _today(plan, workloads, catalog)
+    placed = {each.workload for each in plan.assignments}
+    costs = [
+        Cost(each.name, today.get(each.name), planned[each.name]) for each in workloads if each.name in placed
+    ]
+    tenant_of = {each.name: each.tenant for each in workloads}
+    sums = sum(today.values()) if today else None
+    return Bill(
+        _dearest(costs),
+        _dearest(_together(costs, tenant_of)),
+        idle,
+        sums,
+        sum(planned.values()) + idle,
+    )
+
+
+def _today(plan: Plan, workloads: Iterable[Workload], catalog: Catalog) -> dict[str, float]:
+    """The baseline's dollars an hour by workload, split by what the whole GPUs of each cost alone."""
+    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == TODAY), None)
+    placed = {each.workload for each in plan.assignments}
+    taken = overhead(plan)
+    weights = {
+        each.name: price * each.replicas
+        for each in workloads
+        if each.name in placed and (price := whole_price(each, taken, catalog)) is not None
+    }
+    if total is None or weights.keys() != placed:
+        return {}
+    whole = sum(weights.values())
+    return {name: total * weight / whole for name, weight in weights.items()} if whole else {}
+
+
+def whole_price(workload: Workload, taken: DaemonsetOverhead, catalog: Catalog) -> float | None:
+    """Dollars an hour of one replica that has whole GPUs: of today's model, else of the cheapest that fits.
+
+    Args:
+        workload: in question.
+        taken: by daemonsets, of every node.
+        catalog: on-demand prices.
+    """
+    need = workload.need
+    priced = [
+        (each, each.prices[Purchase.ON_DEMAND] / count)
+        for each in catalog.instance_types
+        if Purchase.ON_DEMAND in each.prices
+        and each.arch == workload.arch
+        and (count := _per_node(workload, taken, each))
+    ]
+    same = [price for each, price in priced if each.gpu == need.on]
+    fitting = same or [price for each, price in priced if fit(need, cuts.whole(GPUS[each.gpu])).fits]
+    return min(fitting) / 1e6 if fitting else None
+
+
+def overhead(plan: Plan) -> DaemonsetOverhead:
+    """What daemonsets take of each node."""
+    stated = plan.overhead
+    memory_mib = -int(-parse_quantity(stated.memory) // MIB)
+    return DaemonsetOverhead(parse_cpu_milli(stated.cpu), memory_mib, stated.pods)
+
+
+def _per_node(workload: Workload, taken: DaemonsetOverhead, machine: InstanceType) -> int:
+    rooms = [machine.gpu_count // workload.need.gpus, machine.max_pods - taken.pods]
+    for have, need in (
+        (machine.allocatable_cpu_milli - taken.cpu_milli, workload.cpu_milli),
+        (machine.allocatable_memory_mib - taken.memory_mib, workload.memory_mib),
+    ):
+        if need:
+            rooms.append(have // need)
+    return max(min(rooms), 0)
+
+
+def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:
+    grouped: dict[str, list[Cost]] = defaultdict(list)
+    for each in costs:
+        grouped[tenant_of[each.name]].append(each)
+    return [
+        Cost(
+            tenant,
+            None
+            if any(each.today is None for each in members)
+            else sum(each.today or 0.0 for each in members),
+            sum(each.planned for each in members),
+        )
+        for tenant, members in grouped.items()
+    ]
+
+
+def _dearest(costs: Iterable[Cost]) -> tuple[Cost, ...]:
+    return tuple(sorted(costs, key=lambda each: (-each.planned, each.name)))

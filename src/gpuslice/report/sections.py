@@ -1,0 +1,320 @@
+"""What the page says of pools and workloads, ready to be written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.hardware.need import Need, Source
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.explain import alternatives, pool_uses
+from gpuslice.planner.words import layout_in_words, need_in_words, refusals
+from gpuslice.report.changes import Change, Offer, changes, loosened, offers
+from gpuslice.report.drawing import Drawing, draw
+from gpuslice.report.money import overhead
+from gpuslice.workloads.model import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuslice.planner.explain import PoolUse
+    from gpuslice.planner.plan import Assignment, Plan
+    from gpuslice.report.fleet import NodePicture, PoolPicture
+    from gpuslice.report.money import Bill
+    from gpuslice.report.page import Subject
+
+HUES: Final = 8
+"""Colours that people with any colour vision can tell apart; who comes after them is grey."""
+MOST_PICTURES: Final = 400
+"""Drawn nodes, alike ones counting once; what is beyond is listed in words, so that the page stays light."""
+ALL_EXPLAINED: Final = 80
+"""Kinds of workloads up to which each has all its alternatives: looking for them takes a while."""
+DEAREST_EXPLAINED: Final = 30
+"""With more kinds, those without a place and the dearest have theirs, so many in all."""
+_OFFERS_SHOWN: Final = 5
+_CHANGES_SHOWN: Final = 3
+
+
+class Colours:
+    """Which hue stands for which tenant, and for which workload: the dearest have one of their own.
+
+    Attributes:
+        tenants, workloads: those with a hue, dearest first.
+    """
+
+    def __init__(self, bill: Bill, tenant_of: Mapping[str, str]) -> None:
+        self._tenant_of = tenant_of
+        self.tenants = tuple(each.name for each in bill.tenants[:HUES])
+        self.workloads = tuple(each.name for each in bill.workloads[:HUES])
+        self.more_tenants = len(bill.tenants) - len(self.tenants)
+        self.more_workloads = len(bill.workloads) - len(self.workloads)
+
+    @property
+    def by_tenant(self) -> bool:
+        """Whether tenants are what a reader first wants to tell apart."""
+        return len(self.tenants) + self.more_tenants > 1
+
+    def of_tenant(self, name: str) -> str:
+        """The style sheet's classes for a tenant: t0 is grey."""
+        return f"own t{_place(name, self.tenants)}"
+
+    def of_workload(self, name: str) -> str:
+        """The style sheet's classes for a workload, whichever of the two colourings is on."""
+        tenant = _place(self._tenant_of.get(name, ""), self.tenants)
+        return f"t{tenant} w{_place(name, self.workloads)}"
+
+
+def _place(name: str, names: tuple[str, ...]) -> int:
+    return names.index(name) + 1 if name in names else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A workload wherever it stands: its number on the page, and its hues.
+
+    Attributes:
+        number: of its row.
+        name: its own.
+        hues: classes of the style sheet.
+    """
+
+    number: int
+    name: str
+    hues: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Nodes that are alike: drawn, and in words.
+
+    Attributes:
+        nodes: that it shows.
+        drawing: None where it is only listed.
+        pods: each workload on one of them, how many, and whether its need is known.
+        marks: of the drawing's shapes, in their order.
+    """
+
+    nodes: NodePicture
+    drawing: Drawing | None
+    pods: tuple[tuple[Mark, int, bool], ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSection:
+    """A pool on the page.
+
+    Attributes:
+        pool: its picture.
+        layout: in words.
+        machines: its nodes in words.
+        use: how full it is.
+        pictures: of its nodes.
+    """
+
+    pool: PoolPicture
+    layout: str
+    machines: str
+    use: PoolUse
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A workload on the page.
+
+    Attributes:
+        mark: its number and hues.
+        tenant: its own.
+        replicas: how many.
+        assignments: where they go.
+        refused: why it has no place; "": it has one.
+        need: in words; "" where the workloads weren't given.
+        today, planned: dollars an hour; None: not known.
+        offers: the cheapest slices that would do, and the plan's own, each with whether it is that.
+        changes: what one change would save.
+        refusals: slices that won't do, and why.
+        notes: on reading it.
+        explained: whether offers, changes and refusals were looked for, as far as they can be.
+    """
+
+    mark: Mark
+    tenant: str
+    replicas: int
+    assignments: tuple[Assignment, ...]
+    refused: str
+    need: str
+    today: float | None
+    planned: float | None
+    offers: tuple[tuple[Offer, bool], ...]
+    changes: tuple[Change, ...]
+    refusals: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    explained: bool
+
+    @property
+    def slices(self) -> str:
+        """Where its replicas are, in few words."""
+        return ", ".join(dict.fromkeys(each.slice for each in self.assignments))
+
+    @property
+    def slowdown(self) -> float | None:
+        """Expected, of the slowest of its replicas."""
+        known = [each.expected_slowdown for each in self.assignments if each.expected_slowdown is not UNSET]
+        return max(known) if known else None
+
+
+def from_plan(plan: Plan) -> tuple[Workload, ...]:
+    """What a plan itself says of the workloads that it was made for: where they are, and nothing of their needs."""
+    tenants = {pool.name: pool.tenant for pool in plan.pools}
+    found: dict[str, Workload] = {}
+    for each in plan.assignments:
+        before = found[each.workload].replicas if each.workload in found else 0
+        found[each.workload] = Workload(
+            each.workload,
+            before + each.replicas,
+            cpu_milli=0,
+            memory_mib=0,
+            need=Need(gpus=each.quantity, source=Source.ASSUMED),
+            target=each.target,
+            tenant=tenants.get(each.pool, "") or each.workload.partition("/")[0],
+        )
+    return tuple(found.values())
+
+
+def pools(
+    fleet: Sequence[PoolPicture], subject: Subject, bill: Bill, colours: Colours
+) -> tuple[PoolSection, ...]:
+    """The pools, each with its nodes."""
+    marks = _marks(subject, bill, colours)
+    uses = {each.pool: each for each in pool_uses(subject.plan, subject.workloads, subject.catalog)}
+    busy = {each.workload for each in subject.plan.assignments if each.utilisation is not UNSET}
+    found = []
+    left = MOST_PICTURES
+    for pool in fleet:
+        pictures = []
+        for nodes in pool.nodes:
+            drawing = draw(nodes) if left > 0 else None
+            left -= 1
+            pods = sorted(nodes.node.pods.items(), key=lambda entry: (-entry[1], entry[0]))
+            shapes = () if drawing is None else drawing.shapes
+            pictures.append(
+                Picture(
+                    nodes,
+                    drawing,
+                    tuple((marks[name], count, name in busy) for name, count in pods),
+                    tuple(marks[shape.workload] for shape in shapes),
+                )
+            )
+        found.append(
+            PoolSection(
+                pool,
+                layout_in_words(pool.pool.layout),
+                _machines(pool),
+                uses[pool.pool.name],
+                tuple(pictures),
+            )
+        )
+    return tuple(found)
+
+
+def _machines(pool: PoolPicture) -> str:
+    counts: dict[str, int] = {}
+    for each in pool.nodes:
+        bought = "" if each.node.purchase == "on-demand" else f" ({each.node.purchase})"
+        name = each.node.instance_type + bought
+        counts[name] = counts.get(name, 0) + each.node.count
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+
+def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, ...]:
+    """Every workload, the dearest first, those without a place at the end."""
+    plan = subject.plan
+    marks = _marks(subject, bill, colours)
+    by_name = {each.name: each for each in subject.workloads}
+    refused = {each.workload: each for each in plan.unplaced}
+    costs = {each.name: each for each in bill.workloads}
+    known = _explained(subject, bill) if subject.given else {}
+    rows = []
+    for name, mark in marks.items():
+        workload = by_name.get(name)
+        cost = costs.get(name)
+        beside = known.get(name, _Known())
+        assigned = tuple(each for each in plan.assignments if each.workload == name)
+        chosen = {each.slice for each in assigned}
+        rows.append(
+            Row(
+                mark,
+                workload.tenant if workload is not None else name.partition("/")[0],
+                workload.replicas if workload is not None else refused[name].replicas,
+                assigned,
+                refused[name].reason if name in refused else "",
+                need_in_words(workload.need) if workload is not None and subject.given else "",
+                None if cost is None else cost.today,
+                None if cost is None else cost.planned,
+                _shown(beside.offers, chosen),
+                beside.changes[:_CHANGES_SHOWN],
+                beside.refusals,
+                workload.notes if workload is not None else (),
+                name in known or workload is None,
+            )
+        )
+    return tuple(rows)
+
+
+def _shown(found: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
+    """The cheapest offers, and the plan's own wherever it stands."""
+    return tuple(
+        (each, each.slice in chosen)
+        for index, each in enumerate(found)
+        if index < _OFFERS_SHOWN or each.slice in chosen
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a workload beside the plan."""
+
+    offers: tuple[Offer, ...] = ()
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[tuple[str, str], ...] = ()
+
+
+def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
+    """Offers, changes and refusals by workload; those that nothing tells apart are asked about once."""
+    plan, catalog = subject.plan, subject.catalog
+    taken = overhead(plan)
+    stack = Stack(plan.stack)
+    cost = {each.name: each.planned for each in bill.workloads}
+    unplaced = {each.workload for each in plan.unplaced}
+    classes = classes_of(each for each in subject.workloads if each.name in cost or each.name in unplaced)
+    dearest = sorted(
+        classes,
+        key=lambda alike: (
+            all(each.name not in unplaced for each in alike.members),
+            -sum(cost.get(each.name, 0.0) for each in alike.members),
+        ),
+    )
+    known = {}
+    for alike in dearest[: ALL_EXPLAINED if len(dearest) <= ALL_EXPLAINED else DEAREST_EXPLAINED]:
+        found = alternatives(alike.members[0], catalog, taken, stack)
+        after = loosened(alike.members[0], catalog, taken, stack)
+        why = tuple(refusals(found))
+        for each in alike.members:
+            now = offers(found, each.replicas, catalog)
+            better = changes(after, now, each.replicas, cost.get(each.name, 0.0), catalog)
+            known[each.name] = _Known(now, better, why)
+    return known
+
+
+def _marks(subject: Subject, bill: Bill, colours: Colours) -> dict[str, Mark]:
+    """Every workload of the page, in its order: the dearest first, those without a place at the end."""
+    names = [each.name for each in bill.workloads]
+    names += [each.workload for each in subject.plan.unplaced if each.workload not in set(names)]
+    return {
+        name: Mark(number, name, colours.of_workload(name))
+        for number, name in enumerate(dict.fromkeys(names), 1)
+    }

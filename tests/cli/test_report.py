@@ -1,0 +1,142 @@
+"""`gpuslice report`: what it takes, what it writes, what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gpuslice.artefacts.documents import dump_yaml
+
+
+@pytest.fixture
+def plan(gpuslice, fleet: Path, tmp_path: Path) -> Path:
+    """A plan of the fleet."""
+    path = tmp_path / "plan.yaml"
+    assert gpuslice("plan", "-f", fleet, "--out", path).code == 0
+    return path
+
+
+def test_it_writes_one_page_and_says_where(gpuslice, plan, fleet, tmp_path):
+    out = tmp_path / "report.html"
+    ended = gpuslice("report", "-f", plan, "-f", fleet, "--out", out)
+    assert (ended.code, ended.out, ended.err) == (0, "", f"written to {out}\n")
+    text = out.read_text()
+    assert "Verified: every rule recomputed" in text
+    assert "shop/search" in text
+
+
+def test_the_order_of_the_files_does_not_matter(gpuslice, plan, fleet, tmp_path):
+    one, two = tmp_path / "one.html", tmp_path / "two.html"
+    gpuslice("report", "-f", plan, "-f", fleet, "--out", one)
+    gpuslice("report", "-f", fleet, "-f", plan, "--out", two)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_plan_from_stdin_is_enough(gpuslice, plan, tmp_path):
+    out = tmp_path / "report.html"
+    assert gpuslice("report", "-f", "-", "--out", out, stdin=plan.read_bytes()).code == 0
+    assert "Not verified: made without the workloads" in out.read_text()
+
+
+def test_manifests_are_workloads_too(gpuslice, tmp_path):
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    (manifests / "web.yaml").write_text(
+        dump_yaml(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "web", "namespace": "shop"},
+                "spec": {
+                    "replicas": 2,
+                    "template": {
+                        "metadata": {
+                            "annotations": {
+                                "gpuslice.io/gpu-memory": "2Gi",
+                                "gpuslice.io/gpu-duty": "0.1",
+                                "gpuslice.io/gpu-model": "T4",
+                            }
+                        },
+                        "spec": {
+                            "containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": 1}}}]
+                        },
+                    },
+                },
+            }
+        )
+    )
+    plan, out = tmp_path / "plan.yaml", tmp_path / "report.html"
+    gpuslice("plan", "-f", manifests, "--out", plan)
+    for source in (manifests, manifests / "web.yaml"):
+        assert gpuslice("report", "-f", plan, "-f", source, "--out", out).code == 0
+        assert "Verified: every rule recomputed" in out.read_text()
+
+
+def test_a_plan_of_other_workloads_is_reported_as_broken(gpuslice, plan, fleet, tmp_path):
+    fleet.write_text(fleet.read_text().replace("now: 2", "now: 9").replace("peak: 3", "peak: 9"))
+    out = tmp_path / "report.html"
+    ended = gpuslice("report", "-f", plan, "-f", fleet, "--out", out)
+    assert ended.code == 1
+    assert "2 replicas are assigned, not 9" in ended.err
+    assert "This plan must not be carried out" in out.read_text()
+
+
+def test_a_plan_that_contradicts_itself_is_reported_as_broken_even_alone(gpuslice, plan, tmp_path):
+    document = yaml.safe_load(plan.read_text())
+    document["pools"][0]["nodes"][0]["count"] += 1
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps(document))
+    out = tmp_path / "report.html"
+    assert gpuslice("report", "-f", edited, "--out", out).code == 1
+    assert "nodes carry" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda plan: plan["pools"][0]["layout"].update(gpu="X1"), "layout"),
+        (lambda plan: plan["pools"][0]["nodes"][0].update(usdPerHour=0.01), "price"),
+        (lambda plan: plan["pools"][0].update(instanceTypes=["g9.huge"]), "instance-types"),
+        (lambda plan: plan["pools"][0]["nodes"][0].update(instanceType="g9.huge"), "instance-types"),
+        (lambda plan: plan["assignments"][0].update(slice="T4/mig/9g"), "slice"),
+        (lambda plan: plan["assignments"][0].update(pool="nowhere"), "pool-names"),
+        (lambda plan: plan["summary"].update(usdPerHour=0.0), "sum"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_by_itself_is_found_without_workloads(
+    gpuslice, plan, tmp_path, change, rule
+):
+    document = yaml.safe_load(plan.read_text())
+    change(document)
+    edited, out = tmp_path / "edited.json", tmp_path / "report.html"
+    edited.write_text(json.dumps(document))
+    assert gpuslice("report", "-f", edited, "--out", out).code == 1
+    assert f"<td>{rule}</td>" in out.read_text()
+
+
+@pytest.mark.parametrize("which", [["plan", "plan"], ["fleet"], ["plan", "fleet", "fleet"]])
+def test_one_plan_and_at_most_one_set_of_workloads(gpuslice, plan, fleet, tmp_path, which):
+    files = {"plan": plan, "fleet": fleet}
+    named = [word for each in which for word in ("-f", files[each])]
+    ended = gpuslice("report", *named, "--out", tmp_path / "report.html")
+    assert ended.code == 2
+    assert "name one plan" in ended.err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_another_catalog_than_the_plans_is_refused(gpuslice, plan, tmp_path):
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(plan.read_text().replace("2026-07-20", "2020-01-01"))
+    ended = gpuslice("report", "-f", edited, "--out", tmp_path / "report.html")
+    assert ended.code == 2
+    assert "the plan is of 2020-01-01" in ended.err
+    assert "--catalog FILE" in ended.err
+
+
+def test_something_else_than_a_plan_is_refused(gpuslice, tmp_path):
+    path = tmp_path / "thing.yaml"
+    path.write_text("a: 1\n")
+    ended = gpuslice("report", "-f", path, "--out", tmp_path / "report.html")
+    assert ended.code == 2
+    assert "Plan" in ended.err

@@ -1,0 +1,155 @@
+"""The page as text: what it says, what it never lets through, how large it is."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from gpuslice.report.page import hour, month, page, percent, plural, sign
+from tests.report.subjects import HOSTILE, big, broken, hostile, subject, unplaced, without_workloads
+
+VOID = {"meta", "br", "input", "link", "img", "hr"}
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and the text outside style and script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self._open):
+            self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join("".join(self.text).split())
+
+
+def test_the_figures_are_the_plans():
+    found = subject()
+    summary = found.plan.summary
+    words = Elements(page(found)).words
+    for usd in (
+        summary.usd_per_hour,
+        summary.baselines[0].usd_per_hour,
+        summary.baselines[0].usd_per_hour - summary.usd_per_hour,
+        summary.usd_per_hour - summary.bound_usd_per_hour,
+    ):
+        assert f"${usd * 730:,.0f} a month" in words
+    assert "Wrong for 3 workloads:" in words
+    for each in found.plan.assignments:
+        assert each.workload in words
+        assert each.because in words
+    for assumption in found.plan.assumptions:
+        assert assumption in words
+
+
+def test_it_says_whether_the_plan_was_verified():
+    assert "Verified: every rule recomputed" in Elements(page(subject())).words
+    words = Elements(page(without_workloads())).words
+    assert "Not verified: made without the workloads" in words
+    assert "Verified: every rule" not in words
+
+
+def test_a_plan_that_breaks_a_rule_is_not_drawn():
+    text = page(broken())
+    elements = Elements(text)
+    assert "Fails verification" in elements.words
+    assert "This plan must not be carried out" in elements.words
+    assert "replicas are assigned" in elements.words
+    assert "a month" not in elements.words
+    assert not [tag for tag, _ in elements.found if tag in {"svg", "figure"}]
+
+
+def test_workloads_without_a_place_stand_at_the_top_with_their_reason():
+    words = Elements(page(unplaced())).words
+    assert "Not placed: 1 workload" in words
+    assert "red/giant (2 replicas): needs 600Gi" in words
+    assert words.index("Not placed: 1 workload") < words.index("Where the money goes")
+
+
+def test_nothing_in_a_plan_becomes_markup():
+    text = page(hostile())
+    clean = Elements(page(subject()))
+    found = Elements(text)
+    allowed = {tag for tag, _ in clean.found} | {"section", "li", "small", "strong"}
+    assert {tag for tag, _ in found.found} <= allowed
+    assert [tag for tag, _ in found.found].count("script") == 1
+    for _, attributes in found.found:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert (attributes.get("href") or "#").startswith("#")
+    words = found.words
+    for each in HOSTILE:
+        assert " ".join(each.split()) in words
+
+
+def test_names_do_not_turn_their_surroundings_around():
+    """Text from right to left stands in an element of its own direction wherever it stands."""
+    text = page(hostile())
+    for match in re.finditer("\u202e", text):
+        before = text[: match.start()]
+        inside = before.rfind("<bdi>") > before.rfind("</bdi>")
+        command = before.rfind("<code>") > before.rfind("</code>")
+        assert inside or command, text[match.start() - 80 : match.start() + 20]
+
+
+def test_only_the_pages_own_script_and_style_may_run():
+    import base64
+    import hashlib
+
+    text = page(subject())
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy.startswith("default-src 'none'")
+    for kind in ("style", "script"):
+        (content,) = re.findall(f"<{kind}>(.*?)</{kind}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"https?:|//[a-z]", text.replace(" // ", " "))
+
+
+def test_the_same_plan_gives_the_same_bytes():
+    assert page(subject()) == page(subject())
+
+
+def test_a_thousand_nodes_are_a_light_page():
+    text = page(big(1000))
+    assert len(text.encode()) < 5_000_000
+    assert text.count("<figure") > 400
+
+
+@pytest.mark.parametrize("name", ["shared", "cut", "slots", "alike"])
+def test_every_mechanism_has_a_picture(name):
+    found = Elements(page(subject(name)))
+    drawn = [attributes for tag, attributes in found.found if tag == "path" and attributes["class"] == "use"]
+    assert drawn
+    assert all(not re.search(r"nan|inf|-\d", str(each["d"]).replace("h-", "h")) for each in drawn)
+
+
+def test_figures_are_written_for_people():
+    assert month(101.757524) == "$74,283"
+    assert hour(1234.5) == "$1,234.50"
+    assert sign(-52.59) == "−$38,391"
+    assert sign(0.5) == "+$365"
+    assert sign(0.0) == "$0"
+    assert percent(0.34073, 1) == "34.1%"
+    assert plural(1, "pod") == "1 pod"
+    assert plural(1200, "pod") == "1,200 pods"
