@@ -6,6 +6,7 @@
 #   make reference   write the generated pages of docs/reference/ and the README's block anew
 #   make e2e     set up, then every test against a real control plane and Karpenter (the first time they are built)
 #   make control-plane   a scratch control plane until Ctrl-C, for trying things
+#   make parity   the model of Karpenter beside the real one's packages, on hundreds of random clusters
 #   make lint | docs | bench | fuzz | lock | clean
 #
 # Another python: make setup PYTHON=/path/to/python3
@@ -22,7 +23,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane lint format docs browser reference bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane lint format docs browser reference parity bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -101,6 +102,10 @@ browser: setup
 # Pages that are made from the code: the tests hold what is committed to it.
 reference: setup
 	@$(BIN)/python -m tools.reference
+
+# The model of Karpenter beside the real one; builds that the first time (Go, five minutes).
+parity: setup
+	@$(BIN)/python -m tools.parity --page docs/reference/parity.md $(PARITY_ARGS)
 
 # Traces too: make bench BENCH_ARGS="--data DIR" (python -m bench --help)
 bench: setup

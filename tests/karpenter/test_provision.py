@@ -288,3 +288,9 @@ def test_only_so_many_types_are_named_to_ec2():
     assert len(bought(chosen).named) == 60
     assert bought(chosen).price == 931
     assert len(chosen.types) == 70
+
+
+def test_a_pod_that_contradicts_itself_about_pools_is_left_alone_not_relaxed():
+    liked = (Preferred(1, (requirement("karpenter.sh/nodepool", "In", ["other"]),)),)
+    torn = kind(selector={"karpenter.sh/nodepool": "a"}, preferred=liked)
+    assert provision(small_and_large(), [], pods(torn, 1)).failed

@@ -329,6 +329,7 @@ class Settings:
         spot_to_spot: the feature gate SpotToSpotConsolidation.
         exact_ties: order NodeClaims with equally many pods as Go's sort leaves them. False keeps them in the order
             in which they were opened: pools that share no pods then don't influence each other.
+        seed: of choices that Karpenter makes differently on each run: between equal domains of a topology.
     """
 
     batch_idle: float = 1
@@ -338,3 +339,4 @@ class Settings:
     launch_types: int = 60
     spot_to_spot: bool = False
     exact_ties: bool = True
+    seed: int = 0

@@ -16,7 +16,7 @@ from typing import Final
 
 from gpuslice.karpenter.claim_order import restore, restore_stable
 from gpuslice.karpenter.model import NODES, MinValues, Node, Pod
-from gpuslice.karpenter.requirements import HOSTNAME, Requirements, among, labelled
+from gpuslice.karpenter.requirements import HOSTNAME, NODE_POOL, Requirements, among, labelled
 from gpuslice.karpenter.shapes import Shape
 from gpuslice.karpenter.templates import Pools, Template, bits
 from gpuslice.karpenter.topologies import Bound, Topologies
@@ -133,6 +133,7 @@ class Pass:
                 (pools.nodes[each.state], [(pod, pools.shapes(pod.kind)[0]) for pod in each.node.pods])
                 for each in self.existing
             ],
+            self._settings.seed,
         )
         self.failed: dict[Pod, Shape] = {}
 
@@ -146,7 +147,9 @@ class Pass:
         while queue and last.get(queue[0]) != len(queue):
             pod = queue.popleft()
             steps = self._pools.shapes(pod.kind)
-            if any(self._try(pod, shape) for shape in steps):
+            if _left_alone(steps[0]):
+                self.failed[pod] = steps[0]
+            elif any(self._try(pod, shape) for shape in steps):
                 self.failed.pop(pod, None)
             else:
                 self.failed[pod] = steps[-1]
@@ -293,6 +296,11 @@ class Pass:
             for key in remaining:
                 remaining[key] -= max(each.capacity.get(key, 0) for each in kinds)
             self._within.pop(name, None)
+
+
+def _left_alone(shape: Shape) -> bool:
+    """Whether a pod must not run on Karpenter's nodes: then it isn't tried at all, preferences or not."""
+    return any(each.key == NODE_POOL and not each.values and not each.complement for each in shape.wanted)
 
 
 def labels_of(node: Node) -> Requirements:

@@ -5,6 +5,7 @@ Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/topology.go.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,16 @@ class Topologies:
         self,
         pools: Sequence[NodePool],
         placed: Sequence[tuple[Requirements, Sequence[tuple[Pod, Shape]]]],
+        seed: int,
     ) -> None:
         """Begin with the pods that stay where they are.
 
         Args:
             pools: by which domains are known.
             placed: for each node its labels and its pods.
+            seed: of the choice between equal domains.
         """
+        self._chance = random.Random(seed)
         self._pools = tuple(pools)
         self._placed = placed
         self._groups: dict[GroupKey, Group] = {}
@@ -61,7 +65,7 @@ class Topologies:
             return
         for key, least in keys_of(shape):
             if key not in self._groups:
-                self._groups[key] = self._counted(Group(key, least))
+                self._groups[key] = self._counted(Group(key, self._chance, least))
                 self._bound.clear()
         for key in inverse_keys_of(shape):
             self._inverse_group(key)
@@ -119,7 +123,7 @@ class Topologies:
 
     def _inverse_group(self, key: GroupKey) -> Group:
         if key not in self._inverse:
-            group = Group(key, counts=dict.fromkeys(domains_of(self._pools, key.key), 0))
+            group = Group(key, self._chance, counts=dict.fromkeys(domains_of(self._pools, key.key), 0))
             for labels, _ in self._placed if key.key == HOSTNAME else ():
                 for domain in _values(labels, HOSTNAME):
                     group.counts.setdefault(domain, 0)

@@ -1,11 +1,12 @@
 """Topology spreads, pod affinity and anti-affinity: which domains a pod may still go to.
 
-Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/topologygroup.go. Where Karpenter takes any one of several
-equal domains (it walks a Go map), the model takes the first by name.
+Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/topologygroup.go. Where several domains are equal, Karpenter
+takes any one of them, another one on each run (it walks a Go map). So does the model, by its seed.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -43,6 +44,7 @@ class Group:
     """How many pods of a selection there are in each domain."""
 
     key: GroupKey
+    chance: random.Random
     min_domains: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -82,12 +84,13 @@ class Group:
             fits = self.counts.get(host, 0) + one <= self.key.max_skew
             return frozenset({host} if fits else ())
         least = self._least(pod)
-        fitting = [
-            (count + one, domain)
+        fitting = {
+            domain: count
             for domain, count in self.counts.items()
             if node.has(domain) and count + one - least <= self.key.max_skew
-        ]
-        return frozenset({min(fitting)[1]} if fitting else ())
+        }
+        fewest = min(fitting.values(), default=0)
+        return self._any(domain for domain, count in fitting.items() if count == fewest)
 
     def _least(self, pod: Requirement) -> int:
         if self.key.key == HOSTNAME:
@@ -109,9 +112,14 @@ class Group:
         )
         if taken or not self._first(shape, pod):
             return taken
-        # The first pod may choose, best a domain that the node can have.
-        open_ = sorted(domain for domain in self.counts if pod.has(domain))
-        return frozenset([each for each in open_ if node.has(each)][:1] + open_[:1])
+        # The first pod may choose: Karpenter takes a domain that the node can have, and any other one.
+        open_ = [domain for domain in self.counts if pod.has(domain)]
+        return self._any(each for each in open_ if node.has(each)) | self._any(open_)
+
+    def _any(self, domains: Iterable[str]) -> frozenset[str]:
+        """One of these."""
+        listed = sorted(domains)
+        return frozenset({self.chance.choice(listed)} if listed else ())
 
     def _first(self, shape: Shape, pod: Requirement) -> bool:
         """Whether the pod is the first of its own selection, as far as it can see."""

@@ -1,0 +1,206 @@
+"""python -m tools.parity: random scenarios through the model and through the real Karpenter's own packages.
+
+--scenarios N   of each family (default 300)
+--seed N        of the first (default 1)
+--runs N        of the real Karpenter for each scenario, which may answer differently each time (default 3)
+--page FILE     write the figures as a page of the documentation
+--show          print every scenario that differs
+
+Exit 1 where fewer than 95 % of the scenarios launch the same instance types, or a bill of the others is off by more
+than 1 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.errors import GpusliceError
+from gpuslice.karpenter.provision import provision
+from gpuslice.karpenter.templates import Pools
+from tools.parity import generate
+from tools.parity.build import built
+from tools.parity.compare import Comparison, answers, compare, compare_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tools.parity.scenario import Scenario
+
+FAMILIES: Final[dict[str, tuple[str, Callable[[int], Scenario]]]] = {
+    "provisioning": ("an empty cluster, pods pending", generate.provisioning),
+    "growing": ("nodes, some on their way, and more pods", generate.growing),
+    "shrinking": ("pods gone: the next command of consolidation", generate.shrinking),
+}
+_SEEDS: Final = 8
+WANTED: Final = 0.95
+PAGE: Final = """\
+# Parity with Karpenter
+
+How often gpuslice's model of Karpenter decides as the real one. Random clusters go through both: through the model,
+and through the scheduler, the NodeOverlay controller, the disruption methods and the launch filters of Karpenter
+v1.14.1 and its AWS provider v1.14.1, compiled from their modules into one program without a cluster. Written by
+`make parity` on {date}.
+
+| scenarios | how many | something to decide | same types | same in every pod | by chance | differ |
+|---|--:|--:|--:|--:|--:|--:|
+{rows}
+
+*Same types* compares the multiset of pool, instance type and purchase that are launched, and which pods are not
+placed; for consolidation, the method, the types that go and come, and the dollars saved. *By chance*: spreads and pod
+affinities leave Karpenter a choice that it makes differently on each run (it walks Go maps). A scenario counts there if
+{answers} runs of Karpenter give several bills, and one of them launches what the model does under one of {seeds} seeds.
+In *shrinking*, which of several equal nodes goes is such a choice too; it changes no figure.
+
+Scenarios: real instance types; 1 to 5 pools with weights, requirements, minValues, limits, taints; whole GPUs, slots,
+metered slices and MIG by overlays, some in conflict; spot, and offerings that EC2 is out of; daemonsets; 1 to 400 pods
+of up to 12 classes with selectors, affinities, preferences, tolerations, spreads and anti-affinity.
+
+## What differs
+
+{off}
+
+## Speed
+
+The {pods:,} pods of *provisioning* and *growing* took the model {ours:.1f} s of CPU time, making its pools ready
+included, and Karpenter's scheduling passes {theirs:.1f} s, on the same machine.
+"""
+
+
+@dataclass(slots=True)
+class Family:
+    """The figures of one kind of scenario.
+
+    Attributes:
+        scenarios: how many.
+        decided: in which there was something to decide.
+        exact: same pools, pods and types.
+        types: same launched types, and the same pods not placed.
+        chance: in which the real Karpenter's own runs differ, and one of them launches the model's types.
+        off: the others.
+    """
+
+    scenarios: int = 0
+    decided: int = 0
+    exact: int = 0
+    types: int = 0
+    chance: int = 0
+    off: list[Comparison] = field(default_factory=list)
+    pods: int = 0
+    ours_seconds: float = 0
+    theirs_seconds: float = 0
+
+
+def main(arguments: list[str]) -> int:
+    """Compare, print, and write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.parity", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--scenarios", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--show", action="store_true")
+    asked = parser.parse_args(arguments)
+    try:
+        binary = built()
+    except GpusliceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    found = {
+        name: _family(binary, [make(asked.seed + at) for at in range(asked.scenarios)], asked.runs)
+        for name, (_, make) in FAMILIES.items()
+    }
+    for name, family in found.items():
+        print(_line(name, family))
+        for each in family.off if asked.show else ():
+            print(f"  {each.scenario.name}: {each.note[:500]}")
+    if asked.page is not None:
+        asked.page.write_text(_page(found, asked.runs))
+    total = sum(each.scenarios for each in found.values())
+    same = sum(each.types + each.chance for each in found.values())
+    dear = [each for family in found.values() for each in family.off if not each.bill]
+    return 0 if same >= WANTED * total and not dear else 1
+
+
+def _family(binary: str, scenarios: list[Scenario], runs: int) -> Family:
+    family = Family()
+    compared: dict[str, list[Comparison]] = defaultdict(list)
+    for scenario, answer in answers(binary, [each for each in scenarios for _ in range(runs)]):
+        compared[scenario.name].append(
+            (compare_command if scenario.consolidate else compare)(scenario, answer)
+        )
+        if len(compared[scenario.name]) == 1:
+            family.decided += bool(answer["new"] or answer["existing"] or answer.get("command"))
+            family.theirs_seconds += answer["seconds"]
+            family.pods += len(scenario.pods)
+            family.ours_seconds += _seconds(scenario)
+    for scenario in scenarios:
+        tries = compared[scenario.name]
+        family.scenarios += 1
+        family.exact += tries[0].exact
+        if tries[0].types:
+            family.types += 1
+        elif _by_chance(binary, scenario, tries):
+            family.chance += 1
+        else:
+            family.off.append(tries[0])
+    return family
+
+
+def _seconds(scenario: Scenario) -> float:
+    start = time.process_time()
+    if not scenario.consolidate:
+        pools = Pools(
+            scenario.pools, overlays=scenario.overlays, daemons=scenario.daemons, settings=scenario.settings
+        )
+        provision(pools, scenario.nodes, scenario.pods)
+    return time.process_time() - start
+
+
+def _by_chance(binary: str, scenario: Scenario, tries: list[Comparison]) -> bool:
+    """Whether Karpenter's answers to a scenario vary, and the model's, under some seed, is among them."""
+    more = [answer for _, answer in answers(binary, [scenario] * 4 * len(tries))]
+    if len({round(sum(each["price"] for each in answer["new"]), 6) for answer in more}) < 2:
+        return False
+    seeded = [replace(scenario, settings=replace(scenario.settings, seed=seed)) for seed in range(_SEEDS)]
+    return any(compare(each, answer).types for each in seeded for answer in more)
+
+
+def _line(name: str, family: Family) -> str:
+    return (
+        f"{name}: {family.scenarios} scenarios ({family.decided} with something to decide), "
+        f"{family.types} same types ({family.exact} same in every pod and type), "
+        f"{family.chance} where Karpenter itself varies, {len(family.off)} differ"
+    )
+
+
+def _page(found: dict[str, Family], runs: int) -> str:
+    rows = [
+        f"| {name}: {FAMILIES[name][0]} | {family.scenarios} | {family.decided} | {family.types} "
+        f"| {family.exact} | {family.chance} | {len(family.off)} |"
+        for name, family in found.items()
+    ]
+    off = [each for family in found.values() for each in family.off]
+    placing = [each for name, each in found.items() if name != "shrinking"]
+    return PAGE.format(
+        date=f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}",
+        rows="\n".join(rows),
+        answers=runs * 4,
+        seeds=_SEEDS,
+        off="\n".join(f"- {each.scenario.name}: {each.note[:300]}" for each in off)
+        or "Nothing, in this run.",
+        pods=sum(each.pods for each in placing),
+        ours=sum(each.ours_seconds for each in placing),
+        theirs=sum(each.theirs_seconds for each in placing),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
