@@ -9,7 +9,7 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 import typer
 
 import gpuslice
-from gpuslice.cli import catalog, demo, doctor, explain, plan, render, report, scan
+from gpuslice.cli import catalog, demo, doctor, explain, measure, plan, render, report, scan
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
@@ -51,6 +51,7 @@ app.command()(report.report)
 app.command()(render.render)
 app.command()(doctor.doctor)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(measure.app, name="measure")
 app.command()(demo.demo)
 
 

@@ -157,6 +157,7 @@ class _Reading:
             arch=entry.pod.arch,
             preallocates=entry.preallocates,
             service=self._service(entry.service) if isinstance(entry.service, ServiceEntry) else None,
+            measurement=entry.need.measurement,
             notes=entry.notes,
         )
         return workload if self.accept_assumed else without_assumed(workload)
@@ -292,6 +293,7 @@ def _to_entry(workload: Workload) -> object:
                 duty=None if need.duty_ppm is None else _number(need.duty_ppm, PPM),
                 on=need.on,
                 source=need.source,
+                measurement=workload.measurement,
             ),
             gpu=GpuRules(
                 allow=tuple(sorted(need.allow)),

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from gpuslice.artefacts.schema import json_schema
 from gpuslice.hardware.need import Feature, Source
 from gpuslice.hardware.slices import Isolation
+from gpuslice.workloads.measurement import Measurement
 from gpuslice.workloads.model import MOST_REPLICAS
 from gpuslice.workloads.target import Target
 
@@ -73,6 +74,8 @@ class NeedEntry(_Part, frozen=True, kw_only=True):
     """The GPU that duty was read on, and that it runs on today: "A10G"."""
     source: Source = Source.DECLARED
     """Where the figures come from. Assumed ones are used only if that is asked for."""
+    measurement: Measurement | None = None
+    """How they were measured, where `gpuslice measure` did."""
 
 
 class GpuRules(_Part, frozen=True, kw_only=True):

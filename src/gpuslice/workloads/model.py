@@ -9,6 +9,7 @@ from gpuslice.workloads.target import Target
 
 if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
+    from gpuslice.workloads.measurement import Measurement
 
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
@@ -57,6 +58,7 @@ class Workload:
         arch: "amd64" or "arm64".
         preallocates: whether it takes most of the memory that it sees.
         service: demand and profiles, where it is sized by load.
+        measurement: how its need was measured, where it was; planning doesn't read it.
         notes: what reading it showed that a person should know.
     """
 
@@ -72,6 +74,7 @@ class Workload:
     arch: str = "amd64"
     preallocates: bool = False
     service: Service | None = None
+    measurement: Measurement | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property

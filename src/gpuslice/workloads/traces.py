@@ -9,15 +9,10 @@ Neither says all that a plan needs. What is filled in is named here, and in the 
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from gpuslice.artefacts.quoting import quoted
@@ -26,6 +21,7 @@ from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.units import PPM, format_cpu, format_memory
 from gpuslice.workloads.artefact import SERVICE_SLOWDOWN_MILLI, WorkloadSet
+from gpuslice.workloads.csv_rows import Rows
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Target
 
@@ -54,8 +50,7 @@ GENTD26_DUTY_STEP_PPM: Final = 10_000
 POD_CPU_MILLI: Final = 2000
 POD_MEMORY_MIB: Final = 8 * 1024
 
-_LARGEST: Final = 1024 * 1024 * 1024  # unpacked bytes
-_LINES_SHOWN: Final = 5
+_LARGEST: Final = 1024 * 1024 * 1024  # MiB that no GPU has
 
 
 def from_trace(
@@ -78,7 +73,7 @@ def from_trace(
     Raises:
         InputError: unreadable, not a known trace, without one usable row, or GenTD26 without `today`.
     """
-    rows = _Rows(path)
+    rows = Rows(path)
     if rows.header == OPENB_HEADER:
         return _openb(rows, region)
     if rows.header == GENTD26_HEADER:
@@ -92,73 +87,6 @@ def from_trace(
     )
 
 
-@dataclass(slots=True)
-class _Bad:
-    """Rows that can't be used: how many, and where the first are."""
-
-    count: int = 0
-    lines: list[int] = field(default_factory=list)
-
-    def add(self, line: int) -> None:
-        self.count += 1
-        if len(self.lines) < _LINES_SHOWN:
-            self.lines.append(line)
-
-    def note(self, what: str) -> str:
-        lines = ", ".join(str(each) for each in self.lines) + ", …" * (self.count > len(self.lines))
-        return f"{self.count:,} {what} skipped (line{'s' * (self.count > 1)} {lines})"
-
-
-class _Rows:
-    """A CSV file: its header, then its rows with their line numbers."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.bad = _Bad()
-        self._reader = csv.reader(io.StringIO(_text(path), newline=""))
-        self.header = tuple(cell.strip() for cell in self._next() or ())
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows as wide as the header; others are counted."""
-        width = len(self.header)
-        while (row := self._next()) is not None:
-            if len(row) == width:
-                yield self._reader.line_num, row
-            elif row:
-                self.bad.add(self._reader.line_num)
-
-    def _next(self) -> list[str] | None:
-        try:
-            return next(self._reader, None)
-        except csv.Error as error:
-            raise InputError(
-                f"is no CSV: {error}", where=f"{self.path}:{self._reader.line_num}", fix="name a trace"
-            ) from error
-
-
-def _text(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if content.startswith(b"\x1f\x8b"):
-            with gzip.open(io.BytesIO(content)) as unpacked:
-                content = unpacked.read(_LARGEST + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError("is damaged: it can't be unpacked", where=path, fix="fetch it again") from error
-    except OSError as error:
-        raise InputError(
-            f"can't be read: {error.strerror or error}", where=path, fix="name a trace file"
-        ) from error
-    if len(content) > _LARGEST:
-        raise InputError("is beyond 1 GiB", where=path, fix="cut it")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "is no text in UTF-8", where=path, fix="name a CSV file, or one packed by gzip"
-        ) from error
-
-
 class _PodClass(NamedTuple):
     """What pods of openb have in common."""
 
@@ -170,7 +98,7 @@ class _PodClass(NamedTuple):
     qos: str
 
 
-def _openb(rows: _Rows, region: str) -> WorkloadSet:
+def _openb(rows: Rows, region: str) -> WorkloadSet:
     counts: dict[_PodClass, int] = {}
     without_gpu = 0
     for line, row in rows:
@@ -262,7 +190,7 @@ class _Readings(NamedTuple):
     blank_memory: int
 
 
-def _readings(rows: _Rows) -> _Readings:
+def _readings(rows: Rows) -> _Readings:
     pods: dict[str, _PodReadings] = {}
     blank_duty = blank_memory = 0
     for line, (pod, _, duty, memory) in rows:
@@ -292,7 +220,7 @@ def _readings(rows: _Rows) -> _Readings:
     return _Readings(pods, blank_duty, blank_memory)
 
 
-def _gentd26(rows: _Rows, region: str, today: str | None, cpu_milli: int, memory_mib: int) -> WorkloadSet:
+def _gentd26(rows: Rows, region: str, today: str | None, cpu_milli: int, memory_mib: int) -> WorkloadSet:
     pods, blank_duty, blank_memory = _readings(rows)
     peak = ceil(max(each.peak_mib for each in pods.values()))
     if today is None:

@@ -1,0 +1,174 @@
+"""`gpuslice measure`: what workloads need, read off what they do, into workloads.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpuslice.cli.console import Output, OutputOption, print_data, print_names, print_table, say
+
+if TYPE_CHECKING:
+    from gpuslice.measure.statistics import Measured
+
+app = typer.Typer(help="Measure what workloads need of a GPU: by Prometheus, from a trace, or on a GPU.")
+
+QuantileOption = Annotated[
+    float,
+    typer.Option(
+        "--quantile", min=0.5, max=1, metavar="Q", help="Of the five-minute means of duty, for its peak."
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what was measured; write nothing.")]
+
+
+@app.callback()
+def measure() -> None:
+    """Measure what workloads need of a GPU."""
+
+
+@app.command("trace")
+def measure_trace(
+    *,
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A CSV, plain or gzip: pod; minute, seconds or time; duty or duty_share; mem_mib or mem_bytes.",
+        ),
+    ],
+    today: Annotated[
+        str,
+        typer.Option("--today", metavar="GPU", help="The GPU that the pods ran on, where no column says."),
+    ] = "",
+    pooled: Annotated[
+        str,
+        typer.Option("--workload", metavar="NAMESPACE/NAME", help="Take all pods for replicas of this one."),
+    ] = "",
+    file: Annotated[
+        str, typer.Option("-f", "--file", metavar="FILE", help="A workloads.yaml to write the needs into.")
+    ] = "",
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml here; default: into -f.")
+    ] = "",
+    region: Annotated[
+        str, typer.Option("--region", metavar="REGION", help="Region of a new workloads.yaml.")
+    ] = "us-east-1",
+    quantile: QuantileOption = 0.95,
+    dry_run: DryRunOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Measure needs from a trace: a CSV with a row for each pod and time."""
+    from gpuslice.measure.statistics import Window, pool
+    from gpuslice.measure.trace import read_trace
+    from gpuslice.workloads.measurement import Means
+
+    trace = read_trace(path, today=today, pooled=pooled)
+    window = Window(0, trace.until, Means.TRACE)
+    needs = {name: pool(each, window, quantile=quantile) for name, each in trace.by_workload.items()}
+    if file:
+        print_needs(needs, output)
+        write_into(file, needs, out=out, dry_run=dry_run)
+    else:
+        from gpuslice.measure.new_file import new_workloads
+
+        made = new_workloads(needs, region=region, notes=trace.notes)
+        print_needs(needs, output)
+        if out and not dry_run:
+            from gpuslice.artefacts.output import write_atomically
+            from gpuslice.workloads.artefact import dump
+
+            write_atomically(out, dump(made))
+            say(f"written to {out}")
+    for note in trace.notes:
+        say(f"note: {note}")
+
+
+def write_into(file: str, needs: Mapping[str, Measured], *, out: str, dry_run: bool) -> None:
+    """Write the needs into a workloads.yaml, or say what would be written."""
+    from pathlib import Path
+
+    from gpuslice.artefacts.output import write_atomically
+    from gpuslice.errors import InputError
+    from gpuslice.measure.write_back import write_needs
+    from gpuslice.workloads.artefact import read_workloads
+
+    if file == "-":
+        raise InputError("standard input can't be written back", where="-f -", fix="name a file")
+    workloads = {each.name: each for each in read_workloads(file, accept_assumed=True).workloads}
+    found = {name: need for name, need in needs.items() if name in workloads}
+    if strangers := sorted(set(needs) - set(found)):
+        say(
+            f"note: measured, but not in {file}: {', '.join(strangers[:5])}{', …' if len(strangers) > 5 else ''}"
+        )
+    if unread := [name for name in workloads if name not in found]:
+        say(
+            f"note: nothing was read of {len(unread)} workloads: {', '.join(unread[:5])}{', …' * (len(unread) > 5)}"
+        )
+    written = write_needs(Path(file).read_text(encoding="utf-8-sig"), file, found, workloads)
+    for name, remarks in written.remarks.items():
+        for remark in remarks:
+            say(f"{name}: {remark}")
+    target = out or file
+    if dry_run:
+        say(f"{len(found)} needs would be written to {target}")
+        return
+    write_atomically(target, written.text)
+    say(f"{len(found)} needs written to {target}")
+
+
+def print_needs(needs: Mapping[str, Measured], output: Output) -> None:
+    """What was measured, on stdout."""
+    from gpuslice.artefacts.documents import to_plain
+    from gpuslice.units import PPM, format_memory
+
+    match output:
+        case Output.NAME:
+            print_names(needs)
+        case Output.YAML | Output.JSON:
+            print_data(
+                [
+                    {
+                        "name": name,
+                        "memory": None if each.memory_mib is None else format_memory(each.memory_mib),
+                        "duty": None if each.duty_ppm is None else each.duty_ppm / PPM,
+                        "on": each.on,
+                        "preallocates": each.suspicion is not None,
+                        "measurement": to_plain(each.measurement),
+                    }
+                    for name, each in needs.items()
+                ],
+                output,
+            )
+        case Output.TABLE:
+            columns = (
+                "workload",
+                "replicas",
+                "memory",
+                "duty",
+                "at peak",
+                "on",
+                "window",
+                "confidence",
+                "of note",
+            )
+            print_table(columns, (_row(name, each) for name, each in needs.items()), right=columns[1:5])
+
+
+def _row(name: str, need: Measured) -> tuple[object, ...]:
+    from gpuslice.units import PPM, format_memory
+
+    how = need.measurement
+    notes = how.notes if need.suspicion is None else (*how.notes, need.suspicion.note)
+    return (
+        name,
+        how.replicas,
+        None if need.memory_mib is None else format_memory(need.memory_mib),
+        None if need.duty_ppm is None else f"{need.duty_ppm / PPM:.3g}",
+        None if how.duty_peak is None else f"{how.duty_peak:.3g}",
+        need.on,
+        how.window,
+        how.confidence.value,
+        "; ".join(notes),
+    )

@@ -1,0 +1,266 @@
+"""From readings to a need: pure, and the same for Prometheus, a trace and a GPU.
+
+    memory   the most that any replica ever held. A need below it would one day be out of memory.
+    duty     the mean of the worst replica. Neighbours are kept apart by means; the sustained load leaves the room.
+    peak     the 0.95 quantile of five-minute means, of the worst replica: what is met at a busy hour.
+
+Replicas are pooled by their worst, since any of them may land on any slice, and those far above the others are
+named: one such replica is often a fault, not a need. What can't be told is left out and said: a shared GPU's
+counters are sums, and an instance's activity says little of the whole GPU's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from gpuslice.measure.preallocation import Suspicion, suspect
+from gpuslice.measure.readings import BIN_SECONDS, Readings
+from gpuslice.units import PPM, format_memory
+from gpuslice.workloads.measurement import Confidence, Means, Measurement
+
+QUANTILE: Final = 0.95
+# Less than an hour of five-minute windows shows a program starting, not working: no duty is told from it.
+LEAST_BINS: Final = 12
+# A week has every hour of every weekday once; a day has every hour.
+HIGH_SECONDS: Final = 7 * 86_400
+MEDIUM_SECONDS: Final = 86_400
+HIGH_COVERED: Final = 0.9
+MEDIUM_COVERED: Final = 0.5
+# A replica stands out when it is half as much again as the middle one, and further off than three times the usual
+# distance from it (scaled to a normal distribution's deviation).
+OUTLIER_RATIO: Final = 1.5
+OUTLIER_DEVIATIONS: Final = 3 * 1.4826
+LEAST_TO_COMPARE: Final = 4
+_NAMED: Final = 3
+
+_Shown = Callable[[float], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that was asked about.
+
+    Attributes:
+        seconds: its length; 0: as long as there are readings.
+        until: its end as UTC, empty where readings have no date.
+        by: where the readings come from.
+        least_bins: five-minute windows below which duty is not told.
+    """
+
+    seconds: int
+    until: str
+    by: Means
+    least_bins: int = LEAST_BINS
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the readings say of one workload.
+
+    Attributes:
+        memory_mib: peak of the worst replica, MiB, rounded up; None: not known, and `measurement.notes` say why.
+        duty_ppm: mean duty of the worst replica, parts per million, rounded up; None likewise.
+        on: the GPU model that duty holds for.
+        measurement: how it was measured.
+        suspicion: that it takes all the memory it sees, so that what it holds is no need.
+    """
+
+    memory_mib: int | None
+    duty_ppm: int | None
+    on: str | None
+    measurement: Measurement
+    suspicion: Suspicion | None = None
+
+
+def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUANTILE) -> Measured:
+    """The need of a workload from the readings of its replicas.
+
+    Args:
+        readings: of its replicas, at least one; a replica that moved between GPUs has several.
+        window: what was asked for.
+        quantile: of the five-minute means, for the peak of duty.
+    """
+    notes: list[str] = []
+    on, here = _model(readings, notes)
+    shared = any(each.sharers for each in readings)
+    memory = _memory(readings, notes, shared=shared)
+    duty = None if shared else _duty(here, window, notes)
+    if shared:
+        _bounds(readings, notes)
+    if any(each.coarse for each in here):
+        notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
+    if impossible := sum(each.impossible for each in readings):
+        notes.append(f"{impossible:,} readings that no GPU can give: left out")
+    suspicion = None if shared or memory is None else suspect(readings)
+    covered, reach = _coverage(readings, window, notes)
+    worst = max(here, key=lambda each: each.mean_duty or 0.0)
+    peaks = (
+        [] if duty is None else [float(np.quantile(each.duty, quantile)) for each in here if each.duty.size]
+    )
+    return Measured(
+        memory_mib=None if memory is None else max(1, math.ceil(memory)),
+        duty_ppm=None if duty is None else min(PPM, max(1, math.ceil(round(duty * PPM, 3)))),
+        on=on,
+        measurement=Measurement(
+            by=window.by,
+            until=window.until,
+            window=_length(reach),
+            covered=covered,
+            replicas=len({each.replica for each in readings}),
+            samples=sum(each.samples for each in readings),
+            quantile=quantile,
+            duty_peak=_rounded(max(peaks, default=None)),
+            sm=None if shared else _rounded(worst.sm),
+            tensor=None if shared else _rounded(worst.tensor),
+            dram=None if shared else _rounded(worst.dram),
+            confidence=_confidence(reach, covered, shared=shared, known=duty is not None),
+            notes=tuple(notes),
+        ),
+        suspicion=suspicion,
+    )
+
+
+def _model(readings: Sequence[Readings], notes: list[str]) -> tuple[str | None, Sequence[Readings]]:
+    """The model that duty is told for, the one with the most readings, and what was read on it."""
+    weight: dict[str | None, int] = {}
+    for each in readings:
+        weight[each.model] = weight.get(each.model, 0) + each.samples
+    known = {model: count for model, count in weight.items() if model is not None}
+    if not known:
+        notes.append("which GPU model it ran on is not known")
+        return None, readings
+    on = max(sorted(known), key=lambda model: known[model])
+    if len(weight) > 1:
+        others = ", ".join(sorted(model or "one not known" for model in weight if model != on))
+        notes.append(f"replicas also ran on {others}: duty is that on {on}, memory the most on any")
+    return on, [each for each in readings if each.model == on]
+
+
+def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> float | None:
+    found = [(each.memory.peak_mib, each.replica) for each in readings if each.memory is not None]
+    found = [each for each in found if each[0] > 0]
+    if not found:
+        notes.append("no memory in use was ever read: not known")
+        return None
+    if shared:
+        return None
+    _name_outliers("memory", _most_by_replica(found), lambda value: format_memory(math.ceil(value)), notes)
+    return max(found)[0]
+
+
+def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float | None:
+    """Mean duty of the worst replica; None where it is not known or a mean would mislead."""
+    if not any(each.duty.size for each in here):
+        notes.append("no duty was ever read: not known")
+        return None
+    profiles = sorted({each.mig_profile for each in here if each.mig_profile})
+    long_enough = [each for each in here if each.duty.size >= window.least_bins]
+    if not long_enough:
+        minutes = max(each.duty.size for each in here) * BIN_SECONDS // 60
+        notes.append(
+            f"no replica was read for longer than {minutes} minutes: too short to tell duty, "
+            f"{window.least_bins * BIN_SECONDS // 60} are wanted"
+        )
+        return None
+    found = [(each.mean_duty or 0.0, each.replica) for each in long_enough]
+    worst = max(found)[0]
+    if profiles:
+        notes.append(
+            f"read on MIG instances ({', '.join(profiles)}), which it kept busy {worst:.1%} of the time: what that is "
+            "of a whole GPU can't be told, so duty is left out"
+        )
+        return None
+    if len(long_enough) < len(here):
+        notes.append(f"{len(here) - len(long_enough)} replicas were read too shortly for their duty to count")
+    _name_outliers("duty", _most_by_replica(found), lambda value: f"{value:.1%}", notes)
+    return worst
+
+
+def _bounds(readings: Sequence[Readings], notes: list[str]) -> None:
+    """What holds of a replica on a shared GPU, whose counters are sums over all on it."""
+    others = max(len(each.sharers) for each in readings)
+    notes.append(
+        f"its GPUs were shared with up to {others} other pods, and their counters are sums: no replica's own figures "
+        "can be told, so memory and duty are left out"
+    )
+    bounds = []
+    if peaks := [each.memory.peak_mib for each in readings if each.memory is not None]:
+        bounds.append(f"at most {format_memory(math.ceil(max(peaks)))}")
+    if duties := [each.mean_duty for each in readings if each.mean_duty is not None]:
+        bounds.append(f"busy at most {max(duties):.1%} of the time")
+    if bounds:
+        notes.append(f"what holds of each replica: {' and '.join(bounds)}; run one alone to know more")
+
+
+def _most_by_replica(found: Iterable[tuple[float, str]]) -> dict[str, float]:
+    most: dict[str, float] = {}
+    for value, replica in found:
+        most[replica] = max(value, most.get(replica, 0.0))
+    return most
+
+
+def outliers(values: dict[str, float]) -> list[str]:
+    """Replicas far above the others, worst first; none where there are too few to compare."""
+    if len(values) < LEAST_TO_COMPARE:
+        return []
+    every = np.array(list(values.values()))
+    middle = float(np.median(every))
+    spread = float(np.median(np.abs(every - middle)))
+    far = [
+        name
+        for name, value in values.items()
+        if value > middle * OUTLIER_RATIO and value - middle > OUTLIER_DEVIATIONS * spread
+    ]
+    return sorted(far, key=lambda name: (-values[name], name))
+
+
+def _name_outliers(what: str, values: dict[str, float], shown: _Shown, notes: list[str]) -> None:
+    far = outliers(values)
+    if far:
+        named = ", ".join(f"{name} ({shown(values[name])})" for name in far[:_NAMED])
+        more = f" and {len(far) - _NAMED} more" if len(far) > _NAMED else ""
+        middle = shown(float(np.median(list(values.values()))))
+        notes.append(f"{what}: {named}{more} stand far above the middle replica's {middle}")
+
+
+def _coverage(readings: Sequence[Readings], window: Window, notes: list[str]) -> tuple[float, int]:
+    """The part of the window in which any replica was read, and from the first reading to the end, seconds."""
+    every = [each.bins for each in readings if each.bins.size]
+    if not every:
+        return 0.0, 0
+    bins = np.unique(np.concatenate(every))
+    reach = int(bins[-1] - bins[0]) + BIN_SECONDS
+    asked = window.seconds or reach
+    covered = min(1.0, bins.size * BIN_SECONDS / asked)
+    if window.seconds and reach < window.seconds * MEDIUM_COVERED:
+        notes.append(f"asked for {_length(window.seconds)}, readings are of {_length(reach)}")
+    gaps = reach // BIN_SECONDS - bins.size
+    if gaps > reach // BIN_SECONDS * (1 - HIGH_COVERED):
+        notes.append(f"nothing was read in {_length(gaps * BIN_SECONDS)} of these {_length(reach)}")
+    return math.floor(covered * 1000) / 1000, reach
+
+
+def _confidence(reach: int, covered: float, *, shared: bool, known: bool) -> Confidence:
+    if shared or not known:
+        return Confidence.LOW
+    if reach >= HIGH_SECONDS and covered >= HIGH_COVERED:
+        return Confidence.HIGH
+    if reach >= MEDIUM_SECONDS and covered >= MEDIUM_COVERED:
+        return Confidence.MEDIUM
+    return Confidence.LOW
+
+
+def _length(seconds: int) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length or (seconds >= length and seconds % length == 0):
+            return f"{round(seconds / length)}{unit}"
+    return f"{seconds}s"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else min(1.0, math.ceil(value * 10_000) / 10_000)

@@ -1,0 +1,156 @@
+"""Measured needs into a workloads.yaml that a person keeps: comments, order and everything else stay as they are.
+
+Only `need.memory`, `duty`, `on`, `source` and `measurement` are written, and `preallocates` where a reading says so. A
+figure that could not be measured leaves a declared one alone, and takes an older measured one away, which is no longer
+known to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+import msgspec
+
+from gpuslice.artefacts.documents import parse_documents, to_plain
+from gpuslice.errors import InputError
+from gpuslice.measure.statistics import Measured
+from gpuslice.units import PPM, format_memory
+from gpuslice.workloads.artefact import parse_workloads
+from gpuslice.workloads.model import Workload
+
+_WIDTH = 4096  # a person's long lines stay as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A file with measured needs in it.
+
+    Attributes:
+        text: of the whole file.
+        remarks: for each workload written, what a person should do or know, if anything.
+    """
+
+    text: str
+    remarks: dict[str, tuple[str, ...]]
+
+
+def write_needs(
+    text: str, name: str, needs: Mapping[str, Measured], workloads: Mapping[str, Workload]
+) -> Written:
+    """The file's text with the needs in it.
+
+    Args:
+        text: of the file, workloads.yaml, already known to be right.
+        name: of the file, for messages.
+        needs: by workload's name; others are left as they are.
+        workloads: those of the file, read with assumed needs accepted.
+
+    Raises:
+        InputError: the file can't be changed line by line (JSON, anchors over an entry).
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = _WIDTH
+    sequence, offset = _indentation(text)
+    yaml.indent(mapping=2, sequence=sequence, offset=offset)
+    try:
+        root = yaml.load(text)
+    except YAMLError as error:
+        raise InputError(
+            f"can't be changed in place: {' '.join(str(error).split())[:200]}",
+            where=name,
+            fix="write it as plain YAML",
+        ) from None
+    remarks: dict[str, tuple[str, ...]] = {}
+    for entry in root["workloads"]:
+        measured = needs.get(str(entry["name"]))
+        if measured is not None:
+            remarks[str(entry["name"])] = tuple(_write(entry, measured, workloads[str(entry["name"])]))
+    out = StringIO()
+    yaml.dump(root, out)
+    changed = out.getvalue()
+    # What is handed out has been read back: an anchor shared with an entry that was not measured would change both.
+    documents = parse_documents(changed.encode(), name)
+    after = {each.name: each for each in parse_workloads(documents, accept_assumed=True).workloads}
+    if list(after) != list(workloads) or any(
+        after[each] != workloads[each] for each in set(after) - set(needs)
+    ):
+        raise InputError(
+            "can't be changed in place", where=name, fix="write its needs without anchors and merge keys"
+        )
+    return Written(changed, remarks)
+
+
+def _write(entry: dict[str, object], measured: Measured, workload: Workload) -> list[str]:
+    """Change one entry; returns what to say about it."""
+    remarks = list(measured.measurement.notes)
+    need = entry.get("need")
+    if not isinstance(need, dict):
+        need = {}
+        _insert(entry, "need", need, after=("pod", "isolation", "tenant", "replicas", "target", "name"))
+    earlier = need.get("source") == "measured"
+    memory = None if measured.memory_mib is None else format_memory(measured.memory_mib)
+    if workload.preallocates or (measured.suspicion is not None and entry.get("preallocates") is not False):
+        memory = None
+        if not workload.preallocates and measured.suspicion is not None:
+            entry["preallocates"] = True
+            remarks.append(measured.suspicion.note)
+        else:
+            remarks.append(
+                "it takes its memory in advance: what it holds is no need, so memory is left to you"
+            )
+    duty = None if measured.duty_ppm is None else measured.duty_ppm / PPM
+    complete = memory is not None and duty is not None
+    for key, value in (("memory", memory), ("duty", duty), ("on", measured.on)):
+        if value is not None:
+            need[key if key in need else _key(key)] = value
+        elif earlier and key != "on" and need.pop(key, None) is not None:
+            remarks.append(f"the {key} measured earlier was taken out: it is no longer known")
+    if complete or earlier or not {"memory", "duty"} & set(need):
+        need["source"] = "measured"
+    elif memory is not None or duty is not None:
+        # One figure is a person's and one is read: the weaker word holds for both.
+        need.setdefault("source", "declared")
+    need["measurement"] = to_plain(
+        _with_notes(measured, [each for each in remarks if each not in measured.measurement.notes])
+    )
+    return remarks
+
+
+def _with_notes(measured: Measured, more: list[str]) -> object:
+    return msgspec.structs.replace(measured.measurement, notes=(*measured.measurement.notes, *more))
+
+
+def _key(name: str) -> str:
+    """A new key, quoted where a reader of YAML 1.1 would take it for a boolean."""
+    from ruamel.yaml.scalarstring import SingleQuotedScalarString
+
+    return SingleQuotedScalarString(name) if name == "on" else name
+
+
+def _insert(entry: dict[str, object], key: str, value: object, *, after: tuple[str, ...]) -> None:
+    place = next((list(entry).index(each) + 1 for each in after if each in entry), len(entry))
+    insert = getattr(entry, "insert", None)
+    if insert is None:
+        entry[key] = value
+    else:
+        insert(place, key, value)
+
+
+def _indentation(text: str) -> tuple[int, int]:
+    """How the file indents its list of workloads: (spaces to an item's keys, to its dash)."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.rstrip().startswith("workloads:"):
+            break
+    for line in lines:
+        stripped = line.lstrip(" ")
+        if stripped.startswith("- "):
+            offset = len(line) - len(stripped)
+            return offset + 2, offset
+    return 2, 0
