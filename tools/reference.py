@@ -1,6 +1,6 @@
 """The generated reference: every page that is made from the code, written, or compared with what is committed.
 
-python -m tools.reference           write docs/reference/ and the README's block
+python -m tools.reference           write docs/reference/, docs/images/ and the README's block
 python -m tools.reference --check   say what is out of date, exit 1 if anything is
 """
 
@@ -15,6 +15,7 @@ from tools.answers import answers
 from tools.checks import check_page
 from tools.command_line import command_line
 from tools.hardware_tables import gpus, mig
+from tools.pictures import pictures
 from tools.rules import annotation_page, assumption_page
 from tools.schemas import schema_files
 
@@ -33,7 +34,7 @@ def files() -> dict[str, str]:
         "assumptions.md": assumption_page(),
         **schema_files(),
     }
-    return {f"docs/reference/{name}": text for name, text in found.items()}
+    return {f"docs/reference/{name}": text for name, text in found.items()} | pictures()
 
 
 def main(arguments: list[str]) -> int:

@@ -33,13 +33,14 @@ def test_it_plans_both_examples_and_writes_what_a_cluster_takes(gpuslice, tmp_pa
         assert plan["summary"]["usdPerHour"] < plan["summary"]["baselines"][0]["usdPerHour"]
         assert sum(each["replicas"] for each in plan["assignments"]) == pods
         assert (out / name / "manifests" / "kustomization.yaml").is_file()
+        assert "Verified: every rule recomputed" in (out / name / "report.html").read_text()
         assert sum(each.replicas for each in read_workloads(out / name / "workloads.yaml").workloads) == pods
 
 
 def test_the_files_that_it_points_to_are_there(gpuslice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     said = gpuslice("demo").err
-    named = [word.rstrip(":;") for word in said.split() if word.startswith("demo/")]
+    named = [word.rstrip(":;,") for word in said.split() if word.startswith("demo/")]
     assert len(named) >= 4
     assert all((tmp_path / each).exists() for each in named)
 

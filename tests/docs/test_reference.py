@@ -29,7 +29,8 @@ def test_generated_pages_are_what_the_code_says(made):
 
 
 def test_no_page_is_left_over_from_an_earlier_reference(made):
-    found = {str(each.relative_to(ROOT)) for each in (ROOT / "docs/reference").rglob("*.*")}
+    folders = (ROOT / "docs/reference", ROOT / "docs/images")
+    found = {str(each.relative_to(ROOT)) for folder in folders for each in folder.rglob("*.*")}
     assert found - {"docs/reference/benchmarks.md"} == made.keys()
 
 

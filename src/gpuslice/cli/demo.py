@@ -26,10 +26,12 @@ def demo(
     *,
     out: Annotated[str, typer.Option("--out", metavar="DIRECTORY", help="Where to write.")] = "demo",
 ) -> None:
-    """Plan the two example fleets, print what slicing saves, and write plans and manifests."""
+    """Plan the two example fleets, print what slicing saves, and write plans, reports and manifests."""
     from gpuslice.artefacts.output import write_atomically, write_directory
+    from gpuslice.cli.report import subject_of
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
+    from gpuslice.report.page import page
     from gpuslice.workloads.artefact import dump
 
     examples = _examples()
@@ -44,9 +46,11 @@ def demo(
         print_text("")
         write_atomically(folder / "workloads.yaml", dump(planned.workloads))
         write_plan(made, str(folder / "plan.yaml"))
+        write_atomically(folder / "report.html", page(subject_of(made, planned.workloads)))
         write_directory(folder / "manifests", manifests.render(made, planned.catalog, settings))
     fleet = Path(out, "fleet")
     say(f"written to {fleet} and {Path(out, 'gentd26')}; look at")
+    say(f"  {fleet}/report.html, in a browser: what it saves, where the money goes, the fleet drawn")
     say(f"  {fleet}/plan.yaml: who goes where and why, every node, every dollar")
     say(f"  {fleet}/manifests/README.md: what kubectl apply -k and Argo CD take")
     say("or ask")
