@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, ZONE, Requirement, among, combined
+from gpuslice.karpenter.requirements import (
+    CAPACITY_TYPE,
+    HOSTNAME,
+    INSTANCE_TYPE,
+    ZONE,
+    Requirement,
+    among,
+    combined,
+    labelled,
+)
 
 CPU: Final = "cpu"
 MEMORY: Final = "memory"
@@ -302,6 +311,16 @@ class Node:
                 left[key] = left.get(key, 0) - value
         left[PODS] = left.get(PODS, 0) - len(self.pods)
         return left
+
+
+def hostname(node: Node) -> str:
+    """The name by which pods know a node."""
+    return node.labels.get(HOSTNAME, node.name)
+
+
+def labels_of(node: Node) -> dict[str, Requirement]:
+    """A node's labels, its name among them."""
+    return labelled({**node.labels, HOSTNAME: hostname(node)})
 
 
 class MinValues(StrEnum):

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gpuslice.karpenter.claim_order import restore, restore_stable
-from gpuslice.karpenter.model import NODES, MinValues, Node, Pod
-from gpuslice.karpenter.requirements import HOSTNAME, NODE_POOL, Requirements, among, labelled
+from gpuslice.karpenter.model import NODES, MinValues, Node, Pod, hostname
+from gpuslice.karpenter.requirements import HOSTNAME, NODE_POOL, Requirements, among
 from gpuslice.karpenter.shapes import Shape
 from gpuslice.karpenter.templates import Pools, Template, bits
 from gpuslice.karpenter.topologies import Bound, Topologies
@@ -119,7 +119,7 @@ class Pass:
         self._order: list[Claim] = []
         self._restore = restore if self._settings.exact_ties else restore_stable
         self.existing = [
-            Existing(each, pools.nodes.number(labels_of(each)), shut=each.name in shut)
+            Existing(each, pools.state_of(each), shut=each.name in shut)
             for each in sorted(nodes, key=lambda each: (not each.initialized, each.name))
         ]
         self._movers = movers
@@ -128,12 +128,7 @@ class Pass:
         self._numbers: dict[tuple[Shape, bool], int] = {}
         self._first: list[int] = []  # by shape: the first node that may still take it
         self._topologies = Topologies(
-            tuple(pools.by_name.values()),
-            [
-                (pools.nodes[each.state], [(pod, pools.shapes(pod.kind)[0]) for pod in each.node.pods])
-                for each in self.existing
-            ],
-            self._settings.seed,
+            tuple(pools.by_name.values()), nodes, lambda pod: pools.shapes(pod.kind)[0], self._settings.seed
         )
         self.failed: dict[Pod, Shape] = {}
 
@@ -193,10 +188,10 @@ class Pass:
                     each.pods.append(pod)
                     for resource, amount in shape.requests:
                         free[resource] -= amount
-                    if bound is not None:
-                        self._topologies.record(bound, self._pools.nodes[state])
                     if bound is None:
                         self._first[number] = at
+                    else:
+                        self._topologies.record(bound, self._on(each, state))
                     return True
         if bound is None:
             self._first[number] = len(self.existing)
@@ -204,12 +199,20 @@ class Pass:
 
     def _state_on(self, existing: Existing, shape: Shape, bound: Bound | None) -> int:
         """The requirements of a node with the pod, or that it can't be there."""
+        if shape.hostname is not None and not shape.hostname.has(hostname(existing.node)):
+            return _IMPOSSIBLE
         states = self._pools.nodes
         state = states.after(existing.state, self._pools.want_of_node(shape))
         if bound is None or state == _IMPOSSIBLE:
             return state
-        domains = self._topologies.narrowed(bound, shape, states[state])
-        return _IMPOSSIBLE if domains is None else states.after(state, states.number(domains))
+        domains = self._topologies.narrowed(bound, shape, self._on(existing, state))
+        if domains is None:
+            return _IMPOSSIBLE
+        domains.pop(HOSTNAME, None)
+        return states.after(state, states.number(domains))
+
+    def _on(self, existing: Existing, state: int) -> Requirements:
+        return {**self._pools.nodes[state], HOSTNAME: among(HOSTNAME, hostname(existing.node))}
 
     def _to_claim(self, pod: Pod, shape: Shape, number: int, bound: Bound | None) -> bool:
         bit = 1 << number
@@ -301,11 +304,6 @@ class Pass:
 def _left_alone(shape: Shape) -> bool:
     """Whether a pod must not run on Karpenter's nodes: then it isn't tried at all, preferences or not."""
     return any(each.key == NODE_POOL and not each.values and not each.complement for each in shape.wanted)
-
-
-def labels_of(node: Node) -> Requirements:
-    """A node's labels, its name among them."""
-    return labelled({HOSTNAME: node.name, **node.labels})
 
 
 def _with_host(requirements: Requirements, claim: Claim) -> Requirements:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.karpenter.model import PODS, MinValues, PodClass, Settings
 from gpuslice.karpenter.overlays import overlaid
-from gpuslice.karpenter.requirements import NODE_POOL, combined, conflict, labelled, obstacle
+from gpuslice.karpenter.requirements import HOSTNAME, NODE_POOL, combined, conflict, labelled, obstacle
 from gpuslice.karpenter.shapes import Shape, queue_key, shapes
 from gpuslice.karpenter.states import States
 
 if TYPE_CHECKING:
     from gpuslice.karpenter.launch import Launch
-    from gpuslice.karpenter.model import InstanceType, NodePool, Offering, Overlay
+    from gpuslice.karpenter.model import InstanceType, Node, NodePool, Offering, Overlay
     from gpuslice.karpenter.requirements import Requirements
 
 _READY_LABELS: Final = {"karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"}
@@ -178,6 +178,7 @@ class Pools:
         self._tolerated: dict[tuple[Shape, Template], bool] = {}
         self._on_claims: dict[Shape, int] = {}
         self._on_nodes: dict[Shape, int] = {}
+        self._labels: dict[frozenset[tuple[str, str]], int] = {}
         self.launches: dict[tuple[Template, int, int], Launch | None] = {}
 
     def shapes(self, kind: PodClass) -> tuple[Shape, ...]:
@@ -200,8 +201,16 @@ class Pools:
         """What a shape asks of a node that is there, by number."""
         found = self._on_nodes.get(shape)
         if found is None:
-            name = () if shape.hostname is None else (shape.hostname,)
-            found = self._on_nodes[shape] = self.nodes.number((*shape.wanted, *name))
+            found = self._on_nodes[shape] = self.nodes.number(shape.wanted)
+        return found
+
+    def state_of(self, node: Node) -> int:
+        """A node's labels by number, but for its name: nodes of a kind share theirs."""
+        key = frozenset(node.labels.items())
+        found = self._labels.get(key)
+        if found is None:
+            own = {name: value for name, value in node.labels.items() if name != HOSTNAME}
+            found = self._labels[key] = self.nodes.number(labelled(own))
         return found
 
     def tolerated(self, shape: Shape, template: Template) -> bool:

@@ -6,10 +6,10 @@ Karpenter v1.14.1, pkg/controllers/provisioning/scheduling/topology.go.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gpuslice.karpenter.model import NodePool, Pod
+from gpuslice.karpenter.model import Node, NodePool, Pod, labels_of
 from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements
 from gpuslice.karpenter.shapes import Shape
 from gpuslice.karpenter.topology import Group, GroupKey, Kind, domains_of, inverse_keys_of, keys_of
@@ -34,30 +34,39 @@ class Topologies:
     """Groups of one pass, made as their pods are first met."""
 
     def __init__(
-        self,
-        pools: Sequence[NodePool],
-        placed: Sequence[tuple[Requirements, Sequence[tuple[Pod, Shape]]]],
-        seed: int,
+        self, pools: Sequence[NodePool], nodes: Sequence[Node], shape: Callable[[Pod], Shape], seed: int
     ) -> None:
         """Begin with the pods that stay where they are.
 
         Args:
             pools: by which domains are known.
-            placed: for each node its labels and its pods.
+            nodes: that stay, with their pods.
+            shape: of a pod.
             seed: of the choice between equal domains.
         """
         self._chance = random.Random(seed)
         self._pools = tuple(pools)
-        self._placed = placed
+        self._nodes = nodes
+        self._shape = shape
+        self._placed_once: list[tuple[Requirements, list[Shape]]] | None = None
         self._groups: dict[GroupKey, Group] = {}
         self._inverse: dict[GroupKey, Group] = {}
         self._bound: dict[Shape, Bound | None] = {}
-        for labels, pods in placed:
-            for _, shape in pods:
-                for key in inverse_keys_of(shape):
-                    group = self._inverse_group(key)
-                    for domain in _values(labels, key.key):
-                        group.record(domain)
+        if any(pod.kind.apart for node in nodes for pod in node.pods):
+            for labels, shapes in self._placed():
+                for each in shapes:
+                    for key in inverse_keys_of(each):
+                        group = self._inverse_group(key)
+                        for domain in _values(labels, key.key):
+                            group.record(domain)
+
+    def _placed(self) -> list[tuple[Requirements, list[Shape]]]:
+        """For each node that stays its labels and its pods: rarely needed, so made when it is."""
+        if self._placed_once is None:
+            self._placed_once = [
+                (labels_of(node), [self._shape(pod) for pod in node.pods]) for node in self._nodes
+            ]
+        return self._placed_once
 
     def know(self, shape: Shape) -> None:
         """Make the groups of a shape, if they aren't there yet."""
@@ -124,7 +133,7 @@ class Topologies:
     def _inverse_group(self, key: GroupKey) -> Group:
         if key not in self._inverse:
             group = Group(key, self._chance, counts=dict.fromkeys(domains_of(self._pools, key.key), 0))
-            for labels, _ in self._placed if key.key == HOSTNAME else ():
+            for labels, _ in self._placed() if key.key == HOSTNAME else ():
                 for domain in _values(labels, HOSTNAME):
                     group.counts.setdefault(domain, 0)
             self._inverse[key] = group
@@ -134,12 +143,12 @@ class Topologies:
     def _counted(self, group: Group) -> Group:
         key = group.key.key
         group.counts = dict.fromkeys(domains_of(self._pools, key), 0)
-        for labels, pods in self._placed:
+        for labels, shapes in self._placed():
             if group.includes(labels):
                 for domain in _values(labels, key):
                     group.counts.setdefault(domain, 0)
-                    for _, shape in pods:
-                        if _selects(group, shape):
+                    for each in shapes:
+                        if _selects(group, each):
                             group.record(domain)
         return group
 

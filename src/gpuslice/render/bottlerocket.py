@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import BOTTLEROCKET_GPU
-from gpuslice.render.layouts import geometries, mechanism, replicas
+from gpuslice.planner.promised import geometries, mechanism, replicas
 from gpuslice.render.naming import content_name
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
+from gpuslice.planner.promised import mechanism, replicas
 from gpuslice.render.files import Object
-from gpuslice.render.layouts import mechanism, replicas
 from gpuslice.render.naming import OWNED, content_name
 
 if TYPE_CHECKING:

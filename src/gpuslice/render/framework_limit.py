@@ -15,7 +15,7 @@ from msgspec import UNSET
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.sharing import SEES_ALL
-from gpuslice.render.layouts import mechanism
+from gpuslice.planner.promised import mechanism
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT
 

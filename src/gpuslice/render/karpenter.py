@@ -12,10 +12,10 @@ from msgspec import UNSET
 
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.promised import POOL_LABEL, mechanism, resources
 from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted
 from gpuslice.render.files import Object
-from gpuslice.render.layouts import mechanism, resources
-from gpuslice.render.naming import OWNED, POOL_LABEL
+from gpuslice.render.naming import OWNED
 from gpuslice.render.settings import NODE_ROOM, RenderSettings
 
 if TYPE_CHECKING:

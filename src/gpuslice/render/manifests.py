@@ -11,10 +11,10 @@ from msgspec import UNSET
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.promised import POOL_LABEL, mechanism, requested
 from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator
 from gpuslice.render.files import Object, RenderedFile
-from gpuslice.render.naming import POOL_LABEL, unique_weights
-from gpuslice.render.patches import requested
+from gpuslice.render.naming import unique_weights
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
 from gpuslice.render.workloads import workload_files
@@ -132,7 +132,7 @@ def _operator_files(used: list[Layout], settings: RenderSettings) -> list[Render
         RenderedFile(POLICY_PATCH, (operator.cluster_policy_patch(used),), policy, applied=False),
         RenderedFile("gpu-operator/device-plugin-config.yaml", (plugin,), _PLUGIN),
     ]
-    cut = [each for each in used if layouts.mechanism(each) is Mechanism.MIG]
+    cut = [each for each in used if mechanism(each) is Mechanism.MIG]
     if cut:
         manager: Object = mig_parted.config_map(cut, namespace)
         files.append(RenderedFile("gpu-operator/mig-parted-config.yaml", (manager,), _MIG))

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, gpu_memory_bytes
 from gpuslice.render.files import Object
-from gpuslice.render.layouts import gpu_memory_bytes
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, OWNED, content_name
+from gpuslice.render.naming import OWNED, content_name
 
 if TYPE_CHECKING:
     from gpuslice.planner.plan import Layout, Metered

@@ -12,8 +12,8 @@ from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.hardware.mig import Geometry
+from gpuslice.planner.promised import geometries
 from gpuslice.render.files import Object
-from gpuslice.render.layouts import geometries
 from gpuslice.render.naming import OWNED, content_name
 
 if TYPE_CHECKING:

@@ -7,11 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-POOL_LABEL: Final = "gpuslice.io/pool"
-"""On a pool's nodes as label and taint; what a workload's node selector and toleration name."""
-GPU_MEMORY: Final = "gpuslice.io/gpu-memory"
-GPU_TIME: Final = "gpuslice.io/gpu-time"
-
 OWNED: Final = {"app.kubernetes.io/managed-by": "gpuslice"}
 """Labels of every object that is rendered."""
 

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.promised import POOL_LABEL, mechanism
 from gpuslice.render import device_plugin, mig_parted
 from gpuslice.render.files import Object
-from gpuslice.render.layouts import mechanism
-from gpuslice.render.naming import POOL_LABEL
 
 if TYPE_CHECKING:
     from gpuslice.planner.plan import Layout

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET, to_builtins
+from msgspec import to_builtins
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.planner.promised import POOL_LABEL, requested
 from gpuslice.render.files import Object
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
@@ -59,14 +59,6 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
     if BUILT_IN.get(target.kind) == api_version(target) and target.container and _listed(target):
         return _strategic(assignment, limit, name, namespace)
     return _operations(assignment, limit)
-
-
-def requested(assignment: Assignment) -> dict[str, str]:
-    """What the container asks for, by extended resource."""
-    asked = {assignment.resource: str(assignment.quantity)}
-    if assignment.request is not UNSET:
-        asked |= {GPU_MEMORY: assignment.request.memory, GPU_TIME: str(assignment.request.time)}
-    return asked
 
 
 def _asks_already(assignment: Assignment) -> bool:

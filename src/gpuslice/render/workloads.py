@@ -16,9 +16,8 @@ from msgspec import UNSET
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.promised import GPU_MEMORY, mechanism
 from gpuslice.render.files import RenderedFile, commented
-from gpuslice.render.layouts import mechanism
-from gpuslice.render.naming import GPU_MEMORY
 from gpuslice.render.patches import api_version, patch
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from gpuslice.cluster.machines import promised, types_of
 from gpuslice.cluster.resources import NODE, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
-from gpuslice.render.naming import POOL_LABEL
+from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:

@@ -1,0 +1,123 @@
+"""What a layout promises of one node, and the names by which pods find it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+
+from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mig import Geometry, check_geometry
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
+from gpuslice.hardware.stacks import mig_resource
+from gpuslice.units import parse_quantity
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import InstanceType
+    from gpuslice.planner import plan
+
+POOL_LABEL: Final = "gpuslice.io/pool"
+"""On a pool's nodes as label and taint; what a workload's node selector and toleration name."""
+GPU_MEMORY: Final = "gpuslice.io/gpu-memory"
+GPU_TIME: Final = "gpuslice.io/gpu-time"
+
+
+def requested(assignment: plan.Assignment) -> dict[str, str]:
+    """What a pod's container asks for, by extended resource."""
+    asked = {assignment.resource: str(assignment.quantity)}
+    if assignment.request is not UNSET:
+        asked |= {GPU_MEMORY: assignment.request.memory, GPU_TIME: str(assignment.request.time)}
+    return asked
+
+
+def mechanism(layout: plan.Layout) -> Mechanism:
+    """The layout's mechanism."""
+    return Mechanism(layout.mechanism)
+
+
+def replicas(layout: plan.Layout) -> int:
+    """Slots per GPU of a layout by time-slicing or MPS.
+
+    Raises:
+        InputError: the layout doesn't say.
+    """
+    if layout.replicas is UNSET:
+        raise InputError(
+            f"{layout.mechanism} without replicas",
+            where=".layout",
+            fix="write how many pods share a GPU, 2 to 48",
+        )
+    return layout.replicas
+
+
+def geometries(layout: plan.Layout) -> tuple[Geometry, ...]:
+    """How MIG cuts the GPUs of a node: one geometry for all, or one for each GPU; an empty one leaves it whole.
+
+    Raises:
+        InputError: the layout says neither, or both, or what the GPU can't have.
+    """
+    if (layout.geometry is UNSET) == (layout.geometries is UNSET):
+        raise InputError(
+            "MIG needs either a geometry or geometries",
+            where=".layout",
+            fix="write geometry: [{profile: …, count: …}]",
+        )
+    listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
+    assert listed is not UNSET  # noqa: S101  one of the two is set, as checked above
+    found = []
+    for each in listed:
+        names = [entry.profile for entry in each for _ in range(entry.count)]
+        found.append(Geometry.of(names))
+    for geometry in found:
+        if geometry.counts or layout.geometry is not UNSET:
+            check_geometry(GPUS[layout.gpu], geometry)
+    if not any(geometry.counts for geometry in found):
+        raise InputError("MIG without an instance", where=".layout", fix="use the mechanism whole")
+    return tuple(found)
+
+
+def gpu_memory_bytes(metered: plan.Metered) -> int:
+    """`gpuslice.io/gpu-memory` of a node, in bytes.
+
+    Raises:
+        InputError: no positive whole number of bytes.
+    """
+    value = parse_quantity(metered.memory, field="memory")
+    if value <= 0 or value.denominator != 1:
+        raise InputError(
+            f"memory {metered.memory!r} is no amount", where=".layout.metered", fix='write such as "21Gi"'
+        )
+    return int(value)
+
+
+def resources(layout: plan.Layout, stack: str, instance_type: InstanceType) -> dict[str, str]:
+    """What one node offers, by extended resource; whole GPUs as "0" where the layout leaves none.
+
+    Args:
+        layout: of the node, accepted by `check`.
+        stack: "al2023" or "bottlerocket".
+        instance_type: whose GPUs are cut.
+
+    Returns:
+        Kubernetes quantities. `nvidia.com/gpu` always comes first.
+    """
+    kind = mechanism(layout)
+    gpus = instance_type.gpu_count
+    if kind is Mechanism.WHOLE:
+        return {WHOLE_GPU: str(gpus)}
+    if kind is Mechanism.FRACTIONAL:
+        return {WHOLE_GPU: "1"}
+    if kind is Mechanism.MIG:
+        cut = geometries(layout)
+        per_gpu = cut * gpus if layout.geometries is UNSET else cut
+        counts = {WHOLE_GPU: sum(not each.counts for each in per_gpu)}
+        for geometry in per_gpu:
+            for profile, count in geometry:
+                resource = mig_resource(stack, profile)
+                counts[resource] = counts.get(resource, 0) + count
+        return {resource: str(count) for resource, count in counts.items()}
+    offered = {WHOLE_GPU: "0", SHARED_GPU: str(replicas(layout) * gpus)}
+    if layout.metered is not UNSET:
+        offered |= {GPU_MEMORY: layout.metered.memory, GPU_TIME: str(layout.metered.time)}
+    return offered

@@ -1,0 +1,286 @@
+"""What Karpenter will launch for a plan's pools: the bill that is paid, and how far chance moves it.
+
+Each workload's pods name one pool, so that pools share no pods, and the bill is the sum of what each pool comes to by
+itself. What a pool came to for a load is remembered: a search that moves one workload asks about two pools.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.karpenter.machines import machine
+from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Settings, Taint, Toleration
+from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, requirement
+from gpuslice.karpenter.rollout import Pattern, arrivals, rollout
+from gpuslice.karpenter.settling import settled
+from gpuslice.karpenter.templates import Pools
+from gpuslice.planner.promised import POOL_LABEL, requested, resources
+from gpuslice.units import parse_quantity
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.model import Workload
+
+CONSOLIDATE_AFTER_SECONDS: Final = 300.0
+"""What rendered pools wait after a change of their pods."""
+DEFAULT_ORDERS: Final = tuple((pattern, seed) for pattern in Pattern for seed in range(4))
+"""Arrivals over which a bill is spread, unless asked otherwise."""
+
+Order = tuple[Pattern, int]
+"""How pods arrive, and the seed of what is left to chance."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """A pool, as far as launching its nodes goes. Compared as an object.
+
+    Attributes:
+        name: of the pool.
+        machines: instance types, and what one node of each promises by extended resource.
+        purchases: in which it may buy.
+    """
+
+    name: str
+    machines: tuple[tuple[InstanceType, Mapping[str, int]], ...]
+    purchases: frozenset[Purchase]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one replica of a workload asks for: milli-CPU, MiB, and (extended resource, amount)."""
+
+    workload: str
+    cpu_milli: int
+    memory_mib: int
+    slices: tuple[tuple[str, int], ...]
+
+
+Load = tuple[tuple[Ask, int], ...]
+"""Replicas by what they ask for, in the order in which their workloads are applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a load comes to.
+
+    Attributes:
+        price: micro-dollars an hour.
+        nodes: how many, by (pool, instance type, purchase).
+        unbound: replicas that fit nowhere.
+    """
+
+    price: int
+    nodes: tuple[tuple[tuple[str, str, str], int], ...]
+    unbound: int
+
+    def __add__(self, other: Bill) -> Bill:
+        nodes = Counter(dict(self.nodes))
+        nodes.update(dict(other.nodes))
+        return Bill(self.price + other.price, tuple(sorted(nodes.items())), self.unbound + other.unbound)
+
+
+NOTHING: Final = Bill(0, (), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The bills of one plan over orders of arrival.
+
+    Attributes:
+        bills: with the order that each belongs to, cheapest first.
+    """
+
+    bills: tuple[tuple[Bill, Order], ...]
+
+    @property
+    def least(self) -> int:
+        """Micro-dollars an hour in the luckiest order."""
+        return self.bills[0][0].price
+
+    @property
+    def most(self) -> int:
+        """Micro-dollars an hour in the unluckiest order."""
+        return self.bills[-1][0].price
+
+    @property
+    def mean(self) -> int:
+        """Micro-dollars an hour over all orders, rounded."""
+        return round(sum(bill.price for bill, _ in self.bills) / len(self.bills))
+
+    @property
+    def unbound(self) -> int:
+        """Replicas that fit nowhere, in the worst order."""
+        return max(bill.unbound for bill, _ in self.bills)
+
+
+class Realiser:
+    """Asks the model of Karpenter about pools, and remembers its answers."""
+
+    def __init__(self, overhead: DaemonsetOverhead, *, consolidate: bool = False) -> None:
+        """Begin with nothing known.
+
+        Args:
+            overhead: of daemonsets, on each node.
+            consolidate: count the nodes that are left once Karpenter has consolidated, not those launched first.
+        """
+        taken = {CPU: overhead.cpu_milli, MEMORY: overhead.memory_mib}
+        anywhere = (Toleration(operator="Exists"),)
+        self._daemons = tuple(
+            PodClass(f"daemonset-{at}", taken if at == 0 else {}, tolerations=anywhere)
+            for at in range(max(1, overhead.pods))
+        )
+        self._consolidate = consolidate
+        self._pools: dict[Offer, Pools] = {}
+        self._classes: dict[tuple[Offer, Ask], PodClass] = {}
+        self._bills: dict[tuple[Offer, Load, Order], Bill] = {}
+
+    def bill(self, offer: Offer, load: Load, order: Order) -> Bill:
+        """What a pool comes to under a load, if pods arrive in this order.
+
+        Args:
+            offer: the pool.
+            load: what it carries.
+            order: of arrival.
+        """
+        key = (offer, load, order)
+        found = self._bills.get(key)
+        if found is None:
+            found = self._bills[key] = self._rolled_out(offer, load, order)
+        return found
+
+    def spread(self, loads: Iterable[tuple[Offer, Load]], orders: Sequence[Order] = DEFAULT_ORDERS) -> Spread:
+        """The bills of pools and their loads, over orders of arrival."""
+        listed = [(offer, load) for offer, load in loads if load]
+        bills = [
+            (sum((self.bill(offer, load, order) for offer, load in listed), NOTHING), order)
+            for order in orders
+        ]
+        return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+
+    def _rolled_out(self, offer: Offer, load: Load, order: Order) -> Bill:
+        pattern, seed = order
+        pools = self._pools.get(offer)
+        if pools is None:
+            pool, overlays = _karpenter_pool(offer)
+            settings = Settings(exact_ties=False)  # other pools' nodes stand between these, or don't
+            pools = self._pools[offer] = Pools(
+                [pool], overlays=overlays, daemons=self._daemons, settings=settings
+            )
+        counts = [(self._class(offer, ask), count) for ask, count in load]
+        fleet = rollout(pools, arrivals(counts, pattern, seed), seed)
+        nodes, unbound = fleet.nodes, fleet.unbound
+        if self._consolidate:
+            rest = settled(pools, nodes, unbound, seed)
+            nodes, unbound = rest.nodes, rest.unbound
+        kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in nodes)
+        return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), len(unbound))
+
+    def _class(self, offer: Offer, ask: Ask) -> PodClass:
+        key = (offer, ask)
+        found = self._classes.get(key)
+        if found is None:
+            found = self._classes[key] = PodClass(
+                ask.workload,
+                {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
+                selector={POOL_LABEL: offer.name},
+                tolerations=(Toleration(POOL_LABEL, "Equal", offer.name, "NoSchedule"),),
+            )
+        return found
+
+
+def offers_of(plan: Plan, catalog: Catalog) -> dict[str, Offer]:
+    """The pools of a plan, by name.
+
+    Args:
+        plan: whose pools they are.
+        catalog: that it was made with.
+    """
+    kinds = catalog.by_name()
+    return {
+        pool.name: Offer(
+            pool.name,
+            tuple(
+                (
+                    kinds[name],
+                    {
+                        key: int(parse_quantity(amount))
+                        for key, amount in resources(pool.layout, plan.stack, kinds[name]).items()
+                    },
+                )
+                for name in pool.instance_types
+            ),
+            frozenset(Purchase(each) for each in pool.purchases),
+        )
+        for pool in plan.pools
+    }
+
+
+def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, Load]:
+    """What each pool of a plan carries, by name.
+
+    Args:
+        plan: whose assignments they are.
+        workloads: that it was made for.
+    """
+    known = {each.name: each for each in workloads}
+    found: dict[str, list[tuple[Ask, int]]] = {}
+    for each in plan.assignments:
+        workload = known[each.workload]
+        slices = {key: int(parse_quantity(amount)) for key, amount in requested(each).items()}
+        ask = Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
+        found.setdefault(each.pool, []).append((ask, each.replicas))
+    return {name: tuple(load) for name, load in found.items()}
+
+
+def realised_spread(
+    plan: Plan,
+    workloads: Iterable[Workload],
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    *,
+    orders: Sequence[Order] = DEFAULT_ORDERS,
+    consolidate: bool = False,
+) -> Spread:
+    """The bills of a plan as Karpenter carries it out, over orders of arrival.
+
+    Args:
+        plan: to carry out.
+        workloads: that it was made for.
+        catalog: that it was made with.
+        overhead: of daemonsets, on each node.
+        orders: of arrival.
+        consolidate: after everything has been consolidated, rather than as first launched.
+    """
+    offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
+    realiser = Realiser(overhead, consolidate=consolidate)
+    return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)
+
+
+def _karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:
+    """The NodePool and its overlays, as they are rendered."""
+    pool = NodePool(
+        offer.name,
+        tuple(machine(kind) for kind, _ in offer.machines),
+        requirements=(
+            requirement(INSTANCE_TYPE, "In", [kind.name for kind, _ in offer.machines]),
+            requirement(CAPACITY_TYPE, "In", sorted(each.value for each in offer.purchases)),
+        ),
+        labels={POOL_LABEL: offer.name},
+        taints=(Taint(POOL_LABEL, offer.name),),
+        consolidate_after=CONSOLIDATE_AFTER_SECONDS,
+    )
+    overlays = [
+        Overlay(
+            f"{offer.name}-{kind.name}",
+            (requirement(NODE_POOL, "In", [offer.name]), requirement(INSTANCE_TYPE, "In", [kind.name])),
+            promised,
+            weight=at,
+        )
+        for at, (kind, promised) in enumerate(offer.machines, 1)
+    ]
+    return pool, overlays
