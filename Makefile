@@ -23,7 +23,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane lint format docs browser reference parity bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane lint format docs browser prometheus reference parity bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -64,7 +64,7 @@ demo: setup
 	@$(BIN)/gpuslice demo
 
 # pytest comes last: its closing line is what a reader and a CI look for.
-test: lint docs browser
+test: lint docs browser prometheus
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
 
@@ -98,6 +98,9 @@ docs: setup
 # The system's Chromium, for the tests of the report.
 browser: setup
 	@$(BIN)/python -m tools.browser
+
+prometheus: setup
+	@$(BIN)/python -m tools.prometheus
 
 # Pages that are made from the code: the tests hold what is committed to it.
 reference: setup

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Final
@@ -177,3 +177,17 @@ def progress(text: str) -> Iterator[None]:
 
     with Console(stderr=True, no_color="NO_COLOR" in os.environ).status(text):
         yield
+
+
+@contextmanager
+def progress_of(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for work of known parts; what it yields takes (done, of). Silent where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True, no_color="NO_COLOR" in os.environ), transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

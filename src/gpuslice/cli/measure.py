@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +28,112 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what was me
 @app.callback()
 def measure() -> None:
     """Measure what workloads need of a GPU."""
+
+
+@app.command("prometheus")
+def measure_prometheus(
+    *,
+    url: Annotated[
+        str,
+        typer.Option("--url", metavar="URL", help="Of Prometheus, or what speaks its API; without /api/v1."),
+    ],
+    file: Annotated[
+        str, typer.Option("-f", "--file", metavar="FILE", help="The workloads.yaml whose needs are wanted.")
+    ],
+    window: Annotated[
+        str, typer.Option("--window", metavar="TIME", help="How far back: 14d, 36h, 90m.")
+    ] = "14d",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", metavar="DATE", help="End of the window, as 2026-11-01T00:00:00Z; default: now."
+        ),
+    ] = "",
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml here; default: into -f.")
+    ] = "",
+    token_file: Annotated[
+        str, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token.")
+    ] = "",
+    user: Annotated[
+        str,
+        typer.Option(
+            "--user", metavar="NAME", help="For basic auth; password: GPUSLICE_PROMETHEUS_PASSWORD."
+        ),
+    ] = "",
+    client_cert: Annotated[
+        str, typer.Option("--client-cert", metavar="FILE", help="PEM, for mutual TLS; with --client-key.")
+    ] = "",
+    client_key: Annotated[str, typer.Option("--client-key", metavar="FILE", help="Its key, PEM.")] = "",
+    ca_cert: Annotated[
+        str, typer.Option("--ca-cert", metavar="FILE", help="PEM of the CA that the server is checked by.")
+    ] = "",
+    sigv4: Annotated[
+        str,
+        typer.Option(
+            "--sigv4", metavar="REGION", help="Sign for Amazon Managed Prometheus (needs gpuslice[aws])."
+        ),
+    ] = "",
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="That one answer may take.")
+    ] = 60,
+    quantile: QuantileOption = 0.95,
+    dry_run: DryRunOption = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Measure needs from the DCGM exporter's metrics in a Prometheus, and write them into workloads.yaml."""
+    from gpuslice.cli.console import progress_of
+    from gpuslice.measure.dcgm import read_needs
+    from gpuslice.measure.prometheus import Access, Server
+    from gpuslice.measure.statistics import Window, pool
+    from gpuslice.measure.times import parse_date, parse_length, utc
+    from gpuslice.workloads.artefact import read_workloads
+    from gpuslice.workloads.measurement import Means
+
+    seconds, end = parse_length(window, field="--window"), parse_date(until, field="--until")
+    workloads = read_workloads(file, accept_assumed=True).workloads
+    access = Access(
+        url,
+        bearer=_secret(token_file),
+        basic=(user, os.environ.get("GPUSLICE_PROMETHEUS_PASSWORD", "")) if user else None,
+        certificate=_pair(client_cert, client_key),
+        authority=ca_cert,
+        sigv4_region=sigv4,
+        timeout=timeout,
+    )
+    server = Server(access)
+    try:
+        with progress_of(f"asking {server.url}") as advance:
+            found = read_needs(server, workloads, start=end - seconds, end=end, progress=advance)
+    finally:
+        server.close()
+    asked = Window(seconds, utc(end), Means.PROMETHEUS)
+    needs = {name: pool(each, asked, quantile=quantile) for name, each in found.items()}
+    print_needs(needs, output)
+    write_into(file, needs, out=out, dry_run=dry_run)
+
+
+def _secret(path: str) -> str:
+    if not path:
+        return ""
+    from gpuslice.errors import InputError
+
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"can't be read: {error}", where=path, fix="name a file that holds a token"
+        ) from None
+
+
+def _pair(certificate: str, key: str) -> tuple[str, str] | None:
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        from gpuslice.errors import InputError
+
+        raise InputError("--client-cert and --client-key go together", fix="give both")
+    return certificate, key
 
 
 @app.command("trace")
@@ -87,8 +195,6 @@ def measure_trace(
 
 def write_into(file: str, needs: Mapping[str, Measured], *, out: str, dry_run: bool) -> None:
     """Write the needs into a workloads.yaml, or say what would be written."""
-    from pathlib import Path
-
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.errors import InputError
     from gpuslice.measure.write_back import write_needs

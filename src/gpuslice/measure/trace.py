@@ -25,6 +25,7 @@ import numpy as np
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.measure.readings import Readings, from_samples
+from gpuslice.measure.times import utc
 from gpuslice.units import MIB
 from gpuslice.workloads.csv_rows import Rows
 
@@ -117,7 +118,7 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
         )
     notes = (rows.bad.note("rows that are no reading"),) if rows.bad.count else ()
     last = max(each.seconds[-1] for each in series.values())
-    return Trace(by_workload, notes, _utc(last) if when == "time" else "")
+    return Trace(by_workload, notes, utc(last) if when == "time" else "")
 
 
 def _one_of(names: tuple[str, ...], columns: dict[str, int], rows: Rows) -> str:
@@ -159,10 +160,6 @@ def _date(text: str) -> float | None:
     except ValueError:
         return None
     return (date if date.tzinfo else date.replace(tzinfo=dt.UTC)).timestamp()
-
-
-def _utc(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _READ_TIME: Final = {"minute": _seconds(60), "seconds": _seconds(1), "time": _date}

@@ -1,0 +1,294 @@
+"""Readings of the DCGM exporter, asked of Prometheus: the server aggregates, and what comes back is folded together.
+
+DCGM_FI_DEV_FB_USED               MiB in use: the most of each hour
+DCGM_FI_PROF_GR_ENGINE_ACTIVE     share of time busy: five-minute means
+DCGM_FI_DEV_GPU_UTIL              the same in percent and coarser, where the former is not scraped
+DCGM_FI_PROF_SM_ACTIVE, …PIPE_TENSOR_ACTIVE, …DRAM_ACTIVE     what of the GPU is in use: hourly means
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.hardware.gpus import Gpu, gpu_named
+from gpuslice.measure.pods import Matcher, Owners, Source, exporting_jobs, source_of
+from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, spans
+from gpuslice.measure.readings import BIN_SECONDS, Memory, Readings, mark_sharers
+from gpuslice.workloads.model import Workload
+
+MEMORY: Final = "DCGM_FI_DEV_FB_USED"
+BUSY: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+UTILISATION: Final = "DCGM_FI_DEV_GPU_UTIL"
+ACTIVITY: Final = {
+    "sm": "DCGM_FI_PROF_SM_ACTIVE",
+    "tensor": "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
+    "dram": "DCGM_FI_PROF_DRAM_ACTIVE",
+}
+HOUR: Final = 3600
+# Points of one answer: some 6 MB of JSON, read in a blink and freed.
+MOST_POINTS: Final = 200_000
+AT_A_TIME: Final = 2  # a Prometheus serves dashboards too
+_SHARED_RESOURCE: Final = "_shared$"
+_NO_GPU_MIB: Final = 1024 * 1024
+_NAMESPACES_NAMED: Final = 50
+_MOST_STEPS: Final = 10_000  # Prometheus answers up to 11,000
+
+
+@dataclass(slots=True)
+class _Folded:
+    """What has come back about one pod on one GPU, so far."""
+
+    duty: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    peaks: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    means: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    samples: dict[str, int] = field(default_factory=dict)
+    impossible: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One metric, how the server is to aggregate it, and where the answer goes."""
+
+    metric: str
+    function: str
+    step: int
+    into: str
+
+    def query(self, selector: str) -> str:
+        return f"{self.function}({self.metric}{{{selector}}}[{self.step}s])"
+
+
+def read_needs(
+    server: Server,
+    workloads: Sequence[Workload],
+    *,
+    start: int,
+    end: int,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> dict[str, list[Readings]]:
+    """What the workloads' pods did between two times, seconds since 1970: readings by workload's name.
+
+    Raises:
+        AnswerIsNoError: no metric of the DCGM exporter is there.
+        EnvironmentFailedError: the server fails.
+    """
+    end = end // BIN_SECONDS * BIN_SECONDS
+    names = [MEMORY, BUSY, UTILISATION, *ACTIVITY.values()]
+    series = labels_in_halves(server, names, start, end)
+    if not series:
+        raise AnswerIsNoError(
+            "no metric of the DCGM exporter is there",
+            where=server.url,
+            fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
+        )
+    jobs = exporting_jobs(series)
+    matcher = Matcher(workloads, _owners(server, start, end))
+    shared = _shared(server, start, end)
+    wanted: dict[Source, str] = {}
+    metrics: dict[Source, set[str]] = {}
+    for labels in series:
+        source = source_of(labels, exported=labels.get("job", "") in jobs)
+        workload = None if source is None else matcher.workload(source)
+        if source is not None and workload is not None:
+            wanted[source] = workload
+            metrics.setdefault(source, set()).add(labels.get("__name__", ""))
+    # Every pod that was on one of their GPUs matters to who shares it, also those of no workload asked about.
+    gpus = {each.gpu for each in wanted}
+    every = {each for labels in series if (each := source_of(labels, exported=labels.get("job", "") in jobs))}
+    folded = {each: _Folded() for each in every if each.gpu in gpus}
+    selector = _namespaces({each.namespace for each in folded})
+    questions = _questions(metrics.values())
+    tasks = [
+        (question, part, span)
+        for question in questions
+        for part in selector
+        for span in spans(
+            _first(start, end, question.step), end, question.step, _steps(len(folded), question)
+        )
+    ]
+
+    def ask(task: tuple[_Question, str, tuple[int, int]]) -> None:
+        question, part, span = task
+        for answer in ask_in_halves(server, question.query(part), span, question.step):
+            for each in answer:
+                source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
+                if source in folded:
+                    _fold(folded[source], question, each)
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for done, _ in enumerate(pool.map(ask, tasks), 1):
+            progress(done, len(tasks))
+    readings = {source: _readings(source, each, shared) for source, each in folded.items()}
+    marked = dict(zip(readings, mark_sharers(readings.values()), strict=True))
+    by_workload: dict[str, list[Readings]] = {}
+    for source, workload in sorted(wanted.items()):
+        by_workload.setdefault(workload, []).append(marked[source])
+    return by_workload
+
+
+def _namespaces(names: set[str]) -> list[str]:
+    """Selectors of all that is asked about: one for each spelling of the label."""
+    if not names:
+        return []
+    if len(names) > _NAMESPACES_NAMED:
+        return ['namespace!=""']
+    pattern = "|".join(sorted(names))  # the API server lets only DNS labels be namespaces: nothing to escape
+    return [f'namespace=~"{pattern}",exported_namespace=""', f'exported_namespace=~"{pattern}"']
+
+
+def _owners(server: Server, start: int, end: int) -> Owners:
+    return Owners(
+        labels_in_halves(server, ["kube_pod_owner", "kube_replicaset_owner", "kube_job_owner"], start, end)
+    )
+
+
+def _shared(server: Server, start: int, end: int) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Pods that asked for a shared GPU, and nodes whose GPUs are shared, where kube-state-metrics tells."""
+    pods, nodes = set(), set()
+    for each in labels_in_halves(
+        server,
+        [
+            f'kube_pod_container_resource_requests{{resource=~"nvidia_com_.*{_SHARED_RESOURCE}"}}',
+            'kube_node_labels{label_nvidia_com_gpu_sharing_strategy=~"time-slicing|mps"}',
+        ],
+        start,
+        end,
+    ):
+        if each.get("__name__") == "kube_node_labels":
+            nodes.add(each.get("exported_node") or each.get("node", ""))
+        else:
+            pods.add(
+                (
+                    each.get("exported_namespace") or each.get("namespace", ""),
+                    each.get("exported_pod") or each.get("pod", ""),
+                )
+            )
+    return frozenset(pods), frozenset(nodes)
+
+
+def _questions(metrics: Iterable[set[str]]) -> list[_Question]:
+    """What to ask, given which metrics each pod has."""
+    found = list(metrics)
+    there = set().union(*found)
+    questions = []
+    if MEMORY in there:
+        questions.append(_Question(MEMORY, "max_over_time", HOUR, "memory"))
+    for metric, lacking in ((BUSY, False), (UTILISATION, any(BUSY not in each for each in found))):
+        if metric in there and (metric == BUSY or lacking):
+            questions.append(_Question(metric, "avg_over_time", BIN_SECONDS, "duty"))
+            questions.append(_Question(metric, "count_over_time", HOUR, "samples"))
+    questions += [
+        _Question(metric, "avg_over_time", HOUR, name) for name, metric in ACTIVITY.items() if metric in there
+    ]
+    return questions
+
+
+def _first(start: int, end: int, step: int) -> int:
+    """The first time to ask for, so that the windows end with the window asked for and leave none of it out."""
+    return end - (end - start - 1) // step * step
+
+
+def _steps(series: int, question: _Question) -> int:
+    """Steps of one answer, so that it stays small whatever the number of pods."""
+    most = (
+        MOST_POINTS if question.step == BIN_SECONDS else MOST_POINTS // 4
+    )  # an hour has more samples to read
+    return max(1, min(_MOST_STEPS, most // max(series, 1)))
+
+
+def _fold(folded: _Folded, question: _Question, series: Series) -> None:
+    times = np.array([each[0] for each in series.values], dtype=np.int64)
+    values = np.array([each[1] for each in series.values], dtype=np.float64)
+    match question.into:
+        case "samples":
+            folded.samples[question.metric] = folded.samples.get(question.metric, 0) + int(np.nansum(values))
+            return
+        case "memory":
+            good = (values >= 0) & (values < _NO_GPU_MIB)
+            folded.peaks.append((times[good], values[good]))
+        case "duty":
+            values = values / 100 if question.metric == UTILISATION else values
+            good = (values >= 0) & (values <= 1)
+            folded.duty.setdefault(question.metric, []).append((times[good] - BIN_SECONDS, values[good]))
+        case name:
+            good = (values >= 0) & (values <= 1)
+            folded.means.setdefault(name, []).append(values[good])
+    folded.impossible += int(values.size - good.sum())
+
+
+def _readings(
+    source: Source, folded: _Folded, shared: tuple[frozenset[tuple[str, str]], frozenset[str]]
+) -> Readings:
+    gpu = _gpu(source.model)
+    metric = BUSY if BUSY in folded.duty else UTILISATION
+    bins, duty = _most_at_each(folded.duty.get(metric, []))
+    _, peaks = _most_at_each(folded.peaks)
+    means = {
+        name: float(np.concatenate(parts).mean())
+        for name, parts in folded.means.items()
+        if sum(part.size for part in parts)
+    }
+    pods, nodes = shared
+    told = (source.namespace, source.pod) in pods or source.node in nodes
+    samples = folded.samples.get(metric, 0)
+    each_bin = max(1, round(samples / bins.size)) if bins.size else 1
+    running = peaks[peaks > 0]
+    return Readings(
+        f"{source.namespace}/{source.pod}",
+        gpu=source.gpu,
+        model=None if gpu is None else gpu.name,
+        capacity_mib=_capacity(gpu, source.profile),
+        mig_profile=source.profile,
+        bins=bins,
+        duty=duty,
+        weights=np.full(bins.size, each_bin, np.int64),
+        memory=Memory(
+            float(peaks.max()),
+            float(running.min()) if running.size else 0.0,
+            max(samples, peaks.size),
+            int(peaks.size),
+        )
+        if peaks.size
+        else None,
+        sm=means.get("sm"),
+        tensor=means.get("tensor"),
+        dram=means.get("dram"),
+        coarse=metric == UTILISATION and bool(bins.size),
+        sharers=frozenset({"others on a shared GPU"}) if told else frozenset(),
+        impossible=folded.impossible,
+    )
+
+
+def _most_at_each(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """One value at each time, in order: where an exporter is scraped twice, or was restarted, the larger."""
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0)
+    times = np.concatenate([each[0] for each in parts])
+    values = np.concatenate([each[1] for each in parts])
+    order = np.lexsort((values, times))
+    times, values = times[order], values[order]
+    last = np.append(times[1:] != times[:-1], True) if times.size else np.empty(0, bool)
+    return times[last], values[last]
+
+
+def _gpu(name: str) -> Gpu | None:
+    try:
+        return gpu_named(name) if name else None
+    except InputError:
+        return None  # said by the statistics: which model it ran on is not known
+
+
+def _capacity(gpu: Gpu | None, profile: str) -> int | None:
+    if gpu is None:
+        return None
+    if not profile:
+        return gpu.memory_mib
+    profiles = gpu.mig.profiles if gpu.mig is not None else ()
+    return next((math.floor(each.memory_mib) for each in profiles if each.name == profile), None)

@@ -1,0 +1,3 @@
+from tests.cli.conftest import gpuslice
+
+__all__ = ["gpuslice"]

@@ -1,0 +1,150 @@
+"""A made-up fleet as the DCGM exporter and kube-state-metrics would show it: a service of many pods, and the odd cases.
+
+The service is made in the image of a public trace of an image-generation service (144 pods, a reading a minute): bursts
+of full load between pauses, memory that grows in steps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.measure.prometheus_server import line
+
+START = 1_793_491_200  # 2026-11-01T00:00:00Z
+MINUTES = 1000
+END = START + 60_000
+UNTIL = "2026-11-01T16:40:00Z"
+SEED = 26
+WORKLOADS = """\
+apiVersion: gpuslice.io/v1alpha1
+kind: Workloads
+region: us-east-1
+workloads:
+""" + "".join(
+    f"- {{name: {name}, target: {{kind: {kind}{more}}}, replicas: 1}}\n"
+    for name, kind, more in (
+        *((f"gen/sd-{each:02}", "Deployment", "") for each in range(12)),
+        ("shop/rank", "StatefulSet", ""),
+        ("shop/alone", "Pod", ""),
+        ("shop/one", "Pod", ""),
+        ("shop/two", "Pod", ""),
+        ("shop/slice", "Pod", ""),
+        ("shop/pool", "Pod", ""),
+        ("shop/told", "Pod", ""),
+        ("shop/moved", "Deployment", ""),
+        ("shop/gone", "Pod", ""),
+    )
+)
+
+
+@dataclass
+class Pod:
+    """One pod on one GPU, a reading a minute."""
+
+    namespace: str
+    name: str
+    duty: np.ndarray
+    memory: np.ndarray
+    model: str = "NVIDIA A100-SXM4-80GB"
+    gpu: str = ""
+    owner: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    first: int = 0
+    spelling: str = ""
+    metric: str = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+    job: str = "dcgm"
+
+
+def service(random):
+    """Twelve Deployments of twelve pods."""
+    for deployment in range(12):
+        for replica in range(12):
+            load = random.beta(0.6, 4, MINUTES) * (0.5 + 0.5 * np.sin(np.arange(MINUTES) / 120 + replica))
+            yield Pod(
+                "gen",
+                f"sd-{deployment:02}-5d4f7c9b8{deployment % 10}-{replica:02}abc",
+                np.clip(load, 0, 1).round(4),
+                np.maximum.accumulate(random.integers(8_000, 40_000, MINUTES) // 500 * 500).astype(float),
+                owner=("ReplicaSet", f"sd-{deployment:02}-5d4f7c9b8{deployment % 10}", f"sd-{deployment:02}"),
+            )
+
+
+def odd():
+    """What goes wrong in clusters."""
+    steady, grows = np.full(MINUTES, 0.3), np.linspace(1000, 3000, MINUTES).round()
+    yield Pod("shop", "rank-0", steady, grows, spelling="exported_", job="other")
+    yield Pod("shop", "rank-1", steady / 2, grows, spelling="exported_", job="other")
+    blank = steady.copy()
+    blank[100] = 9223372036854775794.0
+    yield Pod("shop", "alone", blank, grows, gpu="GPU-alone")
+    yield Pod("shop", "one", steady, grows, gpu="GPU-both")
+    yield Pod("shop", "two", steady, grows, gpu="GPU-both")
+    yield Pod("shop", "slice", steady, grows, labels=(("GPU_I_ID", "3"), ("GPU_I_PROFILE", "1g.10gb")))
+    yield Pod("shop", "pool", steady, np.full(MINUTES, 73_000.0))
+    yield Pod("shop", "told", steady, grows, gpu="GPU-told")
+    half = MINUTES // 4
+    yield Pod("shop", "moved-7d9f6bcdf4-x2x4z", steady[:half], grows[:half], model="Tesla T4")
+    yield Pod("shop", "moved-7d9f6bcdf4-b5c6d", steady[half:] * 100, grows[half:], model="NVIDIA L4", first=half,
+              metric="DCGM_FI_DEV_GPU_UTIL")  # fmt: skip
+
+
+def pods():
+    return [*service(np.random.default_rng(SEED)), *odd()]
+
+
+def labels(pod, **more):
+    found = {
+        "gpu": "0",
+        "UUID": pod.gpu or f"GPU-{pod.namespace}-{pod.name}",
+        "Hostname": "node",
+        "modelName": pod.model,
+        "job": pod.job,
+        f"{pod.spelling}namespace": pod.namespace,
+        f"{pod.spelling}pod": pod.name,
+        **dict(pod.labels),
+        **more,
+    }
+    return {"namespace": "gpu-operator", "pod": "dcgm-exporter-x"} | found if pod.spelling else found
+
+
+def metrics(found):
+    """OpenMetrics, each metric's lines together."""
+    for name, values in (
+        ("DCGM_FI_DEV_FB_USED", lambda pod: pod.memory),
+        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", lambda pod: pod.duty),
+        ("DCGM_FI_DEV_GPU_UTIL", lambda pod: pod.duty),
+        ("DCGM_FI_PROF_SM_ACTIVE", lambda pod: pod.duty / 2),
+    ):
+        yield f"# TYPE {name} gauge\n"
+        for pod in found:
+            if name.endswith(("ENGINE_ACTIVE", "GPU_UTIL")) and pod.metric != name:
+                continue
+            if name.endswith("SM_ACTIVE") and pod.namespace != "shop":
+                continue
+            for minute, value in enumerate(values(pod)):
+                yield line(name, labels(pod), value, START + 30 + 60 * (pod.first + minute))
+    for name, of in (("pod", "pod"), ("replicaset", "replicaset")):
+        yield f"# TYPE kube_{name}_owner gauge\n"
+        seen = set()
+        for pod in found:
+            if not pod.owner:
+                continue
+            kind, set_name, deployment = pod.owner
+            own, owner = (
+                (pod.name, (kind, set_name)) if name == "pod" else (set_name, ("Deployment", deployment))
+            )
+            if own not in seen:
+                seen.add(own)
+                yield line(
+                    f"kube_{name}_owner",
+                    {"namespace": pod.namespace, of: own, "owner_kind": owner[0], "owner_name": owner[1]},
+                    1,
+                    START + 30,
+                )
+    yield "# TYPE kube_pod_container_resource_requests gauge\n"
+    yield line(
+        "kube_pod_container_resource_requests",
+        {"namespace": "shop", "pod": "told", "resource": "nvidia_com_gpu_shared"},
+        1,
+        START + 30,
+    )
