@@ -18,6 +18,7 @@ from tools.hardware_tables import gpus, mig
 from tools.pictures import pictures
 from tools.rules import annotation_page, assumption_page
 from tools.schemas import schema_files
+from tools.sharing_table import sharing_page
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -30,6 +31,7 @@ def files() -> dict[str, str]:
         "checks.md": check_page(),
         "gpus.md": gpus(),
         "mig.md": mig(),
+        "sharing.md": sharing_page(),
         "annotations.md": annotation_page(),
         "assumptions.md": assumption_page(),
         **schema_files(),
