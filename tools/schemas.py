@@ -9,6 +9,7 @@ from typing import Final, cast
 from gpuslice.artefacts.schema import json_schema
 from gpuslice.cloud.snapshot import CatalogFile
 from gpuslice.planner.plan import Plan
+from gpuslice.simulator.result import Simulation
 from gpuslice.workloads.artefact import schema as workloads_schema
 from gpuslice.workloads.entries import SCHEMA_ID
 from tools.markdown import code, page, table
@@ -21,7 +22,12 @@ _BY_EDITOR: Final = """\
 Editors check a file while it is written if its first line is
 `# yaml-language-server: $schema=PATH/{name}.json`.
 """
-_TITLE: Final = {"workloads": "workloads.yaml", "plan": "plan.yaml", "catalog": "Catalog file"}
+_TITLE: Final = {
+    "workloads": "workloads.yaml",
+    "plan": "plan.yaml",
+    "catalog": "Catalog file",
+    "simulation": "simulation.json",
+}
 _ABOUT: Final = {
     "workloads": """\
 What runs on GPUs and what each workload needs of one. `gpuslice scan --out workloads.yaml` writes it, people review it,
@@ -32,6 +38,10 @@ the field.
 Pools, who goes where, nodes, dollars, the bound, baselines, reasons and assumptions. `gpuslice plan --out plan.yaml`
 writes it (`-o yaml` and `-o json` print the same), `gpuslice render -f plan.yaml` reads it. `pods` of a node says what
 one such node carries, so that a plan can be checked with a pencil.
+""",
+    "simulation": """\
+What a replay of demand over time came to, policy by policy. `gpuslice simulate --out simulation.json` writes it
+(`-o json` prints the same). The series of `overTime` are means of equally long bins of the replay.
 """,
     "catalog": """\
 Instance types with GPUs and their prices in one region. `gpuslice catalog refresh` writes it, `--catalog` reads it. It
@@ -45,6 +55,9 @@ def schemas() -> dict[str, Schema]:
     return {
         "workloads": workloads_schema(),
         "plan": json_schema(Plan, title="gpuslice Plan", schema_id=f"{_BASE}/plan.json"),
+        "simulation": json_schema(
+            Simulation, title="gpuslice Simulation", schema_id=f"{_BASE}/simulation.json"
+        ),
         "catalog": json_schema(CatalogFile, title="gpuslice Catalog", schema_id=f"{_BASE}/catalog.json"),
     }
 

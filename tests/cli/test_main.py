@@ -40,12 +40,24 @@ def test_help_names_every_verb_in_the_order_of_the_work(gpuslice):
     ended = gpuslice("--help")
     assert ended.code == 0
     verbs = re.findall(r"^  (\w+) {2,}\S", ended.out.partition("Commands:\n")[2], re.MULTILINE)
-    assert verbs == ["scan", "plan", "explain", "report", "render", "doctor", "demo", "catalog", "measure"]
+    assert verbs == [
+        "scan",
+        "plan",
+        "explain",
+        "simulate",
+        "report",
+        "render",
+        "doctor",
+        "demo",
+        "catalog",
+        "measure",
+    ]
     assert gpuslice("-h").out == gpuslice().out == ended.out
 
 
 @pytest.mark.parametrize(
-    "verb", ["scan", "plan", "explain", "report", "render", "doctor", "demo", "catalog", "measure"]
+    "verb",
+    ["scan", "plan", "explain", "simulate", "report", "render", "doctor", "demo", "catalog", "measure"],
 )
 def test_every_verb_has_help(gpuslice, verb):
     ended = gpuslice(verb, "--help")

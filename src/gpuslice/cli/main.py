@@ -9,7 +9,7 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 import typer
 
 import gpuslice
-from gpuslice.cli import catalog, demo, doctor, explain, measure, plan, render, report, scan
+from gpuslice.cli import catalog, demo, doctor, explain, measure, plan, render, report, scan, simulate
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
@@ -47,6 +47,7 @@ def gpuslice_command(
 app.command()(scan.scan)
 app.command()(plan.plan)
 app.command()(explain.explain)
+app.command()(simulate.simulate)
 app.command()(report.report)
 app.command()(render.render)
 app.command()(doctor.doctor)

@@ -87,7 +87,7 @@ def from_trace(
     )
 
 
-class _PodClass(NamedTuple):
+class OpenbClass(NamedTuple):
     """What pods of openb have in common."""
 
     cpu_milli: int
@@ -99,10 +99,10 @@ class _PodClass(NamedTuple):
 
 
 def _openb(rows: Rows, region: str) -> WorkloadSet:
-    counts: dict[_PodClass, int] = {}
+    counts: dict[OpenbClass, int] = {}
     without_gpu = 0
     for line, row in rows:
-        each = _pod_class(row)
+        each = openb_class(row)
         if each is None:
             rows.bad.add(line)
         elif each.gpus == 0:
@@ -113,7 +113,7 @@ def _openb(rows: Rows, region: str) -> WorkloadSet:
         raise InputError("has no pod with a GPU", where=rows.path, fix="name a whole trace")
     # The most frequent class comes first; ties by what they ask for, so that a trace always gives the same names.
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    workloads = tuple(_openb_workload(index, each, count) for index, (each, count) in enumerate(ordered, 1))
+    workloads = tuple(openb_workload(index, each, count) for index, (each, count) in enumerate(ordered, 1))
     notes = [
         f"openb: {sum(counts.values()):,} pods with a GPU, in {len(counts)} classes of identical requests",
         (
@@ -133,18 +133,20 @@ def _openb(rows: Rows, region: str) -> WorkloadSet:
     return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
 
 
-def _pod_class(row: Sequence[str]) -> _PodClass | None:
+def openb_class(row: Sequence[str]) -> OpenbClass | None:
+    """What a row of openb asks for; None where it is no pod."""
     _, cpu, memory, gpus, milli, spec, qos, *_ = row
     if not all(cell.isascii() and cell.isdigit() and len(cell) < 10 for cell in (cpu, memory, gpus, milli)):
         return None
-    each = _PodClass(int(cpu), int(memory), int(gpus), int(milli), spec, qos)
+    each = OpenbClass(int(cpu), int(memory), int(gpus), int(milli), spec, qos)
     known = all(word in OPENB_MODELS or word in OPENB_ELSEWHERE for word in spec.split("|") if word)
     part = each.gpus == 0 or 0 < each.gpu_milli <= 1000
     whole = each.gpus <= 1 or each.gpu_milli == 1000
     return each if known and part and whole and each.gpus <= 64 else None
 
 
-def _openb_workload(index: int, each: _PodClass, count: int) -> Workload:
+def openb_workload(index: int, each: OpenbClass, count: int) -> Workload:
+    """The workload of all pods of a class, the `index`-th by how many they are."""
     shared = each.gpus == 1 and each.gpu_milli < 1000
     models = frozenset(OPENB_MODELS[word] for word in each.gpu_spec.split("|") if word in OPENB_MODELS)
     allow = models or (frozenset() if shared else frozenset({ANY_GPU}))
@@ -174,7 +176,7 @@ def _openb_workload(index: int, each: _PodClass, count: int) -> Workload:
 
 
 @dataclass(slots=True)
-class _PodReadings:
+class PodReadings:
     """What GenTD26 says of one pod, summed up."""
 
     minutes: int = 0
@@ -185,13 +187,14 @@ class _PodReadings:
 class _Readings(NamedTuple):
     """What GenTD26 says of all pods, and how many of its fields are blank."""
 
-    pods: dict[str, _PodReadings]
+    pods: dict[str, PodReadings]
     blank_duty: int
     blank_memory: int
 
 
-def _readings(rows: Rows) -> _Readings:
-    pods: dict[str, _PodReadings] = {}
+def gentd26_readings(rows: Rows) -> _Readings:
+    """What GenTD26 says of each pod."""
+    pods: dict[str, PodReadings] = {}
     blank_duty = blank_memory = 0
     for line, (pod, _, duty, memory) in rows:
         try:
@@ -205,7 +208,7 @@ def _readings(rows: Rows) -> _Readings:
             continue
         readings = pods.get(pod)
         if readings is None:
-            readings = pods[pod] = _PodReadings()
+            readings = pods[pod] = PodReadings()
         if duty:
             readings.minutes += 1
             readings.duty += busy
@@ -221,7 +224,7 @@ def _readings(rows: Rows) -> _Readings:
 
 
 def _gentd26(rows: Rows, region: str, today: str | None, cpu_milli: int, memory_mib: int) -> WorkloadSet:
-    pods, blank_duty, blank_memory = _readings(rows)
+    pods, blank_duty, blank_memory = gentd26_readings(rows)
     peak = ceil(max(each.peak_mib for each in pods.values()))
     if today is None:
         raise InputError(
@@ -230,7 +233,7 @@ def _gentd26(rows: Rows, region: str, today: str | None, cpu_milli: int, memory_
             fix=f"name the model that the duty holds for, such as --today A100-80GB: pods held up to {peak:,} MiB",
         )
     gpu = gpu_named(today)
-    workloads = _gentd26_workloads(pods, gpu, cpu_milli, memory_mib)
+    workloads = gentd26_workloads(pods, gpu, cpu_milli, memory_mib)
     notes = [
         f"GenTD26: {len(pods)} pods, each with its mean duty and peak memory on one {gpu.name} (--today)",
         (
@@ -253,15 +256,15 @@ def _gentd26(rows: Rows, region: str, today: str | None, cpu_milli: int, memory_
     return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
 
 
-def _gentd26_workloads(
-    pods: dict[str, _PodReadings], gpu: Gpu, cpu_milli: int, memory_mib: int
+def gentd26_workloads(
+    pods: dict[str, PodReadings], gpu: Gpu, cpu_milli: int, memory_mib: int
 ) -> tuple[Workload, ...]:
     """One workload for all pods of one rounded need, smallest first; at the end one for each pod without a reading."""
     counts: Counter[tuple[int, int]] = Counter()
     unread = []
     for name in sorted(pods):
         readings = pods[name]
-        memory, duty = _rounded_memory(readings, gpu), _rounded_duty(readings)
+        memory, duty = rounded_memory(readings, gpu), rounded_duty(readings)
         if memory is None or duty is None:
             unread.append((name, memory, duty))
         else:
@@ -289,23 +292,26 @@ def _gentd26_workloads(
 
     return (
         *(
-            workload(
-                f"{format_memory(memory).lower()}-{duty * 100 // PPM}pct", counts[memory, duty], memory, duty
-            )
+            workload(gentd26_name(memory, duty), counts[memory, duty], memory, duty)
             for memory, duty in sorted(counts)
         ),
         *(workload(name, 1, memory, duty) for name, memory, duty in unread),
     )
 
 
-def _rounded_memory(readings: _PodReadings, gpu: Gpu) -> int | None:
+def gentd26_name(memory_mib: int, duty_ppm: int) -> str:
+    """The name, after "gentd26/", of the workload of all pods with that need, such as "38gi-6pct"."""
+    return f"{format_memory(memory_mib).lower()}-{duty_ppm * 100 // PPM}pct"
+
+
+def rounded_memory(readings: PodReadings, gpu: Gpu) -> int | None:
     """MiB, rounded up, but not to more than the GPU has where the reading was within it; None: never read."""
     peak = ceil(readings.peak_mib)
     rounded = ceil(peak / GENTD26_MEMORY_STEP_MIB) * GENTD26_MEMORY_STEP_MIB
     return min(rounded, max(peak, gpu.memory_mib)) or None
 
 
-def _rounded_duty(readings: _PodReadings) -> int | None:
+def rounded_duty(readings: PodReadings) -> int | None:
     """Parts per million, rounded up; None: never read.
 
     At least one step: a GPU that was never seen busy still is now and then.

@@ -1,0 +1,286 @@
+"""`gpuslice simulate`: demand over time replayed against policies, as a table and as simulation.json."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_list,
+    print_names,
+    print_table,
+    progress,
+    say,
+)
+from gpuslice.cli.planning import (
+    DEFAULT_TIME_LIMIT,
+    AssumedOption,
+    OverheadOption,
+    StackName,
+    StackOption,
+    TimeLimitOption,
+)
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.planner.plan import Plan
+    from gpuslice.simulator.policies import Policy
+    from gpuslice.simulator.result import Simulation
+    from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.timelines import Timeline
+
+_POLICIES: Final = "whole,time-slicing-4,all-1g-mig,plan"
+_PLAN: Final = "plan"
+
+
+def simulate(
+    *,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--filename",
+            metavar="FILE",
+            help="workloads.yaml, for --days and for counts of replicas; in another -f a plan to replay.",
+        ),
+    ] = None,
+    trace: Annotated[
+        str,
+        typer.Option(
+            "--trace", metavar="FILE", help="openb, GenTD26, or counts: a CSV with time,workload,replicas."
+        ),
+    ] = "",
+    today: Annotated[
+        str, typer.Option("--today", metavar="GPU", help="The GPU model that GenTD26's pods ran on.")
+    ] = "",
+    days: Annotated[
+        int,
+        typer.Option(
+            "--days",
+            metavar="N",
+            help="Without a trace: replicas that rise from now to peak each day.",
+            min=0,
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the daily wave.")] = 0,
+    policies: Annotated[
+        str, typer.Option("--policies", metavar="NAMES", help="Which to replay, in this order.")
+    ] = _POLICIES,
+    allow: Annotated[
+        str, typer.Option("--allow", metavar="GPUS", help="What if every workload might run on these models?")
+    ] = "",
+    isolation: Annotated[
+        str,
+        typer.Option(
+            "--isolation", metavar="LEVEL", help="What if all asked for none, memory or hardware isolation?"
+        ),
+    ] = "",
+    consolidate_after: Annotated[
+        float, typer.Option("--consolidate-after", metavar="SECONDS", help="Of every pool.", min=0)
+    ] = 300,
+    boot: Annotated[
+        float,
+        typer.Option("--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0),
+    ] = 180,
+    stack: StackOption = StackName.AL2023,
+    catalog_file: CatalogOption = "",
+    overhead: OverheadOption = "",
+    accept_assumed: AssumedOption = False,
+    time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
+    out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write simulation.json.")] = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Replay demand over time: what each policy would have cost, who would have waited, what would have moved.
+
+    The policy `plan` is the plan named with -f, else one made for the most replicas that there are at once.
+    """
+    from gpuslice.artefacts.documents import dump_json
+    from gpuslice.artefacts.output import write_atomically
+    from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
+    from gpuslice.cloud.selection import choose
+    from gpuslice.simulator.replay import look_seconds, replay, simulation
+
+    plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
+    timeline = _what_if(_timeline(trace, today, days, seed, workloads, peaks), allow, isolation)
+    catalog = choose(catalog_file, workloads.region if workloads is not None else "")
+    taken = parse_overhead(overhead) if overhead else daemonset_overhead()
+    look = look_seconds(timeline.seconds)
+    outcomes = []
+    names = [each.strip() for each in policies.split(",") if each.strip()]
+    for name in names:
+        with progress(f"replaying {name} …"):
+            if name == _PLAN:
+                plan = plan or _planned(timeline, catalog, taken, stack, time_limit)
+            policy = _policy(name, plan, timeline, catalog, taken, consolidate_after)
+            outcomes.append(replay(timeline, policy, catalog, boot=boot, look=look))
+    assumptions = (
+        f"a node takes {boot:g} s from its launch until pods run on it",
+        f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time",
+        f"pools wait {consolidate_after:g} s after a change of pods before they are consolidated",
+        "the scheduler takes the first node with room; a pod that is moved runs again at once where there is room",
+        "on-demand only; daemonsets as they are planned for; EC2 is never out of a type",
+    )
+    found = simulation(timeline, outcomes, catalog, plan if _PLAN in names else None, assumptions)
+    if out:
+        write_atomically(out, dump_json(found))
+    match output:
+        case Output.NAME:
+            print_names(each.name for each in found.outcomes)
+        case Output.TABLE:
+            _print(found)
+        case _:
+            print_data(found, output)
+    if out:
+        say(f"written to {out}; next: gpuslice report -f plan.yaml --simulation {out}")
+
+
+def _inputs(
+    files: list[str], *, accept_assumed: bool
+) -> tuple[Plan | None, WorkloadSet | None, dict[str, int]]:
+    """The plan and the workloads among the files, and the workloads' peaks."""
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.artefact import parse_workloads
+
+    plan: Plan | None = None
+    workloads: WorkloadSet | None = None
+    peaks: dict[str, int] = {}
+    for path in files:
+        documents = read_documents(path)
+        match documents[0].data:
+            case {"kind": "Plan"} if plan is None:
+                plan = decode(documents[0].data, Plan, where=documents[0].where)
+            case _ if workloads is None:
+                workloads = parse_workloads(documents, accept_assumed=accept_assumed)
+                peak = parse_workloads(documents, at="peak", accept_assumed=accept_assumed)
+                peaks = {each.name: each.replicas for each in peak.workloads}
+            case _:
+                raise InputError(
+                    "is one file too many", where=path, fix="name one plan and one workloads.yaml"
+                )
+    return plan, workloads, peaks
+
+
+def _timeline(
+    trace: str, today: str, days: int, seed: int, workloads: WorkloadSet | None, peaks: dict[str, int]
+) -> Timeline:
+    from gpuslice.workloads.timelines import from_file, wave
+
+    if bool(trace) == bool(days):
+        raise InputError(
+            "neither a trace nor days are named" if not trace else "a trace and days are both named",
+            where="--trace",
+            fix="name --trace FILE, or --days N with -f workloads.yaml",
+        )
+    if trace:
+        return from_file(trace, workloads=workloads, today=today or None)
+    if workloads is None:
+        raise InputError("days are replayed of workloads", where="--days", fix="name them: -f workloads.yaml")
+    return wave(workloads, peaks, days, seed)
+
+
+def _what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
+    """The same demand of workloads with other rules."""
+    from gpuslice.hardware.gpus import gpu_named
+    from gpuslice.hardware.slices import Isolation
+
+    models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
+    levels = [str(each.value) for each in Isolation]
+    if isolation and isolation not in levels:
+        raise InputError(
+            f"no isolation is called {isolation[:40]!r}",
+            where="--isolation",
+            fix=f"write {', '.join(levels)}",
+        )
+    changed = []
+    for each in timeline.workloads:
+        need = replace(each.need, allow=models) if models else each.need
+        changed.append(
+            replace(each, need=replace(need, isolation=Isolation(isolation)) if isolation else need)
+        )
+    return replace(timeline, workloads=tuple(changed))
+
+
+def _planned(
+    timeline: Timeline, catalog: Catalog, taken: DaemonsetOverhead, stack: StackName, seconds: float
+) -> Plan:
+    import time
+
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.solve import Settings, solve
+
+    started = time.monotonic()
+    return solve(
+        timeline.workloads,
+        catalog,
+        Settings(taken, stack=Stack(stack.value)),
+        remaining=lambda: started + seconds - time.monotonic(),
+    ).plan
+
+
+def _policy(
+    name: str,
+    plan: Plan | None,
+    timeline: Timeline,
+    catalog: Catalog,
+    taken: DaemonsetOverhead,
+    consolidate_after: float,
+) -> Policy:
+    from gpuslice.simulator.policies import baseline, of_plan
+
+    if name == _PLAN and plan is not None:
+        return of_plan(plan, timeline.workloads, catalog, taken, consolidate_after)
+    return baseline(name, timeline.workloads, catalog, taken, consolidate_after)
+
+
+def _print(found: Simulation) -> None:
+    print_table(
+        (
+            "policy",
+            "$ a month",
+            "gpu-hours",
+            "used",
+            "p50 wait",
+            "p95",
+            "p99",
+            "never placed",
+            "moved",
+            "exposed gpu-hours",
+            "wrong for",
+        ),
+        [
+            (
+                each.name,
+                f"{each.usd_per_month:,.0f}",
+                f"{each.gpu_hours_bought:,.0f}",
+                f"{each.gpu_hours_used / each.gpu_hours_bought:.0%}" if each.gpu_hours_bought else None,
+                _seconds(each.pending.p50),
+                _seconds(each.pending.p95),
+                _seconds(each.pending.p99),
+                f"{each.never_placed:,}",
+                f"{each.evictions:,}",
+                f"{each.exposed_gpu_hours:,.0f}",
+                f"{each.misfits} workload{'s' * (each.misfits != 1)}" if each.misfits else None,
+            )
+            for each in found.outcomes
+        ],
+        right=(
+            *("$ a month", "gpu-hours", "used", "p50 wait", "p95", "p99"),
+            *("never placed", "moved", "exposed gpu-hours"),
+        ),
+    )
+    hours = found.demand.seconds / 3600
+    print_list("Replayed", (f"{found.demand.source}, over {hours:,.1f} hours", *found.demand.notes))
+    print_list("Assumed", found.assumptions)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f} s"

@@ -1,0 +1,117 @@
+"""A timeline replayed against policies, one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.artefacts.documents import dump_json
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.simulator.cluster import BOOT_SECONDS, LOOK_SECONDS, Cluster
+from gpuslice.simulator.ledger import quantile
+from gpuslice.simulator.result import API_VERSION, Demand, Outcome, Over, Simulation, Waits
+from gpuslice.units import HOURS_A_MONTH
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.plan import Plan
+    from gpuslice.simulator.policies import Policy
+    from gpuslice.workloads.timelines import Timeline
+
+_HOUR: Final = 3600
+_DIGITS: Final = 6
+_MOST_LOOKS: Final = 10_000
+
+
+def replay(
+    timeline: Timeline,
+    policy: Policy,
+    catalog: Catalog,
+    *,
+    boot: float = BOOT_SECONDS,
+    look: float = LOOK_SECONDS,
+) -> Outcome:
+    """What a policy would have come to.
+
+    Args:
+        timeline: demand.
+        policy: by which the cluster is run.
+        catalog: prices.
+        boot: seconds from a node's launch until it is ready.
+        look: seconds between Karpenter's looks for something to consolidate.
+    """
+    cluster = Cluster(
+        policy,
+        catalog.by_name(),
+        lambda gpu: GPUS[gpu].memory_mib,
+        timeline.seconds,
+        boot=boot,
+        look=look,
+    )
+    ledger = cluster.replay(timeline.lives)
+    usd = ledger.rate.total / _HOUR / 1e6
+    hours = max(timeline.seconds, 1) / _HOUR
+    placed = len(ledger.waits)
+    return Outcome(
+        policy.name,
+        policy.note,
+        round(usd, _DIGITS),
+        round(usd / hours * HOURS_A_MONTH, 2),
+        round(ledger.bought.total / _HOUR, 3),
+        round(ledger.used.total / _HOUR, 3),
+        Waits(
+            quantile(ledger.waits, 0.5),
+            quantile(ledger.waits, 0.95),
+            quantile(ledger.waits, 0.99),
+            max(ledger.waits, default=0.0),
+        ),
+        len(timeline.lives) - placed,
+        ledger.evictions,
+        round(ledger.over.total / _HOUR, 3),
+        len(policy.misfits),
+        ledger.launched,
+        round(ledger.nodes.most),
+        Over(
+            tuple(round(each / 1e6, 4) for each in ledger.rate.means()),
+            tuple(round(each, 3) for each in ledger.bought.means()),
+            tuple(round(each, 3) for each in ledger.pending.means()),
+        ),
+    )
+
+
+def look_seconds(seconds: float) -> float:
+    """How often consolidation is looked for: as Karpenter does, but no more than some thousand times in a replay."""
+    return max(LOOK_SECONDS, float(round(seconds / _MOST_LOOKS)))
+
+
+def simulation(
+    timeline: Timeline,
+    outcomes: Sequence[Outcome],
+    catalog: Catalog,
+    plan: Plan | None,
+    assumptions: Sequence[str],
+) -> Simulation:
+    """All outcomes with what they rest on."""
+    return Simulation(
+        api_version=API_VERSION,
+        kind="Simulation",
+        region=catalog.region,
+        prices=catalog.prices_date,
+        demand=Demand(
+            timeline.source,
+            timeline.seconds,
+            len(timeline.lives),
+            len(timeline.workloads),
+            timeline.notes,
+        ),
+        plan="" if plan is None else digest(plan),
+        outcomes=tuple(outcomes),
+        assumptions=tuple(assumptions),
+    )
+
+
+def digest(plan: Plan) -> str:
+    """By which a simulation knows the plan that it replayed."""
+    return hashlib.sha256(dump_json(plan).encode()).hexdigest()[:16]

@@ -1,0 +1,83 @@
+"""simulation.json: what a replay came to, policy by policy. These structs are the schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+
+API_VERSION: Final = "gpuslice.io/v1alpha1"
+
+Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """Every part of a simulation: immutable, strict, camelCase in files."""
+
+
+class Waits(_Part, frozen=True):
+    """Seconds that pods waited for a place, of those that got one."""
+
+    p50: Amount
+    p95: Amount
+    p99: Amount
+    longest: Amount
+
+
+class Over(_Part, frozen=True):
+    """How it looked over time: means of equally long bins."""
+
+    usd_per_hour: tuple[Amount, ...]
+    gpus: tuple[Amount, ...]
+    pending: tuple[Amount, ...]
+
+
+class Outcome(_Part, frozen=True):
+    """What one policy came to."""
+
+    name: str
+    note: str
+    usd: Amount
+    """The sum over all nodes of price times life, within the replay."""
+    usd_per_month: Amount
+    """The same rate kept up for 730 hours."""
+    gpu_hours_bought: Amount
+    gpu_hours_used: Amount
+    """Of slices with a pod in them, each as large as its share of the card's memory."""
+    pending: Waits
+    never_placed: Count
+    """Pods that waited until they left or the replay ended, or that have no place under the policy."""
+    evictions: Count
+    """Pods that Karpenter moved: each a restart."""
+    exposed_gpu_hours: Amount
+    """GPUs, times hours, whose pods together would hold more memory than it has, with nothing to hold them back."""
+    misfits: Count
+    """Workloads that run outside their rules."""
+    nodes_launched: Count
+    nodes_at_most: Count
+    over_time: Over
+
+
+class Demand(_Part, frozen=True):
+    """What was replayed."""
+
+    source: str
+    seconds: Count
+    pods: Count
+    workloads: Count
+    notes: tuple[str, ...] = ()
+
+
+class Simulation(_Part, frozen=True, kw_only=True):
+    """simulation.json."""
+
+    api_version: Literal["gpuslice.io/v1alpha1"]
+    kind: Literal["Simulation"]
+    region: str
+    prices: str
+    demand: Demand
+    plan: str = ""
+    """Digest of the plan that was replayed, where one was; see `digest`."""
+    outcomes: tuple[Outcome, ...]
+    assumptions: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""Demand over time: which pods there are from when to when, from traces, counts of replicas, or a daily wave.
+
+openb     arrivals and departures, second by second.
+GenTD26   a pod is there from its first minute to its last.
+counts    time,workload,replicas: seconds from the start, a workload of workloads.yaml, how many from then on.
+          (Prometheus: kube_deployment_spec_replicas, say.)
+A wave    between `now` and `peak` replicas of workloads.yaml, highest in the afternoon; with a seed.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from math import cos, pi
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.artefacts.quoting import quoted
+from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import gpu_named
+from gpuslice.workloads.csv_rows import Bad, Rows
+from gpuslice.workloads.traces import (
+    GENTD26_HEADER,
+    OPENB_HEADER,
+    POD_CPU_MILLI,
+    POD_MEMORY_MIB,
+    OpenbClass,
+    from_trace,
+    gentd26_name,
+    gentd26_readings,
+    gentd26_workloads,
+    openb_class,
+    openb_workload,
+    rounded_duty,
+    rounded_memory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.model import Workload
+
+COUNTS_HEADER: Final = ("time", "workload", "replicas")
+_DAY: Final = 86_400
+_STEP: Final = 900  # seconds between the wave's changes: autoscalers seldom act more often for long
+_PEAK_HOUR: Final = 15
+_NOISE: Final = 0.08  # standard deviation of the wave, as a share of its height
+_LATEST: Final = 10 * 366 * _DAY  # ten years: more is another unit
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One pod: of which workload, and from when to when, in seconds from the start; end None: it stays."""
+
+    workload: str
+    start: int
+    end: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Demand over time.
+
+    Attributes:
+        source: what it is, in a few words.
+        workloads: with the most replicas that there are at once.
+        lives: by start, then in the order read.
+        seconds: how long it lasts.
+        notes: what was left out, and what was taken for granted.
+    """
+
+    source: str
+    workloads: tuple[Workload, ...]
+    lives: tuple[Life, ...]
+    seconds: int
+    notes: tuple[str, ...] = ()
+
+
+def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | None = None) -> Timeline:
+    """The demand of a trace; its kind is told by its header.
+
+    Args:
+        path: CSV, plain or packed by gzip.
+        workloads: for counts: whom they are of.
+        today: for GenTD26: the GPU model that its pods ran on.
+
+    Raises:
+        InputError: unreadable, not a known trace, no usable row, or something that belongs to it is missing.
+    """
+    rows = Rows(path)
+    if rows.header == OPENB_HEADER:
+        return _openb(rows)
+    if rows.header == GENTD26_HEADER:
+        return _gentd26(rows, today)
+    if rows.header == COUNTS_HEADER:
+        if workloads is None:
+            raise InputError("counts replicas of workloads", where=path, fix="name them: -f workloads.yaml")
+        return _counts(rows, workloads)
+    raise InputError(
+        f"is no known trace: its first line is {quoted(','.join(rows.header))}",
+        where=path,
+        fix=f"known are openb, GenTD26 ({','.join(GENTD26_HEADER)}) and counts ({','.join(COUNTS_HEADER)})",
+    )
+
+
+def _openb(rows: Rows) -> Timeline:
+    found: list[tuple[OpenbClass, int, int]] = []
+    without_gpu, backwards = 0, Bad()
+    for line, row in rows:
+        each = openb_class(row)
+        start, end = row[8], row[9]
+        if each is None or not (start.isdigit() and end.isdigit() and max(len(start), len(end)) < 10):
+            rows.bad.add(line)
+        elif each.gpus == 0:
+            without_gpu += 1
+        elif int(end) <= int(start):
+            backwards.add(line)
+        else:
+            found.append((each, int(start), int(end)))
+    if not found:
+        raise InputError("has no pod with a GPU and a time", where=rows.path, fix="name a whole trace")
+    counts: dict[OpenbClass, int] = {}
+    for each, _, _ in found:
+        counts[each] = counts.get(each, 0) + 1
+    ordered = sorted(counts, key=lambda each: (-counts[each], each))
+    made = {each: openb_workload(index, each, counts[each]) for index, each in enumerate(ordered, 1)}
+    lives = [Life(made[each].name, start, end) for each, start, end in found]
+    notes = [f"{without_gpu:,} pods without a GPU: left out"] if without_gpu else []
+    notes += [rows.bad.note("rows that are no pod, or have no times")] if rows.bad.count else []
+    notes += [backwards.note("pods that end before they start, or at once")] if backwards.count else []
+    return _timeline(f"openb, {len(lives):,} pods", made.values(), lives, notes)
+
+
+def _gentd26(rows: Rows, today: str | None) -> Timeline:
+    if today is None:
+        from_trace(rows.path)  # says what is missing
+        raise AssertionError
+    gpu = gpu_named(today)
+    seen: dict[str, tuple[int, int]] = {}
+    for line, (pod, minute, *_) in rows:
+        if not (pod and minute.isdigit() and len(minute) < 8):
+            rows.bad.add(line)
+            continue
+        first, last = seen.get(pod, (int(minute), int(minute)))
+        seen[pod] = min(first, int(minute)), max(last, int(minute))
+    readings = gentd26_readings(Rows(rows.path)).pods
+    made = {each.name: each for each in gentd26_workloads(readings, gpu, POD_CPU_MILLI, POD_MEMORY_MIB)}
+    lives = []
+    for pod, (first, last) in sorted(seen.items()):
+        if pod not in readings:
+            continue
+        memory, duty = rounded_memory(readings[pod], gpu), rounded_duty(readings[pod])
+        name = f"gentd26/{pod if memory is None or duty is None else gentd26_name(memory, duty)}"
+        lives.append(Life(name, first * 60, (last + 1) * 60))
+    notes = [f"duty and memory are read as of one {gpu.name}"]
+    notes += [rows.bad.note("rows without a minute")] if rows.bad.count else []
+    return _timeline(f"GenTD26, {len(lives)} pods", made.values(), lives, notes)
+
+
+def _counts(rows: Rows, workloads: WorkloadSet) -> Timeline:
+    known = {each.name: each for each in workloads.workloads}
+    points: dict[str, dict[int, int]] = {}
+    unknown: dict[str, Bad] = {}
+    twice = Bad()
+    last = 0
+    for line, (time, name, replicas) in rows:
+        if not (time.isdigit() and replicas.isdigit() and len(replicas) < 7 and int(time) <= _LATEST):
+            rows.bad.add(line)
+        elif name not in known:
+            unknown.setdefault(name, Bad()).add(line)
+        elif int(time) in points.setdefault(name, {}):
+            twice.add(line)
+        else:
+            points[name][int(time)] = int(replicas)
+            last = max(last, int(time))
+    if not points:
+        raise InputError("has no usable row", where=rows.path, fix="name counts of these workloads' replicas")
+    notes = [bad.note(f"rows of {quoted(name)}, which is no workload,") for name, bad in unknown.items()]
+    notes += [rows.bad.note("rows without a time and a count")] if rows.bad.count else []
+    notes += [twice.note("rows that count a workload a second time at one moment")] if twice.count else []
+    lives = [life for name, counts in points.items() for life in _lives(name, counts)]
+    found = _timeline(f"replicas of {len(points)} workloads", known.values(), lives, notes)
+    return replace(found, seconds=max(found.seconds, last))
+
+
+def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int) -> Timeline:
+    """Replicas that rise and fall each day.
+
+    Args:
+        workloads: with the replicas of a quiet night.
+        peaks: replicas of the afternoon, by workload; those not there stay as they are.
+        days: how many.
+        seed: of the noise. The same seed gives the same demand.
+    """
+    rng = random.Random(seed)
+    lives: list[Life] = []
+    for each in workloads.workloads:
+        low, high = each.replicas, max(peaks.get(each.name, each.replicas), each.replicas)
+        counts: dict[int, int] = {0: low}
+        for time in range(0, days * _DAY, _STEP):
+            height = (1 + cos(2 * pi * (time / _DAY - _PEAK_HOUR / 24))) / 2 + rng.gauss(0, _NOISE)
+            count = round(low + (high - low) * min(max(height, 0.0), 1.0))
+            if high > low:
+                counts[time] = count
+        lives += _lives(each.name, counts)
+    ends = [replace(each, end=days * _DAY if each.end is None else each.end) for each in lives]
+    source = f"a daily wave of {days} day{'s' * (days != 1)}, seed {seed}"
+    return replace(_timeline(source, workloads.workloads, ends, ()), seconds=days * _DAY)
+
+
+def _lives(name: str, counts: Mapping[int, int]) -> list[Life]:
+    """Pods from counts over time: the youngest go first, as a Deployment's do."""
+    running: list[int] = []
+    found: list[Life] = []
+    for time in sorted(counts):
+        while len(running) < counts[time]:
+            running.append(time)
+        while len(running) > counts[time]:
+            found.append(Life(name, running.pop(), time))
+    return found + [Life(name, start, None) for start in running]
+
+
+def _timeline(
+    source: str, workloads: Iterable[Workload], lives: Sequence[Life], notes: Sequence[str]
+) -> Timeline:
+    """Lives in order, and each workload with the most of its replicas that there are at once."""
+    ordered = tuple(sorted(lives, key=lambda each: each.start))
+    most = _most_at_once(ordered)
+    sized = tuple(replace(each, replicas=most[each.name]) for each in workloads if most.get(each.name))
+    seconds = max((each.end if each.end is not None else each.start for each in ordered), default=0)
+    return Timeline(source, sized, ordered, seconds, tuple(notes))
+
+
+def _most_at_once(lives: Iterable[Life]) -> dict[str, int]:
+    changes: dict[str, list[tuple[int, int]]] = {}
+    for each in lives:
+        listed = changes.setdefault(each.workload, [])
+        listed.append((each.start, 1))
+        if each.end is not None:
+            listed.append((each.end, -1))
+    most: dict[str, int] = {}
+    for name, listed in changes.items():
+        count = best = 0
+        for _, change in sorted(listed):
+            count += change
+            best = max(best, count)
+        most[name] = best
+    return most

@@ -1,0 +1,91 @@
+"""`gpuslice simulate`: what it replays, prints, writes and refuses."""
+
+import json
+
+import jsonschema
+import msgspec
+import pytest
+
+from gpuslice.simulator.result import Simulation
+
+COUNTS = (
+    "time,workload,replicas\n0,shop/search,2\n3600,shop/search,6\n7200,shop/search,1\n14400,shop/search,1\n"
+)
+
+
+@pytest.fixture
+def counts(tmp_path):
+    path = tmp_path / "counts.csv"
+    path.write_text(COUNTS)
+    return path
+
+
+def test_the_table_has_a_row_for_each_policy_and_what_was_assumed(gpuslice, fleet, counts):
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts)
+    assert ended.code == 0
+    rows = [line.split()[0] for line in ended.out.splitlines()[1:5]]
+    assert rows == ["whole", "time-slicing-4", "all-1g-mig", "plan"]
+    assert "a node takes 180 s from its launch until pods run on it" in ended.out
+    assert "replicas of 1 workloads, over 4.0 hours" in ended.out
+
+
+def test_what_is_written_is_what_is_printed_and_keeps_its_schema(gpuslice, fleet, counts, tmp_path):
+    out = tmp_path / "sim.json"
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "-o", "json", "--out", out)
+    assert json.loads(out.read_text()) == json.loads(ended.out)
+    found = msgspec.json.decode(out.read_bytes(), type=Simulation)
+    assert [each.name for each in found.outcomes] == ["whole", "time-slicing-4", "all-1g-mig", "plan"]
+    assert found.plan
+    jsonschema.validate(json.loads(ended.out), msgspec.json.schema(Simulation))
+
+
+def test_the_same_seed_gives_the_same_bytes(gpuslice, fleet):
+    arguments = ("simulate", "-f", fleet, "--days", 1, "--policies", "whole,plan", "-o", "json")
+    once = gpuslice(*arguments, "--seed", 3).out
+    assert once == gpuslice(*arguments, "--seed", 3).out
+    assert once != gpuslice(*arguments, "--seed", 4).out
+
+
+def test_a_plan_named_is_the_plan_replayed(gpuslice, fleet, counts, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    gpuslice("plan", "-f", fleet, "--at", "peak", "--out", plan, "--accept-assumed")
+    ended = gpuslice(
+        "simulate", "-f", fleet, "-f", plan, "--trace", counts, "--policies", "plan", "-o", "json"
+    )
+    assert ended.code == 0
+    assert json.loads(ended.out)["outcomes"][0]["neverPlaced"] == 0
+
+
+def test_what_if_all_asked_for_hardware_isolation_costs_more(gpuslice, fleet, counts):
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
+    usual, isolated = (
+        json.loads(gpuslice(*arguments, *more).out)["outcomes"][0]["usd"]
+        for more in ((), ("--isolation", "hardware"))
+    )
+    assert isolated > usual
+
+
+def test_what_if_another_model_were_allowed_is_seen_in_the_plan(gpuslice, fleet, counts):
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
+    usual, moved = (json.loads(gpuslice(*arguments, *more).out)["plan"] for more in ((), ("--allow", "L4")))
+    assert usual != moved
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "neither a trace nor days are named"),
+        (("--days", "1"), "days are replayed of workloads"),
+        (("--trace", "COUNTS"), "counts replicas of workloads"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--policies", "hole"), "did you mean 'whole'?"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--isolation", "some"), "no isolation is called 'some'"),
+        (("--trace", "COUNTS", "-f", "FLEET", "-f", "FLEET"), "one file too many"),
+        (("--trace", "COUNTS", "--days", "2", "-f", "FLEET"), "a trace and days are both named"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused_in_words(gpuslice, fleet, counts, arguments, words):
+    files = {"COUNTS": counts, "FLEET": fleet}
+    ended = gpuslice("simulate", *(files.get(each, each) for each in arguments))
+    assert ended.code == 2
+    assert words in ended.err
+    assert ended.out == ""

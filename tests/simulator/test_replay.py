@@ -1,0 +1,201 @@
+"""Replays that a person can compute, and what holds for all of them."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpuslice.artefacts.documents import dump_json
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.need import Need
+from gpuslice.simulator.cluster import Cluster
+from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan
+from gpuslice.simulator.replay import digest, look_seconds, replay
+from gpuslice.workloads.model import Workload
+from gpuslice.workloads.timelines import Life, Timeline
+from tests.planner.planned import solved
+from tests.strategies import A10G, H100, L4, L4_EIGHTH, OVERHEAD, T4, catalog_of
+
+CATALOG = catalog_of(L4, T4, A10G, L4_EIGHTH, H100)
+HOUR = 3600
+BOOT = 180
+AFTER = 300  # consolidateAfter
+
+
+def app(
+    name: str = "red/app", *, memory: int = 5000, duty: float = 0.1, on: str = "L4", replicas: int = 1
+) -> Workload:
+    need = Need(memory_mib=memory, duty_ppm=round(duty * 1_000_000), on=on, allow=frozenset({on}))
+    return Workload(name, replicas, 500, 1024, need, tenant=name.partition("/")[0])
+
+
+def timeline(*lives: Life, seconds: int = 4 * HOUR, workloads: tuple[Workload, ...] = ()) -> Timeline:
+    names = Counter(each.workload for each in lives)
+    made = workloads or tuple(app(name, replicas=count) for name, count in names.items())
+    return Timeline("by hand", made, tuple(sorted(lives, key=lambda each: each.start)), seconds)
+
+
+def policy(name: str, demand: Timeline) -> Policy:
+    if name == "plan":
+        plan = solved(demand.workloads, CATALOG).plan
+        return of_plan(plan, demand.workloads, CATALOG, OVERHEAD, AFTER)
+    return baseline(name, demand.workloads, CATALOG, OVERHEAD, AFTER)
+
+
+def test_one_pod_waits_for_its_node_and_the_node_outlives_it_until_it_is_consolidated():
+    demand = timeline(Life("red/app", 0, HOUR))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    # The batch closes after a second. The node is empty from 3,600; looked at 300 s later, and again after 15 s.
+    assert found.pending.p50 == found.pending.longest == 1 + BOOT
+    assert found.nodes_launched == found.nodes_at_most == 1
+    assert found.usd == pytest.approx(0.9776 * (HOUR + AFTER + 15 - 1) / HOUR, abs=1e-6)
+    assert found.gpu_hours_bought == pytest.approx((HOUR + AFTER + 15 - 1) / HOUR, abs=1e-3)
+    assert found.gpu_hours_used == pytest.approx((HOUR - 1 - BOOT) / HOUR, abs=1e-3)
+    assert (found.evictions, found.never_placed) == (0, 0)
+
+
+def test_a_second_pod_takes_the_place_that_is_free():
+    demand = timeline(Life("red/app", 0, HOUR), Life("red/app", HOUR + 60, 2 * HOUR))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    assert found.nodes_launched == 1
+    assert found.pending.p50 == 0
+
+
+def test_pods_that_come_within_a_second_of_another_are_one_batch():
+    lives = [Life("red/app", second, None) for second in (0, 1, 2)]
+    demand = timeline(*lives, workloads=(app(replicas=3),))
+    found = replay(demand, policy("time-slicing-4", demand), CATALOG)
+    assert found.nodes_launched == 1
+    assert found.pending.longest == 3 + BOOT
+
+
+def test_a_batch_lasts_ten_seconds_at_most():
+    lives = [Life("red/app", second, None) for second in range(15)]
+    demand = timeline(*lives, workloads=(app(replicas=15),))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    assert found.pending.longest == 10 + BOOT
+
+
+def test_slots_that_enforce_nothing_are_exposed_for_as_long_as_their_pods_would_hold_too_much():
+    """Four pods of 7,000 MiB on an L4: three fit its 22,563 MiB, four don't."""
+    assert 3 * 7000 < GPUS["L4"].memory_mib < 4 * 7000
+    lives = [Life("red/app", 0, None) for _ in range(3)] + [Life("red/app", HOUR, 2 * HOUR)]
+    demand = timeline(*lives, workloads=(app(memory=7000, replicas=4),))
+    found = replay(demand, policy("time-slicing-4", demand), CATALOG)
+    assert found.exposed_gpu_hours == pytest.approx(1.0, abs=1e-3)
+    assert found.misfits == 1
+    assert replay(demand, policy("whole", demand), CATALOG).exposed_gpu_hours == 0
+
+
+def test_pods_are_moved_off_a_node_that_others_have_room_for():
+    """Five pods take two nodes of four slots; when three have gone, the last two fit on one."""
+    lives = [Life("red/app", 0, HOUR) for _ in range(3)] + [Life("red/app", 0, None) for _ in range(2)]
+    demand = timeline(*lives, workloads=(app(replicas=5),))
+    found = replay(demand, policy("time-slicing-4", demand), CATALOG)
+    assert found.nodes_at_most == 2
+    assert found.over_time.gpus[-1] == pytest.approx(1.0)
+    assert found.evictions == 1
+
+
+def test_who_leaves_before_a_node_is_ready_is_never_placed():
+    demand = timeline(Life("red/app", 0, 60))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    assert found.never_placed == 1
+    assert found.gpu_hours_used == 0
+
+
+def test_a_workload_without_any_machine_is_never_placed():
+    odd = replace(app(), arch="arm64")
+    demand = timeline(Life("red/app", 0, None), workloads=(odd,))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    assert (found.never_placed, found.usd) == (1, 0)
+
+
+def test_series_add_up_to_the_bill():
+    demand = timeline(Life("red/app", 0, HOUR), Life("red/app", HOUR, 3 * HOUR))
+    found = replay(demand, policy("whole", demand), CATALOG)
+    hours = demand.seconds / HOUR
+    assert sum(found.over_time.usd_per_hour) / len(found.over_time.usd_per_hour) * hours == pytest.approx(
+        found.usd, rel=1e-3
+    )
+
+
+def test_long_replays_look_less_often():
+    assert look_seconds(HOUR) == 10
+    assert look_seconds(13_000_000) == 1300
+
+
+class Watched(Cluster):
+    """A cluster that keeps a book of its own."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.lifetimes: dict[str, list[float]] = {}
+        self.where: dict[str, str] = {}
+
+    def _launch(self, node):
+        self.lifetimes[node.name] = [node.price, self._now, -1.0]
+        return super()._launch(node)
+
+    def _terminate(self, pool, command):
+        for node in command.nodes:
+            self.lifetimes[node.name][2] = self._now
+        super()._terminate(pool, command)
+
+    def _take(self, machine, running):
+        assert running.pod.uid not in self.where, "a pod runs twice"
+        self.where[running.pod.uid] = machine.node.name
+        super()._take(machine, running)
+        assert all(amount >= 0 for amount in machine.free.values()), "a node carries more than it can"
+
+    def _leave(self, running):
+        del self.where[running.pod.uid]
+        super()._leave(running)
+
+
+names = st.sampled_from(["red/app", "red/big", "blue/app"])
+lives = st.builds(
+    lambda name, start, length: Life(name, start, None if length is None else start + length),
+    names,
+    st.integers(0, 2 * HOUR),
+    st.none() | st.integers(1, 2 * HOUR),
+)
+SIZES = {
+    "red/app": app("red/app", memory=4000),
+    "red/big": app("red/big", memory=15_000, duty=0.3),
+    "blue/app": app("blue/app", memory=3000, on="A10G"),
+}
+
+
+@settings(max_examples=30)
+@given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*BASELINES, "plan"]))
+def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):
+    counts = Counter(each.workload for each in drawn)
+    sized = tuple(replace(SIZES[each], replicas=count) for each, count in sorted(counts.items()))
+    demand = timeline(*drawn, workloads=sized)
+    chosen = policy(name, demand)
+    cluster = Watched(chosen, CATALOG.by_name(), lambda gpu: GPUS[gpu].memory_mib, demand.seconds)
+    ledger = cluster.replay(demand.lives)
+    billed = sum(
+        price * ((demand.seconds if end < 0 else end) - start)
+        for price, start, end in cluster.lifetimes.values()
+    )
+    assert ledger.rate.total == pytest.approx(billed)
+    assert ledger.used.total <= ledger.bought.total + 1e-6
+    assert len(ledger.waits) + cluster.unplaced <= len(demand.lives)
+    assert min(ledger.waits, default=0) >= 0
+    alive = set(cluster.where.values())
+    assert all(cluster.lifetimes[node][2] < 0 for node in alive)
+    # Again, on its own: the same bytes.
+    once, twice = (dump_json(replay(demand, policy(name, demand), CATALOG)) for _ in range(2))
+    assert once == twice
+
+
+def test_a_plan_is_known_by_its_content():
+    demand = timeline(Life("red/app", 0, None))
+    plan = solved(demand.workloads, CATALOG).plan
+    other = solved((app(replicas=2),), CATALOG).plan
+    assert digest(plan) == digest(solved(demand.workloads, CATALOG).plan)
+    assert digest(plan) != digest(other)

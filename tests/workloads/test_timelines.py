@@ -1,0 +1,149 @@
+"""Demand over time, read and made."""
+
+from dataclasses import replace
+
+import pytest
+
+from gpuslice.errors import InputError
+from gpuslice.hardware.need import Need
+from gpuslice.workloads.artefact import WorkloadSet
+from gpuslice.workloads.model import Workload
+from gpuslice.workloads.timelines import Life, from_file, wave
+
+OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time"
+WORKLOADS = WorkloadSet(
+    "us-east-1",
+    (
+        Workload("shop/web", 2, 500, 1024, Need(memory_mib=1000, duty_ppm=100_000, on="T4"), tenant="shop"),
+        Workload("shop/night", 3, 500, 1024, Need(memory_mib=1000, duty_ppm=100_000, on="T4"), tenant="shop"),
+    ),
+)
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_(*lines, **more):
+        path = tmp_path / "trace.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return from_file(str(path), **more)
+
+    return read_
+
+
+def test_openb_pods_come_and_go_by_the_second(read):
+    found = read(
+        OPENB,
+        "a,1000,1024,1,500,,LS,Running,100,400,100",
+        "b,1000,1024,1,500,,LS,Running,0,200,0",
+        "c,1000,1024,0,0,,LS,Running,0,200,0",
+    )
+    (workload,) = found.workloads
+    assert found.lives == (Life(workload.name, 0, 200), Life(workload.name, 100, 400))
+    assert (workload.replicas, found.seconds) == (2, 400)
+    assert found.notes == ("1 pods without a GPU: left out",)
+
+
+def test_rows_with_bad_times_are_counted_and_named(read):
+    found = read(
+        OPENB,
+        "a,1000,1024,1,500,,LS,Running,0,400,0",
+        "b,1000,1024,1,500,,LS,Running,-5,400,0",
+        "c,1000,1024,1,500,,LS,Running,,400,0",
+        "d,1000,1024,1,500,,LS,Running,300,200,0",
+    )
+    assert len(found.lives) == 1
+    assert found.notes == (
+        "2 rows that are no pod, or have no times skipped (lines 3, 4)",
+        "1 pods that end before they start, or at once skipped (line 5)",
+    )
+
+
+def test_a_pod_of_gentd26_is_there_from_its_first_minute_to_its_last(read):
+    found = read(
+        "pod,minute,duty,mem_mib",
+        "a,3,10,5000",
+        "a,9,30,6000",
+        "b,5,20,6000",
+        "b,x,20,6000",
+        today="A100-80GB",
+    )
+    assert {(each.start, each.end) for each in found.lives} == {(180, 600), (300, 360)}
+    assert sum(each.replicas for each in found.workloads) == 2
+    assert "1 rows without a minute skipped (line 5)" in found.notes
+
+
+def test_gentd26_needs_a_gpu_model(read):
+    with pytest.raises(InputError, match="doesn't say which GPU"):
+        read("pod,minute,duty,mem_mib", "a,3,10,5000")
+
+
+def test_counts_start_pods_and_stop_the_youngest(read):
+    found = read(
+        "time,workload,replicas",
+        "0,shop/web,2",
+        "60,shop/web,3",
+        "120,shop/web,1",
+        "300,shop/web,1",
+        workloads=WORKLOADS,
+    )
+    assert found.lives == (
+        Life("shop/web", 0, 120),
+        Life("shop/web", 0, None),
+        Life("shop/web", 60, 120),
+    )
+    assert [(each.name, each.replicas) for each in found.workloads] == [("shop/web", 3)]
+    assert found.seconds == 300
+
+
+def test_counts_of_unknown_workloads_negative_and_double_ones_are_named(read):
+    found = read(
+        "time,workload,replicas",
+        "0,shop/web,2",
+        "0,shop/web,5",
+        "10,shop/other,1",
+        "-3,shop/web,1",
+        "20,shop/web,",
+        workloads=WORKLOADS,
+    )
+    assert len(found.lives) == 2
+    assert found.notes == (
+        "1 rows of 'shop/other', which is no workload, skipped (line 4)",
+        "2 rows without a time and a count skipped (lines 5, 6)",
+        "1 rows that count a workload a second time at one moment skipped (line 3)",
+    )
+
+
+def test_counts_need_workloads_and_a_usable_row(read):
+    with pytest.raises(InputError, match="counts replicas of workloads"):
+        read("time,workload,replicas", "0,shop/web,2")
+    with pytest.raises(InputError, match="no usable row"):
+        read("time,workload,replicas", "0,shop/else,2", workloads=WORKLOADS)
+
+
+def test_something_else_is_no_trace(read):
+    with pytest.raises(InputError, match="is no known trace"):
+        read("a,b", "1,2")
+
+
+def test_a_wave_stays_between_now_and_peak_is_highest_in_the_afternoon_and_has_a_seed():
+    found = wave(WORKLOADS, {"shop/web": 10}, days=3, seed=1)
+    assert found == wave(WORKLOADS, {"shop/web": 10}, days=3, seed=1)
+    assert found != wave(WORKLOADS, {"shop/web": 10}, days=3, seed=2)
+    assert found.seconds == 3 * 86_400
+    assert all(each.end is not None and each.end <= found.seconds for each in found.lives)
+
+    def count(name, hour):
+        at = hour * 3600 + 1
+        return sum(each.workload == name and each.start <= at < (each.end or 0) for each in found.lives)
+
+    counts = [count("shop/web", hour) for hour in range(72)]
+    assert 2 <= min(counts) <= max(counts) <= 10
+    assert min(counts[13:18]) > max(counts[1:5])
+    assert {count("shop/night", hour) for hour in range(72)} == {3}
+
+
+def test_a_peak_below_now_changes_nothing():
+    quiet = replace(WORKLOADS, workloads=WORKLOADS.workloads[:1])
+    found = wave(quiet, {"shop/web": 1}, days=1, seed=0)
+    assert {each.end for each in found.lives} == {86_400}
+    assert len(found.lives) == 2
