@@ -16,7 +16,7 @@ from gpuslice.karpenter.consolidation import Command, next_command
 from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.model import Pod
 from gpuslice.karpenter.provision import provision
-from gpuslice.render.naming import POOL_LABEL
+from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.simulator.ledger import Ledger
 
 if TYPE_CHECKING:

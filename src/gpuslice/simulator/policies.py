@@ -24,8 +24,7 @@ from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
-from gpuslice.render.layouts import resources
-from gpuslice.render.naming import GPU_MEMORY, GPU_TIME, POOL_LABEL
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, resources
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
