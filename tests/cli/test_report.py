@@ -140,3 +140,30 @@ def test_something_else_than_a_plan_is_refused(gpuslice, tmp_path):
     ended = gpuslice("report", "-f", path, "--out", tmp_path / "report.html")
     assert ended.code == 2
     assert "Plan" in ended.err
+
+
+@pytest.fixture
+def replayed(gpuslice, plan: Path, fleet: Path, tmp_path: Path) -> Path:
+    """A replay of the plan."""
+    counts, out = tmp_path / "counts.csv", tmp_path / "sim.json"
+    counts.write_text("time,workload,replicas\n0,shop/search,2\n7200,shop/search,1\n")
+    ended = gpuslice("simulate", "-f", fleet, "-f", plan, "--trace", counts, "--out", out)
+    assert ended.code == 0
+    return out
+
+
+def test_a_replay_of_the_plan_is_shown_with_it(gpuslice, plan, fleet, replayed, tmp_path):
+    out = tmp_path / "report.html"
+    assert gpuslice("report", "-f", plan, "-f", fleet, "--simulation", replayed, "--out", out).code == 0
+    assert "Replayed over time" in out.read_text()
+
+
+def test_a_replay_of_another_plan_is_refused(gpuslice, plan, replayed, tmp_path):
+    edited, out = tmp_path / "edited.json", tmp_path / "report.html"
+    document = yaml.safe_load(plan.read_text())
+    document["assignments"][0]["because"] = "somebody wished it"
+    edited.write_text(json.dumps(document))
+    ended = gpuslice("report", "-f", edited, "--simulation", replayed, "--out", out)
+    assert ended.code == 2
+    assert "is of another plan" in ended.err
+    assert not out.exists()

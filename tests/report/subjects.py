@@ -9,6 +9,8 @@ from gpuslice.planner.plan import Baseline, Plan, Unplaced
 from gpuslice.planner.verify import verify, verify_alone
 from gpuslice.report.page import Subject
 from gpuslice.report.sections import from_plan
+from gpuslice.simulator.replay import digest
+from gpuslice.simulator.result import Demand, Outcome, Over, Simulation, Waits
 from gpuslice.workloads.model import Workload
 from tests.planner.good_plans import Case, case
 from tests.report.large import large
@@ -49,6 +51,28 @@ def without_workloads(name: str = "shared") -> Subject:
     return Subject(
         good.plan, good.catalog, from_plan(good.plan), False, verify_alone(good.plan, good.catalog)
     )
+
+
+def simulated() -> Subject:
+    """A plan beside a replay of it, with a policy whose name is out to hurt."""
+    found = subject("slots")
+    over = Over((2.0, 1.0, 0.0), (2.0, 1.0, 0.0), (0.0, 3.0, 0.0))
+    waits = Waits(181.0, 181.5, 190.0, 200.0)
+    outcomes = tuple(
+        Outcome(name, HOSTILE[3], 24.0, 730.0, 24.0, 12.0, waits, 1, 2, 3.5, misfits, 4, 2, over)
+        for name, misfits in (("whole", 0), (HOSTILE[0], 7), ("plan", 0))
+    )
+    replayed = Simulation(
+        api_version="gpuslice.io/v1alpha1",
+        kind="Simulation",
+        region="us-east-1",
+        prices="2026-07-20",
+        demand=Demand("by hand", 86_400, 9, 4, HOSTILE),
+        plan=digest(found.plan),
+        outcomes=outcomes,
+        assumptions=HOSTILE,
+    )
+    return replace(found, simulation=replayed)
 
 
 def broken() -> Subject:

@@ -4,12 +4,13 @@ from importlib import resources
 
 import pytest
 
-from tests.report.subjects import big, broken, hostile, subject, unplaced, without_workloads
+from tests.report.subjects import big, broken, hostile, simulated, subject, unplaced, without_workloads
 
 SUBJECTS = {
     "shared": subject,
     "cut": lambda: subject("cut"),
     "unplaced": unplaced,
+    "simulated": simulated,
     "broken": broken,
     "hostile": hostile,
     "alone": without_workloads,
@@ -45,6 +46,7 @@ def test_nothing_is_wider_than_the_window(opened, name, width):
         ("hostile", "light"),
         ("broken", "dark"),
         ("alone", "light"),
+        ("simulated", "dark"),
     ],
 )
 def test_axe_finds_no_serious_fault(opened, name, scheme):

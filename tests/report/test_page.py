@@ -5,8 +5,19 @@ from html.parser import HTMLParser
 
 import pytest
 
+from gpuslice.report.charts import charts, moments
 from gpuslice.report.page import hour, month, page, percent, plural, sign
-from tests.report.subjects import HOSTILE, big, broken, hostile, subject, unplaced, without_workloads
+from gpuslice.simulator.result import Outcome, Over, Waits
+from tests.report.subjects import (
+    HOSTILE,
+    big,
+    broken,
+    hostile,
+    simulated,
+    subject,
+    unplaced,
+    without_workloads,
+)
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
 
@@ -153,3 +164,25 @@ def test_figures_are_written_for_people():
     assert percent(0.34073, 1) == "34.1%"
     assert plural(1, "pod") == "1 pod"
     assert plural(1200, "pod") == "1,200 pods"
+
+
+def test_a_replay_has_its_figures_as_text_and_its_charts_in_words():
+    found = Elements(page(simulated()))
+    assert "by hand, over 24 hours" in found.words
+    assert "181 / 182 / 190 s" in found.words
+    assert "Wrong for 7 workloads:" in found.words
+    charts = [
+        attributes["aria-label"] or "" for tag, attributes in found.found if attributes.get("role") == "img"
+    ]
+    assert any(each.startswith("Dollars an hour. whole: 1.0 on average, 2.0 at most") for each in charts)
+    assert [tag for tag, _ in found.found].count("script") == 1
+
+
+def test_a_line_holds_each_mean_for_its_whole_bin():
+    over = Over((2.0, 1.0, 1.0, 0.0), (), ())
+    one = Outcome("one", "", 0, 0, 0, 0, Waits(0, 0, 0, 0), 0, 0, 0, 0, 0, 0, over)
+    cost, gpus, _ = charts([one])
+    assert cost.lines == ("M0.0 0.0H250.0V50.0H750.0V100.0H1000",)
+    assert (cost.most, gpus.lines) == (2.0, ("",))
+    assert moments(86_400) == ("0", "6", "12", "18", "24 hours")
+    assert moments(8 * 86_400)[-1] == "8 days"

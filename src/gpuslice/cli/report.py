@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from gpuslice.errors import InputError
 if TYPE_CHECKING:
     from gpuslice.planner.plan import Plan
     from gpuslice.report.page import Subject
+    from gpuslice.simulator.result import Simulation
     from gpuslice.workloads.artefact import WorkloadSet
 
 
@@ -28,6 +30,14 @@ def report(
             "- is stdin.",
         ),
     ],
+    simulation: Annotated[
+        str,
+        typer.Option(
+            "--simulation",
+            metavar="FILE",
+            help="What `gpuslice simulate` made of this plan, to be shown too.",
+        ),
+    ] = "",
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help="Where to write the page.")
     ] = "report.html",
@@ -46,6 +56,8 @@ def report(
 
     plan, workloads = _read(files, at, accept_assumed=accept_assumed)
     subject = subject_of(plan, workloads, catalog_file)
+    if simulation:
+        subject = replace(subject, simulation=_simulation(simulation, plan))
     write_atomically(out, page(subject))
     say(f"written to {out}")
     if subject.violations:
@@ -77,6 +89,28 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
     if workloads is None:
         return Subject(plan, catalog, from_plan(plan), False, verify_alone(plan, catalog))
     return Subject(plan, catalog, workloads.workloads, True, verify(plan, workloads.workloads, catalog))
+
+
+def _simulation(path: str, plan: Plan) -> Simulation:
+    """The simulation in a file.
+
+    Raises:
+        InputError: it is none, or one of another plan.
+    """
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.simulator.replay import digest
+    from gpuslice.simulator.result import Simulation
+
+    document = read_documents(path)[0]
+    found = decode(document.data, Simulation, where=document.where)
+    if found.plan and found.plan != digest(plan):
+        raise InputError(
+            "is of another plan",
+            where=document.where,
+            fix="replay this one: gpuslice simulate -f plan.yaml …",
+        )
+    return found
 
 
 def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, WorkloadSet | None]:

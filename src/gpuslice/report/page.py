@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import gpuslice
+from gpuslice.report.charts import charts, moments
 from gpuslice.report.fleet import fleet
 from gpuslice.report.ladder import ladder
 from gpuslice.report.money import bill
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Plan
     from gpuslice.planner.verify import Violation
     from gpuslice.report.money import Cost
+    from gpuslice.simulator.result import Simulation
     from gpuslice.workloads.model import Workload
 
 _FEW_PICTURES: Final = 40  # more are folded away, pool by pool
@@ -47,6 +49,7 @@ class Subject:
         workloads: that it was made for, or what the plan itself says of them; see `sections.from_plan`.
         given: whether somebody gave the workloads, so that the plan could be verified.
         violations: what is wrong with the plan.
+        simulation: how it would have fared.
     """
 
     plan: Plan
@@ -54,6 +57,7 @@ class Subject:
     workloads: tuple[Workload, ...]
     given: bool
     violations: Sequence[Violation] = ()
+    simulation: Simulation | None = None
 
 
 def page(subject: Subject) -> str:
@@ -89,6 +93,9 @@ def _drawn(subject: Subject) -> dict[str, object]:
         "folded": sum(len(each.pictures) for each in shown) > _FEW_PICTURES,
         "rows": workload_rows(subject, split, colours),
         "at_once": _ROWS_AT_ONCE,
+        "simulation": subject.simulation,
+        "charts": () if subject.simulation is None else charts(subject.simulation.outcomes),
+        "moments": () if subject.simulation is None else moments(subject.simulation.demand.seconds),
         "pods": sum(each.replicas for each in plan.assignments),
         "nodes": sum(each.pool.count for each in shown),
         "gpus": _gpus(subject),
