@@ -106,7 +106,7 @@ prometheus: setup
 reference: setup
 	@$(BIN)/python -m tools.reference
 
-# The model of Karpenter beside the real one; builds that the first time (Go, five minutes).
+# The model of Karpenter beside the real one, which is built the first time (Go; minutes).
 parity: setup
 	@$(BIN)/python -m tools.parity --page docs/reference/parity.md $(PARITY_ARGS)
 

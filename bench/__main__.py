@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bench import karpenter
 from bench.fleets import fleet
 from bench.report import body, page
 from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
@@ -127,6 +128,10 @@ class Bench:
                 "import gpuslice": imported("gpuslice"),
                 "import gpuslice.cli.main": imported("gpuslice.cli.main"),
             },
+            "karpenter": [
+                {"pods": pods, "seconds": min(karpenter.seconds(karpenter.crowd(pods)) for _ in range(3))}
+                for pods in karpenter.SIZES
+            ],
             "plans": self.plans,
             "skipped": self.skipped,
         }

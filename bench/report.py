@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+_ABOUT_KARPENTER: Final = """\
+One decision over four pools and pods of fifty classes: the best of three, CPU time, making the pools ready included.
+[Parity](parity.md) has the real Karpenter beside it.
+"""
+
 Results = Mapping[str, Any]  # as in the JSON file: made here, read here
 
 _HEAD: Final = """\
@@ -35,6 +40,9 @@ def body(results: Results) -> str:
         _times(results["timings"]),
         "## What is imported",
         _imports(results["imports"]),
+        "## The model of Karpenter",
+        _ABOUT_KARPENTER.strip(),
+        _karpenter(results["karpenter"]),
         "## Plans",
         _ABOUT_PLANS.strip(),
         _plans(results["plans"]),
@@ -65,6 +73,14 @@ def _times(timings: Sequence[Results]) -> str:
         for each in timings
     ]
     return _table(("what", "command", "runs", "least s", "median s", "most s", ""), rows, numbers=range(2, 6))
+
+
+def _karpenter(sizes: Sequence[Results]) -> str:
+    rows = [
+        (f"{each['pods']:,}", f"{each['seconds']:.2f}", f"{each['pods'] / each['seconds']:,.0f}")
+        for each in sizes
+    ]
+    return _table(("pods", "seconds", "pods a second"), rows, numbers=range(3))
 
 
 def _imports(imports: Mapping[str, Sequence[str]]) -> str:

@@ -242,6 +242,16 @@ def test_min_values_keep_a_pod_from_narrowing_a_node_too_far():
     assert launched(provision(best_effort, [], large)) == ["g6.12xlarge"]
 
 
+def test_a_node_is_held_to_the_min_values_that_its_first_pod_left():
+    two = requirement(INSTANCE_TYPE, "Exists", min_values=2)
+    offered = [machine("g6.xlarge", **{SHARED: 4}), machine("g6.12xlarge", **{SHARED: 16})]
+    pools = Pools(
+        [pool("a", *offered, requirements=(two,))], settings=Settings(min_values=MinValues.BEST_EFFORT)
+    )
+    large, small = pods(kind("large", cpu=20_000), 1), pods(kind("small"), 3)
+    assert loads(provision(pools, [], [*large, *small])) == [("g6.12xlarge", 4)]
+
+
 def test_a_pod_that_nothing_fits_does_not_keep_others_waiting():
     decision = provision(small_and_large(), [], [*pods(kind("huge", cpu=999_000), 2), *pods(kind(), 1)])
     assert [each.kind.name for each in decision.failed] == ["huge", "huge"]

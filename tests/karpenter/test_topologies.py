@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from gpuslice.karpenter.model import Node, PodTerm, Spread, Unsatisfiable
+from gpuslice.karpenter.model import Node, PodTerm, Spread, Taint, Unsatisfiable
 from gpuslice.karpenter.provision import provision
 from gpuslice.karpenter.requirements import HOSTNAME, ZONE
 from gpuslice.karpenter.templates import Pools
@@ -76,3 +76,23 @@ def test_pods_that_keep_to_their_own_kind_begin_somewhere():
     decision = provision(POOLS, [], pods(app(near=(PodTerm(ZONE, APP),)), 20))
     assert len(zones(decision)) == 1
     assert not decision.failed
+
+
+def test_a_pod_relaxed_to_tolerate_an_avoided_taint_begins_to_count_anew():
+    avoided = pool("b", machine("y"), taints=(Taint("avoid", effect="PreferNoSchedule"),))
+    limited = pool("p", machine("x", **{SHARED: 16}), limits={SHARED: 16})
+    first = app("first", cpu=900)
+    spread = app("spread", spreads=(Spread(HOSTNAME, 1, APP),))
+    everyone = [*pods(first, 3), *pods(spread, 2)]
+    assert len(provision(Pools([limited]), [], everyone).failed) == 2
+    # The three that are there don't count for the group that the toleration makes; its own pods do.
+    assert len(provision(Pools([limited, avoided]), [], everyone).failed) == 1
+
+
+def test_spreads_of_pods_that_select_by_the_same_label_share_one_count():
+    def spread(zone):
+        return app(zone, selector={ZONE: zone}, spreads=(Spread(HOSTNAME, 1, APP),))
+
+    # Nodes of the second kind's pods lie outside what the first kind's group counts, so they never fill up.
+    decision = provision(POOLS, [], [*pods(spread("a"), 1), *pods(spread("b"), 3, start=10)])
+    assert [len(each.pods) for each in decision.new] == [1, 3]

@@ -5,7 +5,15 @@ import pytest
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.karpenter.rollout import Pattern
-from gpuslice.planner.realised import Ask, Offer, Realiser, loads_of, offers_of, realised_spread
+from gpuslice.planner.realised import (
+    Ask,
+    Offer,
+    Realiser,
+    cheapest_types,
+    loads_of,
+    offers_of,
+    realised_spread,
+)
 from gpuslice.units import micro_usd
 from tests.planner.good_plans import case
 from tests.strategies import OVERHEAD
@@ -63,6 +71,17 @@ def test_pools_add_up_and_answers_are_remembered():
     both = realiser.spread([(one, load), (other, load), (offer("c", g6_xlarge=4), ())], [order])
     assert both.most == 804_800 + 1_006_000
     assert realiser.bill(one, load, order) is realiser.bill(one, load, order)
+
+
+def test_types_that_batches_would_grow_to_are_left_out_where_that_is_cheaper():
+    realiser, orders = Realiser(OVERHEAD), [(Pattern.AT_ONCE, 0)]
+    wide = offer(g6_xlarge=4, g6_12xlarge=16)
+    few, spread = cheapest_types(realiser, wide, ((ask(), 5),), orders)
+    assert [kind.name for kind, _ in few.machines] == ["g6.xlarge"]
+    assert spread.most == 2 * 804_800
+    assert cheapest_types(realiser, wide, ((ask(cpu=9000), 2),), orders)[0] is wide  # needed, so kept
+    narrow = offer(g6_xlarge=4)
+    assert cheapest_types(realiser, narrow, ((ask(), 5),), orders)[0] is narrow
 
 
 def test_what_fits_no_node_of_its_pool_is_counted():

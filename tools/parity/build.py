@@ -1,4 +1,4 @@
-"""The driver of the real Karpenter, built from Go modules and kept by its sources outside of any clone."""
+"""The driver of the real Karpenter, built from the Go modules of the rehearsal and kept outside of any clone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Final
 
 from gpuslice.errors import EnvironmentFailedError
+from gpuslice.rehearsal.build import MODULE
 
-MODULE: Final = Path(__file__).parent / "real"
-_SOURCES: Final = ("go.mod", "go.sum", "main.go", "objects.go", "scenario.go")
+_DRIVER: Final = Path(__file__).parent / "real"
 
 
 def built() -> str:
-    """The driver's path. Five minutes on two cores the first time, nothing afterwards.
+    """The driver's path. Minutes the first time, the fewer the more of the rehearsal is built; nothing afterwards.
 
     Raises:
         EnvironmentFailedError: no Go, no modules, or a build that fails.
     """
     digest = hashlib.sha256(f"{platform.system()} {platform.machine()}".encode())
-    for name in _SOURCES:
-        digest.update((MODULE / name).read_bytes())
+    for path in (MODULE / "go.mod", MODULE / "go.sum", *sorted(_DRIVER.glob("*.go"))):
+        digest.update(path.read_bytes())
     given = os.environ.get("GPUSLICE_CACHE")
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpuslice"
     directory = (Path(given) if given else user) / "parity" / digest.hexdigest()[:12]
@@ -33,7 +33,7 @@ def built() -> str:
     if not program.exists():
         directory.mkdir(parents=True, exist_ok=True)
         made = directory / f".driver-{os.getpid()}"
-        _go("build", "-trimpath", "-buildvcs=false", "-o", str(made), ".")
+        _go("build", "-trimpath", "-buildvcs=false", f"-modfile={MODULE / 'go.mod'}", "-o", str(made), ".")
         made.rename(program)
     return str(program)
 
@@ -47,7 +47,7 @@ def _go(*arguments: str) -> None:
     settings = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
     done = subprocess.run(
         [program, *arguments],
-        cwd=MODULE,
+        cwd=_DRIVER,
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

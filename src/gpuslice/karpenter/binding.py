@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -20,14 +21,27 @@ from gpuslice.karpenter.templates import Pools
 
 _LEAST_CPU: Final = 100
 _LEAST_MEMORY: Final = 200
-"""What scoring takes for a pod that asks for less (milli-CPU, MiB): kube-scheduler's non-zero requests."""
+"""What scoring takes for a pod that asks for none (milli-CPU, MiB): kube-scheduler's non-zero requests."""
 _SPREAD_WEIGHT: Final = 2
+_HOST_SKEW: Final = 3
+_ZONE_SKEW: Final = 5
+"""kube-scheduler's default spread constraints: how many more of an owner's pods it minds little."""
 
 
 class Place:
     """A ready node, and what of it is left."""
 
-    __slots__ = ("cpu", "free", "kinds", "memory", "node", "taken", "used_cpu", "used_memory")
+    __slots__ = (
+        "asked_cpu",
+        "asked_memory",
+        "cpu",
+        "free",
+        "kinds",
+        "memory",
+        "node",
+        "used_cpu",
+        "used_memory",
+    )
 
     def __init__(self, node: Node) -> None:
         """Begin with the node's own pods."""
@@ -35,8 +49,9 @@ class Place:
         self.free = node.free()
         self.cpu = max(1, node.allocatable.get(CPU, 0))
         self.memory = max(1, node.allocatable.get(MEMORY, 0))
-        self.used_cpu = node.daemons.get(CPU, 0)
-        self.used_memory = node.daemons.get(MEMORY, 0)
+        # `used` reckons with something for pods that ask for nothing, `asked` doesn't.
+        self.used_cpu = self.asked_cpu = node.daemons.get(CPU, 0)
+        self.used_memory = self.asked_memory = node.daemons.get(MEMORY, 0)
         self.kinds: dict[object, int] = {}
         for pod in node.pods:
             self._count(pod)
@@ -53,17 +68,24 @@ class Place:
             self.free[resource] -= amount
         self._count(pod)
 
-    def score(self, pod: Pod) -> float:
+    def score(self, pod: Pod) -> int:
         """NodeResourcesFit (least allocated) and NodeResourcesBalancedAllocation, 0 to 100 each."""
-        requests = pod.kind.requests
-        cpu = min(1.0, (self.used_cpu + max(_LEAST_CPU, requests.get(CPU, 0))) / self.cpu)
-        memory = min(1.0, (self.used_memory + max(_LEAST_MEMORY, requests.get(MEMORY, 0))) / self.memory)
-        return 50 * (2 - cpu - memory) + 100 * (1 - abs(cpu - memory) / 2)
+        asks_cpu, asks_memory = pod.kind.requests.get(CPU, 0), pod.kind.requests.get(MEMORY, 0)
+        cpu = self.used_cpu + (asks_cpu or _LEAST_CPU)
+        memory = self.used_memory + (asks_memory or _LEAST_MEMORY)
+        left = max(0, 100 * (self.cpu - cpu) // self.cpu), max(0, 100 * (self.memory - memory) // self.memory)
+        if not asks_cpu and not asks_memory:
+            return sum(left) // 2  # balance isn't looked at
+        shares = (self.asked_cpu + asks_cpu) / self.cpu, (self.asked_memory + asks_memory) / self.memory
+        apart = abs(min(1.0, shares[0]) - min(1.0, shares[1]))
+        return sum(left) // 2 + math.floor(100 * (1 - apart / 2))
 
     def _count(self, pod: Pod) -> None:
         requests = pod.kind.requests
-        self.used_cpu += max(_LEAST_CPU, requests.get(CPU, 0))
-        self.used_memory += max(_LEAST_MEMORY, requests.get(MEMORY, 0))
+        self.asked_cpu += requests.get(CPU, 0)
+        self.asked_memory += requests.get(MEMORY, 0)
+        self.used_cpu += requests.get(CPU, 0) or _LEAST_CPU
+        self.used_memory += requests.get(MEMORY, 0) or _LEAST_MEMORY
         self.kinds[pod.kind] = self.kinds.get(pod.kind, 0) + 1
 
 
@@ -102,23 +124,49 @@ class Binder:
 
     def bind(self, pod: Pod) -> bool:
         """Bind a pod that has just come, if it fits anywhere."""
+        best = self.best(pod)
+        if best:
+            chosen = best[0] if len(best) == 1 else self._chance.choice(best)
+            chosen.take(pod, self._pools.shapes(pod.kind)[0])
+        return bool(best)
+
+    def best(self, pod: Pod) -> list[Place]:
+        """The places with the highest score of those where a pod fits."""
         shape = self._pools.shapes(pod.kind)[0]
         fitting = [each for each in self._places if each.fits(shape) and self._suited(shape, each.node)]
-        if fitting:
-            self._best(pod, fitting).take(pod, shape)
-        return bool(fitting)
+        if len(fitting) < 2:
+            return fitting
+        spread = self._spread(pod, fitting)
+        scores = [each.score(pod) + _SPREAD_WEIGHT * more for each, more in zip(fitting, spread, strict=True)]
+        most = max(scores)
+        return [each for each, score in zip(fitting, scores, strict=True) if score == most]
 
-    def _best(self, pod: Pod, fitting: Sequence[Place]) -> Place:
-        if len(fitting) == 1:
-            return fitting[0]
-        spread = _spread([each.kinds.get(pod.kind, 0) for each in fitting])
+    def _spread(self, pod: Pod, fitting: Sequence[Place]) -> list[int]:
+        """PodTopologySpread's score for pods without constraints of their own, which the default ones then spread.
+
+        The fewer pods of its owner on the node and in its zone, the better.
+        """
+        in_zone: Counter[str] = Counter()
+        for each in self._places:
+            in_zone[each.node.zone] += each.kinds.get(pod.kind, 0)
+        host_weight = math.log(len(fitting) + 2)
+        zone_weight = math.log(len({each.node.zone for each in fitting}) + 2)
         scores = [
-            math.floor(each.score(pod)) + _SPREAD_WEIGHT * more
-            for each, more in zip(fitting, spread, strict=True)
+            round(
+                each.kinds.get(pod.kind, 0) * host_weight
+                + (_HOST_SKEW - 1)
+                + in_zone[each.node.zone] * zone_weight
+                + (_ZONE_SKEW - 1)
+            )
+            for each in fitting
         ]
-        best = max(scores)
-        equal = [each for each, score in zip(fitting, scores, strict=True) if score == best]
-        return equal[0] if len(equal) == 1 else self._chance.choice(equal)
+        most, least = max(scores), min(scores)
+        return [100 * (most + least - score) // most for score in scores]
+
+    def put(self, pod: Pod, name: str) -> None:
+        """Bind a pod to the node of this name, as somebody else decided."""
+        place = next(each for each in self._places if each.node.name == name)
+        place.take(pod, self._pools.shapes(pod.kind)[0])
 
     def _suited(self, shape: Shape, node: Node) -> bool:
         if shape.hostname is not None and not shape.hostname.has(hostname(node)):
@@ -131,11 +179,3 @@ class Binder:
             found = shape.tolerates(taints) and obstacle(labels_of(node), wanted, undefined=False) is None
             self._suits[key] = found
         return found
-
-
-def _spread(counts: Sequence[int]) -> list[float]:
-    """PodTopologySpread's score by host names for pods without constraints of their own: fewer of a kind is better."""
-    most, least = max(counts), min(counts)
-    weight = math.log(len(counts) + 2)
-    highest, lowest = most * weight + 2, least * weight + 2
-    return [math.floor(100 * (highest + lowest - (count * weight + 2)) / highest) for count in counts]

@@ -11,7 +11,8 @@ remembered by shape, and pods that are equal don't ask again. Only spreads and a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from gpuslice.karpenter.claim_order import restore, restore_stable
@@ -253,11 +254,7 @@ class Pass:
         if state == _IMPOSSIBLE:
             return False
         if bound is not None:
-            domains = self._topologies.narrowed(bound, shape, _with_host(states[state], claim))
-            if domains is None:
-                return False
-            domains.pop(HOSTNAME, None)
-            state = states.after(state, states.number(domains))
+            state = self._bound_state(claim, state, shape, bound)
             if state == _IMPOSSIBLE:
                 return False
         types = claim.types if state == claim.state and claim.pods else claim.types & template.under(state)
@@ -266,8 +263,11 @@ class Pass:
             types &= template.fitting(resource, used.get(resource, 0) + amount)
             if not types:
                 return False
-        if template.has_min_values(state) and not relax and not template.enough_values(state, types):
-            return False
+        if template.has_min_values(state):
+            short = template.short_of(state, types)
+            if short and not relax:
+                return False
+            state = self._lowered(state, short)
         claim.types, claim.state = types, state
         claim.pods.append(pod)
         claim.count += 1
@@ -278,6 +278,24 @@ class Pass:
         if bound is not None:
             self._topologies.record(bound, _with_host(states[state], claim))
         return True
+
+    def _bound_state(self, claim: Claim, state: int, shape: Shape, bound: Bound) -> int:
+        """Requirements narrowed to the domains that spreads and affinities leave, or that they leave none."""
+        states = self._pools.claims
+        domains = self._topologies.narrowed(bound, shape, _with_host(states[state], claim))
+        if domains is None:
+            return _IMPOSSIBLE
+        domains.pop(HOSTNAME, None)
+        return states.after(state, states.number(domains))
+
+    def _lowered(self, state: int, short: Mapping[str, int]) -> int:
+        """Requirements with minValues as low as they were kept: a node is held to what its first pod left."""
+        if not short:
+            return state
+        states = self._pools.claims
+        return states.number(
+            replace(each, min_values=short.get(key, each.min_values)) for key, each in states[state].items()
+        )
 
     def left(self, template: Template) -> int:
         """The types that the pool's limits still allow."""

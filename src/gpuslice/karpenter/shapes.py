@@ -34,6 +34,7 @@ class Shape:
         wanted: of a node, but for its name.
         hostname: of a node's name.
         strict: as `wanted`, without what is only preferred.
+        terms: as `strict`, for each alternative of required node affinity that is left.
         tolerations: of taints.
         spreads, near, apart: that still hold.
         labels, namespace: by which others count it.
@@ -43,6 +44,7 @@ class Shape:
     wanted: frozenset[Requirement]
     hostname: Requirement | None
     strict: frozenset[Requirement]
+    terms: tuple[frozenset[Requirement], ...]
     tolerations: tuple[Toleration, ...]
     spreads: tuple[Spread, ...]
     near: tuple[PodTerm, ...]
@@ -57,6 +59,7 @@ class Shape:
             self.wanted,
             self.hostname,
             self.strict,
+            self.terms,
             frozenset(self.tolerations),
             self.spreads,
             self.near,
@@ -99,7 +102,9 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
         first = preferred[0].requirements if preferred else ()
         # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
         wanted = combined(labelled(kind.selector).values(), first, terms)
-        found.append(_shape(kind, wanted, strict, tuple(tolerations), tuple(spreads)))
+        own = labelled(kind.selector).values()
+        alternatives = tuple(frozenset(combined(own, each).values()) for each in affinity or [()])
+        found.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
         if len(affinity) > 1:
             del affinity[0]
         elif preferred:
@@ -125,6 +130,7 @@ def _shape(
     kind: PodClass,
     wanted: Requirements,
     strict: Requirements,
+    terms: tuple[frozenset[Requirement], ...],
     tolerations: tuple[Toleration, ...],
     spreads: tuple[Spread, ...],
 ) -> Shape:
@@ -134,6 +140,7 @@ def _shape(
         frozenset(each for key, each in wanted.items() if key != HOSTNAME),
         wanted.get(HOSTNAME),
         frozenset(strict.values()),
+        terms,
         tolerations,
         spreads,
         kind.near,

@@ -110,7 +110,12 @@ class Template:
         )
 
     def enough_values(self, state: int, types: int) -> bool:
-        """Whether a set of types keeps the pool's minValues."""
+        """Whether a set of types keeps the minValues of its requirements."""
+        return not self.short_of(state, types)
+
+    def short_of(self, state: int, types: int) -> dict[str, int]:
+        """Labels of which a set of types has fewer values than minValues asks for, and how many it has."""
+        found = {}
         for each in self._states[state].values():
             if each.min_values is not None:
                 values = {
@@ -120,8 +125,8 @@ class Template:
                     for value in self._labels[at][each.key].values
                 }
                 if len(values) < each.min_values:
-                    return False
-        return True
+                    found[each.key] = len(values)
+        return found
 
     def has_min_values(self, state: int) -> bool:
         """Whether minValues are asked for at all."""

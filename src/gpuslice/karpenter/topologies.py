@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gpuslice.karpenter.model import Node, NodePool, Pod, labels_of
 from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements
 from gpuslice.karpenter.shapes import Shape
-from gpuslice.karpenter.topology import Group, GroupKey, Kind, domains_of, inverse_keys_of, keys_of
+from gpuslice.karpenter.topology import Group, GroupKey, Kind, domains_of, groups_of, inverse_keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Topologies:
         """Make the groups of a shape, if they aren't there yet."""
         if not (shape.spreads or shape.near or shape.apart):
             return
-        for key, least in keys_of(shape):
-            if key not in self._groups:
-                self._groups[key] = self._counted(Group(key, self._chance, least))
+        for group in groups_of(shape, self._chance):
+            if group.key not in self._groups:
+                self._groups[group.key] = self._counted(group)
                 self._bound.clear()
         for key in inverse_keys_of(shape):
             self._inverse_group(key)
@@ -88,7 +88,7 @@ class Topologies:
         return self._bound[shape]
 
     def _find(self, shape: Shape) -> Bound | None:
-        rules = [self._groups[key] for key, _ in keys_of(shape)]
+        rules = [self._groups[each.key] for each in groups_of(shape, self._chance)]
         rules += [each for each in self._inverse.values() if _selects(each, shape)]
         counting = [each for each in self._groups.values() if _selects(each, shape)]
         own = [self._inverse[key] for key in inverse_keys_of(shape)]

@@ -7,12 +7,13 @@ takes any one of them, another one on each run (it walks a Go map). So does the 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from gpuslice.karpenter.model import NodePool, PodTerm, Spread
+from gpuslice.karpenter.model import NodePool, PodTerm, Spread, Toleration
 from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements, combined, labelled, obstacle
 from gpuslice.karpenter.shapes import Shape
 
@@ -29,29 +30,46 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """What makes rules of many pods one group, counted together."""
+    """What makes rules of many pods one group, counted together.
+
+    Karpenter compares the pods' node selectors and affinities by the labels that they mention, not by values: of two
+    spreads that are otherwise alike, the later one then counts on the nodes of the first one's pods. And a pod that has
+    been relaxed to tolerate an avoided taint begins to count anew.
+    """
 
     kind: Kind
     key: str
     selector: tuple[tuple[str, str], ...]
     namespace: str
     max_skew: int = _NO_LIMIT
-    wanted: frozenset[Requirement] = frozenset()
+    mentioned: frozenset[frozenset[str]] = frozenset()
+    tolerations: frozenset[Toleration] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """How many pods of a selection there are in each domain."""
+    """How many pods of a selection there are in each domain.
+
+    Attributes:
+        key: what it is.
+        chance: decides between equal domains.
+        terms: nodes count that satisfy one of these; empty: all do.
+        min_domains: below so many domains the emptiest counts as empty.
+        counts: pods by domain.
+    """
 
     key: GroupKey
     chance: random.Random
+    terms: tuple[frozenset[Requirement], ...] = ()
     min_domains: int | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
     def includes(self, requirements: Requirements) -> bool:
         """Whether nodes with these requirements count: a spread looks at nodes that its pods could go to."""
-        wanted = {each.key: each for each in self.key.wanted}
-        return obstacle(requirements, wanted, undefined=False) is None
+        return not self.terms or any(
+            obstacle(requirements, {each.key: each for each in term}, undefined=False) is None
+            for term in self.terms
+        )
 
     def allowed(self, shape: Shape, pod: Requirement, node: Requirement) -> frozenset[str]:
         """The domains that a pod may go to.
@@ -143,14 +161,13 @@ def _only(requirement: Requirement) -> str | None:
     return next(iter(values)) if len(values) == 1 and not requirement.complement else None
 
 
-def keys_of(shape: Shape) -> list[tuple[GroupKey, int | None]]:
-    """The groups by which a pod is bound, with their minDomains."""
-    found: list[tuple[GroupKey, int | None]] = [
-        (_spread_key(shape, each), each.min_domains) for each in shape.spreads
+def groups_of(shape: Shape, chance: random.Random) -> list[Group]:
+    """The groups by which a pod is bound, as they are if it is the first of each."""
+    spreads = [
+        Group(_spread_key(shape, each), chance, shape.terms, each.min_domains) for each in shape.spreads
     ]
-    found += [(_term_key(shape, Kind.NEAR, term), None) for term in shape.near]
-    found += [(_term_key(shape, Kind.APART, term), None) for term in shape.apart]
-    return found
+    near = [Group(_term_key(shape, Kind.NEAR, each), chance) for each in shape.near]
+    return [*spreads, *near, *(Group(_term_key(shape, Kind.APART, each), chance) for each in shape.apart)]
 
 
 def inverse_keys_of(shape: Shape) -> list[GroupKey]:
@@ -159,7 +176,17 @@ def inverse_keys_of(shape: Shape) -> list[GroupKey]:
 
 
 def _spread_key(shape: Shape, spread: Spread) -> GroupKey:
-    return GroupKey(Kind.SPREAD, spread.key, spread.selector, shape.namespace, spread.max_skew, shape.strict)
+    mentioned = Counter(frozenset(each.key for each in term) for term in shape.terms)
+    return GroupKey(
+        Kind.SPREAD,
+        spread.key,
+        spread.selector,
+        shape.namespace,
+        spread.max_skew,
+        # Alternatives that mention the same labels cancel each other out in Karpenter's hash.
+        frozenset(labels for labels, count in mentioned.items() if count % 2),
+        frozenset(shape.tolerations),
+    )
 
 
 def _term_key(shape: Shape, kind: Kind, term: PodTerm) -> GroupKey:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
@@ -193,6 +193,32 @@ class Realiser:
         return found
 
 
+def cheapest_types(
+    realiser: Realiser, offer: Offer, load: Load, orders: Sequence[Order] = DEFAULT_ORDERS
+) -> tuple[Offer, Spread]:
+    """The instance types of a pool with which its load comes cheapest, on average over orders of arrival.
+
+    A pool that lists larger types gets them for batches of pods. So each type is tried alone, and the cheapest two,
+    three and so on together; everything that leaves a replica unbound is worse than anything that doesn't.
+
+    Args:
+        realiser: to ask.
+        offer: the pool, with all types that it may have.
+        load: what it carries.
+        orders: of arrival.
+
+    Returns:
+        The pool with the types chosen, and its bills. The types are as given if nothing is better.
+    """
+    by_price = sorted(offer.machines, key=lambda each: _least_price(each[0], offer.purchases))
+    choices = [offer]
+    if len(by_price) > 1:
+        choices += [replace(offer, machines=(each,)) for each in by_price]
+    choices += [replace(offer, machines=tuple(by_price[:count])) for count in range(2, len(by_price))]
+    tried = [(each, realiser.spread([(each, load)], orders)) for each in choices]
+    return min(tried, key=lambda each: (each[1].unbound, each[1].mean))
+
+
 def offers_of(plan: Plan, catalog: Catalog) -> dict[str, Offer]:
     """The pools of a plan, by name.
 
@@ -259,6 +285,10 @@ def realised_spread(
     offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
     realiser = Realiser(overhead, consolidate=consolidate)
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)
+
+
+def _least_price(kind: InstanceType, purchases: frozenset[Purchase]) -> int:
+    return min((price for purchase, price in kind.prices.items() if purchase in purchases), default=0)
 
 
 def _karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:

@@ -152,8 +152,9 @@ type Result struct {
 	Errors   map[string]string   `json:"errors"`
 	Refused  []string            `json:"refused"`
 	Command  *Command            `json:"command,omitempty"`
-	Seconds  float64             `json:"seconds"`
-	Error    string              `json:"error,omitempty"`
+	// CPU time, user and system, of deciding; objects are made before.
+	Seconds float64 `json:"seconds"`
+	Error   string  `json:"error,omitempty"`
 }
 
 type NewNode struct {

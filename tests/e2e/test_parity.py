@@ -1,0 +1,33 @@
+"""The model of Karpenter beside Karpenter's own packages: a fixed part of what `make parity` compares."""
+
+import pytest
+
+from bench.karpenter import crowd
+from tools.parity.__main__ import FAMILIES, measured
+from tools.parity.build import built
+from tools.parity.compare import answers, compare
+from tools.parity.scenario import Scenario
+
+SCENARIOS = range(1, 41)
+
+
+@pytest.fixture(scope="module")
+def driver():
+    return built()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_model_launches_what_karpenter_launches(driver, name):
+    _, make = FAMILIES[name]
+    family = measured(driver, [make(seed) for seed in SCENARIOS], runs=1)
+    assert family.decided > len(SCENARIOS) / 4
+    assert [(each.scenario.name, each.note) for each in family.off] == []
+
+
+def test_a_thousand_pods_over_four_pools_get_the_same_nodes_pod_by_pod(driver):
+    many = crowd(1_000)
+    scenario = Scenario("a thousand pods", many.pools, many.pods, many.overlays)
+    ((_, answer),) = answers(driver, [scenario])
+    found = compare(scenario, answer)
+    assert len(answer["new"]) > 200
+    assert found.exact, found.note
