@@ -8,6 +8,7 @@ seconds later.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -100,7 +101,7 @@ def next_command(
     left = budgets(pools, nodes, Reason.UNDERUTILIZED)
     look = _Look(pools, nodes, pending, now)
     return look.several(within_budgets(listed, left)[0]) or look.single(
-        each for each in _interleaved(listed) if left.get(each.node.pool, 0)
+        each for each in _interleaved(listed, pools.settings.seed) if left.get(each.node.pool, 0)
     )
 
 
@@ -258,12 +259,12 @@ class _Look:
         return found if self._keeps_min_values(found) else None
 
 
-def _interleaved(listed: Iterable[Candidate]) -> list[Candidate]:
-    """One of each pool in turn; the order of pools is any in Karpenter, by name here."""
+def _interleaved(listed: Iterable[Candidate], seed: int) -> list[Candidate]:
+    """One of each pool in turn; Karpenter takes the pools in any order, which the seed decides here."""
     by_pool: dict[str, list[Candidate]] = {}
     for each in listed:
         by_pool.setdefault(each.node.pool, []).append(each)
-    found = []
-    for at in range(max((len(each) for each in by_pool.values()), default=0)):
-        found += [each[at] for _, each in sorted(by_pool.items()) if at < len(each)]
-    return found
+    order = sorted(by_pool)
+    random.Random(seed).shuffle(order)
+    most = max((len(each) for each in by_pool.values()), default=0)
+    return [by_pool[name][at] for at in range(most) for name in order if at < len(by_pool[name])]
