@@ -46,7 +46,7 @@ PAGE: Final = """\
 How often gpuslice's model of Karpenter decides as the real one. Random clusters go through both: through the model,
 and through the scheduler, the NodeOverlay controller, the disruption methods and the launch filters of Karpenter
 v1.14.1 and its AWS provider v1.14.1, compiled from their modules into one program without a cluster. Written by
-`make parity` on {date}.
+`make parity` on {date}; seeds {first} to {last}.
 
 | scenarios | how many | something to decide | same types | same in every pod | by chance | differ |
 |---|--:|--:|--:|--:|--:|--:|
@@ -54,9 +54,10 @@ v1.14.1 and its AWS provider v1.14.1, compiled from their modules into one progr
 
 *Same types* compares the multiset of pool, instance type and purchase that are launched, and which pods are not
 placed; for consolidation, the method, the types that go and come, and the dollars saved. *By chance*: spreads and pod
-affinities leave Karpenter a choice that it makes differently on each run (it walks Go maps). A scenario counts there if
-{answers} runs of Karpenter come to different fleets, and one of them is what the model makes under one of {seeds}
-seeds. In *shrinking*, which of several equal nodes goes is such a choice too; it changes no figure.
+affinities leave Karpenter a choice that it makes differently on each run (it walks Go maps), and so does the order of
+pools in consolidation. A scenario counts there if {answers} runs of Karpenter come to different fleets, and one of them
+is what the model makes under one of {seeds} seeds. Which of several equal nodes goes is such a choice too; it changes
+no figure.
 
 Scenarios: real instance types; 1 to 5 pools with weights, requirements, minValues, limits, taints; whole GPUs, slots,
 metered slices and MIG by overlays, some in conflict; spot, and offerings that EC2 is out of; daemonsets; 1 to 400 pods
@@ -118,16 +119,14 @@ def main(arguments: list[str]) -> int:
     except GpusliceError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    found = {
-        name: measured(binary, [make(asked.seed + at) for at in range(asked.scenarios)])
-        for name, (_, make) in FAMILIES.items()
-    }
+    seeds = range(asked.seed, asked.seed + asked.scenarios)
+    found = {name: measured(binary, [make(seed) for seed in seeds]) for name, (_, make) in FAMILIES.items()}
     for name, family in found.items():
         print(_line(name, family))
         for each in family.off if asked.show else ():
             print(f"  {each.scenario.name}: {each.note[:500]}")
     if asked.page is not None:
-        asked.page.write_text(_page(found, _speed(binary)))
+        asked.page.write_text(_page(found, _speed(binary), seeds))
     total = sum(each.scenarios for each in found.values())
     same = sum(each.types + each.chance for each in found.values())
     dear = [each for family in found.values() for each in family.off if not each.bill]
@@ -203,7 +202,7 @@ def _line(name: str, family: Family) -> str:
     )
 
 
-def _page(found: dict[str, Family], speed: str) -> str:
+def _page(found: dict[str, Family], speed: str, seeds: range) -> str:
     rows = [
         f"| {name}: {FAMILIES[name][0]} | {family.scenarios} | {family.decided} | {family.types} "
         f"| {family.exact} | {family.chance} | {len(family.off)} |"
@@ -212,6 +211,8 @@ def _page(found: dict[str, Family], speed: str) -> str:
     off = [each for family in found.values() for each in family.off]
     placing = [each for name, each in found.items() if name != "shrinking"]
     return PAGE.format(
+        first=seeds[0],
+        last=seeds[-1],
         date=f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}",
         rows="\n".join(rows),
         answers=_ANSWERS,
