@@ -88,6 +88,20 @@ class Bench:
             path.write_text(fleet(seed))
             self.plan(f"random {seed}", path, shown=f"gpuslice plan -f random-{seed}.yaml")
 
+    def report(self) -> None:
+        """The page of a plan of a thousand nodes."""
+        from gpuslice.artefacts.documents import dump_json
+        from gpuslice.workloads.artefact import WorkloadSet, dump
+        from tests.report.large import large
+
+        plan, workloads, catalog = large(1000)
+        plan_file, workloads_file = self.folder / "large.json", self.folder / "large.yaml"
+        plan_file.write_text(dump_json(plan))
+        workloads_file.write_text(dump(WorkloadSet(catalog.region, workloads)))
+        files = ("-f", plan_file, "-f", workloads_file, "--out", self.folder / "report.html")
+        words = "gpuslice report, 1,000 nodes, with the workloads"
+        self.command("report 1,000 nodes", "report", *files, repeat=3, shown=words)
+
     def traces(self, data: str) -> None:
         """Public traces, where they are at hand."""
         if not data:
@@ -108,6 +122,11 @@ class Bench:
                 self.plan(
                     name, made, *limit, repeat=1, shown=" ".join(("gpuslice plan -f", made.name, *limit))
                 )
+            for path in paths[:1]:
+                which = ("--policies", "whole") if kind == "openb" else ()
+                words = " ".join(("gpuslice simulate --trace", path.name, *options, *which))
+                replayed = ("simulate", "--trace", path, *options, *which)
+                self.command(f"simulate {kind}", *replayed, repeat=1, shown=words)
 
     def results(self, facts: dict[str, object]) -> dict[str, object]:
         """Everything, as it goes into the JSON file."""
@@ -162,6 +181,7 @@ def main() -> None:
         bench.start_up()
         bench.examples()
         bench.random_fleets()
+        bench.report()
         bench.traces(options.data)
         results = bench.results(facts)
     print(body(results))

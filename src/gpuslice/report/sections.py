@@ -32,7 +32,7 @@ MOST_PICTURES: Final = 400
 """Drawn nodes, alike ones counting once; what is beyond is listed in words, so that the page stays light."""
 ALL_EXPLAINED: Final = 80
 """Kinds of workloads up to which each has all its alternatives: looking for them takes a while."""
-DEAREST_EXPLAINED: Final = 30
+DEAREST_EXPLAINED: Final = 12
 """With more kinds, those without a place and the dearest have theirs, so many in all."""
 _OFFERS_SHOWN: Final = 5
 _CHANGES_SHOWN: Final = 3
