@@ -47,6 +47,7 @@ def test_help_names_every_verb_in_the_order_of_the_work(gpuslice):
         "simulate",
         "report",
         "render",
+        "apply",
         "doctor",
         "demo",
         "catalog",
@@ -57,7 +58,19 @@ def test_help_names_every_verb_in_the_order_of_the_work(gpuslice):
 
 @pytest.mark.parametrize(
     "verb",
-    ["scan", "plan", "explain", "simulate", "report", "render", "doctor", "demo", "catalog", "measure"],
+    [
+        "scan",
+        "plan",
+        "explain",
+        "simulate",
+        "report",
+        "render",
+        "apply",
+        "doctor",
+        "demo",
+        "catalog",
+        "measure",
+    ],
 )
 def test_every_verb_has_help(gpuslice, verb):
     ended = gpuslice(verb, "--help")

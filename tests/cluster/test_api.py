@@ -71,7 +71,11 @@ def test_a_wrong_certificate_is_not_tried_again():
     ("fault", "said", "fix"),
     [
         (status(401, "Unauthorized"), "the credentials are refused", "log in again"),
-        (status(403, 'pods is forbidden: User "x" cannot list'), "pods is forbidden", "gpuslice roles"),
+        (
+            status(403, 'pods is forbidden: User "x" cannot list'),
+            "pods is forbidden",
+            "ask for the permission",
+        ),
         (
             status(
                 403, "x is forbidden", causes=[{"reason": "NamespaceTerminating", "message": "", "field": ""}]

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 import typer
 
 import gpuslice
-from gpuslice.cli import catalog, demo, doctor, explain, measure, plan, render, report, scan, simulate
+from gpuslice.cli import apply, catalog, demo, doctor, explain, measure, plan, render, report, scan, simulate
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
@@ -50,6 +50,7 @@ app.command()(explain.explain)
 app.command()(simulate.simulate)
 app.command()(report.report)
 app.command()(render.render)
+app.command()(apply.apply)
 app.command()(doctor.doctor)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(measure.app, name="measure")

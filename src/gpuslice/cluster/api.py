@@ -281,7 +281,7 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
     elif code == 403 and any(each.reason == "NamespaceTerminating" for each in status.details.causes):
         fix = "wait until the namespace is gone, make it anew, and run this again"
     elif code == 403 and "admission webhook" not in said and "ValidatingAdmissionPolicy" not in said:
-        fix = "ask for the permissions that `gpuslice roles` prints"
+        fix = "ask for the permission to do that"
     elif "webhook" in said:
         fix = "ask those who run the webhook, or leave out what it refuses"
     elif code in _TRY_AGAIN:

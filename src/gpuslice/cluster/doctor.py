@@ -48,7 +48,7 @@ def _unknown(check: Check, missing: list[Resource]) -> Finding:
         check.title,
         f"not looked at: {names} can't be read",
         "nobody knows",
-        "ask for the permissions that `gpuslice roles` prints",
+        "ask for the permission to do that",
         code=check.code,
         severity=Severity.UNKNOWN,
     )

@@ -37,6 +37,7 @@ class Condition(_Lenient, frozen=True):
     reason: str = ""
     message: str = ""
     last_transition_time: str = ""
+    observed_generation: int = 0
 
 
 class RunningPodSpec(PodSpec, frozen=True, rename="camel", omit_defaults=True):

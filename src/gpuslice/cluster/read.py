@@ -51,6 +51,8 @@ _METADATA: Final = (
     "annotations",
     "ownerReferences",
 )
+OPERATORS_MIG_CONFIG: Final = "default-mig-parted-config"
+"""What the GPU Operator's MIG manager uses where the ClusterPolicy names nothing."""
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -254,7 +256,7 @@ def _named_config_maps(snapshot: Snapshot) -> list[tuple[str, str]]:
     if not namespaces and snapshot.cluster_policies:
         namespaces.add("gpu-operator")  # its Deployment couldn't be read
     for namespace in namespaces:
-        found += [(namespace, OUR_PLUGIN_CONFIG), (namespace, OUR_MIG_CONFIG)]
+        found += [(namespace, each) for each in (OUR_PLUGIN_CONFIG, OUR_MIG_CONFIG, OPERATORS_MIG_CONFIG)]
         for policy in snapshot.cluster_policies:
             named = (policy.spec.device_plugin.config.name, policy.spec.mig_manager.config.name)
             found += [(namespace, name) for name in named if name]

@@ -21,10 +21,13 @@ from gpuslice.workloads.pods import is_gpu
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import NodeOverlay
 
+GATE_COMMAND: Final = (
+    "helm upgrade karpenter oci://public.ecr.aws/karpenter/karpenter --namespace kube-system --reuse-values "
+    "--set settings.featureGates.nodeOverlay=true"
+)
 _RESOURCE: Final = re.compile(
     r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
-_BYTES: Final = frozenset({"gpuslice.io/gpu-memory", "hugepages-2Mi", "hugepages-1Gi"})
 
 
 def _gate_off(seen: Seen) -> Iterator[Finding]:
@@ -33,10 +36,6 @@ def _gate_off(seen: Seen) -> Iterator[Finding]:
         return
     names = ", ".join(each.name for each in overlays[:3])
     karpenter = seen.cluster.karpenter
-    fix = (
-        "helm upgrade karpenter oci://public.ecr.aws/karpenter/karpenter --namespace kube-system --reuse-values "
-        "--set settings.featureGates.nodeOverlay=true"
-    )
     if karpenter is not None:
         gates = [
             variable.value
@@ -50,14 +49,14 @@ def _gate_off(seen: Seen) -> Iterator[Finding]:
             f"Deployment {karpenter.name}",
             f"FEATURE_GATES is {gates[0]!r}" if gates else "FEATURE_GATES isn't set",
             f"Karpenter ignores all {len(overlays)} NodeOverlays ({names}): pods that ask for slices stay pending",
-            fix,
+            GATE_COMMAND,
         )
     elif not any(each.status.conditions for each in overlays):
         yield Finding(
             f"NodeOverlay {overlays[0].name}",
             f"none of {len(overlays)} NodeOverlays has a status, and Karpenter's Deployment isn't to be seen",
             "probably no Karpenter with the feature gate NodeOverlay runs: pods that ask for slices stay pending",
-            fix,
+            GATE_COMMAND,
         )
 
 

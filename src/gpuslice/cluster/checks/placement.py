@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import requests_of
 from gpuslice.cluster.machines import promised, types_of
+from gpuslice.cluster.objects import NodePool
 from gpuslice.cluster.resources import NODE, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.planner.promised import POOL_LABEL
+from gpuslice.workloads.objects import convert
 from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import NodePool, Pod, Taint
+    from gpuslice.cluster.objects import Pod, Taint
     from gpuslice.workloads.target import Toleration
 
 _KEEPS_OFF: Final = frozenset({"NoSchedule", "NoExecute"})
@@ -146,18 +148,28 @@ def _operands_kept_off(seen: Seen) -> Iterator[Finding]:
                 "no device plugin runs on the pool's nodes: their slices never register",
                 f"add {{key: {POOL_LABEL}, operator: Exists, effect: NoSchedule}} to spec.daemonsets.tolerations",
             )
+    yield from _nfd_kept_off(seen, pool.name, pool.taints)
+
+
+def nfd_kept_off(seen: Seen, pools: Iterable[Mapping[str, object]]) -> list[Finding]:
+    """Workers of Node Feature Discovery that won't tolerate the taints of pools yet to be made."""
+    for each in pools:
+        pool = convert(each, NodePool, "")
+        return list(_nfd_kept_off(seen, pool.name, pool.taints))
+    return []
+
+
+def _nfd_kept_off(seen: Seen, pool: str, taints: Iterable[Taint]) -> Iterator[Finding]:
     for each in seen.cluster.daemon_sets:
         if "node-feature-discovery" not in each.metadata.name or "worker" not in each.metadata.name:
             continue
         missed = [
-            one
-            for one in pool.taints
-            if one.effect in _KEEPS_OFF and not tolerated(one, each.pod.tolerations)
+            one for one in taints if one.effect in _KEEPS_OFF and not tolerated(one, each.pod.tolerations)
         ]
         if missed:
             yield Finding(
                 f"DaemonSet {each.name}",
-                f"doesn't tolerate {missed[0].key}, which taints NodePool {pool.name}",
+                f"doesn't tolerate {missed[0].key}, which taints NodePool {pool}",
                 "the GPU Operator doesn't see that these nodes have GPUs, and metered resources never appear",
                 "helm upgrade gpu-operator nvidia/gpu-operator --reuse-values --values values.yaml, with the "
                 "node-feature-discovery.worker.tolerations that gpuslice render writes",

@@ -1,0 +1,358 @@
+"""An apply carried out, or taken back: step by step, each harmless to repeat.
+
+Killed anywhere and run again, it ends in the same objects: the journal was written before the first step and remembers
+what was there before, every step finds out by itself whether it was done, and none is done beside another gpuslice that
+has taken over the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+import gpuslice
+from gpuslice.cluster import applyset, journal
+from gpuslice.cluster.api import Api, ApiError, joined
+from gpuslice.cluster.changes import Change, changes, moved, set_at, stated
+from gpuslice.cluster.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
+from gpuslice.cluster.objects import Pod
+from gpuslice.cluster.ownership import applied
+from gpuslice.cluster.resources import NODE, NODE_CLASS, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.steps import edit, put
+from gpuslice.cluster.waiting import Patience, RolloutFailedError, until_ready, until_rolled_out
+from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
+from gpuslice.workloads.objects import fields_of
+
+if TYPE_CHECKING:
+    from gpuslice.cluster.steps import Steps
+
+Json = Any  # as in Kubernetes objects
+_TRIES: Final = 5  # to change an object that others change at the same time
+_POOL: Final = "karpenter.sh/nodepool"
+_CHANGED_MEANWHILE: Final = frozenset({409, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How to go about it.
+
+    Attributes:
+        patience: for each thing that is waited for.
+        wait: whether to wait for Karpenter's verdict on its objects.
+        force: whether to take fields that others manage or have changed.
+        skip: titles of workloads to leave alone.
+    """
+
+    patience: Patience
+    wait: bool = True
+    force: bool = False
+    skip: frozenset[str] = frozenset()
+
+
+def begin(api: Api, steps: Steps, digest: str, previous: Stored | None) -> Stored:
+    """Write the journal: from here on a crash is no loss.
+
+    Args:
+        api: the cluster.
+        steps: to be carried out.
+        digest: of the plan.
+        previous: the journal of the last apply, as `resumable` let it pass.
+
+    Raises:
+        AnswerIsNoError: somebody else began meanwhile.
+    """
+    works = [each.work for each in steps.shown]
+    kinds = {
+        each.ref.resource.group_kind
+        for each in works
+        if isinstance(each, Put) and applyset.is_member(each.object)
+    }
+    namespaces = {each.ref.namespace for each in works if isinstance(each, Put) and each.ref.namespace}
+    if previous is not None:
+        kinds |= set(previous.journal.kinds)
+        namespaces |= set(previous.journal.namespaces)
+        if _goes_on(previous.journal, digest):
+            works = _inherited(api, works, previous.journal.steps)
+    journal.ensure_namespace(api)
+    return journal.save(
+        api,
+        Journal(
+            version=1,
+            state="applying",
+            plan=digest,
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            tool=f"gpuslice {gpuslice.__version__}",
+            steps=tuple(works),
+            kinds=tuple(sorted(kinds)),
+            namespaces=tuple(sorted(namespaces)),
+        ),
+        previous,
+    )
+
+
+def resumable(previous: Stored | None, digest: str) -> None:
+    """Refuse to begin where another apply, or a rollback, hasn't come to its end.
+
+    Raises:
+        AnswerIsNoError: it hasn't.
+    """
+    if previous is None:
+        return
+    if previous.journal.state == "rolling-back":
+        raise AnswerIsNoError(
+            f"a rollback begun {previous.journal.started} was interrupted",
+            fix="finish it first: gpuslice apply --rollback",
+        )
+    if previous.journal.state == "applying" and previous.journal.plan != digest:
+        raise AnswerIsNoError(
+            f"the apply of another plan, begun {previous.journal.started}, was interrupted",
+            fix="finish it with that plan, or take it back first: gpuslice apply --rollback",
+        )
+
+
+def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[str]:
+    """Do it; what stayed although it should have gone, in words.
+
+    Raises:
+        AnswerIsNoError: a step isn't possible; all before it are done, and running it again goes on there.
+        RolloutFailedError: a workload's new pods didn't become available; it was put back.
+    """
+    works = [each.work for each in steps.shown]
+    setting = [
+        each
+        for each in works
+        if not (isinstance(each, Edit) and each.workload) and not isinstance(each, Remove)
+    ]
+    for each in setting:
+        _still_ours(api, stored)
+        if isinstance(each, Put):
+            put(api, each.ref, each.object, force=manner.force)
+        elif isinstance(each, Edit):
+            _make(api, each.ref, each.changes, manner, to="after")
+    judged = [
+        each.ref
+        for each in setting
+        if (each.ref.group, each.ref.kind)
+        in {(one.group, one.kind) for one in (NODE_CLASS, NODE_OVERLAY, NODE_POOL)}
+    ]
+    if manner.wait:
+        until_ready(api, judged, manner.patience)
+    moving = [
+        each
+        for each in works
+        if isinstance(each, Edit) and each.workload and each.ref.title not in manner.skip
+    ]
+    for number, work in enumerate(moving, 1):
+        _still_ours(api, stored)
+        if work.changes:
+            manner.patience.say(f"[{number}/{len(moving)}] {work.ref.title}")
+        _move(api, work, manner)
+    stayed = []
+    for gone in works:
+        if isinstance(gone, Remove):
+            _still_ours(api, stored)
+            why = _delete(api, gone.ref)
+            if why:
+                stayed.append(why)
+    journal.save(api, msgspec.structs.replace(stored.journal, state="applied"), stored)
+    return stayed
+
+
+def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
+    """Bring back what was there before the last apply; what stayed although it should have gone, in words.
+
+    Raises:
+        AnswerIsNoError: a field was changed by somebody else since, or a step isn't possible; running it again goes on.
+    """
+    stored = journal.save(api, msgspec.structs.replace(stored.journal, state="rolling-back"), stored)
+    stayed = []
+    for each in reversed(stored.journal.steps):
+        _still_ours(api, stored)
+        match each:
+            case Remove():
+                put(api, each.ref, each.before, force=True)
+            case Edit(workload=True):
+                if each.ref.title not in manner.skip and _make(
+                    api, each.ref, each.changes, manner, to="before"
+                ):
+                    manner.patience.say(f"{each.ref.title}: back")
+                    until_rolled_out(api, each.ref, manner.patience)
+            case Edit():
+                _make(api, each.ref, each.changes, manner, to="before")
+            case Put(created=True):
+                why = _delete_when_empty(api, each.ref, manner.patience)
+                if why:
+                    stayed.append(why)
+            case Put(before=before):
+                put(api, each.ref, _nothing(each.ref) if before is UNSET else before, force=True)
+    if not stayed:
+        journal.save(api, msgspec.structs.replace(stored.journal, state="rolled-back"), stored)
+    return stayed
+
+
+def _goes_on(last: Journal, digest: str) -> bool:
+    """Whether an apply continues the last one: then a rollback goes back to where that one began."""
+    return last.plan == digest and last.state in {"applying", "applied"}
+
+
+def _inherited(api: Api, works: Sequence[Work], earlier: Sequence[Work]) -> list[Work]:
+    """Steps with the beginnings that an earlier run of the same apply found, and its steps that are done already."""
+    known = {each.ref: each for each in earlier}
+    made: list[Work] = []
+    for each in works:
+        before = known.pop(each.ref, None)
+        if isinstance(each, Put) and isinstance(before, Put):
+            made.append(msgspec.structs.replace(each, before=before.before, created=before.created))
+        elif isinstance(each, Edit) and isinstance(before, Edit):
+            live = api.get(each.ref.path, dict[str, Any])
+            after, _ = moved(stated(live), each.changes, to="after")
+            start, _ = moved(stated(live), before.changes, to="before")
+            made.append(msgspec.structs.replace(each, changes=tuple(changes(start, after))))
+        else:
+            made.append(each)
+    return [*made, *known.values()]
+
+
+def _still_ours(api: Api, stored: Stored) -> None:
+    """Check right before acting that nobody else has taken over."""
+    now = journal.load(api)
+    if now is None or now.resource_version != stored.resource_version:
+        raise AnswerIsNoError(
+            "another gpuslice has taken over, or somebody changed the journal: nothing more is done here",
+            where=f"ConfigMap {applyset.NAMESPACE}/{applyset.PARENT}",
+            fix="wait for it, then run this again",
+        )
+
+
+def _make(api: Api, ref: Ref, wanted: Sequence[Change], manner: Manner, *, to: str) -> bool:
+    """Make changes of an object, or take them back; whether there was anything to do.
+
+    Raises:
+        AnswerIsNoError: a field is neither as it was nor as it should become.
+    """
+    for _ in range(_TRIES):
+        current = api.find(ref.path, dict[str, Any])
+        if current is None:
+            if to == "before":
+                return False  # gone since: nothing to bring back
+            raise AnswerIsNoError("is gone", where=ref.title, fix="run this again: it looks anew")
+        goal, clashes = moved(current, wanted, to="after" if to == "after" else "before")
+        if clashes and not manner.force:
+            names = joined([f"{each.change.where} is {each.found!r}"[:120] for each in clashes])
+            raise AnswerIsNoError(
+                f"somebody changed it meanwhile: {names}",
+                where=ref.title,
+                fix="look at it, and run this again; --force-conflicts sets it all the same",
+            )
+        for each in clashes:
+            set_at(goal, each.change.path, each.change.after if to == "after" else each.change.before)
+        if stated(goal) == stated(current):
+            return False
+        try:
+            edit(api, ref, current, goal)
+        except ApiError as error:
+            now = api.find(ref.path, dict[str, Any])
+            unchanged = now is not None and now["metadata"] == current["metadata"]
+            if error.code not in _CHANGED_MEANWHILE or unchanged:
+                raise
+            continue
+        return True
+    raise EnvironmentFailedError(
+        f"was changed by others {_TRIES} times while it was to be changed here",
+        where=ref.title,
+        fix="run this again",
+    )
+
+
+def _move(api: Api, work: Edit, manner: Manner) -> None:
+    """Change a workload and wait for its new pods; put it back where they don't come."""
+    _make(api, work.ref, work.changes, manner, to="after")
+    try:
+        until_rolled_out(api, work.ref, manner.patience)
+    except RolloutFailedError as error:
+        if not work.changes:
+            raise
+        _make(api, work.ref, work.changes, manner, to="before")
+        manner.patience.say(f"  {work.ref.title}: put back")
+        raise RolloutFailedError(
+            f"its new pods didn't come, so it was put back: {error.message}",
+            where=error.where,
+            fix="see kubectl describe pods; then run this again, with --exclude to pass it over, or --rollback",
+        ) from None
+
+
+def _move_back(api: Api, work: Edit, manner: Manner) -> None:
+    """Bring a workload back, and wait for its pods; one that is gone since stays gone."""
+    if work.ref.title in manner.skip or api.find(work.ref.path, dict[str, Any]) is None:
+        return
+    if _make(api, work.ref, work.changes, manner, to="before"):
+        manner.patience.say(f"{work.ref.title}: as it was")
+    if work.changes:
+        until_rolled_out(api, work.ref, manner.patience)
+
+
+def _nothing(ref: Ref) -> dict[str, Json]:
+    """An object of which nothing is ours: applying it gives up all that was."""
+    metadata = {"name": ref.name} | ({"namespace": ref.namespace} if ref.namespace else {})
+    return {"apiVersion": ref.resource.api_version, "kind": ref.kind, "metadata": metadata}
+
+
+def _delete(api: Api, ref: Ref) -> str:
+    """Delete an object of ours; why it stays, where pods need it, else an empty text."""
+    live = api.find(ref.path, dict[str, Any])
+    if live is None:
+        return ""
+    if applied(live) is None or not applyset.is_member(live):
+        return f"{ref.title} stays: it isn't gpuslice's any more"
+    if (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind):
+        users = _pods_of_pool(api, ref.name)
+        if users:
+            return f"{ref.title} stays: {len(users)} pods still run on its nodes ({joined(users)})"
+    metadata = fields_of(live, "metadata")
+    if metadata.get("deletionTimestamp"):
+        return ""
+    body = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": metadata["uid"]},
+        "propagationPolicy": "Background",
+    }
+    try:
+        api.send("DELETE", ref.path, body)
+    except ApiError as error:
+        if error.code not in {404, 409}:  # gone, or made anew since: not the one that was ours
+            raise
+    return ""
+
+
+def _delete_when_empty(api: Api, ref: Ref, patience: Patience) -> str:
+    """Delete an object once its pods have left."""
+    deadline = patience.clock() + patience.seconds
+    while True:
+        why = _delete(api, ref)
+        if not why or "still run" not in why or patience.clock() >= deadline:
+            return why
+        patience.pause(1.0)
+
+
+def _pods_of_pool(api: Api, pool: str) -> list[str]:
+    """Pods on a pool's nodes that would have to move, by name."""
+
+    def name(raw: msgspec.Raw) -> str:
+        return str(msgspec.json.decode(raw)["metadata"]["name"])
+
+    def pod(raw: msgspec.Raw) -> Pod:
+        return msgspec.json.decode(raw, type=Pod)
+
+    found: list[str] = []
+    for node in api.list(NODE.path(), name, {"labelSelector": f"{_POOL}={pool}"}):
+        for each in api.list(POD.path(), pod, {"fieldSelector": f"spec.nodeName={node}"}):
+            daemon = any(one.kind in {"DaemonSet", "Node"} for one in each.metadata.owner_references)
+            if not each.ended and not daemon:
+                found.append(each.name)
+    return found
