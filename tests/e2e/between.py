@@ -27,7 +27,7 @@ class Between:
         self.requests = 0
         self.before = lambda number, method, path: None
         self.after = lambda number, method, path: None
-        self.answer: Callable[[str, str], tuple[int | None, dict[str, str], bytes] | None] = (
+        self.answer: Callable[[str, str], tuple[int, dict[str, str], bytes] | None] = (
             lambda method, path: None
         )
 
@@ -72,10 +72,6 @@ class Between:
                     between.before(number, self.command, self.path)
                     between.writes.append((self.command, self.path.partition("?")[0]))
                 made = between.answer(self.command, self.path)
-                if made is not None and made[0] is None:  # a reset: nothing is said any more
-                    self.close_connection = True
-                    self.connection.close()
-                    return
                 if made is None:
                     kept = {"Authorization", "Content-Type", "Accept"}
                     headers = {key: value for key, value in self.headers.items() if key in kept}

@@ -187,7 +187,7 @@ def test_a_pool_with_pods_on_it_stays(busy, control_plane, tmp_path):
     code, _, err = gpuslice(
         control_plane.kubeconfig, "apply", "-f", rendered(one_pool(), tmp_path / "b"), *QUICK
     )
-    assert code == 1
+    assert code == 1, err
     assert "NodePool chat-l4-704 stays: 2 pods still run on its nodes" in err
     assert "chat-l4-704" in {each.metadata.name for each in busy.list(NodePool)}
 

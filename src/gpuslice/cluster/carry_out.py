@@ -22,6 +22,7 @@ from gpuslice.cluster.changes import Change, changes, moved, set_at, stated
 from gpuslice.cluster.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
 from gpuslice.cluster.objects import Pod
 from gpuslice.cluster.ownership import applied
+from gpuslice.cluster.read import decoded
 from gpuslice.cluster.resources import NODE, NODE_CLASS, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.cluster.steps import edit, put
 from gpuslice.cluster.waiting import Patience, RolloutFailedError, until_ready, until_rolled_out
@@ -347,7 +348,7 @@ def _pods_of_pool(api: Api, pool: str) -> list[str]:
         return str(msgspec.json.decode(raw)["metadata"]["name"])
 
     def pod(raw: msgspec.Raw) -> Pod:
-        return msgspec.json.decode(raw, type=Pod)
+        return decoded(raw, Pod, api.name)
 
     found: list[str] = []
     for node in api.list(NODE.path(), name, {"labelSelector": f"{_POOL}={pool}"}):

@@ -179,7 +179,7 @@ class _Sharing:
         self._specs: dict[bytes, live.RunningPodSpec] = {}
 
     def pod(self, raw: msgspec.Raw, where: str) -> live.Pod:
-        pod = _decoded(raw, live.Pod, where)
+        pod = decoded(raw, live.Pod, where)
         spec = msgspec.structs.replace(pod.spec, node_name="")
         shared = self._specs.setdefault(msgspec.json.encode(spec), spec)
         metadata = msgspec.structs.replace(pod.metadata, annotations=_kept(pod.metadata.annotations))
@@ -191,7 +191,7 @@ class _Sharing:
 
 
 def _node(raw: msgspec.Raw, where: str) -> live.Node:
-    node = _decoded(raw, live.Node, where)
+    node = decoded(raw, live.Node, where)
     return msgspec.structs.replace(
         node, metadata=msgspec.structs.replace(node.metadata, annotations=_kept(node.metadata.annotations))
     )
@@ -201,7 +201,8 @@ def _kept(annotations: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in annotations.items() if "gpuslice.io/" in key or "karpenter" in key}
 
 
-def _decoded(raw: msgspec.Raw, kind: type[T], where: str) -> T:
+def decoded(raw: msgspec.Raw, kind: type[T], where: str) -> T:
+    """An object of a list; a null is the same as an absent field."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError:
