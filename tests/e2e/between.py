@@ -27,8 +27,8 @@ class Between:
         self.requests = 0
         self.before = lambda number, method, path: None
         self.after = lambda number, method, path: None
-        self.answer: Callable[[str, str], tuple[int, dict[str, str], bytes] | None] = (
-            lambda method, path: None
+        self.answer: Callable[[str, str], tuple[int, dict[str, str], bytes] | None] = lambda method, path: (
+            None
         )
 
     def config(self, directory):

@@ -9,7 +9,20 @@ from typing import Annotated, Final, Protocol, runtime_checkable
 import typer
 
 import gpuslice
-from gpuslice.cli import apply, catalog, demo, doctor, explain, measure, plan, render, report, scan, simulate
+from gpuslice.cli import (
+    apply,
+    catalog,
+    demo,
+    doctor,
+    explain,
+    measure,
+    measure_gpu,
+    plan,
+    render,
+    report,
+    scan,
+    simulate,
+)
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
@@ -53,6 +66,7 @@ app.command()(render.render)
 app.command()(apply.apply)
 app.command()(doctor.doctor)
 app.add_typer(catalog.app, name="catalog")
+measure.app.command("gpu")(measure_gpu.measure_gpu)
 app.add_typer(measure.app, name="measure")
 app.command()(demo.demo)
 

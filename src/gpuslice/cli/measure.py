@@ -226,27 +226,11 @@ def write_into(file: str, needs: Mapping[str, Measured], *, out: str, dry_run: b
 
 def print_needs(needs: Mapping[str, Measured], output: Output) -> None:
     """What was measured, on stdout."""
-    from gpuslice.artefacts.documents import to_plain
-    from gpuslice.units import PPM, format_memory
-
     match output:
         case Output.NAME:
             print_names(needs)
         case Output.YAML | Output.JSON:
-            print_data(
-                [
-                    {
-                        "name": name,
-                        "memory": None if each.memory_mib is None else format_memory(each.memory_mib),
-                        "duty": None if each.duty_ppm is None else each.duty_ppm / PPM,
-                        "on": each.on,
-                        "preallocates": each.suspicion is not None,
-                        "measurement": to_plain(each.measurement),
-                    }
-                    for name, each in needs.items()
-                ],
-                output,
-            )
+            print_data([need_fields(name, each) for name, each in needs.items()], output)
         case Output.TABLE:
             columns = (
                 "workload",
@@ -260,6 +244,21 @@ def print_needs(needs: Mapping[str, Measured], output: Output) -> None:
                 "of note",
             )
             print_table(columns, (_row(name, each) for name, each in needs.items()), right=columns[1:5])
+
+
+def need_fields(name: str, need: Measured) -> dict[str, object]:
+    """A need as plain data."""
+    from gpuslice.artefacts.documents import to_plain
+    from gpuslice.units import PPM, format_memory
+
+    return {
+        "name": name,
+        "memory": None if need.memory_mib is None else format_memory(need.memory_mib),
+        "duty": None if need.duty_ppm is None else need.duty_ppm / PPM,
+        "on": need.on,
+        "preallocates": need.suspicion is not None,
+        "measurement": to_plain(need.measurement),
+    }
 
 
 def _row(name: str, need: Measured) -> tuple[object, ...]:

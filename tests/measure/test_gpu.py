@@ -1,0 +1,194 @@
+"""Measuring on a GPU, with a library in NVML's place for its faults and one busy program; the real one has been run."""
+
+import os
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
+from gpuslice.measure import gpu as measuring
+from gpuslice.measure.copies import Progress, running
+from gpuslice.measure.gpu import Timing, measure_copies, need_of, watch
+from gpuslice.measure.nvml import Card
+from gpuslice.units import MIB
+
+COUNTS = "import time\nfor n in range(10000):\n print('step', n % 50, flush=True)\n time.sleep(0.01)"
+
+
+class Nvml:
+    """NVML of one H100 on which all sessions that `leaders` names run."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+    NVML_GPM_METRICS_GET_VERSION = 1
+
+    def __init__(self, values=(40.0, 30.0, 10.0, 20.0), gpm=True):
+        self.values, self.gpm, self.foreign, self.fail, self.freed = values, gpm, [], "", 0
+
+    def __getattr__(self, name):
+        if name == "nvmlGpmQueryDeviceSupport":
+            return lambda _: SimpleNamespace(isSupportedDevice=int(self.gpm))
+        fixed: dict[str, object] = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
+            "nvmlSystemGetDriverVersion": b"580.159.04",
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=81559 * MIB, used=5000 * MIB),
+            "nvmlDeviceGetMigMode": (0, 0),
+            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=70),
+            "nvmlGpmSampleGet": None,
+            "nvmlDeviceGetMPSComputeRunningProcesses": [],
+        }
+
+        def answer(*_):
+            if name == self.fail:
+                raise self.NVMLError("gone")
+            return fixed[name]
+
+        if name in fixed:
+            return answer
+        raise AttributeError(name)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _):  # noqa: N802  NVML's name
+        mine = [SimpleNamespace(pid=os.getpid(), usedGpuMemory=3000 * MIB + 1)]
+        return mine + [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in self.foreign]
+
+    def nvmlGpmSampleAlloc(self):  # noqa: N802  NVML's name
+        return object()
+
+    def nvmlGpmSampleFree(self, _):  # noqa: N802  NVML's name
+        self.freed += 1
+
+    def c_nvmlGpmMetricsGet_t(self):  # noqa: N802  NVML's name
+        return SimpleNamespace(metrics=[SimpleNamespace(nvmlReturn=0, value=0.0) for _ in range(8)])
+
+    def nvmlGpmMetricsGet(self, asked):  # noqa: N802  NVML's name
+        for each, value in zip(asked.metrics, self.values, strict=False):
+            each.value = value
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(measuring, "INTERVAL", 0.02)
+
+
+def card(library, index=0):
+    return Card(index, library=library)
+
+
+def mine(pid):
+    return pid == os.getpid()
+
+
+def test_a_process_alone_has_its_memory_and_its_activity():
+    found = need_of(watch(card(Nvml()), 0.2, ours=mine), quantile=0.95)
+    assert (found.memory_mib, found.duty_ppm, found.on) == (3001, 400_000, "H100")
+    assert (found.measurement.sm, found.measurement.tensor, found.measurement.dram) == (0.3, 0.1, 0.2)
+    assert found.measurement.confidence == "low"
+    assert found.suspicion is None
+
+
+def test_beside_others_the_cards_counters_are_nobodys():
+    library = Nvml()
+    library.foreign = [1]
+    found = need_of(watch(card(library), 0.2, ours=mine), quantile=0.95)
+    assert (found.memory_mib, found.duty_ppm) == (None, None)
+
+
+def test_a_card_without_gpm_tells_utilisation_and_says_so():
+    found = need_of(watch(card(Nvml(gpm=False)), 0.2, ours=mine), quantile=0.95)
+    assert found.duty_ppm == 700_000
+    assert any("nvidia-smi" in each for each in found.measurement.notes)
+
+
+def test_every_sample_is_freed():
+    library = Nvml()
+    found = card(library)
+    for _ in range(4):
+        found.activity()
+    found.close()
+    assert library.freed == 4
+
+
+@pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetMemoryInfo"])
+def test_a_failing_nvml_is_said(call):
+    library = Nvml()
+    library.fail = call
+    with pytest.raises(EnvironmentFailedError, match="gone"):
+        card(library)
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="GPU 5"):
+        card(Nvml(), 5)
+
+
+def test_copies_are_run_and_compared_with_one():
+    words: list[str] = []
+    alone, shares = measure_copies(
+        card(Nvml()),
+        0,
+        [sys.executable, "-c", COUNTS],
+        (2,),
+        Progress(re.compile(r"step \d+")),
+        mps=False,
+        timing=Timing(0.1, 0.6),
+        say=words.append,
+    )
+    assert [each.copies for each in shares] == [1, 2]
+    assert shares[0].slowdown == 1
+    assert shares[1].throughput == pytest.approx(2, rel=0.4)  # they only sleep
+    assert (shares[1].expected or 0) > 1
+    assert alone.foreign == {os.getpid()}
+    assert words[0].startswith("1 copy")
+
+
+def test_a_counter_that_starts_anew_goes_on():
+    with running([sys.executable, "-c", COUNTS], 1, Progress(re.compile(r"step (\d+)")), {}) as (copy,):
+        for now, units in enumerate((0, 10, 20, 5, 15)):
+            copy.saw(units, now - 1000.0)
+        assert copy.rate(-1000, -990) == pytest.approx(35 / 4)
+    assert copy.process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [("raise SystemExit(3)", "exit code 3"), ("import time; time.sleep(9)", "no progress")],
+)
+def test_a_copy_that_fails_or_stalls_is_an_answer_of_no(script, said):
+    with pytest.raises(AnswerIsNoError, match=said):
+        measure_copies(
+            card(Nvml()),
+            0,
+            [sys.executable, "-c", script],
+            (1,),
+            Progress(re.compile("step")),
+            mps=False,
+            timing=Timing(0.3, 0.3),
+            say=lambda _: None,
+        )
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(InputError, match="no-such-program"), running(["no-such-program"], 2, Progress(), {}):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing to measure"),
+        (["--all", "--pid", "1"], "nothing to measure, or too much"),
+        (["--all", "--mps"], "are for -- COMMAND"),
+        (["--copies", "0", "--", "true"], "no numbers of copies"),
+        (["--progress", "(", "--", "true"], "can't be read"),
+        (["-f", "w.yaml", "--all"], "go together"),
+    ],
+)
+def test_contradictions_are_refused_before_anything_runs(gpuslice, arguments, said):
+    ended = gpuslice("measure", "gpu", *arguments)
+    assert ended.code == 2
+    assert said in ended.err
