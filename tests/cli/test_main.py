@@ -47,6 +47,7 @@ def test_help_names_every_verb_in_the_order_of_the_work(gpuslice):
         "simulate",
         "report",
         "render",
+        "rehearse",
         "apply",
         "doctor",
         "demo",

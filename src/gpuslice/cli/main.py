@@ -18,6 +18,7 @@ from gpuslice.cli import (
     measure,
     measure_gpu,
     plan,
+    rehearse,
     render,
     report,
     scan,
@@ -63,6 +64,7 @@ app.command()(explain.explain)
 app.command()(simulate.simulate)
 app.command()(report.report)
 app.command()(render.render)
+app.command()(rehearse.rehearse)
 app.command()(apply.apply)
 app.command()(doctor.doctor)
 app.add_typer(catalog.app, name="catalog")

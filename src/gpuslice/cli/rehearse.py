@@ -1,0 +1,153 @@
+"""`gpuslice rehearse`: a plan on a scratch cluster with real Karpenter, and where it comes out otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_list,
+    print_names,
+    print_table,
+    print_text,
+    say,
+)
+from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from gpuslice.rehearsal.comparison import Comparison, SliceLine
+
+_WANTED: Final = ("boto3", "cryptography", "flask", "moto")
+
+
+def rehearse(
+    *,
+    plan_file: Annotated[str, typer.Option("-f", "--filename", metavar="FILE", help="A plan; - is stdin.")],
+    workloads_file: Annotated[
+        str,
+        typer.Option(
+            "--workloads",
+            metavar="FILE",
+            help="What the plan was made of: workloads.yaml or manifests. Says how much CPU and memory pods ask for.",
+        ),
+    ],
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--out-of-capacity",
+            metavar="TYPE",
+            help="An instance type that EC2 is out of; may be given several times.",
+        ),
+    ] = None,
+    quiet: Annotated[
+        int,
+        typer.Option("--quiet", metavar="SECONDS", help="End after so long without any change.", min=5),
+    ] = 30,
+    logs: Annotated[
+        str,
+        typer.Option("--logs", metavar="DIRECTORY", help="Keep the logs of all processes there."),
+    ] = "",
+    catalog_file: CatalogOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Rehearse a plan: real Karpenter launches its nodes on a played EC2, and the outcome is compared line by line.
+
+    No cluster, GPU or AWS account is used: everything runs on this machine, on loopback, and ends with the command. A
+    kubeconfig is never read. The first time, the programs are built from their Go modules. Exit code 1: it differs.
+    """
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.cloud.selection import choose
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.sources import read
+
+    if any(importlib.util.find_spec(each) is None for each in _WANTED):
+        raise InputError("parts for rehearsing are missing", fix="pip install 'gpuslice[rehearse]'")
+    documents = read_documents(plan_file)
+    plan = decode(documents[0].data, Plan, where=documents[0].where)
+    catalog = choose(catalog_file, plan.catalog.region)
+    found = read(workloads_file, at="now", accept_assumed=True, region=plan.catalog.region)
+    from gpuslice.rehearsal.build import build
+    from gpuslice.rehearsal.cluster import scratch_cluster
+    from gpuslice.rehearsal.rehearse import Patience, check
+    from gpuslice.rehearsal.rehearse import rehearse as run
+
+    check(plan, catalog, found.workloads, missing or ())
+    # A polite end is an end like Ctrl-C: everything that was started ends with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    binaries = build(say)
+    say("starting a control plane, a played EC2 and Karpenter")
+    with scratch_cluster(binaries, catalog, directory=Path(logs) if logs else None) as cluster:
+        cluster.ec2.out_of_capacity(tuple(missing or ()))
+        outcome = run(cluster, plan, catalog, found.workloads, patience=Patience(quiet_s=quiet), say=say)
+    _print(outcome, output)
+    if not outcome.matches:
+        raise typer.Exit(1)
+
+
+def _print(outcome: Comparison, output: Output) -> None:
+    if output is Output.NAME:
+        print_names(
+            f"{each.pool}/{each.instance_type}" for each in outcome.nodes if each.planned != each.launched
+        )
+        return
+    if output is not Output.TABLE:
+        print_data(outcome, output)
+        return
+    pods = sum(each.replicas for each in outcome.workloads)
+    rows = (
+        ("planned", outcome.planned_usd_per_hour, sum(each.planned for each in outcome.nodes), pods),
+        (
+            "rehearsed",
+            outcome.launched_usd_per_hour,
+            sum(each.launched for each in outcome.nodes),
+            sum(each.bound for each in outcome.workloads),
+        ),
+    )
+    cells = [(name, f"{usd:,.2f}", nodes, bound) for name, usd, nodes, bound in rows]
+    print_table(("", "$ an hour", "nodes", "pods"), cells, right=("$ an hour", "nodes", "pods"))
+    print_text("")
+    print_table(
+        ("pool", "instance type", "planned", "launched", "slices"),
+        [
+            (
+                each.pool,
+                each.instance_type,
+                each.planned,
+                each.launched,
+                _slices(outcome, each.pool, each.instance_type),
+            )
+            for each in outcome.nodes
+        ],
+        right=("planned", "launched"),
+    )
+    unbound = [each for each in outcome.workloads if each.bound != each.replicas]
+    if unbound:
+        print_text("")
+        print_table(
+            ("workload", "pool", "pods", "bound", "why"),
+            [(each.workload, each.pool, each.replicas, each.bound, each.why) for each in unbound],
+            right=("pods", "bound"),
+        )
+    print_list("Troubles", outcome.troubles)
+    print_text("\nas planned" if outcome.matches else "\nnot as planned")
+
+
+def _slices(outcome: Comparison, pool: str, instance_type: str) -> str | None:
+    lines = [each for each in outcome.slices if (each.pool, each.instance_type) == (pool, instance_type)]
+    wrong = [each for each in lines if any(figure != each.promised for figure in each.registered)]
+    return ", ".join(map(_wrong, wrong)) if wrong else "as promised" if lines else None
+
+
+def _wrong(line: SliceLine) -> str:
+    low, high = line.registered[0], line.registered[-1]
+    some = str(low) if low == high else f"{low} to {high}"
+    return f"{line.resource}: {some} of {line.promised}"

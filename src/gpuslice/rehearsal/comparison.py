@@ -1,0 +1,164 @@
+"""A plan beside what a rehearsal of it made: nodes, slices, pods and dollars, line by line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from gpuslice.cloud.catalog import Catalog, Purchase
+from gpuslice.planner.plan import Plan
+
+
+class _Line(Struct, frozen=True, rename="camel"):
+    """Part of what `gpuslice rehearse -o json` prints."""
+
+
+class NodeLine(_Line, frozen=True):
+    """Nodes of one pool, instance type and purchase."""
+
+    pool: str
+    instance_type: str
+    purchase: str
+    planned: int
+    launched: int
+    usd_per_hour: float
+    """Of one."""
+
+
+class SliceLine(_Line, frozen=True):
+    """One resource of the nodes of one pool and instance type: what Karpenter was promised, what they registered."""
+
+    pool: str
+    instance_type: str
+    resource: str
+    promised: int
+    registered: tuple[int, ...]
+    """One figure for each launched node, ascending."""
+
+
+class WorkloadLine(_Line, frozen=True):
+    """The pods of one assignment."""
+
+    workload: str
+    pool: str
+    replicas: int
+    bound: int
+    why: str
+    """What Karpenter or the scheduler says of a pod that isn't bound; empty where all are."""
+
+
+class Comparison(_Line, frozen=True):
+    """A plan and its rehearsal."""
+
+    matches: bool
+    planned_usd_per_hour: float
+    launched_usd_per_hour: float
+    nodes: tuple[NodeLine, ...]
+    slices: tuple[SliceLine, ...]
+    workloads: tuple[WorkloadLine, ...]
+    troubles: tuple[str, ...]
+    """What went wrong on the way: refused objects, nodes that don't boot, device plugins that don't start."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchedNode:
+    """A node as it stands at the end.
+
+    Attributes:
+        pool, instance_type, purchase: as its labels say.
+        registered: amounts by extended resource, as allocatable.
+    """
+
+    pool: str
+    instance_type: str
+    purchase: str
+    registered: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a rehearsal left.
+
+    Attributes:
+        nodes: launched instances; those that never came up have registered nothing.
+        bound: pods that run, by workload and pool.
+        why: what is said of pods that are not bound, by workload.
+        troubles: as in Comparison.
+    """
+
+    nodes: Sequence[LaunchedNode]
+    bound: Mapping[tuple[str, str], int]
+    why: Mapping[str, str]
+    troubles: Sequence[str] = ()
+
+
+def compare(
+    plan: Plan, catalog: Catalog, promised: Mapping[str, Mapping[str, Mapping[str, int]]], outcome: Outcome
+) -> Comparison:
+    """Put a plan and its rehearsal side by side.
+
+    Args:
+        plan: that was rehearsed.
+        catalog: prices.
+        promised: amounts by pool, instance type and resource.
+        outcome: of the rehearsal.
+    """
+    nodes = tuple(_node_lines(plan, catalog, outcome.nodes))
+    slices = tuple(_slice_lines(promised, outcome.nodes))
+    workloads = tuple(
+        WorkloadLine(
+            each.workload,
+            each.pool,
+            each.replicas,
+            bound,
+            "" if bound == each.replicas else outcome.why.get(each.workload, "nobody says why"),
+        )
+        for each in plan.assignments
+        for bound in (outcome.bound.get((each.workload, each.pool), 0),)
+    )
+    same = (
+        all(each.planned == each.launched for each in nodes)
+        and all(figure == each.promised for each in slices for figure in each.registered)
+        and all(each.bound == each.replicas for each in workloads)
+        and not outcome.troubles
+    )
+    return Comparison(
+        same,
+        round(sum(each.planned * each.usd_per_hour for each in nodes), 4),
+        round(sum(each.launched * each.usd_per_hour for each in nodes), 4),
+        nodes,
+        slices,
+        workloads,
+        tuple(outcome.troubles),
+    )
+
+
+def _node_lines(plan: Plan, catalog: Catalog, launched: Iterable[LaunchedNode]) -> Iterable[NodeLine]:
+    planned = Counter[tuple[str, str, str]]()
+    for pool in plan.pools:
+        for node in pool.nodes:
+            planned[pool.name, node.instance_type, node.purchase] += node.count
+    found = Counter((each.pool, each.instance_type, each.purchase) for each in launched)
+    types = catalog.by_name()
+    for key in sorted({*planned, *found}):
+        pool_name, name, purchase = key
+        usd = types[name].prices[Purchase(purchase)] / 1_000_000
+        yield NodeLine(pool_name, name, purchase, planned[key], found[key], usd)
+
+
+def _slice_lines(
+    promised: Mapping[str, Mapping[str, Mapping[str, int]]], launched: Iterable[LaunchedNode]
+) -> Iterable[SliceLine]:
+    nodes = sorted(launched, key=lambda each: (each.pool, each.instance_type))
+    for pool, name in sorted({(each.pool, each.instance_type) for each in nodes}):
+        alike = [each.registered for each in nodes if (each.pool, each.instance_type) == (pool, name)]
+        expected = promised.get(pool, {}).get(name, {})
+        # What is registered without a promise is as wrong as the reverse: pods could ask for it.
+        for resource in sorted({*expected, *(key for each in alike for key in each)}):
+            figures = tuple(sorted(each.get(resource, 0) for each in alike))
+            amount = expected.get(resource, 0)
+            if amount or any(figures):
+                yield SliceLine(pool, name, resource, amount, figures)

@@ -1,0 +1,342 @@
+"""Rehearses a plan: its manifests on a scratch cluster with real Karpenter, its pods created, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gpuslice.cloud.catalog import Catalog
+from gpuslice.errors import EnvironmentFailedError, InputError, nearest
+from gpuslice.planner.plan import Assignment, Plan
+from gpuslice.planner.promised import POOL_LABEL, requested
+from gpuslice.rehearsal import cluster as scratch
+from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
+from gpuslice.render import karpenter, manifests, operator
+from gpuslice.render.files import Object
+from gpuslice.render.patches import tolerations
+from gpuslice.units import parse_quantity
+from gpuslice.workloads.model import Workload
+
+if TYPE_CHECKING:
+    from lightkube import Client
+
+    from gpuslice.rehearsal.cluster import ScratchCluster
+
+NAMESPACE: Final = "rehearsal"
+_WORKLOAD: Final = "gpuslice.io/workload"
+_OPERATOR_NAMESPACE: Final = "gpu-operator"
+_POLICY: Final = "cluster-policy"
+_IMAGE: Final = "rehearsal"  # never pulled
+_ACCEPTED_S: Final = 60
+_LOOK_EVERY_S: Final = 0.5
+_AT_ONCE: Final = 8
+# What the definition of ClusterPolicy requires beside the fields that a plan sets.
+_OPERANDS: Final = (
+    "daemonsets",
+    "dcgm",
+    "dcgmExporter",
+    "devicePlugin",
+    "driver",
+    "gfd",
+    "nodeStatusExporter",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for pods.
+
+    Attributes:
+        quiet_s: without any change, nothing more is expected: longer than Karpenter's own pauses between tries.
+        total_s: the longest rehearsal.
+    """
+
+    quiet_s: float = 30
+    total_s: float = 900
+
+
+def rehearse(
+    cluster: ScratchCluster,
+    plan: Plan,
+    catalog: Catalog,
+    workloads: Iterable[Workload],
+    *,
+    patience: Patience = Patience(),
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Carry a plan out on a scratch cluster with nothing on it, and compare.
+
+    Args:
+        cluster: to rehearse on.
+        plan: to rehearse.
+        catalog: that it was made with.
+        workloads: that it was made for: their pods' CPU and memory.
+        patience: how long to wait.
+        say: gets a line at each step.
+
+    Raises:
+        InputError: the plan has a workload that isn't among the workloads, or can't be rendered.
+        EnvironmentFailedError: the cluster refuses an object of ours.
+    """
+    pods = list(_pods(plan, {each.name: each for each in workloads}))
+    with cluster.control_plane.client() as client:
+        troubles = _apply(client, plan, catalog)
+        say(f"{len(plan.pools)} pools accepted; creating {len(pods)} pods")
+        _create(client, pods)
+        _wait(cluster, client, len(pods), patience, say)
+        outcome = _look(client, [*troubles, *cluster.nodes.troubles])
+    return compare(plan, catalog, _promised(plan, catalog), outcome)
+
+
+def check(plan: Plan, catalog: Catalog, workloads: Iterable[Workload], missing: Iterable[str]) -> None:
+    """Accept what is to be rehearsed, before anything is started.
+
+    Args:
+        plan: to rehearse.
+        catalog: that it was made with.
+        workloads: that it was made for.
+        missing: instance types that are to be out of capacity.
+
+    Raises:
+        InputError: the plan can't be rendered, a workload isn't there, or an instance type is unknown.
+    """
+    manifests.objects(plan, catalog, scratch.settings())
+    for _ in _pods(plan, {each.name: each for each in workloads}):
+        pass
+    for each in missing:
+        if each not in catalog.by_name():
+            raise InputError(
+                f"no instance type {each[:60]!r}",
+                where="--out-of-capacity",
+                fix=nearest(each, catalog.by_name()) or "gpuslice catalog lists them",
+            )
+
+
+def _promised(plan: Plan, catalog: Catalog) -> dict[str, dict[str, dict[str, int]]]:
+    types = catalog.by_name()
+    return {
+        pool.name: {
+            name: {
+                resource: int(parse_quantity(amount, field=resource)) for resource, amount in offered.items()
+            }
+            for name, offered in karpenter.promised(
+                pool, plan.stack, [types[each] for each in pool.instance_types]
+            ).items()
+        }
+        for pool in plan.pools
+    }
+
+
+def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[str]:
+    """Apply all that is rendered, and wait until Karpenter has looked at it; returns what it doesn't accept."""
+    from lightkube import ApiError
+    from lightkube.models.meta_v1 import ObjectMeta
+    from lightkube.resources.core_v1 import ConfigMap, Namespace
+
+    from gpuslice.rehearsal import kinds
+
+    for name in (_OPERATOR_NAMESPACE, NAMESPACE):
+        client.create(Namespace(metadata=ObjectMeta(name=name)))
+    policy = {each: {} for each in (*_OPERANDS, "operator", "toolkit")} | _settings_of(plan)
+    own = {"metadata": {"name": _POLICY}, "spec": policy}
+    client.create(kinds.ClusterPolicy.from_dict(own))
+    by_name: dict[str, Any] = {
+        "ConfigMap": ConfigMap,
+        **{
+            each: getattr(kinds, each)
+            for each in ("NodePool", "NodeOverlay", "EC2NodeClass", "NodeFeatureRule")
+        },
+    }
+    judged = []
+    for file in manifests.objects(plan, catalog, scratch.settings()):
+        for each in file.objects if file.applied else ():
+            kind = by_name[str(each["kind"])]
+            try:
+                client.apply(kind.from_dict(dict(each)), field_manager="gpuslice", force=True)
+            except ApiError as error:
+                raise EnvironmentFailedError(str(error), where=f"{file.path}") from None
+            if each["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
+                metadata: Any = each["metadata"]
+                judged.append((kind, metadata["name"]))
+    client.create(_daemonset(plan))
+    end = time.monotonic() + _ACCEPTED_S
+    return [trouble for kind, name in judged if (trouble := _unready(client, kind, name, end))]
+
+
+def _settings_of(plan: Plan) -> dict[str, Any]:
+    patch: Any = operator.cluster_policy_patch(pool.layout for pool in plan.pools)["spec"]
+    return {name: value for name, value in patch.items() if name != "mig"} | {
+        "mig": {name: value for name, value in patch["mig"].items() if value}
+    }
+
+
+def _unready(client: Client, kind: Any, name: str, end: float) -> str:  # noqa: ANN401  a generic resource
+    """What an object's Ready condition complains of; empty once it is ready."""
+    while True:
+        status = client.get(kind, name).get("status") or {}
+        ready = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), None)
+        if ready and ready["status"] == "True":
+            return ""
+        if time.monotonic() > end:
+            said = f"{ready.get('reason', '')} {ready.get('message', '')}" if ready else "nothing said of it"
+            return f"{kind.__name__} {name} is not ready: {said}"
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _daemonset(plan: Plan) -> Any:  # noqa: ANN401  lightkube's
+    """What the plan reckons that daemonsets take of each node, as one that does."""
+    from lightkube.resources.apps_v1 import DaemonSet
+
+    label = {"app": "overhead"}
+    asked = {"cpu": plan.overhead.cpu, "memory": plan.overhead.memory}
+    container = {"name": "main", "image": _IMAGE, "resources": {"requests": asked}}
+    pod = {"containers": [container], "tolerations": [{"operator": "Exists"}]}
+    return DaemonSet.from_dict(
+        {
+            "metadata": {"name": "overhead", "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": label},
+                "template": {"metadata": {"labels": label}, "spec": pod},
+            },
+        }
+    )
+
+
+def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, Any]]:
+    """The pods of a plan as their patched templates would have them."""
+    for index, each in enumerate(plan.assignments):
+        if each.workload not in workloads:
+            raise InputError(
+                f"the plan's {each.workload} is not there",
+                where="--workloads",
+                fix=nearest(each.workload, workloads) or "give what the plan was made of",
+            )
+        for replica in range(each.replicas):
+            yield _pod(f"w{index}-{replica}", each, workloads[each.workload])
+
+
+def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
+    requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
+    resources = {"requests": requests, "limits": requested(assignment)}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "annotations": {_WORKLOAD: assignment.workload},
+        },
+        "spec": {
+            "nodeSelector": {POOL_LABEL: assignment.pool, "kubernetes.io/arch": workload.arch},
+            "tolerations": tolerations(assignment.target, assignment.pool),
+            "containers": [{"name": "main", "image": _IMAGE, "resources": resources}],
+        },
+    }
+
+
+def _create(client: Client, pods: Sequence[Object]) -> None:
+    from lightkube.resources.core_v1 import Pod, ServiceAccount
+
+    def create(pod: Object) -> None:
+        typed: Any = Pod.from_dict(dict(pod))
+        client.create(typed)
+
+    end = time.monotonic() + _ACCEPTED_S
+    while not any(True for _ in client.list(ServiceAccount, namespace=NAMESPACE)):
+        if time.monotonic() > end:
+            raise EnvironmentFailedError("no service account", where=f"namespace {NAMESPACE}")
+        time.sleep(_LOOK_EVERY_S)
+    with ThreadPoolExecutor(_AT_ONCE) as several:
+        list(several.map(create, pods))
+
+
+def _wait(
+    cluster: ScratchCluster, client: Client, pods: int, patience: Patience, say: Callable[[str], None]
+) -> None:
+    """Until all pods run, or nothing has changed for long."""
+    from gpuslice.rehearsal import kinds
+
+    start = changed = time.monotonic()
+    last: tuple[int, int, int] | None = None
+    while True:
+        cluster.control_plane.processes.check()
+        running = sum(pod.status.phase == "Running" for pod in _rehearsed(client))
+        claims = [each.get("status") or {} for each in client.list(kinds.NodeClaim)]
+        initialized = sum(_holds(each, "Initialized") for each in claims)
+        now = time.monotonic()
+        if (seen := (len(claims), initialized, running)) != last:
+            say(
+                f"{now - start:5.0f} s: {initialized} of {len(claims)} nodes ready, {running} of {pods} pods running"
+            )
+            last, changed = seen, now
+        done = running == pods and initialized == len(claims)
+        if done or now - changed > patience.quiet_s or now - start > patience.total_s:
+            return
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _rehearsed(client: Client) -> list[Any]:
+    from lightkube.resources.core_v1 import Pod
+
+    pods: list[Any] = list(client.list(Pod, namespace=NAMESPACE))
+    return [each for each in pods if _WORKLOAD in (each.metadata.annotations or {})]
+
+
+def _holds(status: Mapping[str, Any], condition: str) -> bool:
+    return any(
+        each["type"] == condition and each["status"] == "True" for each in status.get("conditions", ())
+    )
+
+
+def _look(client: Client, troubles: list[str]) -> Outcome:
+    """What there is at the end."""
+    from lightkube.resources.core_v1 import Event, Node
+
+    from gpuslice.rehearsal import kinds
+
+    pods = _rehearsed(client)
+    workload_of = {each.metadata.name: each.metadata.annotations[_WORKLOAD] for each in pods}
+    bound = Counter(
+        (workload_of[each.metadata.name], each.spec.nodeSelector[POOL_LABEL])
+        for each in pods
+        if each.status.phase == "Running"
+    )
+    waiting = {each.metadata.name for each in pods if each.status.phase != "Running"}
+    why: dict[str, str] = {}
+    for event in sorted(client.list(Event, namespace=NAMESPACE), key=_karpenter_last):
+        if event.involvedObject.name in waiting and event.type == "Warning":
+            why[workload_of[event.involvedObject.name]] = " ".join((event.message or "").split())
+    listed: Iterable[Any] = client.list(Node)
+    nodes = {each.metadata.name: each for each in listed}
+    claims: Iterable[Any] = client.list(kinds.NodeClaim)
+    launched = []
+    for claim in claims:
+        status, labels = claim.get("status") or {}, claim.metadata.labels or {}
+        node = nodes.get(status.get("nodeName", ""))
+        allocatable = (node.status.allocatable or {}) if node else {}
+        extended = {
+            name: int(parse_quantity(amount, field=name))
+            for name, amount in allocatable.items()
+            if "/" in name
+        }
+        name = labels.get("node.kubernetes.io/instance-type", "")
+        if not name:  # not launched: there is no instance, and the pods' lines say so
+            continue
+        launched.append(
+            LaunchedNode(
+                labels["karpenter.sh/nodepool"], name, labels["karpenter.sh/capacity-type"], extended
+            )
+        )
+        for each in status.get("conditions", ()):
+            if each["type"] == "Initialized" and each["status"] != "True":
+                pool = labels["karpenter.sh/nodepool"]
+                troubles.append(f"a {name} of {pool} is not initialized: {each['message'] or each['reason']}")
+    return Outcome(launched, bound, why, sorted(set(troubles)))
+
+
+def _karpenter_last(event: Any) -> tuple[bool, str]:  # noqa: ANN401  lightkube's
+    """Karpenter says more than the scheduler: its words come last, and stay."""
+    component = event.reportingComponent or (event.source.component if event.source else "") or ""
+    return component == "karpenter", str(event.lastTimestamp or event.eventTime or "")

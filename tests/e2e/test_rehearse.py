@@ -1,0 +1,178 @@
+"""Plans on real Karpenter: what is launched, registered and bound, and what happens when something goes wrong."""
+
+import os
+from pathlib import Path
+
+import pytest
+from lightkube.resources.core_v1 import Node
+
+from gpuslice.cloud.selection import choose
+from gpuslice.hardware.need import Need
+from gpuslice.rehearsal.cluster import scratch_cluster
+from gpuslice.rehearsal.nodes import Behaviour
+from gpuslice.rehearsal.rehearse import Patience, rehearse
+from gpuslice.workloads.model import Workload
+from tests.e2e.conftest import CLUSTER_POLICY_CRD
+from tests.render.plans import MIG_ALIKE, SHARED, TS4, WHOLE, assignment, plan, pool
+
+CATALOG = choose("", "us-east-1")
+METERED = {
+    "gpu": "L4",
+    "mechanism": "time-slicing",
+    "replicas": 16,
+    "metered": {"memory": "21Gi", "time": 704},
+}
+MPS4 = {"gpu": "A10G", "mechanism": "mps", "replicas": 4}
+WHOLE_L4 = {"gpu": "L4", "mechanism": "whole"}
+H100_MIG_BOTTLEROCKET = {"gpu": "H100", "mechanism": "mig", "geometry": [{"profile": "1g.10gb", "count": 7}]}
+
+
+def workload(name, cpu=500, memory=1024):
+    return Workload(name, 0, cpu, memory, Need())
+
+
+@pytest.fixture
+def cluster(binaries, tmp_path):
+    """A cluster of its own for each test, with what a plan leaves on it."""
+    real = os.environ.get(CLUSTER_POLICY_CRD)
+    with scratch_cluster(
+        binaries, CATALOG, directory=tmp_path / "scratch", more_crds=[Path(real)] if real else []
+    ) as running:
+        yield running
+
+
+def run(cluster, plan, quiet_s=20.0):
+    workloads = [workload(each.workload) for each in plan.assignments]
+    return rehearse(cluster, plan, CATALOG, workloads, patience=Patience(quiet_s=quiet_s), say=print)
+
+
+def test_every_mechanism_comes_out_as_planned_on_al2023(cluster):
+    made = plan(
+        (
+            pool("slots", TS4, ("g6.xlarge",)),
+            pool("metered", METERED, ("g6.xlarge",)),
+            pool("mps", MPS4, ("g5.xlarge",), count=1),
+            pool("mig", MIG_ALIKE, ("p5.48xlarge",), count=1),
+            pool("whole", WHOLE_L4, ("g6.xlarge",), count=1),
+            pool("fraction", {"gpu": "L4", "mechanism": "fractional"}, ("g6f.2xlarge",), count=1),
+        ),
+        (
+            assignment("a/slots", "slots", SHARED, replicas=8),
+            # Ten of 2 Gi each would fit one GPU by their memory, but not by their time.
+            assignment("a/metered", "metered", SHARED, replicas=10, request={"memory": "2Gi", "time": 130}),
+            assignment("a/mps", "mps", SHARED, replicas=4),
+            assignment("a/mig", "mig", "nvidia.com/mig-1g.10gb", replicas=20),
+            assignment("a/whole", "whole", WHOLE, replicas=1),
+            assignment("a/fraction", "fraction", WHOLE, replicas=1),
+        ),
+    )
+
+    found = run(cluster, made)
+
+    assert found.matches, found
+    assert {(each.pool, each.resource): set(each.registered) for each in found.slices} == {
+        ("slots", SHARED): {4},
+        ("metered", SHARED): {16},
+        ("metered", "gpuslice.io/gpu-memory"): {21 * 2**30},
+        ("metered", "gpuslice.io/gpu-time"): {704},
+        ("mps", SHARED): {4},
+        ("mig", "nvidia.com/mig-3g.40gb"): {8},
+        ("mig", "nvidia.com/mig-1g.10gb"): {32},
+        ("whole", WHOLE): {1},
+        ("fraction", WHOLE): {1},
+    }
+
+
+def test_every_mechanism_comes_out_as_planned_on_bottlerocket(cluster):
+    made = plan(
+        (
+            pool("slots", TS4, ("g6.xlarge",)),
+            pool("mps", MPS4, ("g5.xlarge",), count=1),
+            pool("mig", H100_MIG_BOTTLEROCKET, ("p5.48xlarge",), count=1),
+        ),
+        (
+            assignment("a/slots", "slots", SHARED, replicas=8),
+            assignment("a/mps", "mps", SHARED, replicas=4),
+            assignment("a/mig", "mig", WHOLE, replicas=20),
+        ),
+        stack="bottlerocket",
+    )
+
+    found = run(cluster, made)
+
+    assert found.matches, found
+    assert {(each.pool, *each.registered) for each in found.slices} == {
+        ("slots", 4, 4),
+        ("mps", 4),
+        ("mig", 56),
+    }
+
+
+SLOTS = plan((pool("slots", TS4, ("g6.xlarge",)),), (assignment("a/slots", "slots", SHARED, replicas=8),))
+
+
+def test_slices_that_never_register_leave_pods_waiting_and_no_second_node_comes(cluster):
+    cluster.nodes.behaviour = lambda _pool, _type: Behaviour(registers={})
+
+    found = run(cluster, SLOTS)
+
+    assert not found.matches
+    assert [(each.planned, each.launched) for each in found.nodes] == [(2, 2)]
+    assert [each.bound for each in found.workloads] == [0]
+    assert any("requested but not registered" in each for each in found.troubles)
+
+
+def test_too_few_slices_are_made_up_for_by_more_nodes_without_a_word_from_karpenter(cluster):
+    cluster.nodes.behaviour = lambda _pool, _type: Behaviour(registers={SHARED: 3})
+
+    found = run(cluster, SLOTS)
+
+    assert [each.bound for each in found.workloads] == [8]
+    assert [(each.planned, each.launched) for each in found.nodes] == [(2, 3)]
+    assert [(each.promised, each.registered) for each in found.slices] == [(4, (3, 3, 3))]
+    assert not found.troubles
+
+
+def test_slices_that_register_late_are_waited_for(cluster):
+    cluster.nodes.behaviour = lambda _pool, _type: Behaviour(boot_s=2, plugin_s=5)
+
+    assert run(cluster, SLOTS).matches
+
+
+def test_a_type_out_of_capacity_is_replaced_by_the_pools_next_one(cluster):
+    cluster.ec2.out_of_capacity(("g6.xlarge",))
+    made = plan((pool("slots", TS4, ("g6.xlarge", "g6.2xlarge")),), SLOTS.assignments)
+
+    found = run(cluster, made, quiet_s=40)
+
+    assert [each.bound for each in found.workloads] == [8]
+    assert {(each.instance_type, each.planned, each.launched) for each in found.nodes} == {
+        ("g6.xlarge", 2, 0),
+        ("g6.2xlarge", 0, 2),
+    }
+
+
+def test_the_only_type_out_of_capacity_leaves_pods_without_a_node(cluster):
+    cluster.ec2.out_of_capacity(("g6.xlarge",))
+
+    found = run(cluster, SLOTS)
+
+    assert [(each.planned, each.launched) for each in found.nodes] == [(2, 0)]
+    assert [each.bound for each in found.workloads] == [0]
+    assert found.launched_usd_per_hour == 0
+
+
+def test_a_node_is_what_its_instance_is(cluster):
+    """What Karpenter reckons with is what the node has: else it would pack by one figure and schedule by another."""
+    run(cluster, SLOTS)
+
+    from gpuslice.rehearsal.kinds import NodeClaim
+    from gpuslice.units import parse_quantity
+
+    with cluster.control_plane.client() as client:
+        nodes = {each.metadata.name: each.status.allocatable for each in client.list(Node)}
+        claims = list(client.list(NodeClaim))
+    for claim in claims:
+        reckoned, has = claim["status"]["allocatable"], nodes[claim["status"]["nodeName"]]
+        for name in ("cpu", "memory", "pods", SHARED):
+            assert parse_quantity(has[name], field=name) == parse_quantity(reckoned[name], field=name)
