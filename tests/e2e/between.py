@@ -16,16 +16,16 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 class Between:
     """What passes between a client and the API server.
 
-    `before(number, method, path, params)` is called for every write that is no dry run, with how many there were
-    before; `answer` may return (status, headers, body) for a request instead of asking the server; `after` is called
-    once the server has answered and before the client hears of it.
+    `before(number, method, path)` is called for every write that is no dry run, with how many there were before; where
+    it returns something true, the write is lost on the way. `answer` may return (status, headers, body) for a request
+    instead of asking the server. `after` is called once the server has answered, before the client hears of it.
     """
 
     def __init__(self, kubeconfig):
         self._upstream = yaml.safe_load(kubeconfig.read_text())
         self.writes = []
         self.requests = 0
-        self.before = lambda number, method, path: None
+        self.before: Callable[[int, str, str], object] = lambda number, method, path: None
         self.after = lambda number, method, path: None
         self.answer: Callable[[str, str], tuple[int, dict[str, str], bytes] | None] = lambda method, path: (
             None
@@ -69,7 +69,9 @@ class Between:
                 write = self.command in WRITES and "dryRun" not in self.path
                 number = len(between.writes)
                 if write:
-                    between.before(number, self.command, self.path)
+                    if between.before(number, self.command, self.path):
+                        self.close_connection = True
+                        return
                     between.writes.append((self.command, self.path.partition("?")[0]))
                 made = between.answer(self.command, self.path)
                 if made is None:

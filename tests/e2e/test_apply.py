@@ -318,6 +318,7 @@ def killed_at(control_plane, directory, number, *arguments, answered=False):
     def kill(now, _method, _path):
         if now == number:
             processes[0].kill()
+        return now == number
 
     setattr(between, "after" if answered else "before", kill)
     with between.running():
