@@ -126,7 +126,7 @@ def deployment(name, namespace, *, image="shop/app:1", replicas=2):
     )
 
 
-def _wait_for_storage(client):
+def wait_for_storage(client):
     """A CRD is established a moment before its objects can be listed (429: storage is (re)initializing)."""
     for kind in (NodePool, NodeOverlay, EC2NodeClass, NodeFeatureRule, ClusterPolicy):
         for _ in range(100):
@@ -141,7 +141,7 @@ def _wait_for_storage(client):
 
 def prepared(client, *, workloads=False):
     """A cluster with the GPU Operator's ClusterPolicy, and where asked for, workloads on whole GPUs."""
-    _wait_for_storage(client)
+    wait_for_storage(client)
     for name in ("gpu-operator", "search", "chat"):
         create_if_absent(client, Namespace(metadata=ObjectMeta(name=name)))
     client.create(policy(), field_manager="helm")
