@@ -72,6 +72,7 @@ class Nvml:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    monkeypatch.setattr(measuring, "_PATIENCE", 2.0)
     monkeypatch.setattr(measuring, "INTERVAL", 0.02)
 
 
@@ -144,6 +145,35 @@ def test_copies_are_run_and_compared_with_one():
     assert (shares[1].expected or 0) > 1
     assert alone.foreign == {os.getpid()}
     assert words[0].startswith("1 copy")
+
+
+def test_a_program_is_measured_from_its_first_progress_and_not_while_it_loads():
+    loads = "import time\ntime.sleep(0.8)\n" + COUNTS
+    _, shares = measure_copies(
+        card(Nvml()),
+        0,
+        [sys.executable, "-c", loads],
+        (1,),
+        Progress(re.compile(r"step \d+")),
+        mps=False,
+        timing=Timing(0.1, 0.4),
+        say=lambda _: None,
+    )
+    assert (shares[0].rate or 0) > 10
+
+
+def test_a_program_that_ends_before_it_is_measured_is_an_answer_of_no():
+    with pytest.raises(AnswerIsNoError, match="ended before"):
+        measure_copies(
+            card(Nvml()),
+            0,
+            [sys.executable, "-c", "print('step 1')"],
+            (1,),
+            Progress(re.compile("step")),
+            mps=False,
+            timing=Timing(5, 0.3),
+            say=lambda _: None,
+        )
 
 
 def test_a_counter_that_starts_anew_goes_on():

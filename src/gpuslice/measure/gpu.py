@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -27,6 +28,8 @@ from gpuslice.measure.statistics import Measured, Window, pool
 from gpuslice.measure.times import utc
 from gpuslice.workloads.measurement import Means
 
+_PATIENCE: Final = 600.0  # seconds until a program must have begun: large models take minutes to load
+_GLANCE: Final = 0.1  # seconds between two looks while it does
 INTERVAL: Final = 0.5  # seconds between two looks: GPM needs 0.1, and a peak of memory seldom lasts less
 
 
@@ -92,6 +95,7 @@ def watch(
     ended: Callable[[], bool] = lambda: False,
     each_look: Callable[[float], None] = lambda _now: None,
     name: str = "program",
+    before: Mapping[int, int] = MappingProxyType({}),
 ) -> Watched:
     """Look at the card every half second, until the time is over or the programs have ended.
 
@@ -102,11 +106,12 @@ def watch(
         ended: whether there is nothing left to look at.
         each_look: called each time, with the clock.
         name: of the replica in the readings.
+        before: peaks of memory that were seen earlier, MiB by process.
     """
     times: list[float] = []
     seen: list[Activity] = []
     memory: list[float] = []
-    peaks: dict[int, int] = {}
+    peaks = dict(before)
     foreign: set[int] = set()
     start = time.monotonic()
     card.activity()
@@ -142,7 +147,7 @@ def watch(
         dram=_mean([each.dram for each in seen]),
         coarse=any(each.coarse for each in seen),
         mig_profile="MIG is on" if card.identity.mig else "",
-        memory=_floored(readings.memory),
+        memory=_peak(readings.memory, sum(before.values())),
     )
     return Watched(readings, peaks, frozenset(foreign), time.monotonic() - start)
 
@@ -226,33 +231,56 @@ def _run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, li
     def over() -> bool:
         return all(each.process.poll() is not None for each in found)
 
-    untold = not found[0].progress.pattern and not found[0].counter_file
-    if not untold:
-        until = start + timing.warm_up
-        while time.monotonic() < until and not over():
-            time.sleep(0.1)
-            look(time.monotonic())
+    def ours(pid: int) -> bool:
+        return in_session(pid, leaders)
+
+    peaks: dict[int, int] = {}
+    until = start + _PATIENCE
+    begun = False
+    while not over() and time.monotonic() < until:
+        look(time.monotonic())
+        if _working(card, found, ours, peaks) and not begun:
+            begun, until = True, time.monotonic() + timing.warm_up
+        time.sleep(_GLANCE)
     measured_from = time.monotonic()
-    watched = watch(
-        card, timing.seconds, ours=lambda pid: in_session(pid, leaders), ended=over, each_look=look
-    )
+    watched = watch(card, timing.seconds, ours=ours, ended=over, each_look=look, before=peaks)
     look(time.monotonic())
+    return watched, _rates(watched, found, measured_from)
+
+
+def _working(card: Card, found: Sequence[Copy], ours: Callable[[int], bool], peaks: dict[int, int]) -> bool:
+    """Whether every copy has begun: while a program loads, its idle GPU is not to be counted. Notes their memory."""
+    held = {pid: used for pid, used in card.processes().items() if ours(pid)}
+    for pid, used in held.items():
+        peaks[pid] = max(used or 0, peaks.get(pid, 0))
+    return all(each.points for each in found) if _told(found) else len(held) >= len(found)
+
+
+def _told(found: Sequence[Copy]) -> bool:
+    return found[0].progress.pattern is not None or bool(found[0].counter_file)
+
+
+def _rates(watched: Watched, found: Sequence[Copy], measured_from: float) -> list[float | None]:
+    """Units a second of each copy; of a program that tells none, its runs a second."""
     for each in found:
         if each.process.poll() not in {None, 0}:
             raise AnswerIsNoError(
                 f"a copy ended with exit code {each.process.returncode}: {' | '.join(each.last_lines[-2:])[:200]}",
                 fix="see whether so many fit into the GPU's memory, and whether the program runs alone",
             )
-    end = time.monotonic()
-    if untold:  # runs a second of a program that runs to its end
-        return watched, [None if each.ended is None else 1 / each.ended for each in found]
-    rates = [each.rate(measured_from, end) for each in found]
+    if not watched.readings.duty.size:
+        raise AnswerIsNoError(
+            "it ended before it was measured", fix="give it more work, or a shorter --warm-up"
+        )
+    if not _told(found):
+        return [None if each.ended is None else 1 / each.ended for each in found]
+    rates = [each.rate(measured_from, time.monotonic()) for each in found]
     if None in rates:
         raise AnswerIsNoError(
             "a copy made no progress that could be counted",
             fix="check --progress or --counter-file against its output, or measure for longer: --seconds",
         )
-    return watched, rates
+    return rates
 
 
 def _expected(alone: Readings, gpu: Gpu | None, copies: int, *, mps: bool) -> float | None:
@@ -267,6 +295,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _floored(memory: Memory | None) -> Memory | None:
-    """A short run is always flat at its end, which makes it no pool."""
-    return None if memory is None else replace(memory, floor_mib=0.0)
+def _peak(memory: Memory | None, before_mib: int) -> Memory | None:
+    """With what was held before; and a short run is always flat at its end, which makes it no pool."""
+    return (
+        None if memory is None else replace(memory, peak_mib=max(memory.peak_mib, before_mib), floor_mib=0.0)
+    )
