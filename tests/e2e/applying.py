@@ -9,7 +9,7 @@ from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import Container, PodSpec, PodTemplateSpec, ResourceRequirements, Toleration
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
-from lightkube.resources.apps_v1 import Deployment
+from lightkube.resources.apps_v1 import Deployment, ReplicaSet
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod
 
 from gpuslice.cloud import snapshot as catalogs
@@ -157,22 +157,38 @@ def prepared(client, *, workloads=False):
             client.create(deployment(name, namespace), field_manager="kubectl")
 
 
-def cleared(client):
-    """Away with everything that a test made."""
-    for kind in (NodePool, NodeOverlay, EC2NodeClass, NodeFeatureRule, ClusterPolicy):
+def cleared(client, seconds=60):
+    """Away with everything that a test made, waiting until it is gone.
+
+    Controllers delete and make pods meanwhile: what is gone by itself is as good, and what they made anew goes too.
+    """
+    for kind in (NodePool, NodeOverlay, EC2NodeClass, NodeFeatureRule, ClusterPolicy, Node):
         for each in client.list(kind):
-            client.delete(kind, each.metadata.name)
-    for namespace in ("search", "chat"):
-        for each in client.list(Deployment, namespace=namespace):
-            client.delete(Deployment, each.metadata.name, namespace=namespace)
-        for each in client.list(Pod, namespace=namespace):
-            client.delete(Pod, each.metadata.name, namespace=namespace, grace_period=0)
+            delete_if_present(client, kind, each)
     for namespace in ("gpu-operator", "gpuslice"):
         for each in client.list(ConfigMap, namespace=namespace):
             if each.metadata.name != "kube-root-ca.crt":
-                client.delete(ConfigMap, each.metadata.name, namespace=namespace)
-    for each in client.list(Node):
-        client.delete(Node, each.metadata.name)
+                delete_if_present(client, ConfigMap, each)
+    end = time.monotonic() + seconds
+    while left := [
+        each
+        for namespace in ("search", "chat")
+        for kind in (Deployment, ReplicaSet, Pod)
+        for each in client.list(kind, namespace=namespace)
+    ]:
+        assert time.monotonic() < end, [each.metadata.name for each in left]
+        for each in left:
+            delete_if_present(client, type(each), each)
+        time.sleep(0.2)
+
+
+def delete_if_present(client, kind, each):
+    grace = {"grace_period": 0} if kind is Pod else {}
+    try:
+        client.delete(kind, each.metadata.name, namespace=each.metadata.namespace, **grace)
+    except ApiError as error:
+        if error.status.code != 404:
+            raise
 
 
 def standing(client):

@@ -35,18 +35,22 @@ QUICK = ("--no-wait", "--yes")
 
 @pytest.fixture
 def cluster(client):
-    prepared(client)
-    yield client
-    cleared(client)
+    try:
+        prepared(client)
+        yield client
+    finally:
+        cleared(client)
 
 
 @pytest.fixture
 def busy(client, control_plane):
     """A cluster whose workloads run on whole GPUs."""
-    prepared(client, workloads=True)
-    with played(control_plane):
-        wait_for_pods(client, 6)
-        yield client
+    try:
+        prepared(client, workloads=True)
+        with played(control_plane):
+            wait_for_pods(client, 6)
+            yield client
+    finally:
         cleared(client)
 
 
