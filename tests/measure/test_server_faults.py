@@ -12,6 +12,7 @@ from gpuslice.errors import EnvironmentFailedError, InputError
 from gpuslice.measure.prometheus import Access, Server, TooMuchError, ask_in_halves, labels_in_halves, spans
 
 EMPTY = {"status": "success", "data": {"resultType": "matrix", "result": []}}
+GARBLED = {"metric": {"pod": "a"}, "values": [[60, "a lot"]]}
 ONE = {"metric": {"pod": "a"}, "values": [[60, "0.5"]]}
 
 
@@ -65,6 +66,15 @@ def answering(answer, **access):
             "unknown form",
         ),
         (
+            (
+                200,
+                json.dumps(
+                    {"status": "success", "data": {"resultType": "matrix", "result": [GARBLED]}}
+                ).encode(),
+            ),
+            "answered 'a lot', where a number was asked for",
+        ),
+        (
             error(422, "execution", "vector cannot contain metrics with the same labelset"),
             "refuses the question",
         ),
@@ -98,6 +108,35 @@ def test_a_server_that_never_answers_is_given_up():
         with pytest.raises(EnvironmentFailedError, match="didn't answer in time, 4 times"):
             server.range("up", 0, 60, 60)
         release.set()
+
+
+def test_an_answer_that_trickles_is_given_up_too():
+    """Each byte comes in time, the whole never would."""
+
+    class Trickling(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(1000):
+                    self.wfile.write(b" ")
+                    if given_up.wait(0.01):
+                        return
+
+        def log_message(self, *_):
+            pass
+
+    given_up = threading.Event()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickling) as web:
+        web.daemon_threads = True
+        threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
+        server = Server(Access(f"http://127.0.0.1:{web.server_port}", timeout=0.1), sleep=lambda _: None)
+        with pytest.raises(EnvironmentFailedError, match="didn't answer in time, 4 times"):
+            server.range("up", 0, 60, 60)
+        given_up.set()
+        server.close()
+        web.shutdown()
 
 
 def test_nobody_listening_is_said():

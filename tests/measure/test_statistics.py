@@ -110,6 +110,8 @@ def test_a_gap_lowers_what_is_covered_and_is_said():
 
 def test_readings_of_less_than_was_asked_for_are_said():
     assert "asked for 14d, readings are of 2d" in notes(pool([readings(days=2)], FORTNIGHT))
+    assert "asked for 14d, readings are of 10d" in notes(pool([readings(days=10)], FORTNIGHT))
+    assert "asked for" not in notes(pool([readings(days=14)], FORTNIGHT))
 
 
 def test_nothing_read_is_nothing_known():

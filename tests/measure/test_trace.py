@@ -43,6 +43,7 @@ def test_columns_say_their_units(trace):
     found = needs(read)["a"]
     assert (found.memory_mib, found.duty_ppm, found.on) == (1024, 500_000, "L4")
     assert read.until == "2026-11-01T02:59:00Z"
+    assert read_trace(trace("time,pod,duty_share,mem_bytes,gpu", *reversed(rows))).until == read.until
 
 
 def test_pods_of_one_workload_are_pooled_by_their_worst(trace):

@@ -174,6 +174,14 @@ def in_session(pid: int, leaders: frozenset[int]) -> bool:
         return False
 
 
+def only(gpu: int) -> dict[str, str]:
+    """The environment of a program that is to see one GPU alone, by NVML's index.
+
+    NVML counts along the PCI bus; CUDA's own order begins with what it takes for the fastest.
+    """
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(gpu)}
+
+
 @contextlib.contextmanager
 def mps_daemon(gpu: int) -> Iterator[dict[str, str]]:
     """A control daemon of our own; yields the environment that its clients need.
@@ -190,7 +198,7 @@ def mps_daemon(gpu: int) -> Iterator[dict[str, str]]:
         own = {
             "CUDA_MPS_PIPE_DIRECTORY": place,
             "CUDA_MPS_LOG_DIRECTORY": place,
-            "CUDA_VISIBLE_DEVICES": str(gpu),
+            **only(gpu),
         }
         whole = {**os.environ, **own}
         done = subprocess.run([program, "-d"], env=whole, capture_output=True, text=True, check=False)  # noqa: S603

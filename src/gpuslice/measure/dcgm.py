@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -114,13 +115,19 @@ def read_needs(
         )
     ]
 
+    one_at_a_time = Lock()  # answers are asked for side by side; sums of them are not made so
+
     def ask(task: tuple[_Question, str, tuple[int, int]]) -> None:
         question, part, span = task
         for answer in ask_in_halves(server, question.query(part), span, question.step):
-            for each in answer:
-                source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
-                if source in folded:
-                    _fold(folded[source], question, each)
+            with one_at_a_time:
+                fold(answer, question)
+
+    def fold(answer: list[Series], question: _Question) -> None:
+        for each in answer:
+            source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
+            if source in folded:
+                _fold(folded[source], question, each)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for done, _ in enumerate(pool.map(ask, tasks), 1):

@@ -21,7 +21,7 @@ from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.hardware.prediction import Activity as Alone
 from gpuslice.hardware.prediction import expected_slowdown
 from gpuslice.hardware.slices import Mechanism
-from gpuslice.measure.copies import Copy, Progress, in_session, mps_daemon, running
+from gpuslice.measure.copies import Copy, Progress, in_session, mps_daemon, only, running
 from gpuslice.measure.nvml import Activity, Card
 from gpuslice.measure.readings import Memory, Readings, from_samples
 from gpuslice.measure.statistics import Measured, Window, pool
@@ -193,7 +193,7 @@ def measure_copies(
         say(
             f"{count} {'copies' if count > 1 else 'copy'}: {timing.warm_up:g} s to warm up, then {timing.seconds:g} s"
         )
-        daemon = mps_daemon(index) if mps and count > 1 else nullcontext({"CUDA_VISIBLE_DEVICES": str(index)})
+        daemon = mps_daemon(index) if mps and count > 1 else nullcontext(only(index))
         with daemon as environment:
             limit = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(100 // count)} if mps and count > 1 else {}
             with running(command, count, progress, {**environment, **limit}) as found:

@@ -87,6 +87,7 @@ class Server:
         self._sleep = sleep
         self._sign = _signer(access.sigv4_region) if access.sigv4_region else None
         self._http = _client(access)
+        self._timeout = access.timeout
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -106,6 +107,10 @@ class Server:
             raise self._failed(f"answered in an unknown form ({error})") from None
         if matrix.result_type != "matrix":
             raise self._failed(f"answered a {matrix.result_type[:20]!r}, where a matrix was asked for")
+        for series in matrix.result:
+            for _, value in series.values:
+                if not _is_number(value):
+                    raise self._failed(f"answered {value[:20]!r}, where a number was asked for")
         return matrix.result
 
     def series(self, selectors: Sequence[str], start: int, end: int) -> list[dict[str, str]]:
@@ -145,8 +150,8 @@ class Server:
         try:
             with self._http.stream("POST", url, content=body, headers=headers) as response:
                 status = response.status_code
-                content = _limited(response)
-        except httpx.ReadTimeout:
+                content = _limited(response, time.monotonic() + self._timeout)
+        except (httpx.ReadTimeout, TimeoutError):
             return "didn't answer in time"
         except (httpx.TransportError, httpx.DecodingError) as error:
             if "CERTIFICATE" in str(error).upper():
@@ -191,11 +196,22 @@ class Server:
         )
 
 
-def _limited(response: httpx.Response) -> bytes:
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _limited(response: httpx.Response, until: float) -> bytes:
+    """The whole answer, if it is not too large and there in time: the client's own limit is that of one read."""
     parts: list[bytes] = []
     size = 0
     for part in response.iter_bytes():
         size += len(part)
+        if time.monotonic() > until:
+            raise TimeoutError
         if size > _LARGEST:
             raise TooMuchError(f"an answer of over {_LARGEST >> 20} MiB")
         parts.append(part)

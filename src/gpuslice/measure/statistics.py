@@ -237,7 +237,7 @@ def _coverage(readings: Sequence[Readings], window: Window, notes: list[str]) ->
     reach = int(bins[-1] - bins[0]) + BIN_SECONDS
     asked = window.seconds or reach
     covered = min(1.0, bins.size * BIN_SECONDS / asked)
-    if window.seconds and reach < window.seconds * MEDIUM_COVERED:
+    if window.seconds and reach < window.seconds * HIGH_COVERED:
         notes.append(f"asked for {_length(window.seconds)}, readings are of {_length(reach)}")
     gaps = reach // BIN_SECONDS - bins.size
     if gaps > reach // BIN_SECONDS * (1 - HIGH_COVERED):

@@ -117,7 +117,7 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
             )
         )
     notes = (rows.bad.note("rows that are no reading"),) if rows.bad.count else ()
-    last = max(each.seconds[-1] for each in series.values())
+    last = max(max(each.seconds) for each in series.values())
     return Trace(by_workload, notes, utc(last) if when == "time" else "")
 
 
