@@ -80,8 +80,10 @@ def test_a_stranger_may_do_nothing(control_plane):
         list(stranger.list(Node))
 
 
+# Where a shell runs the tests in the background, SIGINT is ignored, and that is inherited.
 PARENT = """
-import sys, time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from gpuslice.rehearsal.build import build
 from gpuslice.rehearsal.control_plane import ControlPlane
 running = ControlPlane.start(build(lambda text: None, ("control-plane",)))

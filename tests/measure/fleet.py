@@ -30,6 +30,7 @@ workloads:
         ("shop/two", "Pod", ""),
         ("shop/slice", "Pod", ""),
         ("shop/pool", "Pod", ""),
+        ("shop/sized", "Pod", ""),
         ("shop/told", "Pod", ""),
         ("shop/moved", "Deployment", ""),
         ("shop/gone", "Pod", ""),
@@ -81,6 +82,7 @@ def odd():
     yield Pod("shop", "two", steady, grows, gpu="GPU-both")
     yield Pod("shop", "slice", steady, grows, labels=(("GPU_I_ID", "3"), ("GPU_I_PROFILE", "1g.10gb")))
     yield Pod("shop", "pool", steady, np.full(MINUTES, 73_000.0))
+    yield Pod("shop", "sized", steady, np.full(MINUTES, 73_000.0))
     yield Pod("shop", "told", steady, grows, gpu="GPU-told")
     half = MINUTES // 4
     yield Pod("shop", "moved-7d9f6bcdf4-x2x4z", steady[:half], grows[:half], model="Tesla T4")
@@ -141,6 +143,17 @@ def metrics(found):
                     1,
                     START + 30,
                 )
+    # Of servers that tell of their caches, as vLLM does: one of its size too, one lets vLLM find the size.
+    yield "# TYPE vllm:kv_cache_usage_perc gauge\n"
+    for name in ("pool", "sized"):
+        for minute in range(MINUTES):
+            share = 0.25 if minute == 700 else 0.1
+            server = {"namespace": "shop", "pod": name, "engine": "0"}
+            yield line("vllm:kv_cache_usage_perc", server, share, START + 30 + 60 * minute)
+    yield "# TYPE vllm:cache_config_info gauge\n"
+    for name, size in (("pool", "None"), ("sized", str(40 * 2**30))):
+        server = {"namespace": "shop", "pod": name, "engine": "0", "kv_cache_memory_bytes": size}
+        yield line("vllm:cache_config_info", server, 1, START + 30)
     yield "# TYPE kube_pod_container_resource_requests gauge\n"
     yield line(
         "kube_pod_container_resource_requests",

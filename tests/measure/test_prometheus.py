@@ -82,6 +82,19 @@ def test_a_pool_is_suspected(needs):
     assert needs["shop/pool"].suspicion.like == "vllm"
 
 
+def test_what_a_server_never_used_of_its_cache_is_no_need(needs):
+    found = needs["shop/sized"]
+    assert found.memory_mib == 73_000 - 0.75 * 40 * 1024
+    assert (found.of_caches, found.suspicion) == (True, None)
+    assert "its key-value cache was at most 25% in use" in notes(needs, "shop/sized")
+
+
+def test_a_cache_whose_size_is_not_told_is_said_and_nothing_is_concluded(needs):
+    found = needs["shop/pool"]
+    assert (found.memory_mib, found.of_caches) == (73_000, False)
+    assert "at most 25% in use, by its own word, which doesn't say how large" in notes(needs, "shop/pool")
+
+
 def test_a_pod_that_moved_has_the_duty_of_the_model_it_ran_on_most(needs):
     found = needs["shop/moved"]
     assert (found.on, found.duty_ppm, found.memory_mib) == ("L4", 300_000, 3000)
@@ -104,11 +117,14 @@ def test_the_program_writes_them_into_the_file(gpuslice, url, tmp_path):
     path.write_text("# ours\n" + WORKLOADS)
     ended = gpuslice("measure", "prometheus", "--url", url, "-f", path, "--window", "1000m", "--until", UNTIL)
     assert ended.code == 0, ended.err
-    assert "20 needs written" in ended.err
+    assert "21 needs written" in ended.err
     assert "nothing was read of 1 workloads: shop/gone" in ended.err
     found = {each.name: each for each in parse_workloads(read_documents(path)).workloads}
     assert found["shop/rank"].need.known
     assert found["shop/pool"].preallocates
+    assert found["shop/pool"].need.memory_mib is None
+    assert found["shop/sized"].preallocates
+    assert found["shop/sized"].need.memory_mib == 42_280
     assert getattr(found["shop/rank"].measurement, "until", "") == UNTIL
     assert path.read_text().startswith("# ours\n")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Final
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.hardware.gpus import Gpu, gpu_named
+from gpuslice.measure.caches import read_caches
 from gpuslice.measure.pods import Matcher, Owners, Source, exporting_jobs, source_of
 from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, spans
 from gpuslice.measure.readings import BIN_SECONDS, Memory, Readings, mark_sharers
@@ -132,7 +133,11 @@ def read_needs(
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for done, _ in enumerate(pool.map(ask, tasks), 1):
             progress(done, len(tasks))
-    readings = {source: _readings(source, each, shared) for source, each in folded.items()}
+    caches = read_caches(server, start=start, end=end)
+    readings = {
+        source: replace(_readings(source, each, shared), cache=caches.get((source.namespace, source.pod)))
+        for source, each in folded.items()
+    }
     marked = dict(zip(readings, mark_sharers(readings.values()), strict=True))
     by_workload: dict[str, list[Readings]] = {}
     for source, workload in sorted(wanted.items()):

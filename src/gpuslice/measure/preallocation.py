@@ -67,6 +67,18 @@ def suspect(readings: Sequence[Readings]) -> Suspicion | None:
     return Suspicion(round(max(shares), 3), like)
 
 
+def need_of_caches(readings: Sequence[Readings]) -> int | None:
+    """MiB that the worst replica needs of what it holds; None: not every replica tells its cache's size and use."""
+    needs = [
+        None
+        if each.memory is None or each.cache is None or each.cache.size_mib is None
+        else need_without_idle_cache(each.memory.peak_mib, each.cache.size_mib, each.cache.most_used)
+        for each in readings
+    ]
+    known = [each for each in needs if each is not None]
+    return max(known) if known and len(known) == len(needs) else None
+
+
 def need_without_idle_cache(held_mib: float, cache_mib: float, most_used: float) -> int | None:
     """What a server with a key-value cache needs: all it holds, less what of its cache was never used.
 

@@ -37,6 +37,19 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """The key-value cache of a language-model server, as it says itself.
+
+    Attributes:
+        most_used: the most of it that was ever in use, 0 to 1.
+        size_mib: its size on one GPU; None: not told.
+    """
+
+    most_used: float
+    size_mib: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """One replica on one GPU.
 
@@ -50,6 +63,7 @@ class Readings:
         duty: mean share of each of those windows in which the GPU was busy, 0 to 1.
         weights: readings behind each.
         memory: of the replica; None: never read.
+        cache: what the program says of its key-value cache; None: nothing.
         sm, tensor, dram: mean activity over the window, 0 to 1; None: never read.
         coarse: duty is `nvidia-smi`'s utilisation, for want of the graphics engine's activity.
         sharers: other replicas that were on the same GPU at the same time: then every figure is the GPU's, not its own.
@@ -65,6 +79,7 @@ class Readings:
     duty: Floats = field(default_factory=lambda: np.empty(0))
     weights: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     memory: Memory | None = None
+    cache: Cache | None = None
     sm: float | None = None
     tensor: float | None = None
     dram: float | None = None

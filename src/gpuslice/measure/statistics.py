@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from gpuslice.measure.preallocation import Suspicion, suspect
+from gpuslice.measure.preallocation import Suspicion, need_of_caches, suspect
 from gpuslice.measure.readings import BIN_SECONDS, Readings
 from gpuslice.units import PPM, format_memory
 from gpuslice.workloads.measurement import Confidence, Means, Measurement
@@ -68,6 +68,7 @@ class Measured:
         on: the GPU model that duty holds for.
         measurement: how it was measured.
         suspicion: that it takes all the memory it sees, so that what it holds is no need.
+        of_caches: it holds a cache taken in advance, and `memory_mib` is without what was never used of that.
     """
 
     memory_mib: int | None
@@ -75,6 +76,7 @@ class Measured:
     on: str | None
     measurement: Measurement
     suspicion: Suspicion | None = None
+    of_caches: bool = False
 
 
 def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUANTILE) -> Measured:
@@ -96,7 +98,9 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
         notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
     if impossible := sum(each.impossible for each in readings):
         notes.append(f"{impossible:,} readings that no GPU can give: left out")
-    suspicion = None if shared or memory is None else suspect(readings)
+    needed = None if shared or memory is None else _without_idle_caches(readings, notes)
+    suspicion = None if shared or memory is None or needed is not None else suspect(readings)
+    memory = memory if needed is None else needed
     covered, reach = _coverage(readings, window, notes)
     worst = max(here, key=lambda each: each.mean_duty or 0.0)
     peaks = (
@@ -122,6 +126,7 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
             notes=tuple(notes),
         ),
         suspicion=suspicion,
+        of_caches=needed is not None,
     )
 
 
@@ -151,6 +156,22 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
         return None
     _name_outliers("memory", _most_by_replica(found), lambda value: format_memory(math.ceil(value)), notes)
     return max(found)[0]
+
+
+def _without_idle_caches(readings: Sequence[Readings], notes: list[str]) -> int | None:
+    """Memory without what was never used of a cache taken in advance, where servers tell enough; else what is told."""
+    used = [each.cache.most_used for each in readings if each.cache is not None]
+    if not used:
+        return None
+    needed = need_of_caches(readings)
+    of = f"its key-value cache was at most {max(used):.0%} in use"
+    if needed is None:
+        notes.append(
+            f"{of}, by its own word, which doesn't say how large that cache is: it can do with less memory"
+        )
+    else:
+        notes.append(f"{of}, by its own word: memory is what it holds, less what was never used of that")
+    return needed
 
 
 def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float | None:

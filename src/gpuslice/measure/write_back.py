@@ -95,7 +95,9 @@ def _write(entry: dict[str, object], measured: Measured, workload: Workload) -> 
         _insert(entry, "need", need, after=("pod", "isolation", "tenant", "replicas", "target", "name"))
     earlier = need.get("source") == "measured"
     memory = None if measured.memory_mib is None else format_memory(measured.memory_mib)
-    if workload.preallocates or (measured.suspicion is not None and entry.get("preallocates") is not False):
+    if measured.of_caches:
+        entry["preallocates"] = True
+    elif workload.preallocates or (measured.suspicion is not None and entry.get("preallocates") is not False):
         memory = None
         if not workload.preallocates and measured.suspicion is not None:
             entry["preallocates"] = True

@@ -1,0 +1,67 @@
+"""How full the key-value caches of language-model servers ever were, where the servers themselves are scraped.
+
+vLLM and SGLang take their cache in advance and tell what share of it is in use. vLLM also tells its size, if it was
+started with one (--kv-cache-memory-bytes): all fields of its cache's configuration are labels of one metric. Triton has
+no such metric of its own; with the vLLM backend it hands on vLLM's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from gpuslice.measure.prometheus import Server, ask_in_halves, labels_in_halves, spans
+from gpuslice.measure.readings import Cache
+from gpuslice.units import MIB
+
+# vLLM's current name and that until v0.10 (0 to 1, whatever "perc" says), and SGLang's.
+USAGE: Final = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
+CONFIGURATION: Final = "vllm:cache_config_info"
+_SIZE: Final = "kv_cache_memory_bytes"
+_HOUR: Final = 3600
+_STEPS: Final = 500  # of one answer: a series is one server
+
+Pod = tuple[str, str]
+
+
+def read_caches(server: Server, *, start: int, end: int) -> dict[Pod, Cache]:
+    """The caches of all pods that told of theirs between two times, by (namespace, pod).
+
+    Raises:
+        EnvironmentFailedError: the server fails.
+    """
+    found = labels_in_halves(server, [*USAGE, CONFIGURATION], start, end)
+    names = {each.get("__name__", "") for each in found}
+    most: dict[Pod, float] = {}
+    for metric in USAGE:
+        if metric not in names:
+            continue
+        query = f"max by (namespace, pod) (max_over_time({metric}[{_HOUR}s]))"
+        first = end - (end - start - 1) // _HOUR * _HOUR
+        for span in spans(first, end, _HOUR, _STEPS):
+            for answer in ask_in_halves(server, query, span, _HOUR):
+                for series in answer:
+                    pod = series.metric.get("namespace", ""), series.metric.get("pod", "")
+                    shares = [value for _, text in series.values if 0 <= (value := float(text)) <= 1]
+                    if all(pod) and shares:
+                        most[pod] = max(most.get(pod, 0.0), *shares)
+    sizes: dict[Pod, set[float | None]] = {}
+    for labels in found:
+        if labels.get("__name__") == CONFIGURATION:
+            pod = labels.get("namespace", ""), labels.get("pod", "")
+            sizes.setdefault(pod, set()).add(_size(labels.get(_SIZE, "")))
+    return {pod: Cache(share, _only(sizes.get(pod, set()))) for pod, share in most.items()}
+
+
+def _size(text: str) -> float | None:
+    """MiB; None: not told ("None" where vLLM sizes its cache itself)."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value / MIB if math.isfinite(value) and value > 0 else None
+
+
+def _only(sizes: set[float | None]) -> float | None:
+    """The one size that was ever told: a pod that changed it says nothing of the cache whose use was read."""
+    return next(iter(sizes)) if len(sizes) == 1 else None
