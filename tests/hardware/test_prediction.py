@@ -23,13 +23,21 @@ def error(reading):
     return predicted / reading.slowdown - 1
 
 
+def throughput_error(reading):
+    predicted = expected_throughput(
+        reading.alone, reading.mechanism, reading.copies, GPUS[reading.gpu], limited=reading.limited
+    )
+    return predicted / (reading.copies / reading.slowdown) - 1
+
+
+@pytest.mark.parametrize("of", [error, throughput_error], ids=["slowdown", "throughput"])
 @pytest.mark.parametrize("gpu", ["H100", "H200"])
 @pytest.mark.parametrize(
     ("mechanism", "limited"), [(Mechanism.TIME_SLICING, False), (Mechanism.MPS, True), (Mechanism.MPS, False)]
 )
-def test_the_prediction_is_near_what_was_measured(gpu, mechanism, limited):
+def test_the_prediction_is_near_what_was_measured(gpu, mechanism, limited, of):
     found = [each for each in EQUAL if (each.gpu, each.mechanism, each.limited) == (gpu, mechanism, limited)]
-    errors = [abs(error(each)) for each in found]
+    errors = [abs(of(each)) for each in found]
     assert len(found) >= 22
     assert {each.copies for each in found} == {2, 4, 8}
     assert sum(errors) / len(errors) <= 0.15

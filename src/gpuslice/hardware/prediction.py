@@ -14,7 +14,7 @@ MPS as NVIDIA's device plugin sets it, 100/k % of the threads for each of k clie
     memory            Nothing divides the bandwidth: the copies queue for it as for the GPU under time-slicing, up to
                       the part of the published bandwidth that programs reach (`REACHED`).
 
-The worse of the two counts. Without a limit of threads, the copies queue for the multiprocessors too.
+The worse of the two counts. Without a limit of threads, the copies queue for the multiprocessors too, at the cost of turns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpuslice.hardware.slices import Mechanism
 TURNS: Final = 0.93
 """Throughput of saturating processes in turns, against one alone: 0.92 to 0.96 on H100 and H200, driver 580."""
 
-HOST: Final = 0.8
+HOST: Final = 0.9
 """What of the time beside the GPU stays when the GPU's part takes longer: programs prepare while it computes."""
 
 REACHED: Final = 0.9
@@ -69,7 +69,7 @@ def expected_slowdown(
     bandwidth = min(1.0, alone.dram / REACHED)
     memory = _queue(copies, bandwidth, bandwidth)
     if not limited:
-        return max(memory, _queue(copies, alone.sm, alone.sm))
+        return max(memory, _queue(copies, alone.sm, alone.sm / TURNS))
     if alone.duty <= 0:
         return memory
     stretched = max(1.0, alone.sm / alone.duty / thread_share(gpu, copies))
