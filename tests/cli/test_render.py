@@ -108,6 +108,51 @@ def test_a_wrong_plan_is_refused_by_file_and_field_and_nothing_is_written(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cluster_wide_setting_needs_neither_plan_nor_cluster(tmp_path):
+    result = run("--cluster-wide", "time-slicing=4", "--out", tmp_path / "manifests")
+    assert result.stdout == ""
+    assert sorted(
+        each.relative_to(tmp_path / "manifests").as_posix()
+        for each in (tmp_path / "manifests").rglob("*")
+        if each.is_file() and not each.name.startswith(".")
+    ) == [
+        "README.md",
+        "gpu-operator/cluster-policy-patch.yaml",
+        "gpu-operator/device-plugin-config.yaml",
+        "gpu-operator/values.yaml",
+        "kustomization.yaml",
+    ]
+
+
+@pytest.mark.parametrize("output", ["yaml", "json", "name"])
+def test_a_cluster_wide_setting_is_printed_like_a_plan_and_its_limits_go_to_stderr(output):
+    result = run("--cluster-wide", "time-slicing=4", "--operator-namespace", "gpu", "-o", output)
+    assert "gpuslice-device-plugin" in result.stdout
+    assert ("namespace" in result.stdout) == (output != "name")
+    assert "note" not in result.stdout
+    for limit in ("tenants aren't kept apart", "no limit of memory", "Karpenter isn't told", "ClusterPolicy"):
+        assert limit in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to render was named"),
+        (("-f", "plan.yaml", "--cluster-wide", "mps=2"), "--cluster-wide needs no plan"),
+        (("--cluster-wide", "mps=2", "--cluster", "lab"), "--cluster: is for a plan"),
+        (("--cluster-wide", "mps=2", "--role", "nodes"), "--role: is for a plan"),
+        (("--cluster-wide", "mps=2", "-o", "table"), "-o: objects have no table"),
+        (("--cluster-wide", "time-slicing=1"), "--cluster-wide: '1' is no number of pods"),
+        (("--cluster-wide", "mps=2", "--operator-namespace", "X_"), "--operator-namespace: 'X_' is no name"),
+    ],
+)
+def test_a_cluster_wide_setting_that_cannot_be_is_refused_by_its_flag(tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message) as refused:
+        run(*arguments, "--out", tmp_path / "out")
+    assert refused.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_plans_in_one_file_are_refused(plan_file):
     plan_file.write_text(plan_file.read_text() + "---\n" + plan_file.read_text())
     with pytest.raises(InputError, match="holds 2 documents"):

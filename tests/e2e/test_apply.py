@@ -13,6 +13,7 @@ from lightkube.types import PatchType
 
 from gpuslice.cluster import applyset
 from gpuslice.rehearsal.kinds import ClusterPolicy, NodeOverlay, NodePool
+from gpuslice.render import cluster_wide
 from tests.e2e.applying import (
     NVIDIA,
     OURS,
@@ -145,6 +146,29 @@ def test_keys_are_added_to_the_users_own_config_map(cluster, control_plane, tmp_
     (live,) = cluster.list(ClusterPolicy)
     assert live.spec["devicePlugin"]["config"] == {"name": "theirs", "default": "any"}
 
+    assert gpuslice(control_plane.kubeconfig, "apply", "--rollback", "--yes")[0] == 0
+    assert standing(cluster) == before
+
+
+@pytest.mark.parametrize("setting", ["time-slicing=4", "mps=4", "mig=all-1g.10gb"])
+def test_a_setting_for_the_whole_cluster_is_applied_and_taken_back(cluster, control_plane, tmp_path, setting):
+    for path, text in cluster_wide.render(cluster_wide.parse(setting), "gpu-operator").items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    before = standing(cluster)
+
+    code, _, err = gpuslice(control_plane.kubeconfig, "apply", "-f", tmp_path, *QUICK)
+    assert code == 0, err
+    [key] = cluster.get(ConfigMap, "gpuslice-device-plugin", namespace="gpu-operator").data
+    assert f"every node without the label nvidia.com/device-plugin.config gets {key}" in err
+    (live,) = cluster.list(ClusterPolicy)
+    assert live.spec["devicePlugin"]["config"] == {"name": "gpuslice-device-plugin", "default": key}
+    if setting.startswith("mig"):
+        assert live.spec["mig"]["strategy"] == "single"
+
+    code, _, err = gpuslice(control_plane.kubeconfig, "apply", "-f", tmp_path, *QUICK)
+    assert code == 0
+    assert "nothing to change" in err
     assert gpuslice(control_plane.kubeconfig, "apply", "--rollback", "--yes")[0] == 0
     assert standing(cluster) == before
 

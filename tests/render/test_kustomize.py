@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gpuslice.render import cluster_wide
 from gpuslice.render.manifests import objects, render
 from tests.render.plans import CATALOG, PLANS, SETTINGS, SLOTS
 
@@ -66,6 +67,12 @@ def test_kustomize_builds_the_directory_as_it_is(one, tmp_path):
         (each["kind"], each["metadata"]["name"]): each for each in wanted
     }
     assert len(built) == len(wanted)
+
+
+@pytest.mark.parametrize("text", ["time-slicing=4", "mps=4", "mig=all-1g.10gb"])
+def test_kustomize_builds_a_cluster_wide_setting(text, tmp_path):
+    write(cluster_wide.render(cluster_wide.parse(text), "gpu-operator"), tmp_path)
+    assert [each["kind"] for each in build(tmp_path)] == ["ConfigMap"]
 
 
 def test_the_component_patches_the_workloads_that_are_in_the_same_build(tmp_path):

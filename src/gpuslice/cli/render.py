@@ -16,15 +16,25 @@ if TYPE_CHECKING:
 
 def render(
     *,
-    plan_file: Annotated[str, typer.Option("-f", "--filename", metavar="FILE", help="A plan; - is stdin.")],
+    plan_file: Annotated[
+        str, typer.Option("-f", "--filename", metavar="FILE", help="A plan; - is stdin.")
+    ] = "",
+    cluster_wide: Annotated[
+        str,
+        typer.Option(
+            "--cluster-wide",
+            metavar="SETTING",
+            help="Instead of a plan, the same for every GPU: time-slicing=4, mps=4 or mig=all-1g.10gb.",
+        ),
+    ] = "",
     cluster: Annotated[
         str,
         typer.Option(
             "--cluster",
             metavar="NAME",
-            help="The EKS cluster. Subnets and security groups carry the tag karpenter.sh/discovery=NAME.",
+            help="For a plan: the EKS cluster. Subnets and security groups carry the tag karpenter.sh/discovery=NAME.",
         ),
-    ],
+    ] = "",
     role: Annotated[str, typer.Option("--role", metavar="NAME", help="IAM role of the nodes.")] = "",
     instance_profile: Annotated[
         str,
@@ -65,8 +75,30 @@ def render(
     """Render a plan: NodePools, NodeOverlays, EC2NodeClasses, the GPU Operator's settings, and workload patches.
 
     Printed are the objects that `kubectl apply -k` would apply; --out writes these and everything beside them: Helm
-    values, patches of the workloads, and a README that says what to do in which order.
+    values, patches of the workloads, and a README that says what to do in which order. --cluster-wide needs no plan: it
+    renders one setting of the GPU Operator for all nodes.
     """
+    if output is Output.TABLE:
+        raise InputError("objects have no table", where="-o", fix="choose yaml, json or name")
+    if bool(plan_file) == bool(cluster_wide):
+        raise InputError(
+            "--cluster-wide needs no plan" if cluster_wide else "nothing to render was named",
+            fix="leave out -f, or --cluster-wide"
+            if cluster_wide
+            else "name a plan: -f plan.yaml; or one setting for all GPUs: --cluster-wide time-slicing=4",
+        )
+    if cluster_wide:
+        for_plans = {
+            "--cluster": cluster,
+            "--role": role,
+            "--instance-profile": instance_profile,
+            "--image-version": image_version,
+            "--catalog": catalog_file,
+        }
+        for flag in (each for each, value in for_plans.items() if value):
+            raise InputError("is for a plan", where=flag, fix="leave it out with --cluster-wide")
+        _cluster_wide(cluster_wide, operator_namespace, out, output)
+        return
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.output import write_directory
     from gpuslice.artefacts.strict import decode
@@ -75,8 +107,6 @@ def render(
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
-    if output is Output.TABLE:
-        raise InputError("objects have no table", where="-o", fix="choose yaml, json or name")
     settings = RenderSettings(
         cluster=cluster,
         role=role,
@@ -109,7 +139,28 @@ def render(
     if out:
         write_directory(out, files)
         _say_written(plan, out, len(files))
-    elif output is Output.NAME:
+    else:
+        _print(objects, output)
+
+
+def _cluster_wide(text: str, namespace: str, out: str, output: Output) -> None:
+    from gpuslice.artefacts.output import write_directory
+    from gpuslice.render import cluster_wide
+
+    setting = cluster_wide.parse(text)
+    files = cluster_wide.render(setting, namespace)
+    for each in cluster_wide.notes(setting):
+        say(f"note: {each}")
+    if out:
+        write_directory(out, files)
+        say(f"{len(files)} files in {out}: {cluster_wide.title(setting)}; next: {out.rstrip('/')}/README.md")
+    else:
+        say("note: the patch of the ClusterPolicy is no object, and isn't printed: --out writes it")
+        _print(cluster_wide.objects(setting, namespace), output)
+
+
+def _print(objects: tuple[RenderedFile, ...], output: Output) -> None:
+    if output is Output.NAME:
         print_text("\n".join(_names(objects)))
     elif output is Output.JSON:
         print_data([each for file in objects if file.applied for each in file.objects], output)

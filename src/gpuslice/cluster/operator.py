@@ -15,6 +15,7 @@ from gpuslice.artefacts.documents import dump_yaml, parse_documents
 from gpuslice.cluster.checks.sharing import MIG_STATE
 from gpuslice.cluster.read import OPERATORS_MIG_CONFIG
 from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.render.device_plugin import CONFIG_LABEL as PLUGIN_LABEL
 from gpuslice.render.device_plugin import CONFIG_MAP as PLUGIN_MAP
 from gpuslice.render.device_plugin import DEFAULT_KEY
 from gpuslice.render.mig_parted import ALL_DISABLED
@@ -70,17 +71,14 @@ def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot)
     for name, data in maps.items():
         if name == PLUGIN_MAP:
             theirs = str(fields_of(spec, "devicePlugin", "config").get("name") or "")
+            wanted = desired.policy["devicePlugin"]["config"]
             if theirs and theirs != PLUGIN_MAP:
                 shared.add(theirs)
                 made.append(_only_our_keys(data, theirs))
-                continue
-            _set(
-                spec,
-                ("devicePlugin", "config"),
-                desired.policy["devicePlugin"]["config"],
-                keep_existing=bool(theirs),
-            )
-            made.append(_with_old_keys(data, snapshot))
+            else:
+                _set(spec, ("devicePlugin", "config"), wanted, keep_existing=bool(theirs))
+                made.append(_with_old_keys(data, snapshot))
+            why += _default(spec, str(wanted.get("default", "")))
         elif name == MIG_MAP:
             manager = fields_of(spec, "migManager", "config")
             made.append(_with_old_entries(data, str(manager.get("name") or OPERATORS_MIG_CONFIG), snapshot))
@@ -101,6 +99,15 @@ def _set(
     section = spec.setdefault(path[0], {})
     present = section.get(path[1]) or {}
     section[path[1]] = {**value, **present} if keep_existing else {**present, **value}
+
+
+def _default(spec: dict[str, Json], wanted: str) -> list[str]:
+    """The configuration of nodes without a label, changed only by what is for the whole cluster."""
+    config = spec["devicePlugin"]["config"]
+    if wanted in {"", DEFAULT_KEY}:
+        return []
+    config["default"] = wanted
+    return [f"every node without the label {PLUGIN_LABEL} gets {wanted}"]
 
 
 def _only_our_keys(data: Mapping[str, Json], name: str) -> dict[str, Json]:
@@ -199,7 +206,10 @@ def _strategy(spec: dict[str, Json], desired: Desired, snapshot: Snapshot) -> li
     ]
     mps = any("\n  mps:" in text for text in texts)
     current = fields_of(spec, "mig").get("strategy") or ""
-    if mps and (current == "mixed" or (mig and current)):
+    single = desired.policy is not None and fields_of(desired.policy, "mig").get("strategy") == "single"
+    if single and current != "single":
+        spec.setdefault("mig", {})["strategy"] = "single"
+    elif mps and (current == "mixed" or (mig and current)):
         del spec["mig"]["strategy"]
     elif mig and not mps and current in {"single", "none"}:
         spec["mig"]["strategy"] = "mixed"
@@ -208,15 +218,27 @@ def _strategy(spec: dict[str, Json], desired: Desired, snapshot: Snapshot) -> li
     cut = sorted(
         each.name
         for each in snapshot.nodes
-        if each.labels.get("nvidia.com/mig.strategy") == "single"
-        and "-MIG-" in each.labels.get("nvidia.com/gpu.product", "")
+        if (_cut_mixed(each.labels) if single else _cut_single(each.labels))
     )
     if cut:
         more = f" and {len(cut) - 1} more use" if len(cut) > 1 else " uses"
         raise AnswerIsNoError(
-            f"node {cut[0]}{more} MIG's single strategy: what the plan needs would rename their resources",
+            f"node {cut[0]}{more} MIG's {'mixed' if single else 'single'} strategy: what "
+            f"{'is wanted' if single else 'the plan needs'} would rename their resources",
             where="ClusterPolicy mig.strategy",
-            fix="move their pods to nvidia.com/mig-… first, or plan with --without mig and --without mps",
+            fix="move the pods that ask for nvidia.com/mig-… away first"
+            if single
+            else "move their pods to nvidia.com/mig-… first, or plan with --without mig and --without mps",
         )
     now = fields_of(spec, "mig").get("strategy") or "each pool its own"
-    return [f"mig.strategy of the whole cluster: {current} → {now}"]
+    return [f"mig.strategy of the whole cluster: {current or 'not set'} → {now}"]
+
+
+def _cut_single(labels: Mapping[str, str]) -> bool:
+    product = labels.get("nvidia.com/gpu.product", "")
+    return labels.get("nvidia.com/mig.strategy") == "single" and "-MIG-" in product
+
+
+def _cut_mixed(labels: Mapping[str, str]) -> bool:
+    """GPU Feature Discovery counts each profile: nvidia.com/mig-1g.10gb.count."""
+    return any(each.startswith("nvidia.com/mig-") and each.endswith(".count") for each in labels)

@@ -6,7 +6,7 @@ does: so every entry is named by its content's hash, and new ones are added besi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
@@ -25,30 +25,41 @@ CONFIG_LABEL: Final = "nvidia.com/device-plugin.config"
 DEFAULT_KEY: Final = "default"
 """For nodes without the label: nothing is shared, and MIG instances, if any, are offered by their profiles."""
 
-_STEM: Final = {Mechanism.TIME_SLICING: "ts", Mechanism.MPS: "mps"}
+STEM: Final = {Mechanism.TIME_SLICING: "ts", Mechanism.MPS: "mps"}
+"""How keys begin to say it."""
 
 
 def config(layout: Layout) -> Object | None:
     """The plugin's configuration for a layout; None where the default one is right."""
     match mechanism(layout):
         case Mechanism.TIME_SLICING | Mechanism.MPS as kind:
-            section = "timeSlicing" if kind is Mechanism.TIME_SLICING else "mps"
-            return {
-                "version": "v1",
-                "flags": {"migStrategy": "none"},  # MPS refuses "mixed"
-                "sharing": {
-                    section: {
-                        "renameByDefault": True,
-                        # Two replicas of one GPU are still one GPU: a pod that asks for two is mistaken.
-                        "failRequestsGreaterThanOne": True,
-                        "resources": [{"name": WHOLE_GPU, "replicas": replicas(layout)}],
-                    }
-                },
-            }
+            return shared(kind, replicas(layout), rename=True)
         case Mechanism.MIG:
             return {"version": "v1", "flags": {"migStrategy": "mixed"}}
         case _:
             return None
+
+
+def shared(kind: Mechanism, slots: int, *, rename: bool) -> Object:
+    """The plugin's configuration for GPUs in equal slots.
+
+    Args:
+        kind: time-slicing or MPS.
+        slots: of each GPU.
+        rename: whether pods ask for nvidia.com/gpu.shared instead of nvidia.com/gpu.
+    """
+    return {
+        "version": "v1",
+        "flags": {"migStrategy": "none"},  # MPS refuses "mixed"
+        "sharing": {
+            "timeSlicing" if kind is Mechanism.TIME_SLICING else "mps": {
+                "renameByDefault": rename,
+                # Two replicas of one GPU are still one GPU: a pod that asks for two is mistaken.
+                "failRequestsGreaterThanOne": True,
+                "resources": [{"name": WHOLE_GPU, "replicas": slots}],
+            }
+        },
+    }
 
 
 def config_key(layout: Layout) -> str | None:
@@ -60,7 +71,7 @@ def config_key(layout: Layout) -> str | None:
     if kind is Mechanism.MIG:
         return content_name("mig-mixed", dump_yaml(entry))
     metered = "metered" if layout.metered is not UNSET else ""
-    return content_name(f"{layout.gpu}-{metered or _STEM[kind]}{replicas(layout)}", dump_yaml(entry))
+    return content_name(f"{layout.gpu}-{metered or STEM[kind]}{replicas(layout)}", dump_yaml(entry))
 
 
 def config_map(layouts: Iterable[Layout], namespace: str) -> Object:
@@ -70,6 +81,11 @@ def config_map(layouts: Iterable[Layout], namespace: str) -> Object:
         key, entry = config_key(layout), config(layout)
         if key is not None and entry is not None:
             entries[key] = dump_yaml(entry)
+    return holding(entries, namespace)
+
+
+def holding(entries: Mapping[str, str], namespace: str) -> Object:
+    """The ConfigMap with these configurations, by key."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
@@ -73,7 +73,17 @@ def render(plan: Plan, catalog: Catalog, settings: RenderSettings) -> Mapping[st
     pools = {each.name: each for each in plan.pools}
     rendered = objects(plan, catalog, settings)
     files = {each.path: each.text for each in rendered}
-    kustomization = RenderedFile(
+    listed = kustomization(rendered)
+    files[listed.path] = listed.text
+    patches = workload_files(plan.assignments, pools)
+    files |= patches
+    files["README.md"] = readme(plan, settings, patched=any(path.endswith(".yaml") for path in patches))
+    return {path: files[path] for path in sorted(files)}
+
+
+def kustomization(rendered: Iterable[RenderedFile]) -> RenderedFile:
+    """The file by which `kubectl apply -k` and Argo CD find what is to be applied."""
+    return RenderedFile(
         "kustomization.yaml",
         (
             {
@@ -83,11 +93,6 @@ def render(plan: Plan, catalog: Catalog, settings: RenderSettings) -> Mapping[st
             },
         ),
     )
-    files[kustomization.path] = kustomization.text
-    patches = workload_files(plan.assignments, pools)
-    files |= patches
-    files["README.md"] = readme(plan, settings, patched=any(path.endswith(".yaml") for path in patches))
-    return {path: files[path] for path in sorted(files)}
 
 
 def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[RenderedFile, ...]:

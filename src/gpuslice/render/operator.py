@@ -61,6 +61,11 @@ def cluster_policy_patch(layouts: Iterable[Layout]) -> Object:
     return {"spec": spec | {"daemonsets": {"tolerations": _TOLERATIONS}}}
 
 
+WITH_REBOOT: Final = [{"name": "WITH_REBOOT", "value": "true"}]
+"""The MIG manager may reboot a node. An A100 changes its MIG mode only by a reset, which a guest may not be able to do
+otherwise; newer GPUs need none, and aren't rebooted."""
+
+
 def _kinds(layouts: Iterable[Layout]) -> set[tuple[Mechanism, str]]:
     return {(mechanism(each), each.gpu) for each in layouts}
 
@@ -85,6 +90,5 @@ def _mig_manager(kinds: set[tuple[Mechanism, str]]) -> dict[str, object]:
         "config": {"name": mig_parted.CONFIG_MAP, "default": mig_parted.ALL_DISABLED}
     }
     if any(each.startswith("A100") for each in models):
-        # An A100 changes its MIG mode only by a reset, which a guest may not be able to do without a reboot.
-        manager["env"] = [{"name": "WITH_REBOOT", "value": "true"}]
+        manager["env"] = WITH_REBOOT
     return manager

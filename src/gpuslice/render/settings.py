@@ -96,12 +96,7 @@ class RenderSettings:
                 where="--consolidate-after",
                 fix='write a duration such as "5m", or "Never"',
             )
-        if not _DNS_LABEL.fullmatch(self.operator_namespace):
-            raise InputError(
-                f"{_shown(self.operator_namespace)} is no name of a namespace",
-                where="--operator-namespace",
-                fix="write lower-case letters, digits and -",
-            )
+        check_namespace(self.operator_namespace)
 
     def image_alias(self, stack: str) -> str:
         """The EC2NodeClass's alias of the machine image: "al2023@v20260801".
@@ -117,6 +112,20 @@ class RenderSettings:
                 fix=f'write one such as "{_IMAGE_EXAMPLE[Stack(stack)]}", or "latest"',
             )
         return f"{stack}@{version}"
+
+
+def check_namespace(name: str) -> None:
+    """Accept a name that the GPU Operator's namespace can have.
+
+    Raises:
+        InputError: Kubernetes would refuse it.
+    """
+    if not _DNS_LABEL.fullmatch(name):
+        raise InputError(
+            f"{_shown(name)} is no name of a namespace",
+            where="--operator-namespace",
+            fix="write lower-case letters, digits and -",
+        )
 
 
 def _shown(text: str) -> str:
