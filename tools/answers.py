@@ -29,7 +29,8 @@ variable `GPUSLICE_DEBUG`) shows the traceback too.
 """
 _PLAN_NO: Final = (
     "The answer is no: a workload fits nothing (`gpuslice plan`; the others are planned all the same), or "
-    "nothing was found (`gpuslice catalog`), or something is broken (`gpuslice doctor`)."
+    "nothing was found (`gpuslice catalog`), or something is broken (`gpuslice doctor`), or the cluster differs from "
+    "the plan (`gpuslice status -f`)."
 )
 
 _BINDS: Final = {

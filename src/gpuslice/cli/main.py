@@ -23,6 +23,7 @@ from gpuslice.cli import (
     report,
     scan,
     simulate,
+    status,
 )
 from gpuslice.errors import GpusliceError
 
@@ -67,6 +68,7 @@ app.command()(render.render)
 app.command()(rehearse.rehearse)
 app.command()(apply.apply)
 app.command()(doctor.doctor)
+app.command()(status.status)
 app.add_typer(catalog.app, name="catalog")
 measure.app.command("gpu")(measure_gpu.measure_gpu)
 app.add_typer(measure.app, name="measure")

@@ -10,16 +10,14 @@ from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE
 from gpuslice.cluster.machines import POOL, promised
 from gpuslice.cluster.objects import condition
+from gpuslice.cluster.offered import METERED, amount, is_slice
 from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
-from gpuslice.errors import InputError, nearest
-from gpuslice.units import parse_quantity
+from gpuslice.errors import nearest
 from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import Pod
-    from gpuslice.workloads.objects import Quantity
 
-_METERED: Final = ("gpuslice.io/gpu-memory", "gpuslice.io/gpu-time")
 _PATIENCE: Final = 15 * 60
 """Seconds until a node without its slices is called stuck: the operator's operands and MIG take minutes."""
 
@@ -32,18 +30,18 @@ def _not_registered(seen: Seen) -> Iterator[Finding]:
         kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
         if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
             continue
-        for name, amount in promised(seen.cluster.node_overlays, pool, kind).items():
+        for name, figure in promised(seen.cluster.node_overlays, pool, kind).items():
             there = node.status.allocatable.get(name, "0")
-            if not _sliced(name) or _same(amount, there):
+            if not is_slice(name) or amount(there) == amount(figure):
                 continue
-            less = _value(there) < _value(amount)
+            less = amount(there) < amount(figure)
             yield Finding(
                 f"Node {node.name}",
-                f"offers {there} of {name}, promised were {amount} (NodePool {pool.name}, {kind.name})",
+                f"offers {there} of {name}, promised were {figure} (NodePool {pool.name}, {kind.name})",
                 "Karpenter plans with what was promised: pods are sent to slices that don't exist, and stay pending"
                 if less
                 else "Karpenter launches more nodes than are needed"
-                if _value(amount)
+                if amount(figure)
                 else "a pod that asks for it can land on a node that is meant for slices",
                 "compare the overlay with the device plugin's configuration "
                 f"({node.labels.get('nvidia.com/device-plugin.config') or 'the default one'}); its log on that node "
@@ -69,10 +67,10 @@ def _waiting_node(seen: Seen) -> Iterator[Finding]:
 
 def _nowhere(seen: Seen) -> Iterator[Finding]:
     offered = {
-        name for node in seen.cluster.nodes for name, n in node.status.allocatable.items() if _value(n)
+        name for node in seen.cluster.nodes for name, n in node.status.allocatable.items() if amount(n)
     }
     offered |= {
-        name for each in seen.cluster.node_overlays for name, n in each.spec.capacity.items() if _value(n)
+        name for each in seen.cluster.node_overlays for name, n in each.spec.capacity.items() if amount(n)
     }
     if any(kind for kind in seen.cluster.node_pools):
         offered.add("nvidia.com/gpu")  # Karpenter knows of whole GPUs by itself
@@ -82,11 +80,11 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
             continue
         for container in pod.spec.containers:
             for name in container.resources.limits:
-                if _sliced(name) and name not in offered:
+                if is_slice(name) and name not in offered:
                     by_resource.setdefault(name, []).append(pod)
     for name, pods in sorted(by_resource.items()):
         hint = nearest(name, offered)
-        known = ", ".join(sorted(each for each in offered if _sliced(each)))
+        known = ", ".join(sorted(each for each in offered if is_slice(each)))
         yield Finding(
             f"Pod {pods[0].name}",
             f"asks for {name}{f', as {len(pods) - 1} more do' if len(pods) > 1 else ''}; offered are "
@@ -127,7 +125,7 @@ def _metered_without(seen: Seen) -> Iterator[Finding]:
         if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
             continue
         names = promised(seen.cluster.node_overlays, pool, kind)
-        gone = [each for each in _METERED if each in names and each not in node.status.allocatable]
+        gone = [each for each in METERED if each in names and each not in node.status.allocatable]
         if gone:
             yield Finding(
                 f"Node {node.name}",
@@ -140,34 +138,19 @@ def _metered_without(seen: Seen) -> Iterator[Finding]:
 
 def _metered_mixed(seen: Seen) -> Iterator[Finding]:
     nodes = {
-        node.name for node in seen.cluster.nodes if any(each in node.status.allocatable for each in _METERED)
+        node.name for node in seen.cluster.nodes if any(each in node.status.allocatable for each in METERED)
     }
     for name in sorted(nodes):
         for pod in seen.cluster.pods_by_node.get(name, ()):
             asked = {each for container in pod.spec.containers for each in container.resources.limits}
-            if any(is_gpu(each) for each in asked) and not set(_METERED) <= asked:
+            if any(is_gpu(each) for each in asked) and not set(METERED) <= asked:
                 yield Finding(
                     f"Pod {pod.name}",
                     f"shares the metered GPU of node {name} without saying how much of it: it asks for "
-                    f"{', '.join(sorted(each for each in asked if _sliced(each)))}",
+                    f"{', '.join(sorted(each for each in asked if is_slice(each)))}",
                     "what the scheduler counts is no longer what is used: its neighbours can run out of GPU memory",
-                    f"let it ask for {' and '.join(_METERED)} too, or move it to a pool of equal slots",
+                    f"let it ask for {' and '.join(METERED)} too, or move it to a pool of equal slots",
                 )
-
-
-def _sliced(name: str) -> bool:
-    return is_gpu(name) or name in _METERED
-
-
-def _value(amount: Quantity) -> float:
-    try:
-        return float(parse_quantity(amount))
-    except InputError:
-        return 0.0
-
-
-def _same(one: Quantity, other: Quantity) -> bool:
-    return _value(one) == _value(other)
 
 
 def _age(created: str, seen: Seen) -> float:

@@ -1,0 +1,385 @@
+"""How a cluster's GPUs stand: pools, nodes, slices promised, registered and used, dollars, pods that wait.
+
+All of it is what the objects say at one moment; with a plan beside it, where the cluster differs from the plan.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from gpuslice.cluster.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
+from gpuslice.cluster.machines import POOL, promised, types_of
+from gpuslice.cluster.objects import condition
+from gpuslice.cluster.offered import METERED, amount, is_slice
+from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL
+from gpuslice.errors import EnvironmentFailedError
+from gpuslice.planner.promised import POOL_LABEL
+from gpuslice.units import micro_usd, usd
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.objects import Node, NodePool, Pod
+    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.planner import plan as planned
+    from gpuslice.workloads.objects import Container
+
+_LONGEST_REASON: Final = 200
+"""Characters: the scheduler names every cause with its count, and the first few say it."""
+_CENT: Final = 10_000
+"""Micro-dollars: prices of the plan are rounded, and a difference below this is none."""
+_READ: Final = (NODE, NODE_POOL, NODE_OVERLAY, NODE_CLAIM)
+_NAMES_MACHINES: Final = ("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family")
+_NAMES_GPUS: Final = "karpenter.k8s.aws/instance-gpu-"
+
+
+class _Part(Struct, frozen=True, rename="camel"):
+    """A part of the status: immutable, camelCase where it is printed for programs."""
+
+
+class Machines(_Part, frozen=True):
+    """Nodes of one instance type, bought in one way."""
+
+    instance_type: str
+    """Empty: the nodes don't say."""
+    purchase: str
+    nodes: int
+    ready: int
+    usd_per_hour: float | None
+    """Of one node; None: no price is known."""
+    assumed_price: bool
+    """Whether the on-demand price stands for another that isn't known."""
+
+
+class Slices(_Part, frozen=True):
+    """One resource of a pool's nodes: pieces; of GPU memory bytes; of GPU time thousandths."""
+
+    resource: str
+    promised: int | None
+    """By NodeOverlays, of the nodes that are there; None: no overlay speaks of it, or that can't be told."""
+    registered: int
+    """What the nodes offer."""
+    used: int
+    """What pods on the nodes ask for."""
+
+
+class Planned(_Part, frozen=True):
+    """What the plan has of a pool, and how the cluster differs from that."""
+
+    nodes: int
+    usd_per_hour: float
+    differs: tuple[str, ...]
+
+
+class Pool(_Part, frozen=True):
+    """A NodePool that is about GPUs, or, without a name, the GPU nodes that belong to none."""
+
+    name: str
+    exists: bool | None
+    """Whether there is such a NodePool: nodes may be left of one that is gone. None: NodePools couldn't be read."""
+    machines: tuple[Machines, ...]
+    launching: int
+    """NodeClaims that have no node yet."""
+    slices: tuple[Slices, ...]
+    usd_per_hour: float
+    """As far as prices are known."""
+    unpriced: int
+    """Nodes whose price isn't."""
+    plan: Planned | None
+
+    @property
+    def nodes(self) -> int:
+        """All that are there."""
+        return sum(each.nodes for each in self.machines)
+
+    @property
+    def ready(self) -> int:
+        """Those that say so."""
+        return sum(each.ready for each in self.machines)
+
+
+class Waiting(_Part, frozen=True):
+    """A pod that asks for a GPU and has no node."""
+
+    pod: str
+    asks: dict[str, int]
+    pool: str
+    """The NodePool that it selects; empty: none by name."""
+    reason: str
+
+
+class Status(_Part, frozen=True):
+    """How a cluster's GPUs stand.
+
+    `planned_usd_per_hour` is None where there is no plan.
+    """
+
+    cluster: str
+    taken: str
+    pools: tuple[Pool, ...]
+    usd_per_hour: float
+    unpriced: int
+    planned_usd_per_hour: float | None
+    pending: tuple[Waiting, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def differing(self) -> tuple[Pool, ...]:
+        """Pools in which the cluster isn't as planned."""
+        return tuple(each for each in self.pools if each.plan is not None and each.plan.differs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A node of a pool, and what is known of it as a machine with GPUs; None: nothing."""
+
+    node: Node
+    gpu: GpuNode | None
+
+
+def status_of(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None = None) -> Status:
+    """How the GPUs of a cluster stand.
+
+    Args:
+        snapshot: the cluster.
+        catalog: instance types and prices.
+        plan: to be compared with.
+
+    Raises:
+        EnvironmentFailedError: there is a plan, and nodes or NodePools couldn't be read.
+    """
+    if plan is not None:
+        for resource in (NODE, NODE_POOL):
+            if not snapshot.could_read(resource):
+                raise EnvironmentFailedError(
+                    f"{resource.title} couldn't be read, so that nothing can be compared with the plan",
+                    where=snapshot.where,
+                    fix="get leave to list them, or look without -f",
+                )
+    by_pool = {each.name: each for each in snapshot.node_pools}
+    of_plan = {each.name: each for each in plan.pools} if plan is not None else {}
+    held = _nodes(snapshot, catalog, set(of_plan) | {name for name, each in by_pool.items() if _ours(each)})
+    launching = Counter(
+        each.metadata.labels.get(POOL, "") for each in snapshot.node_claims if not each.status.node_name
+    )
+    named = set(held) | set(of_plan)
+    named |= {name for name, each in by_pool.items() if _about_gpus(each, snapshot, catalog)}
+    pools = []
+    for name in sorted(named, key=lambda each: (not each, each)):
+        nodes = held.get(name, [])
+        machines = _machines(nodes)
+        micro = sum(each.gpu.usd_micro or 0 for each in nodes if each.gpu is not None)
+        unpriced = sum(each.gpu is None or each.gpu.usd_micro is None for each in nodes)
+        pools.append(
+            Pool(
+                name=name,
+                exists=name in by_pool if snapshot.could_read(NODE_POOL) else None,
+                machines=machines,
+                launching=launching[name] if name else 0,
+                slices=_slices(nodes, by_pool.get(name), snapshot, catalog),
+                usd_per_hour=usd(micro),
+                unpriced=unpriced,
+                plan=None
+                if plan is None
+                else _planned(of_plan.get(name), by_pool.get(name), len(nodes), micro, unpriced),
+            )
+        )
+    return Status(
+        cluster=snapshot.where,
+        taken=snapshot.taken,
+        pools=tuple(pools),
+        usd_per_hour=usd(sum(micro_usd(each.usd_per_hour) for each in pools)),
+        unpriced=sum(each.unpriced for each in pools),
+        planned_usd_per_hour=None
+        if plan is None
+        else usd(sum(micro_usd(each.plan.usd_per_hour) for each in pools if each.plan is not None)),
+        pending=tuple(_waiting(snapshot, launching)),
+        notes=tuple(_notes(snapshot, catalog, plan)),
+    )
+
+
+def _ours(pool: NodePool) -> bool:
+    return POOL_LABEL in pool.labels
+
+
+def _about_gpus(pool: NodePool, snapshot: Snapshot, catalog: Catalog) -> bool:
+    """Whether somebody meant it for GPUs. That a pool of any machine could buy one is no such sign."""
+    if _ours(pool):
+        return True
+    kinds = types_of(pool, catalog)
+    meant = any(
+        each.key.startswith(_NAMES_GPUS) or (each.key in _NAMES_MACHINES and each.operator == "In")
+        for each in pool.requirements
+    )
+    return bool(kinds) and (
+        meant
+        or any(
+            is_slice(name) and amount(figure)
+            for kind in kinds
+            for name, figure in promised(snapshot.node_overlays, pool, kind).items()
+        )
+    )
+
+
+def _nodes(snapshot: Snapshot, catalog: Catalog, whole: set[str]) -> dict[str, list[_Held]]:
+    """Nodes by pool: those with GPUs, and of the pools in `whole` every one."""
+    found: dict[str, list[_Held]] = {}
+    for node in sorted(snapshot.nodes, key=lambda each: each.name):
+        pool = node.labels.get(POOL, "")
+        gpu = gpu_node(node, snapshot, catalog)
+        if gpu is not None or pool in whole:
+            found.setdefault(pool, []).append(_Held(node, gpu))
+    return found
+
+
+def _machines(nodes: list[_Held]) -> tuple[Machines, ...]:
+    groups: dict[tuple[str, str], list[_Held]] = {}
+    for each in nodes:
+        key = (each.node.labels.get(INSTANCE_TYPE, ""), purchase_of(each.node).value)
+        groups.setdefault(key, []).append(each)
+    return tuple(
+        Machines(
+            instance_type=kind,
+            purchase=purchase,
+            nodes=len(group),
+            ready=sum(_is_ready(each.node) for each in group),
+            usd_per_hour=_price(group),
+            assumed_price=any(each.gpu is not None and each.gpu.assumed_price for each in group),
+        )
+        for (kind, purchase), group in sorted(groups.items())
+    )
+
+
+def _price(group: list[_Held]) -> float | None:
+    """Of each; None where one of them has none, such as one in another region."""
+    prices = {None if each.gpu is None else each.gpu.usd_micro for each in group}
+    price = prices.pop()
+    return None if prices or price is None else usd(price)
+
+
+def _is_ready(node: Node) -> bool:
+    said = condition(node.status.conditions, "Ready")
+    return said is not None and said.status == "True"
+
+
+def _slices(
+    nodes: list[_Held], pool: NodePool | None, snapshot: Snapshot, catalog: Catalog
+) -> tuple[Slices, ...]:
+    registered: Counter[str] = Counter()
+    used: Counter[str] = Counter()
+    for each in nodes:
+        for name, quantity in each.node.status.allocatable.items():
+            if is_slice(name):
+                registered[name] += int(amount(quantity))
+        for pod in snapshot.pods_by_node.get(each.node.name, ()):
+            used.update(_asked(pod))
+    said = _promised(nodes, pool, snapshot, catalog)
+    spoken = said or {}
+    return tuple(
+        Slices(name, None if said is None else said.get(name), registered[name], used[name])
+        for name in sorted(registered.keys() | used.keys() | spoken.keys())
+        if registered[name] or used[name] or spoken.get(name)
+    )
+
+
+def _promised(
+    nodes: list[_Held], pool: NodePool | None, snapshot: Snapshot, catalog: Catalog
+) -> Mapping[str, int] | None:
+    """By resource, of all nodes; None where a node's type or its NodePool isn't known."""
+    if pool is None:
+        return None
+    types = catalog.by_name()
+    found: Counter[str] = Counter()
+    for each in nodes:
+        kind = types.get(each.node.labels.get(INSTANCE_TYPE, ""))
+        if kind is None:
+            return None
+        for name, figure in promised(snapshot.node_overlays, pool, kind).items():
+            if is_slice(name):
+                found[name] += int(amount(figure))
+    return found
+
+
+def _asked(pod: Pod) -> dict[str, int]:
+    """What a pod asks for of GPUs, what is metered included: Kubernetes takes limits where nothing is requested."""
+    spec = pod.spec
+    found = dict(requests_of(pod))
+    for name in METERED:
+        sidecars = [each for each in spec.init_containers if each.restart_policy == "Always"]
+        starting = [each for each in spec.init_containers if each.restart_policy != "Always"]
+        running = sum(_of(each, name) for each in (*spec.containers, *sidecars))
+        if total := max((running, *(_of(each, name) for each in starting))):
+            found[name] = total
+    return found
+
+
+def _of(container: Container, resource: str) -> int:
+    asked = {**container.resources.limits, **container.resources.requests}
+    return int(amount(asked.get(resource, "0")))
+
+
+def _planned(
+    of_plan: planned.Pool | None, pool: NodePool | None, nodes: int, micro: int, unpriced: int
+) -> Planned | None:
+    if of_plan is None:
+        if pool is not None and _ours(pool):
+            return Planned(0, 0.0, ("isn't in the plan",))
+        return None
+    count = sum(each.count for each in of_plan.nodes)
+    cost = sum(micro_usd(each.usd_per_hour) * each.count for each in of_plan.nodes)
+    differs = []
+    if pool is None:
+        differs.append("there is no such NodePool")
+    if nodes != count:
+        differs.append(
+            f"{nodes} of {count} nodes" if nodes < count else f"{nodes} nodes, planned were {count}"
+        )
+    elif not unpriced and abs(micro - cost) >= _CENT:
+        differs.append("other machines or other prices than planned")
+    return Planned(count, usd(cost), tuple(differs))
+
+
+def _waiting(snapshot: Snapshot, launching: Mapping[str, int]) -> Iterator[Waiting]:
+    by_label = {each.labels[POOL_LABEL]: each.name for each in snapshot.node_pools if _ours(each)}
+    for pod in sorted(snapshot.gpu_pods, key=lambda each: each.name):
+        if pod.spec.node_name:
+            continue
+        wanted = pod.spec.node_selector
+        label = wanted.get(POOL_LABEL, "")
+        pool = wanted.get(POOL, "") or by_label.get(label, label)
+        reason = _reason(pod)
+        if pool and launching.get(pool):
+            reason += f"; {launching[pool]} of NodePool {pool} being launched"
+        yield Waiting(pod.name, _asked(pod), pool, reason)
+
+
+def _reason(pod: Pod) -> str:
+    """Why a pod has no node, as far as it says itself."""
+    if pod.metadata.deletion_timestamp:
+        return "it is being deleted"
+    said = condition(pod.status.conditions, "PodScheduled")
+    if said is None or not (said.message or said.reason):
+        return "no scheduler has said anything of it yet"
+    text = " ".join((said.message or said.reason).split())
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 3] + "..."
+
+
+def _notes(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None) -> Iterator[str]:
+    for resource in _READ:
+        for each in snapshot.unread:
+            if each.what == resource.title:
+                yield f"{resource.title} couldn't be read: {each.why}"
+    if snapshot.namespaces:
+        yield f"pods were read only of {', '.join(snapshot.namespaces)}: others may use slices too"
+    if plan is not None and (plan.catalog.region, plan.catalog.prices) != (
+        catalog.region,
+        catalog.prices_date,
+    ):
+        yield (
+            f"prices are those of {catalog.region}, {catalog.prices_date}; the plan was made with those of "
+            f"{plan.catalog.region}, {plan.catalog.prices}"
+        )
