@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gpuslice.cli.console import Output
+from gpuslice.cli.measure_gpu import _report
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
 from gpuslice.measure import gpu as measuring
 from gpuslice.measure.copies import Progress, running
-from gpuslice.measure.gpu import Timing, measure_copies, need_of, watch
+from gpuslice.measure.gpu import Share, Timing, measure_copies, need_of, watch
 from gpuslice.measure.nvml import Card
 from gpuslice.units import MIB
 
@@ -222,3 +224,23 @@ def test_contradictions_are_refused_before_anything_runs(gpuslice, arguments, sa
     ended = gpuslice("measure", "gpu", *arguments)
     assert ended.code == 2
     assert said in ended.err
+
+
+@pytest.mark.parametrize(("slowdown", "said"), [(0.63, True), (1.0, False), (1.8, False)])
+def test_copies_that_outrun_one_alone_are_not_believed(capsys, slowdown, said):
+    with_shares = [
+        Share(1, 1.0, 1.0, 100.0, 800, 1.0),
+        Share(2, slowdown, 2 / slowdown, 100 / slowdown, 800, 1.1),
+    ]
+    watched = watch(card(Nvml()), 0.1, ours=mine)
+    _report(
+        card(Nvml()),
+        "a",
+        watched,
+        with_shares,
+        mps=False,
+        quantile=0.95,
+        output=Output.TABLE,
+        everything=False,
+    )
+    assert ("copies ran faster than one alone" in capsys.readouterr().err) is said

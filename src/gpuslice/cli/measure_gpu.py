@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gpuslice.measure.statistics import Measured
 
 _MOST_COPIES = 48  # the most clients of one MPS server
+# Copies that share a GPU can't be faster than one alone: below this, alone was read on a slower moment of the host.
+_FASTER_THAN_ALONE = 0.95
 
 
 def measure_gpu(
@@ -196,6 +198,11 @@ def _report(
                 for each in shares
             ),
             right=("copies", "slowdown", "expected", "throughput", "rate of each", "memory of each"),
+        )
+    if any(each.slowdown is not None and each.slowdown < _FASTER_THAN_ALONE for each in shares):
+        say(
+            "note: copies ran faster than one alone, so what holds this program up varies from run to run: "
+            "these figures say little. Measure longer, with --seconds and --warm-up"
         )
     say(f"on {identity.name}, driver {identity.driver}")
 

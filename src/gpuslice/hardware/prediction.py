@@ -14,7 +14,7 @@ MPS as NVIDIA's device plugin sets it, 100/k % of the threads for each of k clie
     memory            Nothing divides the bandwidth: the copies queue for it as for the GPU under time-slicing, up to
                       the part of the published bandwidth that programs reach (`REACHED`).
 
-The worse of the two counts. Without a limit of threads, the copies queue for the multiprocessors too, at the cost of turns.
+The worse of the two counts. Without a limit of threads, the copies queue for the multiprocessors too, and turns cost.
 """
 
 from __future__ import annotations
