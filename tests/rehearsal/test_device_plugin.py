@@ -75,6 +75,23 @@ def test_a_node_registers_what_karpenter_was_promised(plan, pool, name):
     assert found == {each: amount for each, amount in amounts.items() if amount}
 
 
+def test_whole_gpus_stay_whole_where_the_cluster_shares_gpus_by_default():
+    plan = PLANS["slots"]
+    made = operator(plan)
+    theirs = {"tutorial": yaml.safe_dump({"sharing": {"timeSlicing": SHARED}})}
+    shared = Operator(
+        {**made.policy, "devicePlugin": {"config": {"name": "all", "default": "tutorial"}}},
+        {"all": {**made.config_maps["gpuslice-device-plugin"], **theirs}},
+    )
+    labels = next(
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in objects(plan, "NodePool")
+        if each["metadata"]["name"] == "l4-whole"
+    )
+    assert registered(1, labels, shared) == {"nvidia.com/gpu": 1}
+    assert registered(1, {}, shared) == {"nvidia.com/gpu": 4}
+
+
 def config(**data):
     return Operator(
         {"devicePlugin": {"config": {"name": "plugin", "default": "default"}}},

@@ -122,9 +122,14 @@ def test_a_fractional_type_is_promised_the_gpu_that_karpenter_does_not_see():
     assert capacity(SLOTS)["l4-fraction-fraction"] == {"nvidia.com/gpu": "1"}
 
 
-def test_whole_gpus_need_no_overlay_and_no_configuration():
+def test_whole_gpus_need_no_overlay():
     assert not [name for name in capacity(SLOTS) if name.startswith("l4-whole")]
-    assert node_labels(SLOTS, "l4-whole") == {"gpuslice.io/pool": "l4-whole"}
+
+
+def test_no_pool_hangs_on_the_default_of_the_cluster():
+    for one in PLANS.values():
+        for each in one.pools if one.stack == "al2023" else ():
+            assert "nvidia.com/device-plugin.config" in node_labels(one, each.name)
 
 
 def test_mig_instances_are_summed_over_the_gpus_of_a_node():

@@ -29,15 +29,18 @@ STEM: Final = {Mechanism.TIME_SLICING: "ts", Mechanism.MPS: "mps"}
 """How keys begin to say it."""
 
 
-def config(layout: Layout) -> Object | None:
-    """The plugin's configuration for a layout; None where the default one is right."""
+def config(layout: Layout) -> Object:
+    """The plugin's configuration for a layout.
+
+    Whole GPUs have one too: the cluster's default may share GPUs, as tutorials set it, and would share theirs.
+    """
     match mechanism(layout):
         case Mechanism.TIME_SLICING | Mechanism.MPS as kind:
             return shared(kind, replicas(layout), rename=True)
         case Mechanism.MIG:
             return {"version": "v1", "flags": {"migStrategy": "mixed"}}
         case _:
-            return None
+            return {"version": "v1", "flags": {"migStrategy": "none"}}
 
 
 def shared(kind: Mechanism, slots: int, *, rename: bool) -> Object:
@@ -62,14 +65,14 @@ def shared(kind: Mechanism, slots: int, *, rename: bool) -> Object:
     }
 
 
-def config_key(layout: Layout) -> str | None:
-    """The key of the layout's configuration, and the value of CONFIG_LABEL; None where the default one is right."""
+def config_key(layout: Layout) -> str:
+    """The key of the layout's configuration, and the value of CONFIG_LABEL."""
     entry = config(layout)
-    if entry is None:
-        return None
     kind = mechanism(layout)
     if kind is Mechanism.MIG:
         return content_name("mig-mixed", dump_yaml(entry))
+    if kind not in STEM:
+        return content_name("whole", dump_yaml(entry))
     metered = "metered" if layout.metered is not UNSET else ""
     return content_name(f"{layout.gpu}-{metered or STEM[kind]}{replicas(layout)}", dump_yaml(entry))
 
@@ -78,9 +81,7 @@ def config_map(layouts: Iterable[Layout], namespace: str) -> Object:
     """The ConfigMap with all configurations."""
     entries = {DEFAULT_KEY: dump_yaml({"version": "v1", "flags": {"migStrategy": "mixed"}})}
     for layout in layouts:
-        key, entry = config_key(layout), config(layout)
-        if key is not None and entry is not None:
-            entries[key] = dump_yaml(entry)
+        entries[config_key(layout)] = dump_yaml(config(layout))
     return holding(entries, namespace)
 
 

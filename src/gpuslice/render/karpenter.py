@@ -166,9 +166,7 @@ def _node_labels(pool: Pool, stack: str) -> dict[str, str]:
     if stack == Stack.BOTTLEROCKET:
         # It brings its own device plugin: the GPU Operator, if there is one, must leave its nodes alone.
         return labels | {_NO_OPERANDS: "false"}
-    key = device_plugin.config_key(pool.layout)
-    if key is not None:
-        labels[device_plugin.CONFIG_LABEL] = key
+    labels[device_plugin.CONFIG_LABEL] = device_plugin.config_key(pool.layout)
     if mechanism(pool.layout) is Mechanism.MIG:
         labels[mig_parted.CONFIG_LABEL] = mig_parted.entry_name(pool.layout)
     return labels
