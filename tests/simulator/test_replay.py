@@ -78,6 +78,18 @@ def test_a_batch_lasts_ten_seconds_at_most():
     assert found.pending.longest == 10 + BOOT
 
 
+def test_a_plan_is_exposed_where_its_pods_come_to_hold_more_than_was_planned_for():
+    demand = timeline(*(Life("red/app", 0, 2 * HOUR) for _ in range(4)))
+    plan = solved(demand.workloads, CATALOG).plan
+    assert {each.layout.mechanism for each in plan.pools} == {"time-slicing"}
+    planned = of_plan(plan, demand.workloads, CATALOG, OVERHEAD, AFTER)
+    assert replay(demand, planned, CATALOG).exposed_gpu_hours == 0
+
+    grown = [replace(each, need=replace(each.need, memory_mib=15_000)) for each in demand.workloads]
+    found = replay(demand, of_plan(plan, grown, CATALOG, OVERHEAD, AFTER), CATALOG)
+    assert found.exposed_gpu_hours == pytest.approx((2 * HOUR - 1 - BOOT) / HOUR, abs=1e-3)
+
+
 def test_slots_that_enforce_nothing_are_exposed_for_as_long_as_their_pods_would_hold_too_much():
     """Four pods of 7,000 MiB on an L4: three fit its 22,563 MiB, four don't."""
     assert 3 * 7000 < GPUS["L4"].memory_mib < 4 * 7000

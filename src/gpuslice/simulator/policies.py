@@ -24,7 +24,7 @@ from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
-from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, resources
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, mechanism, replicas, resources
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -175,8 +175,13 @@ def of_plan(
         requests = {each.resource: each.quantity}
         if each.request is not UNSET:
             requests |= {GPU_MEMORY: int(parse_quantity(each.request.memory)), GPU_TIME: each.request.time}
+        layout = pools[each.pool].layout
+        shares = mechanism(layout) is Mechanism.TIME_SLICING
         seats[each.workload] = Seat(
-            _kind(workload, each.pool, requests), _share(each, pools[each.pool].layout.gpu)
+            _kind(workload, each.pool, requests),
+            _share(each, layout.gpu),
+            (workload.need.memory_mib or 0) if shares else 0,
+            replicas(layout) if shares else 0,
         )
     return Policy(
         "plan",
@@ -189,11 +194,11 @@ def of_plan(
 
 def _share(each: Assignment, gpu: str) -> float:
     """The share of a card that one pod has."""
-    mechanism, _, part = each.slice.partition("/")[2].partition("/")
+    kind, _, part = each.slice.partition("/")[2].partition("/")
     model = GPUS[gpu]
     if each.request is not UNSET:
         return min(float(parse_quantity(each.request.memory)) / (model.memory_mib * 2**20), 1.0)
-    match mechanism:
+    match kind:
         case "time-slicing" | "mps":
             return each.quantity / int(part)
         case "fractional":
