@@ -105,10 +105,15 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
 
 def _openb(rows: Rows) -> Timeline:
     found: list[tuple[OpenbClass, int, int]] = []
-    without_gpu, backwards = 0, Bad()
+    names: set[str] = set()
+    without_gpu, backwards, twice = 0, Bad(), Bad()
     for line, row in rows:
         each = openb_class(row)
         start, end = row[8], row[9]
+        if row[0] in names:
+            twice.add(line)
+            continue
+        names.add(row[0])
         if each is None or not (start.isdigit() and end.isdigit() and max(len(start), len(end)) < 10):
             rows.bad.add(line)
         elif each.gpus == 0:
@@ -128,6 +133,7 @@ def _openb(rows: Rows) -> Timeline:
     notes = [f"{without_gpu:,} pods without a GPU: left out"] if without_gpu else []
     notes += [rows.bad.note("rows that are no pod, or have no times")] if rows.bad.count else []
     notes += [backwards.note("pods that end before they start, or at once")] if backwards.count else []
+    notes += [twice.note("pods of a name that another had before")] if twice.count else []
     return _timeline(f"openb, {len(lives):,} pods", made.values(), lives, notes)
 
 
@@ -143,7 +149,7 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
             continue
         first, last = seen.get(pod, (int(minute), int(minute)))
         seen[pod] = min(first, int(minute)), max(last, int(minute))
-    readings = gentd26_readings(Rows(rows.path)).pods
+    readings, blank_duty, blank_memory = gentd26_readings(Rows(rows.path))
     made = {each.name: each for each in gentd26_workloads(readings, gpu, POD_CPU_MILLI, POD_MEMORY_MIB)}
     lives = []
     for pod, (first, last) in sorted(seen.items()):
@@ -153,6 +159,13 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
         name = f"gentd26/{pod if memory is None or duty is None else gentd26_name(memory, duty)}"
         lives.append(Life(name, first * 60, (last + 1) * 60))
     notes = [f"duty and memory are read as of one {gpu.name}"]
+    if blank_duty or blank_memory:
+        notes.append(
+            f"{blank_duty:,} blank duty and {blank_memory:,} blank memory readings: left out of mean and peak; "
+            "their pods are taken to run on"
+        )
+    if unread := sorted(set(seen) - set(readings)):
+        notes.append(f"{len(unread):,} pods without a usable reading left out: {', '.join(unread[:5])}")
     notes += [rows.bad.note("rows without a minute")] if rows.bad.count else []
     return _timeline(f"GenTD26, {len(lives)} pods", made.values(), lives, notes)
 
