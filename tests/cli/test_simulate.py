@@ -56,6 +56,29 @@ def test_a_plan_named_is_the_plan_replayed(gpuslice, fleet, counts, tmp_path):
     assert json.loads(ended.out)["outcomes"][0]["neverPlaced"] == 0
 
 
+def test_a_plan_that_breaks_a_rule_is_not_replayed(gpuslice, fleet, counts, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    gpuslice("plan", "-f", fleet, "--at", "peak", "--out", plan, "--accept-assumed")
+    text = plan.read_text()
+    plan.write_text(text.replace("usdPerHour: ", "usdPerHour: 1", 1))
+    ended = gpuslice("simulate", "-f", fleet, "-f", plan, "--trace", counts)
+    assert ended.code == 1
+    assert "the plan breaks a rule: " in ended.err
+    assert not ended.out
+
+
+def test_the_plan_that_was_made_can_be_kept_and_is_the_one_replayed(gpuslice, fleet, counts, tmp_path):
+    plan, sim, page = (tmp_path / name for name in ("plan.yaml", "sim.json", "report.html"))
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan")
+    ended = gpuslice(*arguments, "--plan-out", plan, "--out", sim)
+    assert ended.code == 0
+    assert f"gpuslice report -f {plan} --simulation {sim}" in " ".join(ended.err.split())
+    assert gpuslice("report", "-f", plan, "--simulation", sim, "--out", page).code == 0
+    refused = gpuslice(*arguments, "-f", plan, "--plan-out", tmp_path / "again.yaml")
+    assert refused.code == 2
+    assert "--plan-out" in refused.err
+
+
 def test_what_if_all_asked_for_hardware_isolation_costs_more(gpuslice, fleet, counts):
     arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
     usual, isolated = (

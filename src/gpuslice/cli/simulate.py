@@ -26,7 +26,7 @@ from gpuslice.cli.planning import (
     StackOption,
     TimeLimitOption,
 )
-from gpuslice.errors import InputError
+from gpuslice.errors import AnswerIsNoError, InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
@@ -95,6 +95,10 @@ def simulate(
     accept_assumed: AssumedOption = False,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write simulation.json.")] = "",
+    plan_out: Annotated[
+        str,
+        typer.Option("--plan-out", metavar="FILE", help="Write the plan that was made, where -f names none."),
+    ] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Replay demand over time: what each policy would have cost, who would have waited, what would have moved.
@@ -103,13 +107,21 @@ def simulate(
     """
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
+    from gpuslice.cli.plan import write_plan
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
     from gpuslice.cloud.selection import choose
     from gpuslice.simulator.replay import look_seconds, replay, simulation
 
     plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
+    if plan_out and (plan is not None or _PLAN not in policies):
+        raise InputError(
+            "no plan is made here", where="--plan-out", fix="name no plan, and the policy `plan`"
+        )
+    given = plan is not None
     timeline = _what_if(_timeline(trace, today, days, seed, workloads, peaks), allow, isolation)
     catalog = choose(catalog_file, workloads.region if workloads is not None else "")
+    if plan is not None:
+        _accept(plan, catalog)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()
     look = look_seconds(timeline.seconds)
     outcomes = []
@@ -137,8 +149,12 @@ def simulate(
             _print(found)
         case _:
             print_data(found, output)
+    if plan_out and plan is not None:
+        write_plan(plan, plan_out)
+        say(f"the plan is written to {plan_out}")
     if out:
-        say(f"written to {out}; next: gpuslice report -f plan.yaml --simulation {out}")
+        shown = plan_out or ("plan.yaml" if given else "")
+        say(f"written to {out}" + (f"; next: gpuslice report -f {shown} --simulation {out}" if shown else ""))
 
 
 def _inputs(
@@ -167,6 +183,19 @@ def _inputs(
                     "is one file too many", where=path, fix="name one plan and one workloads.yaml"
                 )
     return plan, workloads, peaks
+
+
+def _accept(plan: Plan, catalog: Catalog) -> None:
+    """A plan that breaks a rule is not replayed as if it were one."""
+    from gpuslice.planner.verify import verify_alone
+
+    violations = verify_alone(plan, catalog)
+    if violations:
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise AnswerIsNoError(
+            f"the plan breaks a rule: {violations[0]}{more}",
+            fix="plan again; gpuslice report shows every rule that it breaks",
+        )
 
 
 def _timeline(
