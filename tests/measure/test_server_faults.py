@@ -1,12 +1,20 @@
 """A server that is slow, full, broken or somebody else: a clear error or a smaller question, never a wrong need."""
 
 import contextlib
+import datetime as dt
 import http.server
+import ipaddress
 import json
+import ssl
 import threading
 from urllib.parse import parse_qs
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from gpuslice.errors import EnvironmentFailedError, InputError
 from gpuslice.measure.prometheus import Access, Server, TooMuchError, ask_in_halves, labels_in_halves, spans
@@ -21,8 +29,8 @@ def error(code, kind, said):
 
 
 @contextlib.contextmanager
-def answering(answer, **access):
-    """A server whose answer to a form is (status, body); a float is a pause before an empty answer."""
+def answering(answer, context=None, **access):
+    """A server whose answer to a form is (status, body), or what stands in a good one; by TLS with a context."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,8 +50,12 @@ def answering(answer, **access):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
         web.daemon_threads = True
+        if context is not None:
+            web.socket = context.wrap_socket(web.socket, server_side=True)
+        setattr(web, "handle_error", lambda *_: None)  # noqa: B010  a client without a certificate is no news
         threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True).start()
-        server = Server(Access(f"http://127.0.0.1:{web.server_port}", **access), sleep=lambda _: None)
+        scheme = "http" if context is None else "https"
+        server = Server(Access(f"{scheme}://127.0.0.1:{web.server_port}", **access), sleep=lambda _: None)
         try:
             yield server, asked
         finally:
@@ -224,3 +236,47 @@ def test_spans_hold_every_step_once():
         range(300, 3001, 300)
     )
     assert found[0] == (300, 1200)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """PEM files of a CA, of a server on loopback and of a client, both signed by it."""
+    now = dt.datetime.now(dt.UTC)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "server", "client")}
+    names = {each: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in keys}
+    for name, key in keys.items():
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(names[name])
+            .issuer_name(names["ca"])
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+            )
+            .sign(keys["ca"], hashes.SHA256())
+        )
+        (tmp_path / f"{name}.crt").write_bytes(made.public_bytes(Encoding.PEM))
+        (tmp_path / f"{name}.key").write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+    return tmp_path
+
+
+def test_a_server_that_wants_a_certificate_gets_ours(certificates):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "server.crt", certificates / "server.key")
+    context.load_verify_locations(certificates / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority = str(certificates / "ca.crt")
+    ours = str(certificates / "client.crt"), str(certificates / "client.key")
+    with answering(lambda form, _: EMPTY, context, certificate=ours, authority=authority) as (server, asked):
+        assert server.range("up", 0, 60, 60) == []
+    assert len(asked) == 1
+    without = answering(lambda form, _: EMPTY, context, authority=authority)
+    with without as (server, asked), pytest.raises(EnvironmentFailedError):
+        server.range("up", 0, 60, 60)
+    assert not asked
