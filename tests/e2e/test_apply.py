@@ -1,5 +1,6 @@
 """A plan put into a real API server, and taken out of it again."""
 
+import json
 import subprocess
 import time
 
@@ -271,6 +272,28 @@ def test_a_workload_that_does_not_start_is_put_back_and_the_rest_waits(busy, con
     )
     assert code == 0, err
     assert standing(busy) == before
+
+
+def test_how_a_cluster_stands_is_told_before_and_after(busy, control_plane, tmp_path):
+    code, out, err = gpuslice(control_plane.kubeconfig, "status", "-o", "json")
+    assert code == 0, err
+    before = {each["name"]: each for each in json.loads(out)["pools"]}
+    assert before[""]["slices"][0]["used"] == 6
+    assert before["search-l4-ts4"]["exists"] is False
+
+    code, _, err = gpuslice(
+        control_plane.kubeconfig, "apply", "-f", rendered(two_pools(), tmp_path), *QUICK, "--workloads"
+    )
+    assert code == 0, err
+    code, out, err = gpuslice(control_plane.kubeconfig, "status", "-o", "json")
+    assert code == 0, err
+    pools = {each["name"]: each for each in json.loads(out)["pools"]}
+    assert pools["search-l4-ts4"]["exists"]
+    slots = {each["resource"]: each for each in pools["search-l4-ts4"]["slices"]}["nvidia.com/gpu.shared"]
+    assert (slots["registered"], slots["used"]) == (16, 4)
+    metered = {each["resource"]: each["used"] for each in pools["chat-l4-704"]["slices"]}
+    assert metered["gpuslice.io/gpu-time"] == 2 * 90
+    assert json.loads(out)["pending"] == []
 
 
 def test_what_somebody_changed_between_the_difference_and_the_write_is_not_overwritten(
