@@ -14,7 +14,7 @@ from gpuslice.hardware.slices import Isolation, Mechanism
 from gpuslice.planner import solve
 from gpuslice.render import settings
 from gpuslice.units import format_cpu, format_memory
-from gpuslice.workloads import artefact
+from gpuslice.workloads import artefact, model
 from gpuslice.workloads.annotations import KNOWN, OURS, PREFIX, read_annotations
 from tools.markdown import code, page, table
 from tools.sources import reason
@@ -106,6 +106,7 @@ _CONSTANTS: Final = (
     _Constant("replicas of a metered GPU", sharing, "METERED_REPLICAS"),
     _Constant("most slots per GPU", sharing, "MOST_SLOTS"),
     _Constant("slowdown of services that state none, thousandths", artefact, "SERVICE_SLOWDOWN_MILLI"),
+    _Constant("share of a service's latency objective in which a batch must run", model, "SLO_SHARE"),
     _Constant("gap at which a plan is good enough", solve, "DEFAULT_GAP"),
     _Constant("hours a month", units, "HOURS_A_MONTH"),
     _Constant("machine memory that pods never see, thousandths", allocatable, "VM_MEMORY_OVERHEAD_MILLI"),

@@ -244,6 +244,16 @@ def test_a_service_has_demand_and_no_replicas(service, path, found):
         ("[{slice: L4/half, rate: 1, latencyMs: 3}]", "'half' is no way to cut a GPU"),
         ("[{slice: L4/whole/2, rate: 1, latencyMs: 3}]", "'L4/whole/2' is no slice"),
         ("[{slice: L4/time-slicing/1, rate: 1, latencyMs: 3}]", "is no slice"),
+        ("[{slice: L4/time-slicing/49, rate: 1, latencyMs: 3}]", "at most 48 slots by time-slicing"),
+        ("[{slice: L4/time-slicing/metered, rate: 1, latencyMs: 3}]", "is no slice of a fixed size"),
+        ("[{slice: L4/fractional/1-8, rate: .nan, latencyMs: 3}]", "profiles[0].rate: found nan"),
+        ("[{slice: L4/whole, rate: 1, latencyMs: .inf}]", "profiles[0].latencyMs: found inf"),
+        ("[{slice: L4/whole, rate: 1, latencyMs: -3}]", "profiles[0].latencyMs: found -3"),
+        ("[{slice: L4/whole, rate: 1, latencyMs: 3, processes: 0}]", "profiles[0].processes: found 0"),
+        (
+            "[{slice: L4/whole, rate: 1, latencyMs: 3}, {slice: L4/whole, rate: 2, latencyMs: 3}]",
+            "profiles[1]: measures L4/whole, batch 1, processes 1, as profiles[0] does",
+        ),
         ("[{slice: L4, rate: 1, latencyMs: 3}]", "'L4' is no slice"),
         ("[{slice: L5/whole, rate: 1, latencyMs: 3}]", "no GPU of EC2 is named 'L5'"),
         ("[{slice: L4/whole, rate: 0, latencyMs: 3}]", "profiles[0].rate: found 0"),
@@ -253,6 +263,29 @@ def test_a_service_has_demand_and_no_replicas(service, path, found):
 def test_profiles_are_of_slices_that_exist(profiles, problem):
     service = f"service: {{demand: {{rate: 1, unit: r}}, slo: {{latencyMs: 5}}, profiles: {profiles}}}"
     assert problem in refusal(f"- {{name: a/b, {service}}}")
+
+
+@pytest.mark.parametrize(
+    ("service", "problem"),
+    [
+        ("demand: {rate: -1, unit: r}, slo: {latencyMs: 5}", "demand.rate: found -1"),
+        ("demand: {rate: .nan, unit: r}, slo: {latencyMs: 5}", "demand.rate: found nan"),
+        ("demand: {rate: 1, unit: r}, slo: {latencyMs: 0}", "slo.latencyMs: found 0"),
+        ("demand: {rate: 1, unit: r}, slo: {latencyMs: 5, share: 45}", "slo.share: found 45"),
+        ("demand: {rate: 1, unit: r}, slo: {latencyMs: 5, share: 0}", "slo.share: found 0"),
+        ("demand: {rate: 1}, slo: {latencyMs: 5}", "demand: has no unit"),
+    ],
+)
+def test_a_service_states_a_load_and_an_objective_that_can_be(service, problem):
+    profiles = "profiles: [{slice: L4/whole, rate: 1, latencyMs: 3}]"
+    assert problem in refusal(f"- {{name: a/b, service: {{{service}, {profiles}}}}}")
+
+
+def test_a_service_may_wait_for_its_load_and_may_say_how_much_of_its_objective_a_batch_has():
+    profiles = "profiles: [{slice: L4/whole, rate: 1, latencyMs: 3}]"
+    slo = "slo: {latencyMs: 5, share: 0.8}"
+    service = one(f"service: {{demand: {{rate: 0, unit: r}}, {slo}, {profiles}}}").service
+    assert service == Service(0, "r", 5, (ServiceProfile("L4/whole", 1, 1, 1, 3),), share=0.8)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +453,9 @@ services = st.builds(
         ),
         min_size=1,
         max_size=3,
+        unique_by=lambda each: (each.slice, each.batch, each.processes),
     ).map(tuple),
+    share=st.floats(0.01, 1),
 )
 
 

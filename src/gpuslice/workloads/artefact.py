@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -17,10 +16,9 @@ from msgspec import UNSET, UnsetType
 from gpuslice.artefacts.documents import Document, dump_yaml, read_documents, to_plain
 from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.artefacts.strict import decode
-from gpuslice.errors import InputError, nearest
+from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.units import PPM, format_cpu, format_memory, parse_cpu_milli, parse_memory_mib
 from gpuslice.workloads.entries import (
     API_VERSION,
@@ -39,6 +37,7 @@ from gpuslice.workloads.entries import (
 )
 from gpuslice.workloads.model import JOB_KINDS, MOST_REPLICAS, Service, ServiceProfile, Workload
 from gpuslice.workloads.names import LONGEST_NAMESPACE, LONGEST_OBJECT_NAME, is_namespace, is_object_name
+from gpuslice.workloads.slice_names import slice_name
 from gpuslice.workloads.target import Target
 
 __all__ = [
@@ -56,13 +55,6 @@ SERVICE_SLOWDOWN_MILLI: Final = 2000  # of whom somebody waits for: half as fast
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_SLICE: Final = re.compile(r"(?P<gpu>[^/]+)/(?P<mechanism>[^/]+)(?:/(?P<part>[^/]+))?")
-_PART: Final = {
-    Mechanism.TIME_SLICING: re.compile(r"metered|[2-9]|[1-4][0-9]"),
-    Mechanism.MPS: re.compile(r"[2-9]|[1-4][0-9]"),
-    Mechanism.FRACTIONAL: re.compile(r"1-[2-9]"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +213,7 @@ class _Reading:
     def _service(self, entry: ServiceEntry) -> Service:
         profiles = tuple(
             ServiceProfile(
-                slice=self._parsed(f"service.profiles[{index}].slice", _slice_name, each.slice),
+                slice=self._parsed(f"service.profiles[{index}].slice", slice_name, each.slice),
                 batch=each.batch,
                 processes=each.processes,
                 rate=each.rate,
@@ -229,7 +221,19 @@ class _Reading:
             )
             for index, each in enumerate(entry.profiles)
         )
-        return Service(entry.demand.rate, entry.demand.unit, entry.slo.latency_ms, profiles)
+        seen: dict[tuple[str, int, int], int] = {}
+        for index, each in enumerate(profiles):
+            key = (each.slice, each.batch, each.processes)
+            if key in seen:
+                raise InputError(
+                    f"measures {each.slice}, batch {each.batch}, processes {each.processes}, as "
+                    f"profiles[{seen[key]}] does",
+                    where=f"{self.where}.service.profiles[{index}]",
+                    fix="keep the one that you believe",
+                )
+            seen[key] = index
+        demand, slo = entry.demand, entry.slo
+        return Service(demand.rate, demand.unit, slo.latency_ms, profiles, slo.share)
 
 
 def without_assumed(workload: Workload) -> Workload:
@@ -322,7 +326,7 @@ def _to_entry(workload: Workload) -> object:
 def _to_service_entry(service: Service) -> ServiceEntry:
     return ServiceEntry(
         demand=Demand(rate=_tidy(service.rate), unit=service.unit),
-        slo=Objective(latency_ms=_tidy(service.latency_ms)),
+        slo=Objective(latency_ms=_tidy(service.latency_ms), share=_tidy(service.share)),
         profiles=tuple(
             Profile(
                 slice=each.slice,
@@ -366,32 +370,3 @@ def _check_name(name: str, where: str) -> None:
 def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
     return int(major), int(minor)
-
-
-def _slice_name(text: str) -> str:
-    """The name of a slice (see `Slice.name`), its GPU by our name for it."""
-    fix = 'write it as "L4/whole", "L4/time-slicing/4", "L4/mps/4", "A100-80GB/mig/1g.10gb" or "L4/fractional/1-8"'
-    found = _SLICE.fullmatch(text)
-    if found is None:
-        raise InputError(f"{quoted(text)} is no slice", fix=fix)
-    gpu = gpu_named(found["gpu"])
-    known = [str(each.value) for each in Mechanism]
-    if found["mechanism"] not in known:
-        hint = nearest(found["mechanism"], known) or f"known: {', '.join(known)}"
-        raise InputError(f"{quoted(found['mechanism'])} is no way to cut a GPU", fix=hint)
-    mechanism = Mechanism(found["mechanism"])
-    part = found["part"] or ""
-    match mechanism:
-        case Mechanism.WHOLE:
-            right = not part
-        case Mechanism.MIG:
-            profiles = [each.name for each in gpu.mig.profiles] if gpu.mig is not None else []
-            if part not in profiles:
-                offers = f"it has {', '.join(profiles)}" if profiles else "it has no MIG at all"
-                raise InputError(f"{gpu.name} has no MIG profile {quoted(part)}", fix=offers)
-            right = True
-        case _:
-            right = _PART[mechanism].fullmatch(part) is not None
-    if not right:
-        raise InputError(f"{quoted(text)} is no slice", fix=fix)
-    return "/".join(each for each in (gpu.name, mechanism.value, part) if each)

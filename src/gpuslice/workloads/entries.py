@@ -10,7 +10,7 @@ from gpuslice.artefacts.schema import json_schema
 from gpuslice.hardware.need import Feature, Source
 from gpuslice.hardware.slices import Isolation
 from gpuslice.workloads.measurement import Measurement
-from gpuslice.workloads.model import MOST_REPLICAS
+from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
 from gpuslice.workloads.target import Target
 
 API_VERSION: Final = "gpuslice.io/v1alpha1"
@@ -20,6 +20,8 @@ SCHEMA_ID: Final = "https://gpuslice.io/schemas/v1alpha1/workloads.json"
 Quantity = str | int | float
 Replica = Annotated[int, Meta(ge=0, le=MOST_REPLICAS)]
 Positive = Annotated[float, Meta(gt=0, le=1e12)]
+Load = Annotated[float, Meta(ge=0, le=1e12)]
+Share = Annotated[float, Meta(gt=0, le=1, extra={"hint": "a number above 0, up to 1, such as 0.45"})]
 Slowdown = Annotated[float, Meta(ge=1, le=1000)]
 Duty = Annotated[float, Meta(gt=0, le=1, extra={"hint": "a number above 0, up to 1, such as 0.18 for 18 %"})]
 Models = Annotated[
@@ -91,7 +93,8 @@ class GpuRules(_Part, frozen=True, kw_only=True):
 class Demand(_Part, frozen=True, kw_only=True):
     """The load to be served."""
 
-    rate: Positive
+    rate: Load
+    """Of requests, tokens or whatever else `unit` says; 0 needs no replica."""
     unit: str
     """For people: "requests/s", "tokens/s"."""
 
@@ -100,18 +103,24 @@ class Objective(_Part, frozen=True, kw_only=True):
     """The service-level objective."""
 
     latency_ms: Positive
+    """Of one request, from its arrival to its answer."""
+    share: Share = SLO_SHARE
+    """A profile will do if its latency is below this share of the objective; the rest is for waiting."""
 
 
 class Profile(_Part, frozen=True, kw_only=True):
-    """Measured throughput and latency of one replica on one slice."""
+    """Measured throughput and latency of one replica (a pod) on one slice, the slices beside it as busy as its own."""
 
     slice: str
     """Such as "A100-80GB/mig/1g.10gb", "L4/time-slicing/4", "L4/whole"."""
     batch: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    """Requests that it takes at a time."""
     processes: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """That the pod runs side by side in its slice."""
     rate: Positive
-    """In the unit of the demand."""
+    """Of each of its processes, in the unit of the demand."""
     latency_ms: Positive
+    """Of one batch, with all its processes at work."""
 
 
 Profiles = Annotated[

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
+SLO_SHARE: Final = 0.45
+"""Of a latency objective, what a batch may take to run. A request that just misses a batch waits for the whole of it,
+so half is the most; a tenth of that is kept for what varies. ParvaGPU (SC 2024) plans with the same figure."""
+
 # Kinds whose pods run to completion: they may be slower, unless told otherwise. All others serve somebody.
 JOB_KINDS: Final = frozenset(
     {"Job", "CronJob", "JobSet", "PyTorchJob", "TFJob", "MPIJob", "JAXJob", "RayJob", "Workflow"}
@@ -23,7 +27,15 @@ SPLITTABLE_KINDS: Final = frozenset({"Pod"})
 
 @dataclass(frozen=True, slots=True)
 class ServiceProfile:
-    """Measured behaviour of one replica of a service on one slice."""
+    """Measured behaviour of one replica (a pod) of a service on one slice.
+
+    Attributes:
+        slice: its name, see `hardware.slices.Slice.name`.
+        batch: requests taken at a time.
+        processes: that the pod runs side by side in the slice.
+        rate: of each process, in the unit of the service's demand.
+        latency_ms: of a batch, with all processes at work.
+    """
 
     slice: str
     batch: int
@@ -34,12 +46,21 @@ class ServiceProfile:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service sized by its load: how many replicas on which slice is the planner's choice."""
+    """A service sized by its load: how many replicas on which slice is the planner's choice.
+
+    Attributes:
+        rate: demand, in `unit`; 0: none.
+        unit: for people.
+        latency_ms: the objective.
+        profiles: what was measured, at least one.
+        share: of the objective, below which a profile's latency must be.
+    """
 
     rate: float
     unit: str
     latency_ms: float
     profiles: tuple[ServiceProfile, ...]
+    share: float = SLO_SHARE
 
 
 @dataclass(frozen=True, slots=True)
