@@ -14,11 +14,11 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench import karpenter
+from bench import karpenter, prometheus
 from bench.fleets import fleet
 from bench.report import body, page
 from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
@@ -46,6 +46,7 @@ class Bench:
     folder: Path
     timings: list[Timing] = field(default_factory=list)
     plans: list[dict[str, object]] = field(default_factory=list)
+    measured: list[prometheus.Measured] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def command(
@@ -102,6 +103,20 @@ class Bench:
         words = "gpuslice report, 1,000 nodes, with the workloads"
         self.command("report 1,000 nodes", "report", *files, repeat=3, shown=words)
 
+    def measuring(self) -> None:
+        """Needs from a real Prometheus, once: a fortnight of a thousand pods."""
+        found = prometheus.measure(self.folder)
+        if isinstance(found, str):
+            self.skipped.append(found)
+            return
+        self.measured.append(found)
+        print(
+            f"{found.seconds:8.2f} s  gpuslice measure prometheus, {found.samples:,} samples, "
+            f"{found.client_mib} MiB (server: {found.server_mib} MiB)",
+            file=sys.stderr,
+            flush=True,
+        )
+
     def traces(self, data: str) -> None:
         """Public traces, where they are at hand."""
         if not data:
@@ -151,6 +166,7 @@ class Bench:
                 {"pods": pods, "seconds": min(karpenter.seconds(karpenter.crowd(pods)) for _ in range(3))}
                 for pods in karpenter.SIZES
             ],
+            "measured": [asdict(each) for each in self.measured],
             "plans": self.plans,
             "skipped": self.skipped,
         }
@@ -182,6 +198,7 @@ def main() -> None:
         bench.examples()
         bench.random_fleets()
         bench.report()
+        bench.measuring()
         bench.traces(options.data)
         results = bench.results(facts)
     print(body(results))

@@ -1,24 +1,40 @@
-"""A real Prometheus for the tests: found, or unpacked from Debian's package into a cache; nothing is installed.
+"""A real Prometheus for tests and benchmarks: found, or unpacked from Debian's package into a cache, and served.
 
 python -m tools.prometheus     says where it is
 
 $GPUSLICE_PROMETHEUS names a folder with `prometheus` and `promtool`; else they are looked for on the PATH, else
-fetched by apt-get, which needs no root for that. Elsewhere a missing one is said, and its tests are skipped; where CI
-is set, it is an error.
+fetched by apt-get, which needs no root for that and installs nothing. Elsewhere a missing one is said, and its tests
+are skipped; where CI is set, it is an error. A server listens on loopback only, and is stopped at the end.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import httpx2 as httpx
+
 _CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpuslice" / "prometheus"
 _BOTH: Final = ("prometheus", "promtool")
+_PATIENCE: Final = 60  # seconds until a server must be ready
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs: where it listens, and its process."""
+
+    url: str
+    pid: int
 
 
 def folder() -> Path | None:
@@ -37,6 +53,58 @@ def folder() -> Path | None:
     ):
         _unpack()
     return found if all((found / each).is_file() for each in _BOTH) else None
+
+
+@contextlib.contextmanager
+def serving(programs: Path, data: Path, *options: str) -> Iterator[Served]:
+    """A server of the blocks in a folder.
+
+    Args:
+        programs: where `prometheus` is.
+        data: its storage; it also gets an empty configuration, prometheus.yml.
+        options: more of the program's.
+
+    Raises:
+        RuntimeError: it doesn't start.
+    """
+    config = data / "prometheus.yml"
+    config.write_text("")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [
+            programs / "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={data}",
+            "--storage.tsdb.retention.time=100y",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=error",
+            *options,
+        ],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + _PATIENCE
+        while not _ready(url):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("Prometheus doesn't start")
+            time.sleep(0.05)
+        yield Served(url, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/-/ready", timeout=1).status_code == 200
+    return False
 
 
 def _unpack() -> None:

@@ -1,17 +1,12 @@
-"""A real Prometheus, filled by promtool and stopped at the end; it listens on loopback only."""
+"""A real Prometheus, filled by promtool."""
 
 import contextlib
 import os
-import socket
 import subprocess
-import time
 
-import httpx2 as httpx
 import pytest
 
-from tools.prometheus import folder
-
-PATIENCE = 60
+from tools.prometheus import folder, serving
 
 
 def programs():
@@ -32,7 +27,7 @@ def line(name, labels, value, seconds):
 def served(folder, lines, *options):
     """A server that holds these lines of OpenMetrics, each metric's together; yields its URL."""
     where = programs()
-    text, data, config = folder / "metrics.txt", folder / "data", folder / "prometheus.yml"
+    text, data = folder / "metrics.txt", folder / "data"
     with text.open("w") as file:
         file.writelines(lines)
         file.write("# EOF\n")
@@ -41,40 +36,5 @@ def served(folder, lines, *options):
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    config.write_text("")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [
-            where / "prometheus",
-            f"--config.file={config}",
-            f"--storage.tsdb.path={data}",
-            "--storage.tsdb.retention.time=100y",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=error",
-            *options,
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until = time.monotonic() + PATIENCE
-        while not ready(url):
-            if process.poll() is not None or time.monotonic() > until:
-                pytest.fail("Prometheus doesn't start")
-            time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def ready(url):
-    with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"{url}/-/ready", timeout=1).status_code == 200
-    return False
+    with serving(where, data, *options) as server:
+        yield server.url

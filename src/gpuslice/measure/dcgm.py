@@ -64,7 +64,8 @@ class _Question:
     into: str
 
     def query(self, selector: str) -> str:
-        return f"{self.function}({self.metric}{{{selector}}}[{self.step}s])"
+        # A millisecond less: before Prometheus 3, a range has both its ends, and a reading there would count twice.
+        return f"{self.function}({self.metric}{{{selector}}}[{self.step * 1000 - 1}ms])"
 
 
 def read_needs(
