@@ -33,6 +33,7 @@ workloads:
         ("shop/sized", "Pod", ""),
         ("shop/told", "Pod", ""),
         ("shop/moved", "Deployment", ""),
+        ("shop/flaky", "StatefulSet", ""),
         ("shop/gone", "Pod", ""),
     )
 )
@@ -88,6 +89,9 @@ def odd():
     yield Pod("shop", "moved-7d9f6bcdf4-x2x4z", steady[:half], grows[:half], model="Tesla T4")
     yield Pod("shop", "moved-7d9f6bcdf4-b5c6d", steady[half:] * 100, grows[half:], model="NVIDIA L4", first=half,
               metric="DCGM_FI_DEV_GPU_UTIL")  # fmt: skip
+    # Restarted in place, then made anew under its name on another GPU, where it is busier.
+    yield Pod("shop", "flaky-0", steady[:750], grows[:750], gpu="GPU-first")
+    yield Pod("shop", "flaky-0", steady[:250] * 2, grows[:250], gpu="GPU-second", first=750)
 
 
 def pods():
@@ -154,6 +158,15 @@ def metrics(found):
     for name, size in (("pool", "None"), ("sized", str(40 * 2**30))):
         server = {"namespace": "shop", "pod": name, "engine": "0", "kv_cache_memory_bytes": size}
         yield line("vllm:cache_config_info", server, 1, START + 30)
+    yield "# TYPE kube_pod_container_status_restarts counter\n"
+    for name, uid, first, counts in (
+        ("flaky-0", "a", 0, [2] * 300 + [3] * 200 + [5] * 250),
+        ("flaky-0", "b", 750, [1] * 250),
+        ("rank-0", "c", 0, [4] * MINUTES),
+    ):
+        for minute, count in enumerate(counts, first):
+            pod = {"namespace": "shop", "pod": name, "uid": uid, "container": "main"}
+            yield line("kube_pod_container_status_restarts_total", pod, count, START + 30 + 60 * minute)
     yield "# TYPE kube_pod_container_resource_requests gauge\n"
     yield line(
         "kube_pod_container_resource_requests",

@@ -8,6 +8,7 @@ from gpuslice.measure.statistics import Window
 from gpuslice.workloads.measurement import Means
 
 DAY = 86_400
+START = 1_793_491_200  # 2026-11-01T00:00:00Z
 FORTNIGHT = Window(14 * DAY, "2026-11-15T00:00:00Z", Means.PROMETHEUS)
 
 
@@ -15,7 +16,7 @@ def readings(replica="shop/search-0", *, days=14.0, duty=0.2, peak=3000.0, floor
     """A replica that is busy the same share of every window of so many days."""
     count = int(days * DAY // BIN_SECONDS)
     values = np.full(count, duty) if isinstance(duty, float | int) else np.asarray(duty, float)
-    bins = more.pop("bins", np.arange(values.size, dtype=np.int64) * BIN_SECONDS)
+    bins = more.pop("bins", START + np.arange(values.size, dtype=np.int64) * BIN_SECONDS)
     return Readings(
         replica,
         gpu=more.pop("gpu", replica),

@@ -102,6 +102,19 @@ def test_a_pod_that_moved_has_the_duty_of_the_model_it_ran_on_most(needs):
     assert "nvidia-smi's utilisation" in notes(needs, "shop/moved")
 
 
+def test_restarts_are_told_and_a_new_pods_counter_is_no_step_back(needs):
+    told = notes(needs, "shop/flaky")
+    assert "containers restarted 4 times (shop/flaky-0 4)" in told  # 2 to 5, and one of the new pod
+    assert "made anew under the same name once" in told
+    assert "restarted" not in notes(needs, "shop/rank")  # all of its restarts were before
+
+
+def test_a_replica_that_moved_to_another_gpu_has_the_mean_of_all_its_time(needs):
+    assert needs["shop/flaky"].duty_ppm == 375_000
+    assert needs["shop/flaky"].measurement.replicas == 1
+    assert "moved once to another GPU of the same model" in notes(needs, "shop/flaky")
+
+
 def test_a_workload_of_which_nothing_was_read_has_no_need(needs):
     assert "shop/gone" not in needs
 
@@ -117,7 +130,7 @@ def test_the_program_writes_them_into_the_file(gpuslice, url, tmp_path):
     path.write_text("# ours\n" + WORKLOADS)
     ended = gpuslice("measure", "prometheus", "--url", url, "-f", path, "--window", "1000m", "--until", UNTIL)
     assert ended.code == 0, ended.err
-    assert "21 needs written" in ended.err
+    assert "22 needs written" in ended.err
     assert "nothing was read of 1 workloads: shop/gone" in ended.err
     found = {each.name: each for each in parse_workloads(read_documents(path)).workloads}
     assert found["shop/rank"].need.known

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from gpuslice.measure.readings import BIN_SECONDS, from_samples, mark_sharers
 from gpuslice.measure.statistics import outliers, pool
 from gpuslice.workloads.measurement import Confidence
-from tests.measure.made import DAY, FORTNIGHT, readings
+from tests.measure.made import DAY, FORTNIGHT, START, readings
 
 
 def notes(measured):
@@ -112,6 +112,46 @@ def test_readings_of_less_than_was_asked_for_are_said():
     assert "asked for 14d, readings are of 2d" in notes(pool([readings(days=2)], FORTNIGHT))
     assert "asked for 14d, readings are of 10d" in notes(pool([readings(days=10)], FORTNIGHT))
     assert "asked for" not in notes(pool([readings(days=14)], FORTNIGHT))
+
+
+def test_a_workload_that_ended_before_the_window_did_is_said():
+    gone = notes(pool([readings(days=10)], FORTNIGHT))
+    assert "nothing was read in the last 4d: it may be gone" in gone
+    bins = START + np.arange(4 * 288, 14 * 288, dtype=np.int64) * BIN_SECONDS
+    assert "it may be gone" not in notes(pool([readings(days=10, bins=bins)], FORTNIGHT))
+
+
+def test_a_replica_with_a_gap_of_its_own_is_named():
+    bins = START + np.arange(14 * 288, dtype=np.int64) * BIN_SECONDS
+    with_gap = np.delete(bins, slice(288, 5 * 288))
+    some = [readings("shop/a"), readings("shop/b", duty=np.full(with_gap.size, 0.2), bins=with_gap)]
+    assert "shop/b were not read for more than a tenth of their time" in notes(pool(some, FORTNIGHT))
+
+
+def test_pods_that_took_each_others_place_are_said():
+    days = [
+        readings(
+            f"shop/{day}", days=1, bins=START + (day * 288 + np.arange(288, dtype=np.int64)) * BIN_SECONDS
+        )
+        for day in range(14)
+    ]
+    assert "14 pods came and went, 1 at a time" in notes(pool(days, FORTNIGHT))
+    assert "came and went" not in notes(pool([readings("shop/a"), readings("shop/b")], FORTNIGHT))
+
+
+def test_gpus_held_at_the_same_time_stay_apart_and_the_busiest_counts():
+    both = [readings(duty=0.2, gpu="GPU-1"), readings(duty=0.6, gpu="GPU-2")]
+    found = pool(both, FORTNIGHT)
+    assert found.duty_ppm == 600_000
+    assert "moved" not in notes(found)
+
+
+def test_a_replica_that_moved_counts_for_all_its_time():
+    first = readings(duty=0.2, days=12, gpu="GPU-1")
+    later = readings(duty=0.9, days=2, gpu="GPU-2", bins=first.bins[-1] + BIN_SECONDS * np.arange(1, 577))
+    found = pool([later, first], FORTNIGHT)
+    assert found.duty_ppm == 300_000
+    assert "moved once to another GPU" in notes(found)
 
 
 def test_nothing_read_is_nothing_known():

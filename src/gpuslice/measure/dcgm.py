@@ -9,7 +9,8 @@ DCGM_FI_PROF_SM_ACTIVE, …PIPE_TENSOR_ACTIVE, …DRAM_ACTIVE     what of the GP
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -23,6 +24,8 @@ from gpuslice.measure.caches import read_caches
 from gpuslice.measure.pods import Matcher, Owners, Source, exporting_jobs, source_of
 from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, spans
 from gpuslice.measure.readings import BIN_SECONDS, Memory, Readings, mark_sharers
+from gpuslice.measure.restarts import METRIC as RESTARTS
+from gpuslice.measure.restarts import read_restarts
 from gpuslice.workloads.model import Workload
 
 MEMORY: Final = "DCGM_FI_DEV_FB_USED"
@@ -50,22 +53,23 @@ class _Folded:
     duty: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     peaks: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     means: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    samples: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     impossible: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One metric, how the server is to aggregate it, and where the answer goes."""
+    """One metric, how the server is to aggregate it, which values it is to answer, and where they go."""
 
     metric: str
     function: str
     step: int
     into: str
+    only: str = ""
 
     def query(self, selector: str) -> str:
         # A millisecond less: before Prometheus 3, a range has both its ends, and a reading there would count twice.
-        return f"{self.function}({self.metric}{{{selector}}}[{self.step * 1000 - 1}ms])"
+        return f"{self.function}({self.metric}{{{selector}}}[{self.step * 1000 - 1}ms]){self.only}"
 
 
 def read_needs(
@@ -92,7 +96,8 @@ def read_needs(
             fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
         )
     jobs = exporting_jobs(series)
-    matcher = Matcher(workloads, _owners(server, start, end))
+    state = _state(server, start, end)
+    matcher = Matcher(workloads, Owners(state))
     shared = _shared(server, start, end)
     wanted: dict[Source, str] = {}
     metrics: dict[Source, set[str]] = {}
@@ -107,7 +112,11 @@ def read_needs(
     every = {each for labels in series if (each := source_of(labels, exported=labels.get("job", "") in jobs))}
     folded = {each: _Folded() for each in every if each.gpu in gpus}
     selector = _namespaces({each.namespace for each in folded})
-    questions = _questions(metrics.values())
+    usual = {
+        metric: _usual_count(server, metric, selector, start, end)
+        for metric in _metrics_of_duty(metrics.values())
+    }
+    questions = _questions(set().union(*metrics.values()), usual)
     tasks = [
         (question, part, span)
         for question in questions
@@ -135,8 +144,13 @@ def read_needs(
         for done, _ in enumerate(pool.map(ask, tasks), 1):
             progress(done, len(tasks))
     caches = read_caches(server, start=start, end=end)
+    begun = read_restarts(server, state, selector, start=start, end=end)
     readings = {
-        source: replace(_readings(source, each, shared), cache=caches.get((source.namespace, source.pod)))
+        source: replace(
+            _readings(source, each, shared, usual),
+            cache=caches.get((source.namespace, source.pod)),
+            begun=begun.get((source.namespace, source.pod)),
+        )
         for source, each in folded.items()
     }
     marked = dict(zip(readings, mark_sharers(readings.values()), strict=True))
@@ -156,10 +170,10 @@ def _namespaces(names: set[str]) -> list[str]:
     return [f'namespace=~"{pattern}",exported_namespace=""', f'exported_namespace=~"{pattern}"']
 
 
-def _owners(server: Server, start: int, end: int) -> Owners:
-    return Owners(
-        labels_in_halves(server, ["kube_pod_owner", "kube_replicaset_owner", "kube_job_owner"], start, end)
-    )
+def _state(server: Server, start: int, end: int) -> list[dict[str, str]]:
+    """Labels of what kube-state-metrics tells of pods, where it is scraped."""
+    names = ["kube_pod_owner", "kube_replicaset_owner", "kube_job_owner", RESTARTS]
+    return labels_in_halves(server, names, start, end)
 
 
 def _shared(server: Server, start: int, end: int) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
@@ -186,17 +200,35 @@ def _shared(server: Server, start: int, end: int) -> tuple[frozenset[tuple[str, 
     return frozenset(pods), frozenset(nodes)
 
 
-def _questions(metrics: Iterable[set[str]]) -> list[_Question]:
-    """What to ask, given which metrics each pod has."""
+def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: int, end: int) -> int:
+    """Readings of a five-minute window that is filled as most are: then only the others' need be asked for."""
+    found: Counter[int] = Counter()
+    for selector in selectors:
+        query = (
+            f"quantile(0.5, {_Question(metric, 'count_over_time', BIN_SECONDS, 'counts').query(selector)})"
+        )
+        for span in spans(_first(start, end, HOUR), end, HOUR, _MOST_STEPS):
+            for answer in ask_in_halves(server, query, span, HOUR):
+                found.update(round(float(value)) for series in answer for _, value in series.values)
+    return found.most_common(1)[0][0] if found else 1
+
+
+def _metrics_of_duty(metrics: Iterable[set[str]]) -> list[str]:
+    """The activity of the graphics engine, and where a pod lacks it, utilisation."""
     found = list(metrics)
     there = set().union(*found)
+    wanted = (BUSY,) if all(BUSY in each for each in found) else (BUSY, UTILISATION)
+    return [each for each in wanted if each in there]
+
+
+def _questions(there: set[str], usual: Mapping[str, int]) -> list[_Question]:
+    """What to ask, given which metrics there are, and how many readings of duty a window usually has."""
     questions = []
     if MEMORY in there:
         questions.append(_Question(MEMORY, "max_over_time", HOUR, "memory"))
-    for metric, lacking in ((BUSY, False), (UTILISATION, any(BUSY not in each for each in found))):
-        if metric in there and (metric == BUSY or lacking):
-            questions.append(_Question(metric, "avg_over_time", BIN_SECONDS, "duty"))
-            questions.append(_Question(metric, "count_over_time", HOUR, "samples"))
+    for metric, count in usual.items():
+        questions.append(_Question(metric, "avg_over_time", BIN_SECONDS, "duty"))
+        questions.append(_Question(metric, "count_over_time", BIN_SECONDS, "counts", f" != {count}"))
     questions += [
         _Question(metric, "avg_over_time", HOUR, name) for name, metric in ACTIVITY.items() if metric in there
     ]
@@ -220,8 +252,8 @@ def _fold(folded: _Folded, question: _Question, series: Series) -> None:
     times = np.array([each[0] for each in series.values], dtype=np.int64)
     values = np.array([each[1] for each in series.values], dtype=np.float64)
     match question.into:
-        case "samples":
-            folded.samples[question.metric] = folded.samples.get(question.metric, 0) + int(np.nansum(values))
+        case "counts":
+            folded.counts.setdefault(question.metric, []).append((times - BIN_SECONDS, values))
             return
         case "memory":
             good = (values >= 0) & (values < _NO_GPU_MIB)
@@ -237,7 +269,10 @@ def _fold(folded: _Folded, question: _Question, series: Series) -> None:
 
 
 def _readings(
-    source: Source, folded: _Folded, shared: tuple[frozenset[tuple[str, str]], frozenset[str]]
+    source: Source,
+    folded: _Folded,
+    shared: tuple[frozenset[tuple[str, str]], frozenset[str]],
+    usual: Mapping[str, int],
 ) -> Readings:
     gpu = _gpu(source.model)
     metric = BUSY if BUSY in folded.duty else UTILISATION
@@ -250,8 +285,11 @@ def _readings(
     }
     pods, nodes = shared
     told = (source.namespace, source.pod) in pods or source.node in nodes
-    samples = folded.samples.get(metric, 0)
-    each_bin = max(1, round(samples / bins.size)) if bins.size else 1
+    weights = np.full(bins.size, usual.get(metric, 1), np.int64)
+    others, counts = _most_at_each(folded.counts.get(metric, []))
+    _, at, of = np.intersect1d(bins, others, assume_unique=True, return_indices=True)
+    weights[at] = counts[of]
+    samples = int(weights.sum())
     running = peaks[peaks > 0]
     return Readings(
         f"{source.namespace}/{source.pod}",
@@ -261,7 +299,7 @@ def _readings(
         mig_profile=source.profile,
         bins=bins,
         duty=duty,
-        weights=np.full(bins.size, each_bin, np.int64),
+        weights=weights,
         memory=Memory(
             float(peaks.max()),
             float(running.min()) if running.size else 0.0,

@@ -50,6 +50,19 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """How often a pod began anew while it was read.
+
+    Attributes:
+        restarts: of the container that restarted most.
+        pods: how many pods there were by this name, one after the other.
+    """
+
+    restarts: int
+    pods: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """One replica on one GPU.
 
@@ -68,6 +81,7 @@ class Readings:
         coarse: duty is `nvidia-smi`'s utilisation, for want of the graphics engine's activity.
         sharers: other replicas that were on the same GPU at the same time: then every figure is the GPU's, not its own.
         impossible: readings that no GPU can give (DCGM's blank values), left out.
+        begun: how often the replica began anew; None: not told.
     """
 
     replica: str
@@ -86,6 +100,7 @@ class Readings:
     coarse: bool = False
     sharers: frozenset[str] = frozenset()
     impossible: int = 0
+    begun: Begun | None = None
 
     @property
     def mean_duty(self) -> float | None:
@@ -159,6 +174,45 @@ def mark_sharers(readings: Iterable[Readings]) -> list[Readings]:
     return [
         replace(each, sharers=each.sharers | together.get((each.gpu, each.replica), set())) for each in found
     ]
+
+
+def one_after_the_other(readings: Iterable[Readings]) -> list[Readings]:
+    """The same, with what a replica did on several GPUs in turn put together; at the same time it stays apart.
+
+    A replica moves when it is restarted or made anew: its duty is the mean over all its time, not the busiest GPU's.
+    Activity is that of the part with the most readings.
+    """
+    found: list[Readings] = []
+    for each in sorted(readings, key=lambda each: (each.replica, int(each.bins[0]) if each.bins.size else 0)):
+        before = next((at for at, other in enumerate(found) if _follows(each, other)), None)
+        if before is None:
+            found.append(each)
+        else:
+            found[before] = _joined(found[before], each)
+    return found
+
+
+def _follows(later: Readings, earlier: Readings) -> bool:
+    return (
+        (later.replica, later.model, later.mig_profile)
+        == (earlier.replica, earlier.model, earlier.mig_profile)
+        and bool(later.bins.size and earlier.bins.size)
+        and not _overlap(later, earlier)
+    )
+
+
+def _joined(earlier: Readings, later: Readings) -> Readings:
+    """One series of both; a window in which both were read has the mean of the two."""
+    bins = np.union1d(earlier.bins, later.bins)
+    weights, sums = np.zeros(bins.size, np.int64), np.zeros(bins.size)
+    for each in (earlier, later):
+        at = np.searchsorted(bins, each.bins)
+        weights[at] += each.weights
+        sums[at] += each.duty * each.weights
+    heavier = max(earlier, later, key=lambda each: int(each.weights.sum()))
+    return replace(
+        heavier, bins=bins, duty=sums / weights, weights=weights, coarse=earlier.coarse or later.coarse
+    )
 
 
 def _overlap(one: Readings, other: Readings) -> bool:

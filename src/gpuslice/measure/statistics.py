@@ -18,8 +18,9 @@ from typing import Final
 
 import numpy as np
 
+from gpuslice.measure.lifetimes import COVERED, coverage, length, lives
 from gpuslice.measure.preallocation import Suspicion, need_of_caches, suspect
-from gpuslice.measure.readings import BIN_SECONDS, Readings
+from gpuslice.measure.readings import BIN_SECONDS, Readings, one_after_the_other
 from gpuslice.units import PPM, format_memory
 from gpuslice.workloads.measurement import Confidence, Means, Measurement
 
@@ -29,7 +30,6 @@ LEAST_BINS: Final = 12
 # A week has every hour of every weekday once; a day has every hour.
 HIGH_SECONDS: Final = 7 * 86_400
 MEDIUM_SECONDS: Final = 86_400
-HIGH_COVERED: Final = 0.9
 MEDIUM_COVERED: Final = 0.5
 # A replica stands out when it is half as much again as the middle one, and further off than three times the usual
 # distance from it (scaled to a normal distribution's deviation).
@@ -88,7 +88,8 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
         quantile: of the five-minute means, for the peak of duty.
     """
     notes: list[str] = []
-    on, here = _model(readings, notes)
+    on, ran_there = _model(readings, notes)
+    here = one_after_the_other(ran_there)
     shared = any(each.sharers for each in readings)
     memory = _memory(readings, notes, shared=shared)
     duty = None if shared else _duty(here, window, notes)
@@ -101,7 +102,8 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     needed = None if shared or memory is None else _without_idle_caches(readings, notes)
     suspicion = None if shared or memory is None or needed is not None else suspect(readings)
     memory = memory if needed is None else needed
-    covered, reach = _coverage(readings, window, notes)
+    covered, reach = coverage(readings, window.seconds, window.until, notes)
+    lives(readings, len(ran_there) - len(here), notes)
     worst = max(here, key=lambda each: each.mean_duty or 0.0)
     peaks = (
         [] if duty is None else [float(np.quantile(each.duty, quantile)) for each in here if each.duty.size]
@@ -113,7 +115,7 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
         measurement=Measurement(
             by=window.by,
             until=window.until,
-            window=_length(reach),
+            window=length(reach),
             covered=covered,
             replicas=len({each.replica for each in readings}),
             samples=sum(each.samples for each in readings),
@@ -249,38 +251,14 @@ def _name_outliers(what: str, values: dict[str, float], shown: _Shown, notes: li
         notes.append(f"{what}: {named}{more} stand far above the middle replica's {middle}")
 
 
-def _coverage(readings: Sequence[Readings], window: Window, notes: list[str]) -> tuple[float, int]:
-    """The part of the window in which any replica was read, and from the first reading to the end, seconds."""
-    every = [each.bins for each in readings if each.bins.size]
-    if not every:
-        return 0.0, 0
-    bins = np.unique(np.concatenate(every))
-    reach = int(bins[-1] - bins[0]) + BIN_SECONDS
-    asked = window.seconds or reach
-    covered = min(1.0, bins.size * BIN_SECONDS / asked)
-    if window.seconds and reach < window.seconds * HIGH_COVERED:
-        notes.append(f"asked for {_length(window.seconds)}, readings are of {_length(reach)}")
-    gaps = reach // BIN_SECONDS - bins.size
-    if gaps > reach // BIN_SECONDS * (1 - HIGH_COVERED):
-        notes.append(f"nothing was read in {_length(gaps * BIN_SECONDS)} of these {_length(reach)}")
-    return math.floor(covered * 1000) / 1000, reach
-
-
 def _confidence(reach: int, covered: float, *, shared: bool, known: bool) -> Confidence:
     if shared or not known:
         return Confidence.LOW
-    if reach >= HIGH_SECONDS and covered >= HIGH_COVERED:
+    if reach >= HIGH_SECONDS and covered >= COVERED:
         return Confidence.HIGH
     if reach >= MEDIUM_SECONDS and covered >= MEDIUM_COVERED:
         return Confidence.MEDIUM
     return Confidence.LOW
-
-
-def _length(seconds: int) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= 2 * length or (seconds >= length and seconds % length == 0):
-            return f"{round(seconds / length)}{unit}"
-    return f"{seconds}s"
 
 
 def _rounded(value: float | None) -> float | None:
