@@ -42,7 +42,8 @@ def _priced(
     option: NodeOption, classes: Sequence[WorkloadClass], values: Sequence[float]
 ) -> tuple[float, float, Pattern | None]:
     wanted = [each.replicas for each in classes]
-    return MigNode(option, classes).price(np.asarray(values), wanted, tolerance=1e-6)
+    threshold = option.usd * (1 + 1e-6)
+    return MigNode(option, classes).price(np.asarray(values), wanted, threshold=threshold)
 
 
 def _best(classes: Sequence[WorkloadClass], values: Sequence[float], cpu_milli: int) -> float:

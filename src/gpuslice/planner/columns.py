@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.compact import first_prices
+from gpuslice.planner.exchange import exchanges_of, made
 from gpuslice.planner.patterns import Pattern, capacity, usage
 from gpuslice.planner.pricing import Pricing
 from gpuslice.planner.solver import Column, LinearMaster
@@ -25,15 +27,14 @@ if TYPE_CHECKING:
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import NodeOption
 
-_SMOOTHING = 0.6  # weight of the best duals so far
+_SMOOTHING = (
+    0.6  # weight of the best duals so far; 0.8 was slower, and so was pricing at the raw ones each time
+)
 _COLUMNS_A_ROUND = 150
+_ENOUGH = 4  # patterns that make a round; where there are fewer, the master's own prices are tried too
 _ROUNDS = 400
 _FIRST = 3  # options to begin with for each class
-# The first mixed loads are priced at what replicas cost in full nodes, and somewhat more, since nodes are seldom full.
-_GENEROUS = 1.2
-_FIRST_OPTIONS = 60
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
-_STEPS = 200  # of a search for one node, to begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class ColumnGeneration:
         self._options = options
         self._classes = classes
         self._pricing = Pricing(options, classes)
+        self._exchanges = exchanges_of(self._pricing.easier())
         self._known: dict[Pattern, None] = {}
         first = (alone(option, number, classes) for option, number in self._pricing.cheapest_alone(_FIRST))
         self._known.update(dict.fromkeys(pattern for pattern in first if pattern is not None))
@@ -103,13 +105,9 @@ class ColumnGeneration:
     def relax(self, *, tolerance: float, remaining: Callable[[], float]) -> Relaxation:
         """The fractional optimum for all replicas, with its bound. See `generate`."""
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
-        centre = _GENEROUS * self._pricing.least_shares()
-        guess = self._pricing.solve(
-            centre, demand, tolerance=tolerance, budget=_STEPS, besides=_FIRST_OPTIONS
-        )
-        self._known.update(dict.fromkeys(pattern for _, pattern in guess.patterns))
-        # No pattern is worth more than its node at these: the total is a bound.
-        return self._rounds(demand, centre * guess.ratio, _ROUNDS, tolerance=tolerance, remaining=remaining)
+        prices, centre, used = first_prices(self._pricing, demand)
+        self._known.update(dict.fromkeys(self._pricing.loads(used, prices)))
+        return self._rounds(demand, centre, _ROUNDS, tolerance=tolerance, remaining=remaining, exact=True)
 
     def again(
         self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]
@@ -122,7 +120,7 @@ class ColumnGeneration:
             rounds: at most.
             remaining: seconds left.
         """
-        return self._rounds(demand, duals, rounds, tolerance=_ROUGH, remaining=remaining)
+        return self._rounds(demand, duals, rounds, tolerance=_ROUGH, remaining=remaining, exact=False)
 
     def _proper(self, demand: Floats) -> dict[Pattern, None]:
         """The patterns known, without replicas beyond the demand.
@@ -142,12 +140,22 @@ class ColumnGeneration:
         return proper
 
     def _rounds(
-        self, demand: Floats, centre: Floats, rounds: int, *, tolerance: float, remaining: Callable[[], float]
+        self,
+        demand: Floats,
+        centre: Floats,
+        rounds: int,
+        *,
+        tolerance: float,
+        remaining: Callable[[], float],
+        exact: bool,
     ) -> Relaxation:
         master = LinearMaster(
             [float(each) for each in demand],
             [10.0 * max(option.usd for option in self._options)] * len(self._classes),
         )
+        for easier, harder in self._exchanges:
+            entries = sorted(((easier, 1.0), (harder, -1.0)))
+            master.add(Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries)))
         known = self._proper(demand)
         for pattern in known:
             master.add(column_of(pattern))
@@ -158,25 +166,33 @@ class ColumnGeneration:
                 break
             new = 0
             # Where the smoothed prices teach nothing new, the master's own may.
-            for priced_at in (_SMOOTHING * centre + (1 - _SMOOTHING) * duals, duals):
-                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, budget=_STEPS)
-                proven = float(demand @ priced_at) * priced.ratio
+            smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
+            for priced_at, exactly in ((smooth, False), (smooth, True), (duals, True))[: 3 if exact else 1]:
+                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, exact=exactly)
+                proven = float(demand @ (priced_at * priced.shares))
                 if proven > bound:
-                    bound, centre = proven, priced_at * priced.ratio
+                    bound, centre = proven, priced_at * priced.shares
                 for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]:
                     if pattern not in known:
                         known[pattern] = None
                         master.add(column_of(pattern))
                         new += 1
-                if new:
+                if new >= _ENOUGH:
                     break
-            else:
+            if not new:
                 break
             value, amounts, duals = master.solve()
+        exchanged = len(self._exchanges)
+        mix = made(
+            dict(zip(known, amounts[exchanged:].tolist(), strict=True)),
+            self._exchanges,
+            amounts[:exchanged].tolist(),
+        )
+        known |= dict.fromkeys(mix)
         self._known |= known
         return Relaxation(
             tuple(known),
-            amounts,
+            np.asarray([mix.get(pattern, 0.0) for pattern in known]),
             value,
             min(bound, value),
             centre,

@@ -1,25 +1,33 @@
 """The most valuable load of one node: a bounded knapsack with several resources, solved exactly or with a proven bound.
 
-Depth first over items by value per surrogate weight (the resources weighed together, by weights near their prices in
-the linear relaxation). What can't beat a given threshold is cut off; so is every load that takes an item while one
-that is worth as much and no larger is left out, which is most of them where pods are alike. Where the budget of steps
-runs out, the best bound among the branches not taken is still a proof.
+Best branch first, item by item. What the items still to come can add at most is looked up in a table: the same
+knapsack by dynamic programming, over two or three of the resources counted in coarse cells, the other resources paid
+for at their prices in the linear relaxation. Cells are counted by a dual feasible function, u(x) = ceil((cells + 1) x)
+- 1 out of `cells` for a share x: loads that fit still fit, and pieces that don't go together at all keep apart, as
+four that take 0.252 of a node each (Fekete and Schepers, "New classes of fast lower bounds for bin packing problems",
+2001). Where the budget of steps runs out, the best bound among the branches not taken is still a proof.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Singles = NDArray[np.float32]
 
-_EPSILON = 1e-9
+_EPSILON: Final = 1e-9
+_ROUNDED_UP: Final = 1.0 + 1e-5  # more than single precision can lose in a hundred sums
+_FEWEST_CELLS: Final = 24.0  # of a resource, however cheap: in whole pieces it may bind all the same
+_COUNTED_ONE_BY_ONE: Final = 32  # a resource of which a node has so few needs no cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,179 +45,245 @@ class Load:
     bound: float
 
 
-def surrogate_bounds(
-    values: Floats, weights: Floats, most: Floats, multipliers: Floats, *, steps: int = 12
-) -> tuple[Floats, Floats]:
-    """Upper bounds of many knapsacks at once, by weighing their resources together.
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to look.
 
-    Args:
-        values: of the items, shape (items,), not negative.
-        weights: share of each resource that an item takes, shape (knapsacks, resources, items); infinite where an
-            item isn't admitted.
-        most: of each item in each knapsack, shape (knapsacks, items).
-        multipliers: to begin with, shape (knapsacks, resources), each row positive and summing to 1.
-        steps: of improvement.
-
-    Returns:
-        The bounds, shape (knapsacks,), and the multipliers that gave them.
+    Attributes:
+        resources: in the table; the dearest ones.
+        cells: of the table.
+        width: loads that the search keeps side by side.
     """
-    knapsacks = np.arange(len(weights))[:, None]
-    best = np.full(len(weights), np.inf)
-    best_multipliers = multipliers
-    finite = np.where(np.isfinite(weights), weights, 0.0)
-    barred = ~np.isfinite(weights[:, 0, :])
-    current = multipliers
-    for step in range(steps):
-        weight = np.einsum("kr,kri->ki", current, finite)
-        weight[barred] = np.inf
-        order = np.argsort(-values / np.maximum(weight, 1e-15), axis=1, kind="stable")
-        worth = (values * most)[knapsacks, order]
-        load = np.where(barred, np.inf, np.where(barred, 0.0, weight) * most)[knapsacks, order]
-        before = np.concatenate([np.zeros((len(load), 1)), np.cumsum(load, axis=1)[:, :-1]], axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            taken = np.clip(np.where(load > 0, (1.0 - before) / load, 1.0), 0.0, 1.0)
-        taken = np.where(np.isfinite(load), taken, 0.0)
-        bound = (worth * taken).sum(axis=1)
-        better = bound < best - _EPSILON
-        best = np.where(better, bound, best)
-        best_multipliers = np.where(better[:, None], current, best_multipliers)
-        # Resources used beyond their capacity get dearer, the others cheaper.
-        counts = np.zeros_like(most)
-        counts[knapsacks, order] = taken * most[knapsacks, order]
-        used = np.einsum("ki,kri->kr", counts, finite)
-        current = current * np.exp(np.clip((used - 1.0) * (1.5 / (1 + step)), -3.0, 3.0)) + 1e-12
-        current = current / current.sum(axis=1, keepdims=True)
-    return best, best_multipliers
+
+    resources: int
+    cells: int
+    width: int
+
+
+def alone(sizes: Integers, capacity: Integers) -> Integers:
+    """How many of each item go on a node that carries nothing else; shapes as of `best_load`, but capacity may be 0."""
+    most: Integers = np.where(sizes > 0, capacity // np.maximum(sizes, 1), np.iinfo(np.int64).max).min(axis=1)
+    return most
 
 
 def best_load(
-    values: list[float],
-    sizes: list[tuple[int, ...]],
-    capacity: tuple[int, ...],
-    most: list[int],
-    multipliers: list[float],
+    values: Floats,
+    sizes: Integers,
+    capacity: Integers,
+    most: Integers,
+    prices: Floats,
     *,
     threshold: float,
-    budget: int,
+    efforts: Sequence[Effort],
 ) -> Load:
     """The most valuable load worth more than `threshold`, or the proof that there is none.
 
     Args:
-        values: of the items.
-        sizes: of the items, integers, one a resource.
-        capacity: one a resource.
+        values: of the items, shape (items,).
+        sizes: of the items, shape (items, resources), not negative.
+        capacity: of the node, shape (resources,), positive.
         most: of each item.
-        multipliers: weights of the resources, not negative; any give a right answer, good ones a quick one.
+        prices: of a unit of each resource, not negative; any give a right answer, those of the linear relaxation a
+            quick one.
         threshold: loads worth no more don't interest.
-        budget: steps to take; where they run out, `bound` says what may have been missed.
+        efforts: each is made only where the ones before left something open; `bound` says what may still be missed.
     """
-    resources = [r for r, have in enumerate(capacity) if any(size[r] for size in sizes) and have >= 0]
-    scale = {r: multipliers[r] / capacity[r] if capacity[r] else 0.0 for r in resources}
-    total = sum(multipliers[r] for r in resources if capacity[r]) or 1.0
-    ranked = []
-    for item, (value, size) in enumerate(zip(values, sizes, strict=True)):
-        if value > _EPSILON and most[item] > 0 and all(size[r] <= capacity[r] for r in resources):
-            weight = sum(scale[r] * size[r] for r in resources) / total
-            ranked.append((value / weight if weight > 0 else float("inf"), item, value, weight))
-    ranked.sort(key=lambda each: (-each[0], each[1]))
-    if not ranked:
+    gains = values - sizes @ prices  # over what an item takes
+    relaxed = float(prices @ capacity + np.maximum(gains, 0.0) @ most)
+    if relaxed <= threshold + _EPSILON:
         return Load((), threshold, threshold)
-    order = [each[1] for each in ranked]
-    chosen_sizes = [tuple(sizes[item][r] for r in resources) for item in order]
-    search = _Search(
-        [each[2] for each in ranked],
-        [each[3] for each in ranked],
-        chosen_sizes,
-        [most[item] for item in order],
-        _beaten(np.asarray([each[2] for each in ranked]), np.asarray(chosen_sizes)),
-        threshold,
-        budget,
-    )
-    search.descend(0, 0.0, 1.0, tuple(capacity[r] for r in resources), 0)
-    best = search.best
-    counts = tuple(sorted((order[position], count) for position, count in search.counts))
-    return Load(counts, best, max(best, search.missed))
+    # An item that loses so much against the relaxation that nothing above the threshold is left can't be taken.
+    bearable = np.floor((relaxed - threshold) / np.maximum(-gains, _EPSILON))
+    most = np.where(gains < 0, np.minimum(most, bearable), most).astype(np.int64)
+    items = np.flatnonzero((most > 0) & (values > _EPSILON))
+    paid = np.maximum(sizes[items] @ prices, _EPSILON)
+    items = items[np.argsort(-values[items] / paid, kind="stable")]
+    load = Load((), threshold, relaxed)
+    for effort in efforts:
+        here = values[items], sizes[items], capacity, most[items], prices
+        table = _Table(*here, effort)
+        search = _Search(*here, table, load.value, effort.width)
+        search.run()
+        counts = load.counts
+        if search.counts:
+            counts = tuple(sorted((int(items[position]), count) for position, count in search.counts))
+        load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)))
+        if load.bound <= load.value + _EPSILON:
+            break
+        # Only what may be part of a better load is worth a finer table.
+        left = (capacity - sizes[items]).astype(np.float64)
+        reach = values[items] + table.most(0, left) + left @ np.asarray(table.prices)
+        items = items[reach > load.value + _EPSILON]
+    return load
 
 
-def _beaten(values: Floats, sizes: NDArray[np.int64]) -> list[int]:
-    """For each item, a bit for every later one that is worth no more and is no smaller.
-
-    Of two that are equal, the earlier beats the later.
-    """
-    beats = (values[:, None] >= values[None, :]) & (sizes[:, None, :] <= sizes[None, :, :]).all(axis=2)
-    beats &= np.triu(np.ones_like(beats), k=1)
-    packed = np.packbits(beats, axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
-
-
-class _Search:
-    """The state of one depth-first search: what is chosen so far, the best found, the best bound not followed."""
+class _Table:
+    """For each position in the order of items, what it and all later ones can add in so much room."""
 
     def __init__(
         self,
-        values: list[float],
-        weights: list[float],
-        sizes: list[tuple[int, ...]],
-        most: list[int],
-        beaten: list[int],
-        threshold: float,
-        budget: int,
+        values: Floats,
+        sizes: Integers,
+        capacity: Integers,
+        most: Integers,
+        prices: Floats,
+        effort: Effort,
     ) -> None:
-        self.values, self.weights, self.sizes, self.most, self.beaten = values, weights, sizes, most, beaten
-        self.ratios = [v / w if w > 0 else math.inf for v, w in zip(values, weights, strict=True)]
-        self.best = threshold
-        self.missed = threshold
+        counted = [int(r) for r in np.argsort(-prices * capacity, kind="stable")[: effort.resources]]
+        self._axes = []
+        left = float(effort.cells)
+        for position, r in enumerate(counted):
+            # The dearer a resource, the finer it is counted.
+            paid = np.maximum(prices[counted[position:]] * capacity[counted[position:]], _EPSILON)
+            side = left ** (1 / len(paid)) * paid[0] / float(np.exp(np.log(paid).mean()))
+            coarsest = min(max(side, 2.0), max(left / _FEWEST_CELLS ** (len(paid) - 1), 2.0))
+            cells = _cells(sizes[:, r], int(capacity[r]), most, int(coarsest))
+            self._axes.append((r, int(capacity[r]), cells))
+            left /= cells + 1
+        # What isn't counted is paid for.
+        self.prices = [0.0 if r in counted else float(price) for r, price in enumerate(prices)]
+        gains = values - sizes @ np.asarray(self.prices)
+        steps = [_steps(sizes[:, r], have, cells) for r, have, cells in self._axes]
+        # Half as wide as usual, for speed: `_ROUNDED_UP` makes up for it.
+        rows: Singles = np.zeros(tuple(cells + 1 for _, _, cells in self._axes), dtype=np.float32)
+        self._rows = [rows]
+        for item in range(len(values) - 1, -1, -1):
+            if gains[item] > 0:
+                size = tuple(int(step[item]) for step in steps)
+                rows = _with_item(rows, float(gains[item]), size, int(most[item]))
+            self._rows.append(rows)
+        self._rows.reverse()
+
+    def most(self, position: int, left: Floats) -> Floats:
+        """What the items from a position on are worth at most, but for what is paid beside the table.
+
+        Args:
+            position: of the first item that may still come.
+            left: whole numbers of each resource, shape (loads, resources).
+        """
+        where = np.zeros(len(left), dtype=np.intp)
+        for r, have, cells in self._axes:
+            # Up where in doubt: more room is worth no less.
+            cell = (
+                left[:, r] if cells == have else np.ceil(left[:, r] * ((cells + 1) / have) + _EPSILON) - 1.0
+            )
+            where *= cells + 1
+            where += np.minimum(np.maximum(cell, 0.0), cells).astype(np.intp)
+        return self._rows[position].take(where).astype(np.float64) * _ROUNDED_UP
+
+
+def _cells(sizes: Integers, have: int, most: Integers, at_most: int) -> int:
+    """Into how many cells to divide a resource: those in which the items keep most of their sizes."""
+    if have <= max(at_most, _COUNTED_ONE_BY_ONE):
+        return have
+    taken = sizes[sizes > 0]
+    if not len(taken):
+        return 1
+    cells = np.arange(max(at_most // 2, 1), at_most + 1)
+    kept = _steps(taken[None, :], have, cells[:, None]) / cells[:, None] / (taken / have)
+    weight = np.minimum(most[sizes > 0] * taken / have, 1.0)
+    return int(cells[np.argmax(kept @ weight)])
+
+
+def _steps(sizes: Integers, have: int, cells: Integers | int) -> Integers:
+    """Cells that items of these sizes take."""
+    if isinstance(cells, int) and cells == have:
+        return sizes
+    steps: Integers = np.maximum(-(-(cells + 1) * sizes // have) - 1, 0)
+    return steps
+
+
+def _with_item(rows: Singles, gain: float, size: tuple[int, ...], most: int) -> Singles:
+    """The table with one more item, of which there are so many: in pieces of 1, 2, 4, … of it."""
+    better = rows.copy()
+    piece, left = 1, most
+    while left > 0:
+        piece = min(piece, left)
+        shift = [piece * step for step in size]
+        if any(step >= side for step, side in zip(shift, rows.shape, strict=True)):
+            break
+        to = tuple([slice(step, None) for step in shift])
+        of = tuple([slice(0, side - step) for step, side in zip(shift, rows.shape, strict=True)])
+        np.maximum(better[to], better[of] + np.float32(piece * gain), out=better[to])
+        left -= piece
+        piece *= 2
+    return better
+
+
+class _Search:
+    """Item by item, all loads that may still come to more than the best one known, the most promising if too many.
+
+    Loads are rows: what is left of each resource, what the load is worth, what is left to pay for at all prices, and
+    at those beside the table.
+    """
+
+    def __init__(
+        self,
+        values: Floats,
+        sizes: Integers,
+        capacity: Integers,
+        most: Integers,
+        prices: Floats,
+        table: _Table,
+        threshold: float,
+        width: int,
+    ) -> None:
+        beside = np.asarray(table.prices)
+        self._sizes, self._most = sizes.astype(np.float64), most
+        self._table, self._width = table, width
+        self._node = np.asarray([*capacity, 0.0, prices @ capacity, beside @ capacity])
+        self._items = np.column_stack([-sizes, values, -(sizes @ prices), -(sizes @ beside)])
+        gains = np.maximum(values - sizes @ prices, 0.0) * most
+        self._later = [*np.cumsum(gains[::-1])[::-1].tolist(), 0.0]
+        self.best = self.missed = threshold
         self.counts: list[tuple[int, int]] = []
-        self.chosen: list[tuple[int, int]] = []
-        self.steps = budget
 
-    def bound(self, position: int, room: float, barred: int) -> float:
-        """What the items from a position on can add at most, in so much surrogate room."""
-        gain = 0.0
-        for i in range(position, len(self.values)):
-            if barred >> i & 1:
-                continue
-            weight = self.weights[i] * self.most[i]
-            if weight >= room:
-                return gain + (self.values[i] / self.weights[i] * room if self.weights[i] > 0 else 0.0)
-            room -= weight
-            gain += self.values[i] * self.most[i]
-        return gain
+    def run(self) -> None:
+        """Look for the best load."""
+        loads = self._node[None, :]
+        history = []
+        found: tuple[int, int] | None = None
+        for position in range(len(self._items)):
+            loads, parent, count = self._extended(loads, position)
+            if not len(loads):
+                break
+            history.append((parent, count))
+            top = int(loads[:, -3].argmax())
+            if loads[top, -3] > self.best + _EPSILON:
+                self.best = float(loads[top, -3])
+                found = position, top
+        if found is not None:
+            position, row = found
+            for at in range(position, -1, -1):
+                parent, count = history[at]
+                if count[row]:
+                    self.counts.append((at, int(count[row])))
+                row = parent[row]
 
-    def descend(self, position: int, value: float, room: float, left: tuple[int, ...], barred: int) -> None:
-        """Try all loads that add items from a position on, those with the most of the best item first."""
-        if value > self.best + _EPSILON:
-            self.best = value
-            self.counts = list(self.chosen)
-        while position < len(self.values):
-            if barred >> position & 1:
-                position += 1
-                continue
-            if value + self.ratios[position] * room <= self.best + _EPSILON:
-                return  # items are ranked: none of the rest is worth more for its weight
-            size, most = self.sizes[position], self.most[position]
-            fits = most
-            for have, need in zip(left, size, strict=True):
-                if need and have // need < fits:
-                    fits = have // need
-            if fits:
-                reach = value + self.bound(position, room, barred)
-                if reach <= self.best + _EPSILON:
-                    return
-                if self.steps <= 0:
-                    self.missed = max(self.missed, reach)
-                    return
-                self.steps -= 1
-            for count in range(fits, 0, -1):
-                self.chosen.append((position, count))
-                self.descend(
-                    position + 1,
-                    value + self.values[position] * count,
-                    max(room - self.weights[position] * count, 0.0),
-                    tuple([have - need * count for have, need in zip(left, size, strict=True)]),
-                    barred if count == most else barred | self.beaten[position],
-                )
-                self.chosen.pop()
-            # And none of this item: whoever it beats has no place either.
-            barred |= self.beaten[position]
-            position += 1
+    def _extended(self, loads: Floats, position: int) -> tuple[Floats, Integers, Integers]:
+        """The loads with none, one, two, … of the item, but those that can't come to more than the best.
+
+        And of each, which load it was, and how many of the item were added.
+        """
+        size, item, later = self._sizes[position], self._items[position], self._later[position + 1]
+        most = self._most[position]
+        fits = np.full(len(loads), most)
+        for r, need in enumerate(size.tolist()):
+            if need:
+                fits = np.minimum(fits, loads[:, r] // need)
+        fits = fits.astype(np.int64) + 1
+        ends = fits.cumsum()
+        parent = np.arange(len(loads)).repeat(fits)
+        count = np.arange(ends[-1]) - (ends - fits).repeat(fits)
+        bar = self.best + _EPSILON
+        worth = (loads[:, -3] + loads[:, -2] + later)[parent] + count * (item[-3] + item[-2])
+        keep = (worth > bar).nonzero()[0]
+        parent, count, worth = parent[keep], count[keep], worth[keep]
+        more = loads[parent] + count[:, None] * item
+        reach = np.minimum(worth, more[:, -3] + more[:, -1] + self._table.most(position + 1, more))
+        keep = (reach > bar).nonzero()[0]
+        if len(keep) > self._width:
+            keep = keep[np.argsort(-reach[keep], kind="stable")]
+            self.missed = max(self.missed, float(reach[keep[self._width]]))
+            keep = keep[: self._width]
+        return more[keep], parent[keep], count[keep]

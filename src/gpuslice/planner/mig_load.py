@@ -10,18 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from gpuslice.planner.knapsack import Effort, alone, best_load
 from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+from gpuslice.planner.relaxed_load import Tariff
+from gpuslice.planner.solver import INFINITY, Column, LoadProgram, solve_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.planner.classes import WorkloadClass
-    from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.knapsack import Floats, Integers
     from gpuslice.planner.options import GpuGeometry, NodeOption
 
+_GAP = 1e-4
 _NODES = 200  # of branch and bound; past them, the solver's bound stands
 _SECONDS = 30.0  # never reached but where something is badly wrong
+_EFFORTS = (Effort(resources=2, cells=4_000, width=60), Effort(resources=3, cells=30_000, width=1_000))
 
 
 class MigNode:
@@ -52,6 +58,7 @@ class MigNode:
             )
         ]
         self._reached = [reach[geometry] for geometry in self._geometries]
+        self._relaxed: LoadProgram | None = None
 
     def _reach(self, geometry: GpuGeometry) -> tuple[int, ...]:
         """Instances of each profile of the chain or a larger one."""
@@ -62,13 +69,45 @@ class MigNode:
             at_least.append(total)
         return tuple(reversed(at_least))
 
+    def tariff(self, values: Floats, most: Floats) -> Tariff:
+        """Prices at the optimum of the linear relaxation, for the replicas of each of the option's classes.
+
+        Args:
+            values: of a replica of each of the option's classes.
+            most: replicas of each.
+        """
+        option, levels = self.option, len(self._chain)
+        limits = np.asarray([0.0] * levels + [option.cpu_milli, option.memory_mib, option.pods, option.units])
+        classes, geometries = len(option.classes), len(self._reached)
+        entries = np.zeros((levels + 4, classes + geometries))
+        for column, number in enumerate(option.classes):
+            each = self._classes[number]
+            entries[: self._level[number] + 1, column] = 1.0
+            entries[levels : levels + 3, column] = each.cpu_milli, each.memory_mib, 1.0
+        reached = np.asarray(self._reached, dtype=np.float64).T
+        entries[:levels, classes:] = -reached
+        entries[levels + 3, classes:] = 1.0
+        if self._relaxed is None:
+            self._relaxed = LoadProgram(entries, limits, np.zeros(classes + geometries), equal=1)
+        self._relaxed.limit(np.concatenate([most, np.full(geometries, float(option.units))]))
+        prices = np.maximum(
+            self._relaxed.duals(np.concatenate([values, np.zeros(geometries)]))[: levels + 3], 0.0
+        )
+        instances = float((prices[:levels] @ reached).max()) * option.units
+        return Tariff(
+            prices,
+            instances + float(prices[levels:] @ limits[levels : levels + 3]),
+            prices @ entries[: levels + 3, :classes],
+        )
+
     def price(
-        self, values: Floats, wanted: Sequence[int], *, tolerance: float
+        self, values: Floats, wanted: Sequence[int], *, threshold: float
     ) -> tuple[float, float, Pattern | None]:
-        """Value, proven bound and pattern of the best load; no pattern where none beats the price x (1 + tolerance)."""
-        threshold = self.option.usd * (1.0 + tolerance)
+        """Value, proven bound and pattern of the best load; no pattern where none beats the threshold."""
+        if self.option.units == 1:
+            return self._by_geometry(values, wanted, threshold)
         columns, lower, upper = self._program(values, wanted)
-        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, nodes=_NODES, gap=tolerance / 2)
+        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, nodes=_NODES, gap=_GAP)
         if answer.values is None:
             return 0.0, INFINITY, None
         value, bound = -answer.objective, max(-answer.bound, -answer.objective)
@@ -82,6 +121,64 @@ class MigNode:
             for _ in range(count)
         )
         return value, bound, self.filled(taken, geometries)
+
+    def _by_geometry(
+        self, values: Floats, wanted: Sequence[int], threshold: float
+    ) -> tuple[float, float, Pattern | None]:
+        """As `price`, for a single GPU: a knapsack for each geometry, its resources the conditions of the chain."""
+        option = self.option
+        members = np.asarray(option.classes)
+        needs = np.asarray([self._level[number] for number in option.classes])
+        sizes = np.concatenate(
+            [
+                needs[:, None] >= np.arange(len(self._chain)),
+                [(self._classes[n].cpu_milli, self._classes[n].memory_mib, 1) for n in option.classes],
+            ],
+            axis=1,
+        ).astype(np.int64)
+        here, most = values[members], np.asarray(wanted, dtype=np.int64)[members]
+        best, bound, pattern = threshold, threshold, None
+        for reach in self._reached:
+            have = np.asarray([*reach, option.cpu_milli, option.memory_mib, option.pods], dtype=np.int64)
+            rows = have > 0
+            fitting = np.minimum(alone(sizes, have), most)
+            load = best_load(
+                here,
+                sizes[:, rows],
+                have[rows],
+                fitting,
+                self._prices(here, sizes[:, rows], have[rows], fitting),
+                threshold=best,
+                efforts=_EFFORTS,
+            )
+            bound = max(bound, load.bound)
+            if load.counts:
+                best = load.value
+                taken = {option.classes[item]: count for item, count in load.counts}
+                pattern = self._plainest(taken)
+        return best, max(bound, best), pattern
+
+    def _plainest(self, counts: dict[int, int]) -> Pattern:
+        """One GPU with these replicas, in the geometry that takes those of a class on one profile, if there is one.
+
+        A Deployment asks for one profile: what is spread over several can't be carried out as it is.
+        """
+        needed = [
+            sum(count for number, count in counts.items() if self._level[number] >= level)
+            for level in range(len(self._chain))
+        ]
+        able = [
+            self.filled(counts, (geometry,))
+            for geometry in self.option.cut.geometries
+            if all(have >= need for have, need in zip(self._reach(geometry), needed, strict=True))
+        ]
+        return min(able, key=lambda pattern: (len(pattern.pods), pattern.pods, pattern.geometries))
+
+    @staticmethod
+    def _prices(values: Floats, sizes: Integers, have: Integers, most: Integers) -> Floats:
+        """Of the resources, at the optimum of one geometry's linear relaxation."""
+        program = LoadProgram((sizes / have).T, np.ones(len(have)), most.astype(np.float64))
+        return np.maximum(program.duals(values), 0.0) / have
 
     def filled(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
         """The pattern with so many replicas of each class, each in the smallest instance that is left for it."""

@@ -1,33 +1,44 @@
 """Which loads of which nodes are worth more than the node costs, at given prices per replica: the pricing problem.
 
-Each option gets an upper bound cheaply; only those that the bound doesn't rule out are solved exactly. So the answer
-holds columns and, for every option, a proven most that one node of it can be worth.
+Each option has an upper bound for what one node of it can be worth: at the prices of its resources in an earlier round,
+which costs next to nothing; at the best such prices, a small linear program; and by search, exact. Each is asked only
+where the one before leaves it open. So the answer holds columns and, for every option, a proven most.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.knapsack import best_load, surrogate_bounds
+from gpuslice.planner.knapsack import Effort, alone, best_load
 from gpuslice.planner.mig_load import MigNode
 from gpuslice.planner.patterns import Pattern, capacity, usage
+from gpuslice.planner.relaxed_load import RelaxedLoad, Tariff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuslice.planner.classes import WorkloadClass
-    from gpuslice.planner.knapsack import Floats
-    from gpuslice.planner.options import NodeOption
+    from numpy.typing import NDArray
 
-_BESIDES = 12  # searches a round that can't tighten the bound any more, for the columns that they find
-_LONGER, _MOST_STEPS = 8, 20_000
-_OTHERS = 6  # further loads of an option in one round
-_OTHERS_BUDGET = 50
-_RESOURCES = 6
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.knapsack import Floats, Integers
+    from gpuslice.planner.options import Cut, NodeOption
+
+    Booleans = NDArray[np.bool_]
+    SizesOfCut = tuple[Integers, Integers]  # of every class, and the numbers of those admitted
+
+_ROUGH: Final = (Effort(resources=1, cells=256, width=10),)
+_QUICK: Final = (Effort(resources=2, cells=2_000, width=30),)
+_EXACT: Final = (
+    Effort(resources=2, cells=8_000, width=200),
+    Effort(resources=2, cells=50_000, width=4_000),
+    Effort(resources=3, cells=100_000, width=4_000),
+)
+_PLENTY: Final = 150  # loads that are enough for one quick round
+_WORTH_KNOWING: Final = 0.7  # of a node's price, for a load to begin with
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,60 +47,149 @@ class Priced:
 
     Attributes:
         patterns: with their values, most valuable against the node's price first.
-        ratio: the least, over all options, of price / (most that one node can be worth); at most 1. Prices per
-            replica times this are dual feasible, which is what makes a bound of them.
+        shares: for each class, at most 1. Prices per replica times these are dual feasible, which is what makes a
+            bound of them: each is the least price / (most that one node can be worth) of all options that carry it.
     """
 
     patterns: tuple[tuple[float, Pattern], ...]
-    ratio: float
+    shares: Floats
+
+
+class Node:
+    """One option's pricing problem.
+
+    Attributes:
+        option: the node to buy.
+        members: numbers of the classes that it may carry, ascending; all that follows is in their order.
+        sizes: what a replica of each takes, shape (members, resources).
+        capacity: of the node, shape (resources,), positive.
+        alone: of each, so many go on a node that carries nothing else.
+        most: of each, at most so many: also no more than there are.
+        tariff: the prices of its resources when they were last asked for.
+    """
+
+    def __init__(
+        self, option: NodeOption, classes: Sequence[WorkloadClass], sizes: Integers, demand: Integers
+    ) -> None:
+        """Lay out the problem.
+
+        Args:
+            option: the node to buy.
+            classes: all of them.
+            sizes: as of the attribute, in the order of `capacity`.
+            demand: replicas of each class, shape (all classes,).
+        """
+        self.option = option
+        self.members = np.asarray(option.classes)
+        have = np.asarray(capacity(option), dtype=np.int64)
+        used = sizes.any(axis=0) & (have > 0)
+        self.sizes, self.capacity = sizes[:, used], have[used]
+        self.alone = alone(self.sizes, self.capacity)
+        self.most = np.minimum(self.alone, demand[self.members])
+        self.tariff: Tariff | None = None
+        self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, option.usd)
+        self._mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
+
+    def limit(self, demand: Integers) -> None:
+        """From now on, at most so many replicas of each class, shape (all classes,)."""
+        most = np.minimum(self.alone, demand[self.members])
+        if (most != self.most).any():
+            self.most = most
+            self._relaxed.limit(most)
+
+    def bound(self, values: Floats, enough: float) -> float:
+        """What no load is worth more than, by relaxation: the tightest, unless a quick one is no more than `enough`.
+
+        Args:
+            values: of a replica of each class, shape (all classes,).
+            enough: dollars per hour.
+        """
+        here = values[self.members]
+        self.tariff = self._relaxed.quick_tariff(here)
+        bound = self.tariff.most(here, self.most)
+        if bound > enough:
+            if self._mig is not None:
+                self.tariff = self._mig.tariff(here, self.most.astype(np.float64))
+            else:
+                self.tariff = self._relaxed.tariff(here)
+            bound = self.tariff.most(here, self.most)
+        return bound
+
+    def best(
+        self, values: Floats, threshold: float, efforts: Sequence[Effort]
+    ) -> tuple[float, float, Pattern | None]:
+        """Value, proven bound and pattern of the best load; no pattern where none is worth more than the threshold."""
+        if self._mig is not None:
+            wanted = np.zeros(len(values), dtype=np.int64)
+            wanted[self.members] = self.most
+            return self._mig.price(values, wanted.tolist(), threshold=threshold)
+        here = values[self.members]
+        prices = (self.tariff or self._relaxed.tariff(here)).prices
+        load = best_load(
+            here, self.sizes, self.capacity, self.most, prices, threshold=threshold, efforts=efforts
+        )
+        pods = tuple((self.option.classes[item], 0, count) for item, count in load.counts)
+        return load.value, load.bound, Pattern(self.option, pods) if pods else None
 
 
 class Pricing:
     """The pricing problems of all options, with what one round teaches the next."""
 
     def __init__(self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> None:
-        """Lay out arrays: shares of each resource by option and class, infinite where not admitted."""
+        """Lay out the problems; no option has a tariff yet."""
         self._classes = classes
-        self._options = tuple(options)
-        self._mig = {
-            row: MigNode(option, classes)
-            for row, option in enumerate(options)
-            if option.cut.mechanism is Mechanism.MIG
-        }
-        demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
-        shape = (len(self._options), _RESOURCES, len(classes))
-        self._weights = np.full(shape, np.inf)
-        self._most = np.zeros((len(self._options), len(classes)))
-        self._sizes: list[list[tuple[int, ...]]] = []
-        self._limits: list[list[int]] = []
-        for row, option in enumerate(self._options):
-            self._sizes.append([usage(number, option, classes) for number in option.classes])
-            have = np.asarray(capacity(option), dtype=np.float64)
-            admitted = np.asarray(option.classes)
-            sizes = np.asarray(self._sizes[row], dtype=np.float64)
-            share = np.divide(sizes, have, out=np.zeros_like(sizes), where=have > 0)
-            self._weights[row][:, admitted] = share.T
-            with np.errstate(divide="ignore"):
-                alone = np.floor(np.min(np.where(share > 0, 1.0 / share, np.inf), axis=1) + 1e-9)
-            self._most[row, admitted] = np.minimum(alone, demand[admitted])
-            self._limits.append([int(each) for each in np.minimum(alone, demand[admitted])])
-        self._prices = np.asarray([option.usd for option in self._options], dtype=np.float64)
-        self._multipliers = np.full((len(self._options), _RESOURCES), 1.0 / _RESOURCES)
+        self._demand = np.asarray([each.replicas for each in classes], dtype=np.int64)
+        by_cut: dict[int, SizesOfCut] = {}
+        self._nodes = [
+            Node(option, classes, _sizes(option, classes, by_cut), self._demand) for option in options
+        ]
+        self._cuts = list(by_cut.values())
+        self._usd = np.asarray([option.usd for option in options], dtype=np.float64)
+        shape = (len(options), len(classes))
+        self._alone = np.zeros(shape)
+        for row, node in enumerate(self._nodes):
+            self._alone[row, node.members] = node.most
+        # The tariffs as arrays: a replica's price is infinite where it isn't admitted.
+        self._node_price = np.full(len(options), np.inf)
+        self._replica_price = np.full(shape, np.inf)
 
-    def least_shares(self) -> Floats:
-        """For each class, the least that a replica costs if nodes were filled to the brim: dollars per hour."""
-        share = np.where(np.isfinite(self._weights), self._weights, -np.inf).max(axis=1)
-        whole = np.divide(1.0, self._most, out=np.full_like(self._most, np.inf), where=self._most > 0)
-        # In whole pieces: of what takes more than half of a node, only one goes in.
-        alone = np.asarray([each.replicas for each in self._classes]) <= self._most
-        share = np.where(alone, share, whole)
-        costs: Floats = np.where(share > -np.inf, share, np.inf) * self._prices[:, None]
-        least: Floats = costs.min(axis=0)
-        return least
+    def node(self, row: int) -> Node:
+        """The pricing problem of an option."""
+        return self._nodes[row]
 
-    def solve(
-        self, values: Floats, demand: Floats, *, tolerance: float, budget: int, besides: int = _BESIDES
-    ) -> Priced:
+    def least_shares(self) -> tuple[Floats, Integers]:
+        """For each class, the least that a replica costs if nodes were filled to the brim, and the row of the option.
+
+        Dollars per hour.
+        """
+        least = np.full(len(self._classes), np.inf)
+        rows = np.zeros(len(self._classes), dtype=np.int64)
+        for row, node in enumerate(self._nodes):
+            share = (node.sizes / node.capacity).max(axis=1)
+            # In whole pieces: of what takes more than half of a node, only one goes in.
+            whole = np.divide(1.0, node.most, out=np.full(len(share), np.inf), where=node.most > 0)
+            cost = node.option.usd * np.where(self._demand[node.members] <= node.most, share, whole)
+            rows[node.members] = np.where(cost < least[node.members], row, rows[node.members])
+            least[node.members] = np.minimum(least[node.members], cost)
+        return least, rows
+
+    def easier(self) -> Booleans:
+        """Whether a replica of the first class goes wherever one of the second goes; shape (classes, classes)."""
+        count = len(self._classes)
+        easier = np.ones((count, count), dtype=np.bool_)
+        for sizes, admitted in self._cuts:
+            barred = np.ones(count, dtype=np.bool_)
+            barred[admitted] = False
+            easier[np.ix_(barred, ~barred)] = False
+            here = sizes[admitted]
+            easier[np.ix_(admitted, admitted)] &= (here[:, None, :] <= here[None, :, :]).all(axis=2)
+        arch = np.asarray([each.arch for each in self._classes])
+        spot = np.asarray([each.interruptible for each in self._classes])
+        easier &= (arch[:, None] == arch[None, :]) & (spot[:, None] >= spot[None, :])
+        np.fill_diagonal(easier, val=False)
+        return easier
+
+    def solve(self, values: Floats, demand: Floats, *, tolerance: float, exact: bool) -> Priced:
         """Price all options.
 
         Args:
@@ -97,78 +197,75 @@ class Pricing:
             demand: replicas of each class, at most all of them: no load has more.
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
-            budget: steps of an exact search; what it leaves open is in the bound.
-            besides: searches that can't tighten the bound.
+            exact: whether to search until nothing is left open. If not, loads are found sooner, and the bound is of
+                less use.
         """
+        factor = 1.0 + tolerance
         found: list[tuple[float, Pattern]] = []
-        ratio = 1.0 / (1.0 + tolerance)
-        wanted = [round(each) for each in demand]
-        live, bounds = self._live(values, np.minimum(self._most, demand), 1.0 + tolerance)
-        # The bound hangs on the option that is worth most against its price. Once one is found that beats what all
-        # others can be at most, they can't change it: only a few more are searched, for their columns.
-        for row, bound in sorted(
-            zip(live, bounds, strict=True), key=lambda each: -each[1] / self._prices[each[0]]
-        ):
-            option = self._options[row]
-            if option.usd / bound >= ratio:
-                besides -= 1
-                if besides < 0:
-                    break
-            if row in self._mig:
-                value, most, pattern = self._mig[row].price(values, wanted, tolerance=tolerance)
-            else:
-                threshold = option.usd * (1.0 + tolerance)
-                value, most, pattern = self._search(row, values, wanted, threshold, budget)
-                steps = budget
-                # Nothing found, nothing proven, and the bound would suffer: only then is a longer search worth it.
-                while pattern is None and option.usd / min(most, bound) < ratio and steps < _MOST_STEPS:
-                    steps *= _LONGER
-                    value, most, pattern = self._search(row, values, wanted, threshold, steps)
-            ratio = min(ratio, option.usd / min(most, bound))
-            if pattern is not None:
-                found.append((value, pattern))
-                found += self._others(row, pattern, values, wanted, option.usd * (1.0 + tolerance))
+        shares = np.full(len(values), 1.0 / factor)
+        for row, relaxed in self.relaxed(values, demand, tolerance=tolerance):
+            node, most = self._nodes[row], relaxed
+            if exact or len(found) < _PLENTY:
+                value, proven, pattern = node.best(
+                    values, self._usd[row] * factor, _EXACT if exact else _QUICK
+                )
+                most = min(most, proven)
+                if pattern is not None:
+                    found.append((value, pattern))
+            shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
         found.sort(key=lambda each: each[1].option.usd / each[0])
-        return Priced(tuple(found), ratio)
+        return Priced(tuple(found), shares)
 
-    def _search(
-        self, row: int, values: Floats, wanted: Sequence[int], threshold: float, budget: int
-    ) -> tuple[float, float, Pattern | None]:
-        option = self._options[row]
-        load = best_load(
-            [float(values[number]) for number in option.classes],
-            self._sizes[row],
-            capacity(option),
-            [min(self._limits[row][i], wanted[number]) for i, number in enumerate(option.classes)],
-            [float(each) for each in self._multipliers[row]],
-            threshold=threshold,
-            budget=budget,
-        )
-        if not load.counts:
-            return load.value, load.bound, None
-        pods = tuple((option.classes[item], 0, count) for item, count in load.counts)
-        return load.value, load.bound, Pattern(option, pods)
-
-    def _others(
-        self, row: int, pattern: Pattern, values: Floats, wanted: Sequence[int], threshold: float
-    ) -> list[tuple[float, Pattern]]:
-        """More good loads of the same option, of replicas that the ones before left over.
-
-        The master needs nodes for everybody: the best load alone shows it the same favourites round by round.
-        """
-        found: list[tuple[float, Pattern]] = []
-        if row in self._mig:
-            return found
-        left = list(wanted)
-        while len(found) < _OTHERS:
-            for number, count in pattern.counts().items():
-                left[number] -= count
-            value, _, more = self._search(row, values, left, threshold, _OTHERS_BUDGET)
-            if more is None:
-                break
-            found.append((value, more))
-            pattern = more
+    def loads(self, rows: Sequence[int], values: Floats) -> list[Pattern]:
+        """Good loads of the options in these rows, whether or not they are worth their price."""
+        found = []
+        for row in rows:
+            node = self._nodes[row]
+            node.limit(self._demand)
+            node.bound(values, 0.0)
+            _, _, pattern = node.best(values, _WORTH_KNOWING * node.option.usd, _ROUGH)
+            if pattern is not None:
+                found.append(pattern)
         return found
+
+    def relaxed(
+        self, values: Floats, demand: Floats, *, tolerance: float, most: int | None = None
+    ) -> list[tuple[int, float]]:
+        """Options that may be worth more than their price x (1 + tolerance), with their relaxed bounds.
+
+        The most promising first.
+
+        Args:
+            values: as of `solve`.
+            demand: as of `solve`.
+            tolerance: as of `solve`.
+            most: after so many, don't look for more.
+        """
+        wanted = np.rint(demand).astype(np.int64)
+        worth = np.maximum(values - self._replica_price, 0.0) * np.minimum(self._alone, wanted)
+        enough = self._usd * (1.0 + tolerance)
+        found: list[tuple[int, float]] = []
+        for row in np.flatnonzero(self._node_price + worth.sum(axis=1) > enough).tolist():
+            node = self._nodes[row]
+            node.limit(wanted)
+            bound = node.bound(values, enough[row])
+            if node.tariff is not None:
+                self._node_price[row] = node.tariff.node
+                self._replica_price[row, node.members] = node.tariff.replica
+            if bound > enough[row]:
+                found.append((row, bound))
+                if len(found) == most:
+                    break
+        return sorted(found, key=lambda each: -each[1] / self._usd[each[0]])
+
+    def feasible(self, values: Floats, bounds: Sequence[tuple[int, float]], *, tolerance: float) -> Floats:
+        """The values, less where an option may be worth more than its price: at these, no node is."""
+        shares = np.full(len(values), 1.0 / (1.0 + tolerance))
+        for row, bound in bounds:
+            node = self._nodes[row]
+            shares[node.members] = np.minimum(shares[node.members], node.option.usd / bound)
+        feasible: Floats = values * shares
+        return feasible
 
     def cheapest_alone(self, a_class: int) -> list[tuple[NodeOption, int]]:
         """For each class, the options on which a replica is cheapest where it has the node for itself.
@@ -177,24 +274,25 @@ class Pricing:
             a_class: how many options a class, by price per replica and by price for all replicas.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            by_replica = np.where(self._most > 0, self._prices[:, None] / self._most, np.inf)
-            nodes = np.ceil(np.asarray([each.replicas for each in self._classes]) / self._most)
-            by_fleet = np.where(self._most > 0, self._prices[:, None] * nodes, np.inf)
+            by_replica = np.where(self._alone > 0, self._usd[:, None] / self._alone, np.inf)
+            nodes = np.ceil(self._demand / self._alone)
+            by_fleet = np.where(self._alone > 0, self._usd[:, None] * nodes, np.inf)
         found = []
         for number in range(len(self._classes)):
             for costs in (by_replica[:, number], by_fleet[:, number]):
                 rows = np.argsort(costs, kind="stable")[:a_class]
-                found += [(self._options[row], number) for row in rows if np.isfinite(costs[row])]
+                found += [(self._nodes[row].option, number) for row in rows if np.isfinite(costs[row])]
         return found
 
-    def _live(self, values: Floats, most: Floats, factor: float) -> tuple[list[int], list[float]]:
-        """The rows whose bound exceeds their price x factor, with those bounds."""
-        if not self._options:
-            return [], []
-        rows = np.arange(len(self._options))
-        bounds, _ = surrogate_bounds(values, self._weights, most, self._multipliers, steps=1)
-        rows = rows[bounds > self._prices * factor]
-        bounds, better = surrogate_bounds(values, self._weights[rows], most[rows], self._multipliers[rows])
-        self._multipliers[rows] = better
-        still = bounds > self._prices[rows] * factor
-        return [int(row) for row in rows[still]], [float(bound) for bound in bounds[still]]
+
+def _sizes(option: NodeOption, classes: Sequence[WorkloadClass], by_cut: dict[int, SizesOfCut]) -> Integers:
+    """What a replica of each of the option's classes takes, shape (classes, resources): the cut alone decides."""
+    cut: Cut = option.cut
+    if id(cut) not in by_cut:
+        sizes = np.zeros((len(classes), len(capacity(option))), dtype=np.int64)
+        admitted = np.asarray(sorted(cut.admitted()))
+        for number in admitted.tolist():
+            sizes[number] = usage(number, option, classes)
+        by_cut[id(cut)] = sizes, admitted
+    here: Integers = by_cut[id(cut)][0][np.asarray(option.classes)]
+    return here

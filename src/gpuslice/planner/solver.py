@@ -1,4 +1,4 @@
-"""HiGHS behind two small doors: a linear master that grows by columns, and a mixed-integer program solved once.
+"""HiGHS behind three small doors: a linear master that grows, one node's relaxation, and a mixed-integer program.
 
 A solver's answer is a value here: status, objective and proven bound apart. HiGHS 1.14.0 gave wrong answers to
 mixed-integer programs and is excluded in pyproject.toml; ortools must never share the process.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int32]
 
 INFINITY = highspy.kHighsInf
+_NO_ENTRIES = np.empty(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,14 @@ def _silent() -> highspy.Highs:
 
 
 class LinearMaster:
-    """A covering program min c.y, A y >= demand, y >= 0, that grows by columns and keeps its basis."""
+    """A covering program min c.y, A y >= demand, y >= 0, that grows by columns, and limits, and keeps its basis."""
 
     def __init__(self, demand: Sequence[float], penalty: Sequence[float]) -> None:
         """Start with one artificial column a row, so that it is always feasible."""
         self._solver = _silent()
-        self._rows = len(demand)
-        no_entries = np.empty(0, dtype=np.int32)
+        self._rows = self._all_rows = len(demand)
         for each in demand:
-            self._solver.addRow(each, INFINITY, 0, no_entries, np.empty(0))
+            self._solver.addRow(each, INFINITY, 0, _NO_ENTRIES, np.empty(0))
         for row, cost in enumerate(penalty):
             self.add(Column(cost, (row,), (1.0,)))
 
@@ -84,8 +84,14 @@ class LinearMaster:
             np.asarray(column.values, dtype=np.float64),
         )
 
+    def add_limit(self) -> int:
+        """Append a row that may not exceed 0, for columns to come; its number."""
+        self._solver.addRow(-INFINITY, 0.0, 0, _NO_ENTRIES, np.empty(0))
+        self._all_rows += 1
+        return self._all_rows - 1
+
     def solve(self) -> tuple[float, Floats, Floats]:
-        """Objective, primal values of the columns after the artificial ones, duals of the rows (never negative)."""
+        """Objective, primal values of the columns after the artificial ones, duals of the demand (never negative)."""
         self._solver.run()
         if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             # The basis went bad: start over from none rather than trust it.
@@ -95,6 +101,50 @@ class LinearMaster:
         primal = np.asarray(solution.col_value[self._rows :])
         duals = np.maximum(np.asarray(solution.row_dual[: self._rows]), 0.0)
         return self._solver.getInfo().objective_function_value, primal, duals
+
+
+class LoadProgram:
+    """A packing program max v.x, A x <= limits, 0 <= x <= most, solved again and again with other v and most."""
+
+    def __init__(self, entries: Floats, limits: Floats, most: Floats, *, equal: int = 0) -> None:
+        """Keep what doesn't change.
+
+        Args:
+            entries: A, shape (rows, columns).
+            limits: of the rows, shape (rows,).
+            most: of the columns, shape (columns,).
+            equal: how many of the last rows are equations.
+        """
+        rows, columns = entries.shape
+        self._columns = np.arange(columns, dtype=np.int32)
+        self._zeros = np.zeros(columns)
+        self._solver = _silent()
+        self._solver.setOptionValue("presolve", "off")
+        self._solver.setOptionValue(
+            "simplex_strategy", 4
+        )  # primal: only costs change, the basis stays feasible
+        model = highspy.HighsLp()
+        model.num_col_, model.num_row_ = columns, rows
+        model.col_cost_, model.col_lower_, model.col_upper_ = self._zeros, self._zeros, most
+        model.row_lower_ = np.where(np.arange(rows) >= rows - equal, limits, -INFINITY)
+        model.row_upper_ = limits
+        model.sense_ = highspy.ObjSense.kMaximize
+        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        model.a_matrix_.start_ = np.arange(rows + 1, dtype=np.int32) * columns
+        model.a_matrix_.index_ = np.tile(self._columns, rows)
+        model.a_matrix_.value_ = np.ascontiguousarray(entries).ravel()
+        self._solver.passModel(model)
+
+    def limit(self, most: Floats) -> None:
+        """From now on, at most so much of each column."""
+        self._solver.changeColsBounds(len(self._columns), self._columns, self._zeros, most)
+
+    def duals(self, values: Floats) -> Floats:
+        """What a unit of each row's limit is worth at the optimum for these values."""
+        self._solver.changeColsCost(len(self._columns), self._columns, values)
+        self._solver.run()
+        duals: Floats = np.asarray(self._solver.getSolution().row_dual)
+        return duals
 
 
 def solve_mixed(

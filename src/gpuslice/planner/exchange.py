@@ -1,0 +1,85 @@
+"""Exchanges: where a replica of one class goes, one of an easier class goes in its place, at no cost.
+
+The linear master may make them. It then needs far fewer patterns, since each stands for all its easier variants, and
+its prices never value an easier class above a harder one (Ben Amor, Desrosiers and Valério de Carvalho, "Dual-optimal
+inequalities for stabilized column generation", 2006). What it decided so is turned into patterns in the end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gpuslice.planner.patterns import Pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Exchange = tuple[int, int]  # classes: the easier, the harder
+
+_NOTHING: Final = 1e-9
+
+
+def exchanges_of(easier: NDArray[np.bool_]) -> tuple[Exchange, ...]:
+    """The exchanges that all others are made of, those of the hardest classes first.
+
+    Args:
+        easier: whether a replica of the first class goes wherever one of the second goes, shape (classes, classes).
+    """
+    # Of two that are equal, the first counts as the easier.
+    strictly = easier & ~(easier.T & np.tril(np.ones_like(easier), k=-1))
+    between = (strictly.astype(np.int64) @ strictly.astype(np.int64)) > 0
+    rank = strictly.sum(axis=0)
+    pairs = [(int(first), int(second)) for first, second in np.argwhere(strictly & ~between)]
+    return tuple(sorted(pairs, key=lambda pair: (-rank[pair[1]], pair)))
+
+
+def made(
+    amounts: dict[Pattern, float], exchanges: Sequence[Exchange], times: Sequence[float]
+) -> dict[Pattern, float]:
+    """The same fractional mix with its exchanges made: patterns alone.
+
+    Args:
+        amounts: of the patterns.
+        exchanges: in the order of `exchanges_of`.
+        times: how often each.
+    """
+    mixed = {pattern: amount for pattern, amount in amounts.items() if amount > _NOTHING}
+    holders: dict[int, set[Pattern]] = defaultdict(set)
+    for pattern in mixed:
+        for number in pattern.counts():
+            holders[number].add(pattern)
+    for (easier, harder), wanted in zip(exchanges, times, strict=True):
+        left = wanted
+        # The patterns with most of the harder class first: few are split.
+        for pattern in sorted(holders[harder], key=lambda each: (-mixed[each], each.option.price, each.pods)):
+            if left <= _NOTHING:
+                break
+            count = pattern.counts()[harder]
+            taken = min(mixed[pattern], left / count)
+            other = _replaced(pattern, harder, easier)
+            left -= taken * count
+            mixed[pattern] -= taken
+            mixed[other] = mixed.get(other, 0.0) + taken
+            for number in other.counts():
+                holders[number].add(other)
+            if mixed[pattern] <= _NOTHING:
+                del mixed[pattern]
+                for number in pattern.counts():
+                    holders[number].discard(pattern)
+    return mixed
+
+
+def _replaced(pattern: Pattern, harder: int, easier: int) -> Pattern:
+    pods: dict[tuple[int, int], int] = defaultdict(int)
+    for number, index, count in pattern.pods:
+        pods[easier if number == harder else number, index] += count
+    return Pattern(
+        pattern.option,
+        tuple(sorted((number, index, count) for (number, index), count in pods.items())),
+        pattern.geometries,
+    )
