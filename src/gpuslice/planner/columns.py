@@ -17,7 +17,7 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.compact import first_prices
 from gpuslice.planner.exchange import exchanges_of, made
 from gpuslice.planner.patterns import Pattern, capacity, usage
-from gpuslice.planner.pricing import Pricing
+from gpuslice.planner.pricing import Patience, Pricing
 from gpuslice.planner.solver import Column, LinearMaster
 
 if TYPE_CHECKING:
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.options import NodeOption
 
-_SMOOTHING = (
-    0.6  # weight of the best duals so far; 0.8 was slower, and so was pricing at the raw ones each time
-)
+_SMOOTHING = 0.8  # weight of the best duals so far; of 0.3 to 0.9 the quickest on large traces and fleets
 _COLUMNS_A_ROUND = 150
-_ENOUGH = 4  # patterns that make a round; where there are fewer, the master's own prices are tried too
 _ROUNDS = 400
+_STANDSTILL = 1e-5  # of the bound
 _FIRST = 3  # options to begin with for each class
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
 
@@ -107,7 +105,9 @@ class ColumnGeneration:
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
         prices, centre, used = first_prices(self._pricing, demand)
         self._known.update(dict.fromkeys(self._pricing.loads(used, prices)))
-        return self._rounds(demand, centre, _ROUNDS, tolerance=tolerance, remaining=remaining, exact=True)
+        return self._rounds(
+            demand, centre, _ROUNDS, tolerance=tolerance, remaining=remaining, patience=Patience.ENOUGH
+        )
 
     def again(
         self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]
@@ -120,7 +120,9 @@ class ColumnGeneration:
             rounds: at most.
             remaining: seconds left.
         """
-        return self._rounds(demand, duals, rounds, tolerance=_ROUGH, remaining=remaining, exact=False)
+        return self._rounds(
+            demand, duals, rounds, tolerance=_ROUGH, remaining=remaining, patience=Patience.LITTLE
+        )
 
     def _proper(self, demand: Floats) -> dict[Pattern, None]:
         """The patterns known, without replicas beyond the demand.
@@ -147,7 +149,7 @@ class ColumnGeneration:
         *,
         tolerance: float,
         remaining: Callable[[], float],
-        exact: bool,
+        patience: Patience,
     ) -> Relaxation:
         master = LinearMaster(
             [float(each) for each in demand],
@@ -164,12 +166,15 @@ class ColumnGeneration:
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
                 break
-            new = 0
+            new, moved = 0, False
             # Where the smoothed prices teach nothing new, the master's own may.
             smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
-            for priced_at, exactly in ((smooth, False), (smooth, True), (duals, True))[: 3 if exact else 1]:
-                priced = self._pricing.solve(priced_at, demand, tolerance=tolerance / 4, exact=exactly)
+            for priced_at, with_patience in ((smooth, patience), (duals, patience), (smooth, Patience.ALL)):
+                priced = self._pricing.solve(
+                    priced_at, demand, tolerance=tolerance / 4, patience=with_patience
+                )
                 proven = float(demand @ (priced_at * priced.shares))
+                moved |= proven > bound * (1 + _STANDSTILL)
                 if proven > bound:
                     bound, centre = proven, priced_at * priced.shares
                 for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]:
@@ -177,11 +182,12 @@ class ColumnGeneration:
                         known[pattern] = None
                         master.add(column_of(pattern))
                         new += 1
-                if new >= _ENOUGH:
+                if new or patience is Patience.LITTLE:
                     break
-            if not new:
+            if new:
+                value, amounts, duals = master.solve()
+            elif not moved:
                 break
-            value, amounts, duals = master.solve()
         exchanged = len(self._exchanges)
         mix = made(
             dict(zip(known, amounts[exchanged:].tolist(), strict=True)),

@@ -8,6 +8,7 @@ where the one before leaves it open. So the answer holds columns and, for every 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -30,13 +31,21 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     SizesOfCut = tuple[Integers, Integers]  # of every class, and the numbers of those admitted
 
-_ROUGH: Final = (Effort(resources=1, cells=256, width=10),)
-_QUICK: Final = (Effort(resources=2, cells=2_000, width=30),)
-_EXACT: Final = (
-    Effort(resources=2, cells=8_000, width=200),
-    Effort(resources=2, cells=50_000, width=4_000),
-    Effort(resources=3, cells=100_000, width=4_000),
-)
+_COARSE: Final = Effort(resources=2, cells=8_000, width=200)
+_FINE: Final = Effort(resources=3, cells=100_000, width=4_000)
+# Time and memory of a GPU are dear and in small pieces: a finer table for two resources settles most of what is left.
+_METERED: Final = Effort(resources=2, cells=50_000, width=4_000)
+_FINEST: Final = Effort(resources=3, cells=200_000, width=30_000)
+
+
+class Patience(IntEnum):
+    """How long to search a node."""
+
+    LITTLE = 0  # loads are found soon, and the bound is of less use
+    ENOUGH = 1  # hardly anything is left open
+    ALL = 2  # for the few nodes where something is
+
+
 _PLENTY: Final = 150  # loads that are enough for one quick round
 _WORTH_KNOWING: Final = 0.7  # of a node's price, for a load to begin with
 
@@ -87,6 +96,12 @@ class Node:
         self.alone = alone(self.sizes, self.capacity)
         self.most = np.minimum(self.alone, demand[self.members])
         self.tariff: Tariff | None = None
+        usual = (_COARSE, _METERED, _FINE) if option.cut.metered else (_COARSE, _FINE)
+        self._efforts = {
+            Patience.LITTLE: (Effort(resources=2, cells=2_000, width=30),),
+            Patience.ENOUGH: usual,
+            Patience.ALL: (*usual, _FINEST),
+        }
         self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, option.usd)
         self._mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
 
@@ -116,7 +131,7 @@ class Node:
         return bound
 
     def best(
-        self, values: Floats, threshold: float, efforts: Sequence[Effort]
+        self, values: Floats, threshold: float, patience: Patience
     ) -> tuple[float, float, Pattern | None]:
         """Value, proven bound and pattern of the best load; no pattern where none is worth more than the threshold."""
         if self._mig is not None:
@@ -126,7 +141,13 @@ class Node:
         here = values[self.members]
         prices = (self.tariff or self._relaxed.tariff(here)).prices
         load = best_load(
-            here, self.sizes, self.capacity, self.most, prices, threshold=threshold, efforts=efforts
+            here,
+            self.sizes,
+            self.capacity,
+            self.most,
+            prices,
+            threshold=threshold,
+            efforts=self._efforts[patience],
         )
         pods = tuple((self.option.classes[item], 0, count) for item, count in load.counts)
         return load.value, load.bound, Pattern(self.option, pods) if pods else None
@@ -189,7 +210,7 @@ class Pricing:
         np.fill_diagonal(easier, val=False)
         return easier
 
-    def solve(self, values: Floats, demand: Floats, *, tolerance: float, exact: bool) -> Priced:
+    def solve(self, values: Floats, demand: Floats, *, tolerance: float, patience: Patience) -> Priced:
         """Price all options.
 
         Args:
@@ -197,18 +218,15 @@ class Pricing:
             demand: replicas of each class, at most all of them: no load has more.
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
-            exact: whether to search until nothing is left open. If not, loads are found sooner, and the bound is of
-                less use.
+            patience: with each search.
         """
         factor = 1.0 + tolerance
         found: list[tuple[float, Pattern]] = []
         shares = np.full(len(values), 1.0 / factor)
         for row, relaxed in self.relaxed(values, demand, tolerance=tolerance):
             node, most = self._nodes[row], relaxed
-            if exact or len(found) < _PLENTY:
-                value, proven, pattern = node.best(
-                    values, self._usd[row] * factor, _EXACT if exact else _QUICK
-                )
+            if patience > Patience.LITTLE or len(found) < _PLENTY:
+                value, proven, pattern = node.best(values, self._usd[row] * factor, patience)
                 most = min(most, proven)
                 if pattern is not None:
                     found.append((value, pattern))
@@ -223,7 +241,7 @@ class Pricing:
             node = self._nodes[row]
             node.limit(self._demand)
             node.bound(values, 0.0)
-            _, _, pattern = node.best(values, _WORTH_KNOWING * node.option.usd, _ROUGH)
+            _, _, pattern = node.best(values, _WORTH_KNOWING * node.option.usd, Patience.LITTLE)
             if pattern is not None:
                 found.append(pattern)
         return found

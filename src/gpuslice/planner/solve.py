@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
-_LEFT_BY_BOUND: Final = 0.4  # of the time, for what follows
-_LEFT_BY_PACKING: Final = 0.2
+_LEFT_BY_BOUND: Final = 0.3  # of the time, for what follows
+_LEFT_BY_PACKING: Final = 0.12
 
 
 @dataclass(frozen=True, slots=True)
