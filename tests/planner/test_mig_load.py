@@ -108,15 +108,23 @@ def test_one_gpu_is_cut_and_filled_as_well_as_it_can_be(drawn, values, cpu):
 
 
 def test_each_gpu_of_a_node_is_cut_in_its_own_way():
-    # Seven small instances fill one GPU, and two large ones need another.
+    # Two GPUs cut alike have room for eight small instances beside large ones, or for no large one.
     option, classes = _mig_option(
-        [_workload("small", 9_000, 7), _workload("large", 38_000, 2)], replace(H100, gpu_count=2)
+        [_workload("small", 9_000, 10), _workload("large", 38_000, 1)], replace(H100, gpu_count=2)
     )
     _, _, pattern = _priced(option, classes, [2.0, 6.0])
     assert pattern is not None
-    assert pattern.counts() == {0: 7, 1: 2}
+    assert pattern.counts() == {0: 10, 1: 1}
     assert len(pattern.geometries) == 2
     assert pattern.geometries[0] != pattern.geometries[1]
+
+
+def test_replicas_of_a_class_share_a_profile_where_they_can():
+    # Three small ones also fit beside a large one cut as 4g, but then not all on 1g.10gb.
+    option, classes = _mig_option([_workload("small", 9_000, 3), _workload("large", 38_000, 1)])
+    _, _, pattern = _priced(option, classes, [2.0, 6.0])
+    assert pattern is not None
+    assert len(pattern.pods) == 2
 
 
 def test_no_load_beats_a_price_that_is_too_high():

@@ -120,7 +120,7 @@ class MigNode:
             for geometry, count in zip(self._geometries, counts[len(self.option.classes) :], strict=True)
             for _ in range(count)
         )
-        return value, bound, self.filled(taken, geometries)
+        return value, bound, self._plainest({n: c for n, c in taken.items() if c}, geometries)
 
     def _by_geometry(
         self, values: Floats, wanted: Sequence[int], threshold: float
@@ -138,7 +138,7 @@ class MigNode:
         ).astype(np.int64)
         here, most = values[members], np.asarray(wanted, dtype=np.int64)[members]
         best, bound, pattern = threshold, threshold, None
-        for reach in self._reached:
+        for geometry, reach in zip(self._geometries, self._reached, strict=True):
             have = np.asarray([*reach, option.cpu_milli, option.memory_mib, option.pods], dtype=np.int64)
             rows = have > 0
             fitting = np.minimum(alone(sizes, have), most)
@@ -155,24 +155,45 @@ class MigNode:
             if load.counts:
                 best = load.value
                 taken = {option.classes[item]: count for item, count in load.counts}
-                pattern = self._plainest(taken)
+                pattern = self._plainest(taken, (geometry,))
         return best, max(bound, best), pattern
 
-    def _plainest(self, counts: dict[int, int]) -> Pattern:
-        """One GPU with these replicas, in the geometry that takes those of a class on one profile, if there is one.
+    def _plainest(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+        """A node with these replicas, those of a class all on the smallest profile that will do, if that can be.
 
         A Deployment asks for one profile: what is spread over several can't be carried out as it is.
+
+        Args:
+            counts: replicas of each class.
+            geometries: that carry them, if nothing is plainer.
         """
-        needed = [
-            sum(count for number, count in counts.items() if self._level[number] >= level)
-            for level in range(len(self._chain))
-        ]
-        able = [
-            self.filled(counts, (geometry,))
-            for geometry in self.option.cut.geometries
-            if all(have >= need for have, need in zip(self._reach(geometry), needed, strict=True))
-        ]
-        return min(able, key=lambda pattern: (len(pattern.pods), pattern.pods, pattern.geometries))
+        wanted: Counter[int] = Counter()
+        for number, count in counts.items():
+            wanted[self._chain[self._level[number]]] += count
+        profiles = sorted(wanted)
+        offered = self.option.cut.geometries
+        answer = solve_mixed(
+            [
+                Column(
+                    0.0,
+                    (*range(len(profiles)), len(profiles)),
+                    (*[float(dict(geometry).get(where, 0)) for where in profiles], 1.0),
+                )
+                for geometry in offered
+            ],
+            [*[float(wanted[where]) for where in profiles], float(self.option.units)],
+            [*[INFINITY] * len(profiles), float(self.option.units)],
+            seconds=_SECONDS,
+            nodes=_NODES,
+            gap=0.0,
+        )
+        if answer.values is not None:
+            geometries = tuple(
+                geometry
+                for geometry, times in zip(offered, answer.values, strict=True)
+                for _ in range(round(times))
+            )
+        return self.filled(counts, geometries)
 
     @staticmethod
     def _prices(values: Floats, sizes: Integers, have: Integers, most: Integers) -> Floats:
