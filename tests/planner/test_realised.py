@@ -1,15 +1,21 @@
 """What Karpenter makes of a plan's pools."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.karpenter.rollout import Pattern
 from gpuslice.planner.realised import (
+    DEFAULT_ORDERS,
     Ask,
+    Bill,
     Offer,
     Realiser,
-    cheapest_types,
+    Spread,
     loads_of,
     offers_of,
     realised_spread,
@@ -73,15 +79,31 @@ def test_pools_add_up_and_answers_are_remembered():
     assert realiser.bill(one, load, order) is realiser.bill(one, load, order)
 
 
-def test_types_that_batches_would_grow_to_are_left_out_where_that_is_cheaper():
-    realiser, orders = Realiser(OVERHEAD), [(Pattern.AT_ONCE, 0)]
-    wide = offer(g6_xlarge=4, g6_12xlarge=16)
-    few, spread = cheapest_types(realiser, wide, ((ask(), 5),), orders)
-    assert [kind.name for kind, _ in few.machines] == ["g6.xlarge"]
-    assert spread.most == 2 * 804_800
-    assert cheapest_types(realiser, wide, ((ask(cpu=9000), 2),), orders)[0] is wide  # needed, so kept
-    narrow = offer(g6_xlarge=4)
-    assert cheapest_types(realiser, narrow, ((ask(), 5),), orders)[0] is narrow
+@given(
+    st.lists(
+        st.tuples(st.sampled_from((500, 1000, 1500)), st.integers(1, 2), st.integers(1, 6)),
+        min_size=1,
+        max_size=3,
+    ),
+    st.sampled_from(DEFAULT_ORDERS),
+)
+def test_what_no_order_can_change_is_counted_as_the_model_would_have_it(sizes, order):
+    load = tuple(
+        (ask(f"w{at}", cpu=cpu, **{SHARED: slots}), count) for at, (cpu, slots, count) in enumerate(sizes)
+    )
+    # With another type that nobody asks for, the same pool has to be simulated.
+    alone = offer(g6_xlarge=4)
+    beside = replace(alone, machines=(*alone.machines, (KINDS["g6.48xlarge"], {SHARED: 0})))
+    counted = Realiser(OVERHEAD).bill(alone, load, order)
+    simulated = Realiser(OVERHEAD).bill(beside, load, order)
+    assert counted == simulated
+
+
+def test_the_typical_order_is_the_one_nearest_to_the_mean():
+    bills = [(Bill(price, (), 0), (Pattern.AT_ONCE, price)) for price in (10, 14, 19, 20)]
+    spread = Spread(tuple(bills))
+    assert (spread.least, spread.mean, spread.most) == (10, 16, 20)
+    assert spread.typical == (Pattern.AT_ONCE, 14)
 
 
 def test_what_fits_no_node_of_its_pool_is_counted():

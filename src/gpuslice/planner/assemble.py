@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, UnsetType
 
 from gpuslice.hardware.sharing import SEES_ALL, less_margin
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
-from gpuslice.hardware.stacks import Stack, mig_resource
+from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner import plan as artefact
-from gpuslice.planner.options import metered_memory_mib
+from gpuslice.planner.layouts import layout_of, resource_of
 from gpuslice.planner.pool_packing import pool_of
 from gpuslice.units import format_memory, format_usd, usd
 
@@ -22,12 +21,13 @@ if TYPE_CHECKING:
 
     from gpuslice.hardware.fit import Fit
     from gpuslice.hardware.slices import Slice
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.carried_out import CarriedOut
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.master import Packing
-    from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
+    from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
     from gpuslice.planner.pool_packing import Home, PoolKey
-    from gpuslice.planner.realise import Realisation
     from gpuslice.workloads.model import Workload
 
 _SHORT: Final = {
@@ -37,47 +37,6 @@ _SHORT: Final = {
     Mechanism.MIG: "mig",
     Mechanism.FRACTIONAL: "frac",
 }
-
-
-def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...]) -> artefact.Layout:
-    """A cut as it stands in plan.yaml.
-
-    Args:
-        cut: to describe.
-        geometries: of a MIG node, one per GPU.
-    """
-    slice_ = cut.slices[0]
-    shared = cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS}
-    described = [
-        tuple(
-            artefact.GeometryEntry(profile.name, count)
-            for where, count in geometry
-            if (profile := cut.slices[where].profile) is not None
-        )
-        for geometry in geometries
-    ]
-    alike = len(set(described)) == 1
-    metered = (
-        artefact.Metered(format_memory(metered_memory_mib(cut.gpu)), slice_.metered_milli)
-        if slice_.metered_milli is not None
-        else UNSET
-    )
-    return artefact.Layout(
-        gpu=cut.gpu.name,
-        mechanism=cut.mechanism.value,
-        replicas=slice_.sharers if shared else UNSET,
-        slot_time=slice_.time_milli if shared and not cut.metered else UNSET,
-        metered=metered,
-        geometry=described[0] if described and alike else UNSET,
-        geometries=tuple(described) if described and not alike else UNSET,
-    )
-
-
-def resource_of(slice_: Slice, stack: Stack) -> str:
-    """The extended resource that a pod asks for to get this slice."""
-    if slice_.profile is not None:
-        return mig_resource(stack, slice_.profile.name)
-    return SHARED_GPU if slice_.sharers > 1 else WHOLE_GPU
 
 
 def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:
@@ -99,9 +58,9 @@ def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[a
 
 
 class Assembly:
-    """Pools and assignments of one realisation."""
+    """Pools and assignments of a fleet that Karpenter makes."""
 
-    def __init__(self, realisation: Realisation, classes: Sequence[WorkloadClass], stack: Stack) -> None:
+    def __init__(self, realisation: CarriedOut, classes: Sequence[WorkloadClass], stack: Stack) -> None:
         """Name the pools, in an order that depends on nothing but the plan."""
         self._classes = classes
         self._stack = stack
@@ -125,6 +84,7 @@ class Assembly:
             self._layouts[key] = layout_of(members[key][0].option.cut, members[key][0].geometries)
         self._members = members
         self._packing = realisation.packing
+        self._options = realisation.options
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """Pools with their nodes."""
@@ -152,9 +112,9 @@ class Assembly:
                     name=self._names[key],
                     layout=self._layouts[key],
                     instance_types=tuple(
-                        dict.fromkeys(option.instance_type.name for (option, _), _ in ranked)
+                        dict.fromkeys(each.instance_type.name for each in self._options[key])
                     ),
-                    purchases=tuple(dict.fromkeys(option.purchase.value for (option, _), _ in ranked)),
+                    purchases=tuple(dict.fromkeys(each.purchase.value for each in self._options[key])),
                     nodes=tuple(
                         artefact.Node(
                             option.instance_type.name,

@@ -38,7 +38,6 @@ def assumptions(
     """
     found = [
         f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
-        "the planned price is that of the nodes listed: Karpenter packs by its own rules and may launch others",
     ]
     if overhead is not None:
         found.append(

@@ -161,6 +161,14 @@ class Overhead(_Part, frozen=True):
     pods: Count
 
 
+class BillSpread(_Part, frozen=True):
+    """What Karpenter's bill comes to, as pods arrive in one order or another."""
+
+    lowest: Usd
+    mean: Usd
+    highest: Usd
+
+
 class Summary(_Part, frozen=True):
     """The plan in numbers."""
 
@@ -168,7 +176,7 @@ class Summary(_Part, frozen=True):
     termination: Literal["gap", "time-limit", "interrupted", "exhausted"]
     """gap: within the tolerance asked for; exhausted: nothing left to try, the gap is what it is."""
     usd_per_hour: Usd
-    """Realised: what these pools cost."""
+    """Realised: what Karpenter launches for these pools, in the order of arrival whose bill is nearest to the mean."""
     optimal_usd_per_hour: Usd
     """The cheapest packing found, replicas of a workload going to several pools if that is cheaper."""
     bound_usd_per_hour: Usd
@@ -176,6 +184,8 @@ class Summary(_Part, frozen=True):
     gap: Annotated[float, Meta(ge=0, le=1)]
     """(optimal - bound) / optimal."""
     baselines: tuple[Baseline, ...] = ()
+    spread: BillSpread | UnsetType = UNSET
+    """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
 
 
 class Plan(_Part, frozen=True, kw_only=True):

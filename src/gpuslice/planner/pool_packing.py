@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
 
     Load = tuple[tuple[tuple[int, int], int], ...]  # ((class number, slice index), replicas), ascending
+
+
+POOL_FEE: Final = 20_000
+"""Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class PoolPacking:
         self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
         for option in options:
             self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
+        self._pools_for: dict[frozenset[int], list[PoolKey]] = {}
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
         self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
 
@@ -108,6 +113,18 @@ class PoolPacking:
         if key not in self._known:
             self._known[key] = self._packed(pool, load)
         return self._known[key]
+
+    def pools_for(self, numbers: Iterable[int]) -> list[PoolKey]:
+        """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
+        wanted = frozenset(numbers)
+        if wanted not in self._pools_for:
+            self._pools_for[wanted] = [
+                PoolKey(cut, (), spot)
+                for (cut, spot), options in self._by_cut.items()
+                if cut.mechanism is not Mechanism.MIG
+                and all(any(number in each.classes for each in options) for number in wanted)
+            ]
+        return self._pools_for[wanted]
 
     def _packed(self, pool: PoolKey, load: Load) -> Packed | None:
         nodes: Counter[Pattern] = Counter()

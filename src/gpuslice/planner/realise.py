@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gpuslice.planner.home_program import choose_homes
 from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.pool_packing import Home, PoolKey, PoolPacking, pool_of
+from gpuslice.planner.pool_packing import POOL_FEE, Home, PoolKey, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.master import Packing
-    from gpuslice.planner.options import NodeOption
-    from gpuslice.planner.pool_packing import Load
+    from gpuslice.planner.pool_packing import Load, PoolPacking
     from gpuslice.workloads.model import Workload
-
-_POOL_FEE: Final = 20_000
-"""Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class Realisation:
 def realise(
     relaxation: Relaxation,
     packing: Packing,
-    options: Sequence[NodeOption],
+    pools: PoolPacking,
     classes: Sequence[WorkloadClass],
     *,
     gap: float,
@@ -61,13 +57,12 @@ def realise(
     Args:
         relaxation: where replicas would best be, and what they are worth.
         packing: the cheapest one, to begin with as well, and for what may be spread.
-        options: nodes to choose from, cheapest first.
+        pools: packs loads.
         classes: to place.
         gap: relative, at which the first choice of homes is good enough.
         remaining: seconds left.
     """
     spread = _spread_homes(packing, classes)
-    pools = PoolPacking(options, classes, relaxation.duals)
     pools.remember(packing)
     patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
     candidates = _candidates(patterns, classes)
@@ -119,7 +114,7 @@ class _Homes:
         if not load:
             return 0
         packed = self._pools.pack(pool, load)
-        return None if packed is None else packed.price + _POOL_FEE
+        return None if packed is None else packed.price + POOL_FEE
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Move workloads, one by one and a pool or two at a time, while that saves anything and there is time."""

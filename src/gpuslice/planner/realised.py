@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
-from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Settings, Taint, Toleration
+from gpuslice.karpenter.model import (
+    CPU,
+    MEMORY,
+    PODS,
+    NodePool,
+    Overlay,
+    PodClass,
+    Settings,
+    Taint,
+    Toleration,
+)
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, requirement
 from gpuslice.karpenter.rollout import Pattern, arrivals, rollout
 from gpuslice.karpenter.settling import settled
@@ -23,16 +33,19 @@ from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.karpenter.model import Node
     from gpuslice.planner.plan import Plan
     from gpuslice.workloads.model import Workload
 
 CONSOLIDATE_AFTER_SECONDS: Final = 300.0
 """What rendered pools wait after a change of their pods."""
-DEFAULT_ORDERS: Final = tuple((pattern, seed) for pattern in Pattern for seed in range(4))
-"""Arrivals over which a bill is spread, unless asked otherwise."""
-
 Order = tuple[Pattern, int]
 """How pods arrive, and the seed of what is left to chance."""
+
+DEFAULT_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for pattern in Pattern for seed in range(4))
+"""Arrivals over which a bill is spread, unless asked otherwise."""
+PRICED_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for seed in range(2) for pattern in Pattern)
+"""Arrivals over which a plan is priced: every pattern twice, as more tell little more and take longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +101,15 @@ NOTHING: Final = Bill(0, (), 0)
 
 
 @dataclass(frozen=True, slots=True)
+class Launched:
+    """One node, and how many replicas of each ask it carries."""
+
+    instance_type: str
+    purchase: Purchase
+    pods: tuple[tuple[Ask, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """The bills of one plan over orders of arrival.
 
@@ -113,6 +135,12 @@ class Spread:
         return round(sum(bill.price for bill, _ in self.bills) / len(self.bills))
 
     @property
+    def typical(self) -> Order:
+        """The order whose bill is nearest to the mean; of two, the dearer one."""
+        mean = self.mean
+        return min(self.bills, key=lambda each: (abs(each[0].price - mean), -each[0].price))[1]
+
+    @property
     def unbound(self) -> int:
         """Replicas that fit nowhere, in the worst order."""
         return max(bill.unbound for bill, _ in self.bills)
@@ -128,6 +156,7 @@ class Realiser:
             overhead: of daemonsets, on each node.
             consolidate: count the nodes that are left once Karpenter has consolidated, not those launched first.
         """
+        self._overhead = overhead
         taken = {CPU: overhead.cpu_milli, MEMORY: overhead.memory_mib}
         anywhere = (Toleration(operator="Exists"),)
         self._daemons = tuple(
@@ -150,7 +179,7 @@ class Realiser:
         key = (offer, load, order)
         found = self._bills.get(key)
         if found is None:
-            found = self._bills[key] = self._rolled_out(offer, load, order)
+            found = self._bills[key] = self._bill(offer, load, order)
         return found
 
     def spread(self, loads: Iterable[tuple[Offer, Load]], orders: Sequence[Order] = DEFAULT_ORDERS) -> Spread:
@@ -162,7 +191,53 @@ class Realiser:
         ]
         return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
 
-    def _rolled_out(self, offer: Offer, load: Load, order: Order) -> Bill:
+    def nodes(self, offer: Offer, load: Load, order: Order) -> tuple[Launched, ...]:
+        """The nodes of `bill`, one by one, each with its pods."""
+        nodes, _ = self._rolled_out(offer, load, order)
+        asks = {id(self._class(offer, ask)): ask for ask, _ in load}
+        return tuple(
+            Launched(
+                node.instance_type,
+                Purchase(node.capacity_type),
+                tuple(Counter(asks[id(pod.kind)] for pod in node.pods).items()),
+            )
+            for node in nodes
+        )
+
+    def _bill(self, offer: Offer, load: Load, order: Order) -> Bill:
+        counted = None if self._consolidate else self._counted(offer, load)
+        if counted is not None:
+            return counted
+        nodes, unbound = self._rolled_out(offer, load, order)
+        kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in nodes)
+        return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), unbound)
+
+    def _counted(self, offer: Offer, load: Load) -> Bill | None:
+        """The bill where no order can change it: one type, whose nodes hold equally many pods of whatever mix."""
+        kind, promised = offer.machines[0]
+        bought = [each for each in offer.purchases if each in kind.prices]
+        if len(offer.machines) > 1 or len(bought) != 1:
+            return None
+        room = {
+            CPU: kind.allocatable_cpu_milli - self._overhead.cpu_milli,
+            MEMORY: kind.allocatable_memory_mib - self._overhead.memory_mib,
+            PODS: kind.max_pods - len(self._daemons),
+            **promised,
+        }
+        sizes = [{CPU: ask.cpu_milli, MEMORY: ask.memory_mib, PODS: 1, **dict(ask.slices)} for ask, _ in load]
+        fewest = most = room[PODS]
+        for resource in {each for size in sizes for each in size}:
+            amounts = [size.get(resource, 0) for size in sizes]
+            have = room.get(resource, 0)
+            fewest = min(fewest, have // max(amounts) if max(amounts) else fewest)
+            most = min(most, have // min(amounts) if min(amounts) else most)
+        if fewest != most or most <= 0:
+            return None
+        nodes = -(-sum(count for _, count in load) // most)
+        return Bill(kind.prices[bought[0]] * nodes, (((offer.name, kind.name, bought[0].value), nodes),), 0)
+
+    def _rolled_out(self, offer: Offer, load: Load, order: Order) -> tuple[list[Node], int]:
+        """Nodes that carry anything, and how many replicas none carries. Empty ones soon go, and are not counted."""
         pattern, seed = order
         pools = self._pools.get(offer)
         if pools is None:
@@ -177,8 +252,7 @@ class Realiser:
         if self._consolidate:
             rest = settled(pools, nodes, unbound, seed)
             nodes, unbound = rest.nodes, rest.unbound
-        kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in nodes)
-        return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), len(unbound))
+        return [node for node in nodes if node.pods], len(unbound)
 
     def _class(self, offer: Offer, ask: Ask) -> PodClass:
         key = (offer, ask)
@@ -191,32 +265,6 @@ class Realiser:
                 tolerations=(Toleration(POOL_LABEL, "Equal", offer.name, "NoSchedule"),),
             )
         return found
-
-
-def cheapest_types(
-    realiser: Realiser, offer: Offer, load: Load, orders: Sequence[Order] = DEFAULT_ORDERS
-) -> tuple[Offer, Spread]:
-    """The instance types of a pool with which its load comes cheapest, on average over orders of arrival.
-
-    A pool that lists larger types gets them for batches of pods. So each type is tried alone, and the cheapest two,
-    three and so on together; everything that leaves a replica unbound is worse than anything that doesn't.
-
-    Args:
-        realiser: to ask.
-        offer: the pool, with all types that it may have.
-        load: what it carries.
-        orders: of arrival.
-
-    Returns:
-        The pool with the types chosen, and its bills. The types are as given if nothing is better.
-    """
-    by_price = sorted(offer.machines, key=lambda each: _least_price(each[0], offer.purchases))
-    choices = [offer]
-    if len(by_price) > 1:
-        choices += [replace(offer, machines=(each,)) for each in by_price]
-    choices += [replace(offer, machines=tuple(by_price[:count])) for count in range(2, len(by_price))]
-    tried = [(each, realiser.spread([(each, load)], orders)) for each in choices]
-    return min(tried, key=lambda each: (each[1].unbound, each[1].mean))
 
 
 def offers_of(plan: Plan, catalog: Catalog) -> dict[str, Offer]:
@@ -285,10 +333,6 @@ def realised_spread(
     offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
     realiser = Realiser(overhead, consolidate=consolidate)
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)
-
-
-def _least_price(kind: InstanceType, purchases: frozenset[Purchase]) -> int:
-    return min((price for purchase, price in kind.prices.items() if purchase in purchases), default=0)
 
 
 def _karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:

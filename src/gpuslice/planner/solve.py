@@ -10,11 +10,15 @@ from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
+from gpuslice.planner.carried_out import carried_out
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.planner.pool_bills import PoolBills
+from gpuslice.planner.pool_packing import PoolPacking
 from gpuslice.planner.realise import realise
+from gpuslice.planner.realised import PRICED_ORDERS
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
@@ -124,17 +128,19 @@ def solve(
         gap=settings.gap,
         remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
     )
-    realised = realise(relaxation, packing, options, classes, gap=settings.gap / 2, remaining=remaining)
+    pools = PoolPacking(options, classes, relaxation.duals)
+    homes = realise(relaxation, packing, pools, classes, gap=settings.gap / 2, remaining=remaining)
+    bills = PoolBills(options, classes, settings.overhead, settings.stack, PRICED_ORDERS)
+    realised = carried_out(homes, classes, packings=pools, bills=bills, remaining=remaining)
     paid = cost(realised.packing)
-    if cost(packing) > paid:
-        packing = realised.packing
+    packing = min(packing, homes.packing, realised.packing, key=cost)
     best = cost(packing)
     # Rounded down to a whole micro-dollar: a bound may be too low, never too high.
     bound = min(int(relaxation.bound * MICRO_USD * (1 - 1e-9)), best)
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0 or not relaxation.converged
     assembly = Assembly(realised, classes, settings.stack)
-    pools = assembly.pools()
+    made = assembly.pools()
     plan = artefact.Plan(
         api_version=artefact.API_VERSION,
         kind="Plan",
@@ -145,17 +151,20 @@ def solve(
             status="infeasible" if unplaced else "optimal" if gap <= settings.gap else "feasible",
             termination="gap" if gap <= settings.gap else "time-limit" if timed_out else "exhausted",
             usd_per_hour=usd(paid),
+            spread=artefact.BillSpread(
+                usd(realised.spread.least), usd(realised.spread.mean), usd(realised.spread.most)
+            ),
             optimal_usd_per_hour=usd(best),
             bound_usd_per_hour=usd(bound),
             gap=round(gap, 6),
             baselines=baselines(classes, catalog, settings.overhead),
         ),
-        pools=pools,
+        pools=made,
         assignments=assembly.assignments(),
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
         optimal_nodes=optimal_nodes(packing, classes),
         assumptions=assumptions(
-            pools, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
+            made, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
         ),
     )
     violations = verify(plan, workloads, catalog)

@@ -1,0 +1,213 @@
+"""Homes as Karpenter carries them out: its bill, and workloads moved as long as that makes the bill smaller.
+
+A packing knows where each pod goes; Karpenter takes pods by CPU, memory and age, and kube-scheduler binds them by its
+own scores. So pools that pack well may come out dear: those of metered pods of many sizes above all. Here the pools
+that cost more than their packing are asked again: one workload or all of them go elsewhere if the model of Karpenter
+says that this is cheaper, on average over orders of arrival.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.planner.pool_bills import Resident, Residents, residents_of
+from gpuslice.planner.pool_packing import POOL_FEE, Home
+from gpuslice.planner.realised import NOTHING, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.master import Packing
+    from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.pool_bills import Outcome, PoolBills
+    from gpuslice.planner.pool_packing import PoolKey, PoolPacking
+    from gpuslice.planner.realise import Realisation
+    from gpuslice.planner.realised import Order
+    from gpuslice.workloads.model import Workload
+
+_MOST_SIMULATED: Final = 12_000
+"""Pods that the search may let arrive in the model: it ends after as much work on every machine."""
+_TRIED: Final = 4  # of the moves that a packing finds best for one workload
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOut:
+    """What Karpenter makes of the pools.
+
+    Attributes:
+        packing: the nodes that it launches in the order of arrival that the plan is priced by.
+        homes: by class number, (workload, home, replicas).
+        options: the nodes that each pool may have, cheapest first.
+        spread: bills over orders of arrival.
+    """
+
+    packing: Packing
+    homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
+    options: dict[PoolKey, tuple[NodeOption, ...]]
+    spread: Spread
+
+
+def carried_out(
+    realisation: Realisation,
+    classes: Sequence[WorkloadClass],
+    *,
+    packings: PoolPacking,
+    bills: PoolBills,
+    remaining: Callable[[], float],
+) -> CarriedOut:
+    """Move workloads to where Karpenter's bill is smallest, and price the pools by it.
+
+    Args:
+        realisation: the homes to begin with.
+        classes: to place.
+        packings: tells which moves are worth a look.
+        bills: of the model.
+        remaining: seconds left.
+
+    Returns:
+        Priced by the order of arrival whose bill is nearest to the mean.
+    """
+    search = _Search(realisation, classes, packings, bills)
+    search.improve(remaining)
+    return search.result()
+
+
+class _Search:
+    """Who lives where, and what Karpenter makes of it."""
+
+    def __init__(
+        self,
+        realisation: Realisation,
+        classes: Sequence[WorkloadClass],
+        packings: PoolPacking,
+        bills: PoolBills,
+    ) -> None:
+        self._classes = classes
+        self._packings = packings
+        self._bills = bills
+        self._workloads = {member.name: member for each in classes for member in each.members}
+        tenants: dict[PoolKey, list[tuple[int, Workload, int, int]]] = defaultdict(list)
+        for number, homes in realisation.homes.items():
+            for workload, home, replicas in homes:
+                tenants[home.pool].append((number, workload, home.slice_index, replicas))
+        self._pools = {pool: residents_of(each) for pool, each in tenants.items()}
+
+    def improve(self, remaining: Callable[[], float]) -> None:
+        """Look at the pools that cost most above their packing first, until nothing more is found."""
+        seen: set[tuple[PoolKey, Residents]] = set()
+        while remaining() > 0 and self._bills.simulated < _MOST_SIMULATED:
+            excess = [
+                (self._excess(pool, residents), at, pool)
+                for at, (pool, residents) in enumerate(self._pools.items())
+                if (pool, residents) not in seen
+            ]
+            wasted, _, pool = max(excess, default=(0, 0, None), key=lambda each: (each[0], -each[1]))
+            if pool is None or wasted <= 0:
+                return
+            seen.add((pool, self._pools[pool]))
+            self._empty_out(pool)
+
+    def _cost(self, pool: PoolKey, residents: Residents) -> int | None:
+        """Micro-dollars an hour over all orders together, fees included; None where somebody fits nowhere."""
+        if not residents:
+            return 0
+        found = self._bills.best(pool, residents)
+        return None if found is None else found.total + POOL_FEE * len(self._bills.orders)
+
+    def _packed(self, pool: PoolKey, residents: Residents) -> int | None:
+        """The same for nodes that are packed by us."""
+        if not residents:
+            return 0
+        load: Counter[tuple[int, int]] = Counter()
+        for each in residents:
+            load[each.number, each.slice_index] += each.replicas
+        found = self._packings.pack(pool, tuple(sorted(load.items())))
+        return None if found is None else (found.price + POOL_FEE) * len(self._bills.orders)
+
+    def _excess(self, pool: PoolKey, residents: Residents) -> int:
+        cost, packed = self._cost(pool, residents), self._packed(pool, residents)
+        return 0 if cost is None or packed is None else cost - packed
+
+    def _empty_out(self, pool: PoolKey) -> None:
+        """Make the move away from a pool that saves most, by the model, of those that look best by their packing."""
+        ranked = []
+        for at, after in enumerate(self._moves(pool)):
+            before = [self._cost(each, self._pools.get(each, ())) for each in after]
+            packed = [self._packed(each, residents) for each, residents in after.items()]
+            known = [each for each in packed if each is not None]
+            if len(known) == len(packed) and None not in before:
+                ranked.append((sum(known) - sum(each or 0 for each in before), at, after))
+        best, chosen = 0, None
+        for promise, _, after in sorted(ranked, key=lambda each: each[:2])[:_TRIED]:
+            if promise >= best or self._bills.simulated >= _MOST_SIMULATED:
+                break
+            costs = [self._cost(each, residents) for each, residents in after.items()]
+            if None in costs:
+                continue
+            change = sum(each or 0 for each in costs) - sum(
+                self._cost(each, self._pools.get(each, ())) or 0 for each in after
+            )
+            if change < best:
+                best, chosen = change, after
+        for each, residents in (chosen or {}).items():
+            if residents:
+                self._pools[each] = residents
+            else:
+                self._pools.pop(each, None)
+
+    def _moves(self, pool: PoolKey) -> Iterator[dict[PoolKey, Residents]]:
+        """What pools would be after a move: each workload of a pool, or all of them, to each other pool that fits."""
+        here = self._pools[pool]
+        movable = [each for each in here if not self._classes[each.number].splittable]
+        groups: list[Residents] = [(each,) for each in movable]
+        if len(here) == len(movable) > 1:
+            groups.append(here)
+        for group in groups:
+            for other in self._packings.pools_for(each.number for each in group):
+                if other != pool:
+                    there = self._pools.get(other, ())
+                    moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in group)
+                    yield {
+                        pool: tuple(each for each in here if each not in group),
+                        other: self._together(there, moved),
+                    }
+
+    def _together(self, one: Residents, other: Residents) -> Residents:
+        return residents_of(
+            (each.number, self._workloads[each.name], each.slice_index, each.replicas)
+            for each in (*one, *other)
+        )
+
+    def result(self) -> CarriedOut:
+        """The pools as they are now."""
+        outcomes: dict[PoolKey, Outcome] = {}
+        for pool, residents in self._pools.items():
+            found = self._bills.best(pool, residents)
+            if found is None:
+                raise AssertionError(f"no node of a pool carries {residents[0].name}, which fits it")
+            outcomes[pool] = found
+        spread = _spread(outcomes.values(), self._bills.orders)
+        packing: Packing = Counter()
+        homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
+        for pool, residents in self._pools.items():
+            options = outcomes[pool].options
+            packing.update(self._bills.patterns(pool, residents, options, spread.typical))
+            for each in residents:
+                homes[each.number].append(
+                    (self._workloads[each.name], Home(pool, each.slice_index), each.replicas)
+                )
+        return CarriedOut(
+            packing,
+            {number: tuple(found) for number, found in sorted(homes.items())},
+            {pool: each.options for pool, each in outcomes.items()},
+            spread,
+        )
+
+
+def _spread(outcomes: Iterable[Outcome], orders: Sequence[Order]) -> Spread:
+    listed = tuple(outcomes)
+    bills = [(sum((each.bills[at] for each in listed), NOTHING), order) for at, order in enumerate(orders)]
+    return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))

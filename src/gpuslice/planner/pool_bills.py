@@ -1,0 +1,275 @@
+"""What Karpenter makes of one pool: the instance types with which its load comes cheapest, and the bills it leads to.
+
+A pool that lists larger types gets them for batches of pods, so fewer types are often cheaper: single types are tried
+first, then pairs with a cheaper one. What can't be cheaper than the best known is never asked of the model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.slices import Mechanism
+from gpuslice.karpenter.model import CPU, MEMORY, PODS
+from gpuslice.planner.layouts import layout_of, resource_of
+from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, resources
+from gpuslice.planner.realised import Ask, Bill, Launched, Offer, Order, Realiser
+from gpuslice.units import MIB, parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gpuslice.cloud.catalog import DaemonsetOverhead
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.options import Cut, NodeOption
+    from gpuslice.planner.pool_packing import PoolKey
+    from gpuslice.workloads.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """Replicas of a workload in a pool, all with the same slice.
+
+    Attributes:
+        name: of the workload.
+        number: of its class.
+        slice_index: of the slice in the pool's cut.
+        replicas: how many.
+    """
+
+    name: str
+    number: int
+    slice_index: int
+    replicas: int
+
+
+Residents = tuple[Resident, ...]
+"""Of one pool, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pool comes to.
+
+    Attributes:
+        options: nodes that it may have, cheapest first.
+        bills: by order of arrival, as the orders are given.
+    """
+
+    options: tuple[NodeOption, ...]
+    bills: tuple[Bill, ...]
+
+    @property
+    def total(self) -> int:
+        """Micro-dollars an hour, summed over the orders."""
+        return sum(each.price for each in self.bills)
+
+
+class PoolBills:
+    """Asks the model of Karpenter for the cheapest types of pools, and remembers."""
+
+    def __init__(
+        self,
+        options: Sequence[NodeOption],
+        classes: Sequence[WorkloadClass],
+        overhead: DaemonsetOverhead,
+        stack: Stack,
+        orders: Sequence[Order],
+    ) -> None:
+        """Keep what all pools share.
+
+        Args:
+            options: nodes to choose from, cheapest first.
+            classes: that they carry.
+            overhead: of daemonsets, on each node.
+            stack: what nodes run, which names MIG's resources.
+            orders: of arrival, over which bills are summed.
+        """
+        self.orders = tuple(orders)
+        self.simulated = 0
+        """Pods that the model has let arrive so far: what the search has cost."""
+        self._classes = classes
+        self._stack = stack
+        self._overhead = overhead
+        self._realiser = Realiser(overhead)
+        self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
+        for option in options:
+            self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
+        self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], Offer] = {}
+        self._known: dict[tuple[PoolKey, Residents], Outcome | None] = {}
+
+    def best(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        """The types with which a pool comes cheapest over all orders; None where some replica fits none of them."""
+        key = (pool, residents)
+        if key not in self._known:
+            self._known[key] = self._chosen(pool, residents)
+        return self._known[key]
+
+    def patterns(
+        self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...], order: Order
+    ) -> tuple[Pattern, ...]:
+        """The nodes that Karpenter launches in one order of arrival, one by one."""
+        asks = {self._ask(pool, each): each for each in residents}
+        load = tuple((ask, each.replicas) for ask, each in asks.items())
+        launched = self._realiser.nodes(self._offer(pool, options), load, order)
+        return tuple(_pattern(pool, options, node, asks) for node in launched)
+
+    def tried(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> Outcome | None:
+        """What a pool comes to with just these types; None where replicas are left over."""
+        return self._tried(pool, residents, options, 0, None)
+
+    def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        numbers = {each.number for each in residents}
+        options = [
+            each
+            for each in self._by_cut[pool.cut, pool.spot]
+            if len(pool.geometries) <= 1 or each.units == len(pool.geometries)
+        ]
+        useful = [each for each in options if not numbers.isdisjoint(each.classes)]
+        alone = [(each,) for each in useful if numbers.issubset(each.classes)]
+        best = self._best_of(pool, residents, alone, None)
+        # Smaller types beside the best one take what is left over; without a best one, pairs are all there is.
+        if best is None:
+            pairs = [(one, other) for at, one in enumerate(useful) for other in useful[at + 1 :]]
+        else:
+            (main,) = best.options
+            pairs = [(each, main) for each in useful if each.price < main.price]
+        fitting = [pair for pair in pairs if all(any(n in each.classes for each in pair) for n in numbers)]
+        best = self._best_of(pool, residents, fitting, best)
+        return best if best is not None else self.tried(pool, residents, tuple(useful))
+
+    def _best_of(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        choices: Iterable[tuple[NodeOption, ...]],
+        best: Outcome | None,
+    ) -> Outcome | None:
+        bounded = sorted(
+            ((self._least(pool, residents, each), at, each) for at, each in enumerate(choices)),
+            key=lambda found: found[:2],
+        )
+        for least, _, options in bounded:
+            if best is not None and least * len(self.orders) >= best.total:
+                break
+            found = self._tried(pool, residents, options, least, best)
+            if found is not None and (best is None or found.total < best.total):
+                best = found
+        return best
+
+    def _tried(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        options: tuple[NodeOption, ...],
+        least: int,
+        best: Outcome | None,
+    ) -> Outcome | None:
+        """The outcome, unless it turns out on the way that it can't be better than the best."""
+        offer = self._offer(pool, options)
+        load = tuple((self._ask(pool, each), each.replicas) for each in residents)
+        bills: list[Bill] = []
+        so_far = 0
+        for at, order in enumerate(self.orders):
+            bill = self._realiser.bill(offer, load, order)
+            self.simulated += sum(each.replicas for each in residents)
+            so_far += bill.price
+            if bill.unbound or (
+                best is not None and so_far + least * (len(self.orders) - at - 1) >= best.total
+            ):
+                return None
+            bills.append(bill)
+        return Outcome(options, tuple(bills))
+
+    def _least(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> int:
+        """Micro-dollars an hour below which no nodes of these carry the load: the resource that asks for most."""
+        totals: dict[str, int] = defaultdict(int)
+        for each in residents:
+            ask = self._ask(pool, each)
+            for key, amount in ((CPU, ask.cpu_milli), (MEMORY, ask.memory_mib), (PODS, 1), *ask.slices):
+                totals[key] += amount * each.replicas
+        rooms = [
+            {CPU: each.cpu_milli, MEMORY: each.memory_mib, PODS: each.pods} | promised
+            for each, promised in zip(options, self._promised(pool, options), strict=True)
+        ]
+        least = 0
+        for key, total in totals.items():
+            having = [(each.price, room.get(key, 0)) for each, room in zip(options, rooms, strict=True)]
+            if len(options) == 1:
+                ((price, have),) = having
+                amount = -(-total // max(have, 1)) * price
+            else:
+                amount = min((total * price // have for price, have in having if have), default=0)
+            least = max(least, amount)
+        return least
+
+    def _promised(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> list[dict[str, int]]:
+        return [dict(promised) for _, promised in self._offer(pool, options).machines]
+
+    def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> Offer:
+        key = (pool, options)
+        if key not in self._offers:
+            layout = layout_of(pool.cut, pool.geometries)
+            self._offers[key] = Offer(
+                "pool",
+                tuple(
+                    (
+                        option.instance_type,
+                        {
+                            name: int(parse_quantity(amount))
+                            for name, amount in resources(
+                                layout, self._stack.value, option.instance_type
+                            ).items()
+                        },
+                    )
+                    for option in {each.instance_type.name: each for each in options}.values()
+                ),
+                frozenset(each.purchase for each in options),
+            )
+        return self._offers[key]
+
+    def _ask(self, pool: PoolKey, resident: Resident) -> Ask:
+        """What one replica asks for, as `realised.loads_of` reads it from the plan."""
+        each = self._classes[resident.number]
+        slice_ = pool.cut.slices[resident.slice_index]
+        slices = {resource_of(slice_, self._stack): each.need.gpus}
+        if pool.cut.metered:
+            ((_, answer),) = pool.cut.fits[resident.number]
+            slices |= {
+                GPU_MEMORY: (each.need.memory_mib or 0) * MIB,
+                GPU_TIME: max(answer.time_milli or 0, 1),
+            }
+        return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+
+
+def residents_of(tenants: Iterable[tuple[int, Workload, int, int]]) -> Residents:
+    """Residents of one pool, of (class number, workload, slice index, replicas): in the plan's order."""
+    together: dict[tuple[str, int, int], int] = defaultdict(int)
+    for number, workload, slice_index, replicas in tenants:
+        together[workload.name, slice_index, number] += replicas
+    return tuple(
+        Resident(name, number, slice_index, replicas)
+        for (name, slice_index, number), replicas in sorted(together.items())
+    )
+
+
+def _pattern(
+    pool: PoolKey, options: Sequence[NodeOption], node: Launched, asks: dict[Ask, Resident]
+) -> Pattern:
+    option = next(
+        each
+        for each in options
+        if each.instance_type.name == node.instance_type and each.purchase is node.purchase
+    )
+    counts: dict[tuple[int, int], int] = defaultdict(int)
+    for ask, count in node.pods:
+        counts[asks[ask].number, asks[ask].slice_index] += count
+    geometries = pool.geometries
+    if option.cut.mechanism is Mechanism.MIG and len(geometries) == 1:
+        geometries = geometries * option.units
+    pods = tuple((number, where, count) for (number, where), count in sorted(counts.items()))
+    return Pattern(option, pods, geometries)

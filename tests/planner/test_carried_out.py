@@ -1,0 +1,59 @@
+"""Plans are priced by what Karpenter makes of them, and made so that this is cheap."""
+
+import pytest
+from hypothesis import given, settings
+from msgspec import UNSET
+
+from gpuslice.hardware.slices import Isolation
+from gpuslice.planner.realised import PRICED_ORDERS, realised_spread
+from gpuslice.units import micro_usd
+from tests.planner.planned import solved
+from tests.planner.test_solve_rules import workload
+from tests.strategies import L4, L4_X4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets, instance_type
+
+few = settings(max_examples=settings().max_examples // 4)
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_the_price_is_the_bill_of_the_order_that_is_nearest_to_the_mean(fleet, catalog):
+    plan = solved(fleet, catalog).plan
+    if not plan.pools:
+        return
+    spread = realised_spread(plan, fleet, catalog, OVERHEAD, orders=PRICED_ORDERS)
+    stated = plan.summary.spread
+    assert stated is not UNSET
+    assert (spread.least, spread.mean, spread.most) == tuple(
+        map(micro_usd, (stated.lowest, stated.mean, stated.highest))
+    )
+    prices = [bill.price for bill, _ in spread.bills]
+    paid = micro_usd(plan.summary.usd_per_hour)
+    assert abs(paid - spread.mean) == min(abs(price - spread.mean) for price in prices)
+    assert spread.unbound == 0
+
+
+@pytest.mark.parametrize("replicas", [5, 7])
+def test_a_pool_has_no_larger_type_that_batches_would_grow_to(replicas):
+    # Were both listed, Karpenter would buy a node of four GPUs for five pods of a quarter.
+    app = workload(replicas=replicas, memory=5000, duty=0.15, isolation=Isolation.MEMORY, limitable=True)
+    plan = solved([app], catalog_of(L4, L4_X4)).plan
+    (pool,) = plan.pools
+    assert pool.layout.mechanism == "mps"
+    assert pool.instance_types == ("g6.2xlarge",)
+    assert plan.summary.spread is not UNSET
+    assert plan.summary.spread.lowest == plan.summary.spread.highest == 2 * 0.9776
+
+
+def test_a_pool_keeps_a_larger_type_for_whom_needs_it():
+    small = instance_type("g4dn.xlarge", "T4", 0.526, cpu=3920, memory=14_481, pods=29)
+    large = instance_type("g4dn.4xlarge", "T4", 1.204, cpu=15_890, memory=57_691, pods=29)
+    fleet = [
+        workload("red/a", replicas=3, memory=3000, duty=0.1, on="T4", cpu=500),
+        workload("red/b", replicas=1, memory=3000, duty=0.1, on="T4", cpu=9000),
+    ]
+    plan = solved(fleet, catalog_of(small, large)).plan
+    assert "g4dn.4xlarge" in {name for pool in plan.pools for name in pool.instance_types}
+    carried = sum(
+        count * node.count for pool in plan.pools for node in pool.nodes for count in node.pods.values()
+    )
+    assert carried == 4
