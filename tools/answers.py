@@ -11,7 +11,7 @@ from typing import Final
 from gpuslice import errors
 from gpuslice.artefacts.documents import Document
 from gpuslice.hardware.fit import Binds
-from gpuslice.planner import verify, verify_figures, verify_layout
+from gpuslice.planner import verify, verify_figures, verify_layout, verify_services
 from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.entries import API_VERSION
 from tools.markdown import code, page, table
@@ -41,6 +41,8 @@ _BINDS: Final = {
     Binds.COUNT: "Several GPUs per pod come only whole.",
     Binds.UNKNOWN: "Memory, duty or the GPU that it was read on is not known: nothing is sliced on a guess. A whole "
     "GPU must not be smaller or slower than today's in what is not known.",
+    Binds.PROFILE: "A service sized by its load was not measured there, or on nothing smaller of the same GPU, with a "
+    "latency that meets its objective.",
     Binds.ISOLATION: "The mechanism isolates less than `isolation` asks for.",
     Binds.PREALLOCATION: "The framework takes all the memory that it sees, its own limit can't be set from outside, "
     "and time-slicing limits nobody.",
@@ -49,14 +51,21 @@ _BINDS: Final = {
     Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",
 }
 
-_VERIFIERS: Final = (verify, verify_layout, verify_figures)
+_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_services)
 _RULES: Final = {
     "schema": "Every figure is inside the schema.",
     "quantity": "Quantities are quantities and not negative; a pod asks for as many GPUs as it needs.",
     "catalog": "The catalog is the one that the plan names: region and date of prices.",
     "pool-names": "Pools have names of their own, and assignments name pools that exist.",
     "unknown-workload": "Every workload in the plan is one that it was made for.",
-    "replicas": "Every replica of every workload is placed once, and nodes carry exactly what is assigned.",
+    "replicas": "Every replica of every workload is placed once, and nodes carry exactly what is assigned; a service "
+    "sized by its load has no replica too many.",
+    "demand": "The replicas of a service sized by its load carry its demand, in the plan and in the cheapest packing.",
+    "profile": "What such a replica is said to do was measured, on its slice or a smaller one of the GPU, and meets "
+    "the objective.",
+    "neighbours": "On a shared GPU, such a service has replicas of its own beside it, as it was measured, and nobody "
+    "else.",
+    "slices": "The cheapest packing says on which slices such services are.",
     "one-home": "Replicas that share a pod template go to one pool.",
     "unplaced": "Whoever is not placed stands there once, with all replicas and a reason.",
     "layout": "The GPU exists and has the mechanism, with a possible number of replicas.",
@@ -74,7 +83,7 @@ _RULES: Final = {
     "request": "Metered pods, and only those, ask for memory and time, and for no less than they need.",
     "fit/": "Every slice fits its workload, by the same rule that planning uses; the part after the stroke is what "
     "binds (above).",
-    "figures": "Slowdown and utilisation are what the rule says.",
+    "figures": "Slowdown and utilisation are what the rule says; demand and limit of a service are its own.",
     "memory-limit": "Frameworks are told a limit where the mechanism enforces none: no more than their share, no less "
     "than their need.",
     "slots": "Every pod on a node can have a slice that will do (Hall's theorem).",

@@ -102,3 +102,61 @@ def test_a_wrong_name_is_refused_with_the_nearest(gpuslice, fleet):
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == "error: no workload is called 'shop/serach'\ndid you mean 'shop/search'?\n"
     assert "there are shop/search, shop/train" in gpuslice("explain", "x" * 9000, "-f", fleet).err
+
+
+SERVICE = """\
+apiVersion: gpuslice.io/v1alpha1
+kind: Workloads
+region: us-east-1
+workloads:
+- name: shop/rank
+  pod: {cpu: 500m, memory: 1Gi}
+  service:
+    demand: {rate: 25, unit: requests/s}
+    slo: {latencyMs: 100}
+    profiles:
+    - {slice: L4/fractional/1-8, batch: 1, rate: 10, latencyMs: 40}
+    - {slice: L4/whole, batch: 8, processes: 2, rate: 30, latencyMs: 30}
+    - {slice: T4/whole, batch: 8, rate: 90, latencyMs: 60}
+    - {slice: H200/mig/1g.18gb, batch: 8, rate: 90, latencyMs: 20}
+"""
+
+
+@pytest.fixture
+def service(tmp_path):
+    path = tmp_path / "services.yaml"
+    path.write_text(SERVICE)
+    return path
+
+
+def test_a_service_is_told_what_each_of_its_profiles_would_take(gpuslice, service):
+    ended = gpuslice("explain", "shop/rank", "-f", service)
+    assert ended.code == 0
+    head, table, refused = ended.out.split("\n\n")
+    where, *rest = head.splitlines()
+    assert where.startswith("shop/rank: 3 pods on L4/fractional/1-8, in pool ")
+    assert rest == [
+        "  why: 3 x 10 = 30 requests/s for the 25 asked; 40 ms a batch of 1, below 45",
+        "  headroom: 20% above the load",
+        "  load: 25 requests/s within 100 ms",
+    ]
+    rows = [line.replace("*", " ").split() for line in table.splitlines()[1:]]
+    assert [(row[0], row[4], row[5]) for row in rows if not row[0].startswith("H200")] == [
+        ("L4/fractional/1-8", "10", "3"),
+        ("L4/whole", "60", "1"),
+    ]
+    assert refused.splitlines()[:2] == [
+        "Won't do:",
+        "  T4/whole, batch 8, processes 1: 60 ms, and below 45 is wanted",
+    ]
+
+
+def test_a_services_profiles_are_data_too(gpuslice, service):
+    data = json.loads(gpuslice("explain", "shop/rank", "-f", service, "-o", "json").out)
+    (chosen,) = data["assignments"]
+    assert (chosen["replicas"], chosen["service"]["throughput"]) == (3, 10.0)
+    assert {each["slice"]: each.get("replicas") for each in data["profiles"]}["L4/whole"] == 1
+    assert (
+        gpuslice("explain", "shop/rank", "-f", service, "-o", "name").out.splitlines()[0]
+        == "L4/fractional/1-8"
+    )

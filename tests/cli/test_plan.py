@@ -283,3 +283,18 @@ def test_a_place_that_cannot_be_written_is_the_environments_fault(gpuslice, flee
 )
 def test_layouts_are_described_in_a_few_words(layout, words):
     assert layout_in_words(layout) == words
+
+
+def test_the_example_of_services_is_planned_with_replicas_that_carry_its_load(gpuslice):
+    example = Path(__file__).parents[2] / "examples/services/workloads.yaml"
+    ended = gpuslice("plan", "-f", example, "-o", "json")
+    assert ended.code == 0
+    plan = json.loads(ended.out)
+    assert len(plan["assignments"]) == 11
+    for each in plan["assignments"]:
+        served = each["service"]
+        assert served["latencyMs"] < served["limitMs"]
+        assert each["replicas"] * served["throughput"] >= served["demand"]
+        assert (each["replicas"] - 1) * served["throughput"] < served["demand"]
+    # One machine of eight GPUs is the least that has these instances at all.
+    assert plan["summary"]["usdPerHour"] == plan["summary"]["boundUsdPerHour"]

@@ -13,7 +13,7 @@ from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.plan import Layout, Plan
 from gpuslice.planner.verify import verify
 from gpuslice.units import parse_memory_mib
-from gpuslice.workloads.model import Service, Workload
+from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Framework, Target
 from tests.planner.planned import cost, home, prices, solved
 from tests.strategies import (
@@ -327,13 +327,6 @@ def test_a_machine_whose_price_is_not_known_is_named_as_the_reason():
 def test_no_replicas_need_no_nodes():
     plan = planned([workload(replicas=0)], L4)
     assert (plan.pools, plan.unplaced, plan.summary.status) == ((), (), "optimal")
-
-
-def test_a_service_sized_by_its_load_is_not_planned_silently():
-    sized = workload(replicas=0, memory=None, duty=None, service=Service(10.0, "requests/s", 200.0, ()))
-    plan = planned([sized, workload("red/good")], L4)
-    assert [each.workload for each in plan.unplaced] == ["red/app"]
-    assert "sized by its load" in plan.unplaced[0].reason
 
 
 # Homes

@@ -310,3 +310,30 @@ def test_a_framework_that_cannot_be_limited_is_refused_by_the_workloads_name():
 def test_a_limit_that_only_the_program_can_set_is_said():
     written = files(assignment("a/b", "p", SHARED, target={"container": "x"}, memoryLimit="5600Mi"))
     assert "Nothing keeps it to 5600Mi" in written["workloads/a.b.yaml"]
+
+
+SERVED = {
+    "demand": 25,
+    "unit": "requests/s",
+    "throughput": 10,
+    "latencyMs": 20,
+    "limitMs": 45,
+    "batch": 4,
+    "processes": 1,
+}
+ROLLOUT = {
+    "kind": "Rollout",
+    "apiVersion": "argoproj.io/v1alpha1",
+    "podSpec": "/spec/template/spec",
+    "containerIndex": 1,
+}
+
+
+@pytest.mark.parametrize("target", [{"container": "main"}, ROLLOUT], ids=["merge", "operations"])
+def test_replicas_are_set_where_the_plan_chose_them_and_nowhere_else(target):
+    today = deployment(pod_of({"nvidia.com/gpu": 1}))
+    sized = apply_patch(today, made(target, replicas=5, service=SERVED))
+    assert sized["spec"]["replicas"] == 5
+    assert apply_patch(today, made(target, replicas=5))["spec"]["replicas"] == 3
+    del sized["spec"]["replicas"], today["spec"]["replicas"]
+    assert sized == apply_patch(today, made(target, replicas=5))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.planner.explain import Alternative, PoolUse
+    from gpuslice.workloads.model import Workload
 
 _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
 _DRIVERS_SHOWN: Final = 15
@@ -90,6 +91,9 @@ def _explain_workload(planned: Planned, name: str, output: Output) -> None:
             fix=nearest(name, by_name) or f"there are {', '.join(list(by_name)[:3])}, …",
         )
     workload, made = by_name[name], planned.solution.plan
+    if workload.service is not None:
+        _explain_service(planned, workload, output)
+        return
     found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
     placed = [each for each in made.assignments if each.workload == name]
     missed = [each for each in made.unplaced if each.workload == name]
@@ -116,6 +120,93 @@ def _explain_workload(planned: Planned, name: str, output: Output) -> None:
                 },
                 output,
             )
+
+
+def _explain_service(planned: Planned, workload: Workload, output: Output) -> None:
+    """Its load, what serves it, and what each of its profiles would take."""
+    from msgspec import UNSET
+
+    from gpuslice.planner.explain_services import choices
+
+    settings, made, service = planned.settings, planned.solution.plan, workload.service
+    assert service is not None  # noqa: S101  asked only for services
+    found = choices(workload, planned.catalog, settings.overhead, settings.stack)
+    placed = [each for each in made.assignments if each.workload == workload.name]
+    missed = [each for each in made.unplaced if each.workload == workload.name]
+    if output not in {Output.TABLE, Output.NAME}:
+        listed = [
+            {
+                "slice": each.profile.slice,
+                "batch": each.profile.batch,
+                "processes": each.profile.processes,
+                "latencyMs": each.profile.latency_ms,
+                "throughput": each.throughput,
+                **({"replicas": each.replicas} if each.replicas else {}),
+                **(
+                    {}
+                    if each.price is None
+                    else {"usdPerHour": each.price / 1e6, "instanceType": each.instance_type}
+                ),
+                **({"reason": each.reason} if each.reason else {}),
+            }
+            for each in found
+        ]
+        data = {"workload": workload.name, "assignments": placed, "unplaced": missed, "profiles": listed}
+        print_data(data, output)
+        return
+    if output is Output.NAME:
+        print_names(dict.fromkeys(each.profile.slice for each in found if not each.reason))
+        return
+    for each in placed:
+        print_text(f"{workload.name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
+        print_text(f"  why: {each.because}")
+        if each.service is not UNSET:
+            spare = each.service.throughput * each.replicas / service.rate - 1
+            print_text(f"  headroom: {spare:.0%} above the load")
+    for miss in missed:
+        print_text(f"{workload.name}: not placed\n  why: {miss.reason}")
+    if not placed and not missed:
+        print_text(f"{workload.name}: no load, so nothing to place")
+    print_text(f"  load: {service.rate:g} {service.unit} within {service.latency_ms:g} ms")
+    offered = [each for each in found if not each.reason]
+    chosen = {
+        (each.service.batch, each.service.processes, each.service.latency_ms)
+        for each in placed
+        if each.service
+    }
+    if offered:
+        print_text("")
+        print_table(
+            ("", "profile on", "batch", "processes", "ms", "a pod does", "pods", "$ an hour", "cheapest on"),
+            [
+                (
+                    "*"
+                    if (each.profile.batch, each.profile.processes, each.profile.latency_ms) in chosen
+                    else "",
+                    each.profile.slice,
+                    each.profile.batch,
+                    each.profile.processes,
+                    f"{each.profile.latency_ms:g}",
+                    f"{each.throughput:g}",
+                    each.replicas,
+                    _dollars(each.price),
+                    each.instance_type,
+                )
+                for each in offered
+            ],
+            right=("batch", "processes", "ms", "a pod does", "pods", "$ an hour"),
+        )
+        say(
+            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+        )
+    print_list(
+        "Won't do",
+        [
+            f"{each.profile.slice}, batch {each.profile.batch}, processes {each.profile.processes}: {each.reason}"
+            for each in found
+            if each.reason
+        ],
+    )
 
 
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:

@@ -36,6 +36,7 @@ class Binds(StrEnum):
     FEATURE = "feature"
     COUNT = "several GPUs"
     UNKNOWN = "need unknown"
+    PROFILE = "no profile"
     ISOLATION = "isolation"
     PREALLOCATION = "preallocation"
     MEMORY = "memory"
@@ -75,6 +76,8 @@ def fit(need: Need, slice_: Slice) -> Fit:
     refusal = _may_run(need, slice_) or _can_share(need, slice_)
     if refusal is not None:
         return refusal
+    if need.slices:
+        return _as_measured(need, slice_)
     on = GPUS[need.on] if need.on is not None else None
     if need.memory_mib is not None:
         refusal = _memory(need.memory_mib, on, slice_)
@@ -101,10 +104,17 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
 
     Returns:
         Thousandths of the GPU's time, (its own, the most bearable), under MPS always (1, the ceiling). Replicas that
-        don't fit are absent. Who doesn't fit k slots fits no more than k either, so the keys are 2..k or none.
+        don't fit are absent, and so are all for a need
+        that was measured on slices. Who doesn't fit k slots fits no more than k either, so the keys are 2..k or none.
     """
     found: dict[int, tuple[int, int]] = {}
-    if mechanism not in gpu.mechanisms or need.memory_mib is None or need.duty_ppm is None or need.on is None:
+    if (
+        need.slices
+        or mechanism not in gpu.mechanisms
+        or need.memory_mib is None
+        or need.duty_ppm is None
+        or need.on is None
+    ):
         return found
     probe = slot(gpu, mechanism, 2)
     if _may_run(need, probe) or _can_share(need, probe):
@@ -191,7 +201,7 @@ def _can_share(need: Need, slice_: Slice) -> Fit | None:
         return None
     if need.gpus > 1:
         return Fit(Binds.COUNT, f"{need.gpus} GPUs per pod come only whole")
-    if not need.known:
+    if not need.known and not need.slices:
         missing = [
             word
             for word, value in (
@@ -209,6 +219,15 @@ def _can_share(need: Need, slice_: Slice) -> Fit | None:
             "and its own limit can't be set here",
         )
     return None
+
+
+def _as_measured(need: Need, slice_: Slice) -> Fit:
+    """What was measured on a slice needs no arithmetic, but for the memory that it is said to need."""
+    if slice_.name not in need.slices:
+        return Fit(Binds.PROFILE, "no profile measured there meets the objective")
+    if need.memory_mib is None:
+        return Fit()
+    return _memory(need.memory_mib, None, slice_) or Fit()
 
 
 def _memory(memory_mib: int, on: Gpu | None, slice_: Slice) -> Fit | None:

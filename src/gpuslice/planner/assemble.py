@@ -14,6 +14,8 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.layouts import layout_of, resource_of
 from gpuslice.planner.pool_packing import pool_of
+from gpuslice.planner.service_kinds import kind_of, latency_limit
+from gpuslice.planner.words import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
     from gpuslice.planner.pool_packing import Home, PoolKey
+    from gpuslice.planner.service_kinds import Kind
     from gpuslice.workloads.model import Workload
+
+    Dealt = tuple[tuple[str, str, int], ...]  # (workload, slice, replicas), ascending
 
 _SHORT: Final = {
     Mechanism.WHOLE: "whole",
@@ -46,15 +51,34 @@ def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[a
         for number, each in enumerate(classes)
         for member in each.members
     )
-    found: Counter[tuple[str, str, int, artefact.Layout, tuple[tuple[str, int], ...]]] = Counter()
+    found: Counter[tuple[str, str, int, artefact.Layout, Dealt]] = Counter()
     for pattern, pods in dealt.nodes(packing):
         option = pattern.option
         layout = layout_of(option.cut, pattern.geometries)
         found[option.instance_type.name, option.purchase.value, option.price, layout, pods] += 1
+    sized = {member.name for each in classes for member in each.members if member.service is not None}
     return tuple(
-        artefact.OptimalNode(name, purchase, count, usd(price), layout, dict(pods))  # type: ignore[arg-type]  # StrEnum's values
+        artefact.OptimalNode(
+            name,
+            purchase,  # type: ignore[arg-type]  # StrEnum's values
+            count,
+            usd(price),
+            layout,
+            _by_workload(pods),
+            {
+                workload: {slice_: carried for of, slice_, carried in pods if of == workload}
+                for workload in sorted({of for of, _, _ in pods} & sized)
+            },
+        )
         for (name, purchase, price, layout, pods), count in found.items()
     )
+
+
+def _by_workload(dealt: Dealt) -> dict[str, int]:
+    pods: Counter[str] = Counter()
+    for workload, _, count in dealt:
+        pods[workload] += count
+    return dict(pods)
 
 
 class Assembly:
@@ -97,7 +121,7 @@ class Assembly:
                 if home.pool == key
             )
             here = Counter({each: self._packing[each] for each in self._members[key]})
-            nodes: Counter[tuple[NodeOption, tuple[tuple[str, int], ...]]] = Counter()
+            nodes: Counter[tuple[NodeOption, Dealt]] = Counter()
             order: dict[str, NodeOption] = {}
             for pattern, pods in dealer.nodes(here):
                 option = pattern.option
@@ -121,7 +145,7 @@ class Assembly:
                             option.purchase.value,
                             count,
                             usd(option.price),
-                            dict(pods),
+                            _by_workload(pods),
                         )
                         for (option, pods), count in ranked
                     ),
@@ -165,12 +189,13 @@ class Assembly:
             slice=slice_.name,
             resource=resource_of(slice_, self._stack),
             quantity=workload.need.gpus,
-            because=_because(workload, option, slice_, answer),
+            because=_because(workload, option, slice_, answer, count),
             target=workload.target,
             expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
             utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
             memory_limit=limit,
             request=request,
+            service=UNSET if (kind := kind_of(workload)) is None else _served(workload, kind),
         )
 
 
@@ -191,29 +216,49 @@ class _Dealer:
         for number, where, workload, count in replicas:
             self._left[number, where].append(_Open(workload, count))
 
-    def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, tuple[tuple[str, int], ...]]]:
-        """Each node of a packing, one by one, with the replicas by workload that it carries."""
+    def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, Dealt]]:
+        """Each node of a packing, one by one, with the replicas by workload and slice that it carries."""
         for pattern, count in packing.items():
             for _ in range(count):
-                pods: Counter[str] = Counter()
+                pods: Counter[tuple[str, str]] = Counter()
                 for number, where, wanted in pattern.pods:
-                    self._deal(number, where, wanted, pods)
-                yield pattern, tuple(sorted(pods.items()))
+                    self._deal(number, where, wanted, pods, pattern.option.cut.slices[where].name)
+                yield pattern, tuple((*key, carried) for key, carried in sorted(pods.items()))
 
-    def _deal(self, number: int, where: int, wanted: int, pods: Counter[str]) -> None:
+    def _deal(
+        self, number: int, where: int, wanted: int, pods: Counter[tuple[str, str]], slice_: str
+    ) -> None:
         for entry in self._left[number, where] or self._left[number, None]:
             take = min(wanted, entry.left)
             if take:
-                pods[entry.workload.name] += take
+                pods[entry.workload.name, slice_] += take
                 entry.left -= take
                 wanted -= take
             if not wanted:
                 return
 
 
-def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit) -> str:
+def _served(workload: Workload, kind: Kind) -> artefact.Served | UnsetType:
+    service = workload.service
+    if service is None:
+        return UNSET
+    return artefact.Served(
+        demand=service.rate,
+        unit=service.unit,
+        throughput=float(kind.throughput),
+        latency_ms=kind.profile.latency_ms,
+        limit_ms=float(latency_limit(service)),
+        batch=kind.profile.batch,
+        processes=kind.profile.processes,
+    )
+
+
+def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit, count: int) -> str:
     """Why here, in one line with figures."""
     need = workload.need
+    kind = kind_of(workload)
+    if kind is not None and workload.service is not None:
+        return served_in_words(workload.service, kind, count)
     share = option.price // max(option.units, 1)
     if slice_.mechanism is Mechanism.WHOLE:
         if need.gpus > 1:

@@ -45,14 +45,26 @@ def assumptions(
             f"{overhead.pods} pods of each node (assumed)"
         )
     members = [(each, member) for each in classes for member in each.members]
-    defaulted = sum(member.slowdown_defaulted for _, member in members)
+    defaulted = sum(member.slowdown_defaulted for _, member in members if member.service is None)
     if defaulted:
         found.append(f"{defaulted} services state no maxSlowdown: 2 is taken")
-    unknown = [member.name for each, member in members if each.need.gpus == 1 and not each.need.known]
+    sized = sum(member.service is not None for _, member in members)
+    if sized:
+        found.append(
+            f"what replicas of {sized} {'services' if sized > 1 else 'service'} do on a slice is what their profiles "
+            "say; a larger slice of the same GPU does no less"
+        )
+    unknown = [
+        member.name
+        for each, member in members
+        if each.need.gpus == 1 and not each.need.known and member.service is None
+    ]
     if unknown:
         rest = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
         found.append(f"needs not known, so whole GPUs: {', '.join(unknown[:_NAMED])}{rest}")
-    sources = Counter(each.need.source.value for each, _ in members if each.need.known)
+    sources = Counter(
+        each.need.source.value for each, member in members if each.need.known and member.service is None
+    )
     if sources:
         listed = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
         found.append(f"needs by source: {listed}")

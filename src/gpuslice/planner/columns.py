@@ -16,6 +16,7 @@ import numpy as np
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.compact import first_prices
 from gpuslice.planner.exchange import exchanges_of, made
+from gpuslice.planner.links import Links
 from gpuslice.planner.patterns import Pattern, capacity, usage
 from gpuslice.planner.pricing import Patience, Pricing
 from gpuslice.planner.solver import Column, LinearMaster
@@ -85,8 +86,17 @@ def generate(
 class ColumnGeneration:
     """The patterns found so far, for one set of options and classes, and the means to find more."""
 
-    def __init__(self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> None:
-        """Begin with nodes that carry one class each, so that there is always an answer."""
+    def __init__(
+        self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass], links: Links | None = None
+    ) -> None:
+        """Begin with nodes that carry one class each, so that there is always an answer.
+
+        Args:
+            options: to choose from.
+            classes: to place: all replicas of each, unless links say otherwise.
+            links: of services, which need only some of the classes' replicas.
+        """
+        self._links = links
         self._options = options
         self._classes = classes
         self._pricing = Pricing(options, classes)
@@ -141,6 +151,20 @@ class ColumnGeneration:
                 proper[kept] = None
         return proper
 
+    def _master(self, links: Links, demand: Floats) -> LinearMaster:
+        """The linear master before it has a pattern: its columns are the links, then the exchanges."""
+        penalty = 10.0 * max(option.usd for option in self._options)
+        master = LinearMaster(
+            [*map(float, links.fixed), *[1.0] * links.services],
+            [penalty] * len(demand) + [penalty * max(float(demand.max()), 1.0)] * links.services,
+        )
+        for column in links.columns():
+            master.add(column)
+        for easier, harder in self._exchanges:
+            entries = sorted(((easier, 1.0), (harder, -1.0)))
+            master.add(Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries)))
+        return master
+
     def _rounds(
         self,
         demand: Floats,
@@ -151,29 +175,25 @@ class ColumnGeneration:
         remaining: Callable[[], float],
         patience: Patience,
     ) -> Relaxation:
-        master = LinearMaster(
-            [float(each) for each in demand],
-            [10.0 * max(option.usd for option in self._options)] * len(self._classes),
-        )
-        for easier, harder in self._exchanges:
-            entries = sorted(((easier, 1.0), (harder, -1.0)))
-            master.add(Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries)))
+        links = self._links or Links(tuple(int(each) for each in demand))
+        master = self._master(links, demand)
         known = self._proper(demand)
         for pattern in known:
             master.add(column_of(pattern))
-        bound = float(demand @ centre)
+        bound = links.worth(centre)
         value, amounts, duals = master.solve()
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
                 break
             new, moved = 0, False
             # Where the smoothed prices teach nothing new, the master's own may.
+            duals = duals[: len(demand)]
             smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
             for priced_at, with_patience in ((smooth, patience), (duals, patience), (smooth, Patience.ALL)):
                 priced = self._pricing.solve(
                     priced_at, demand, tolerance=tolerance / 4, patience=with_patience
                 )
-                proven = float(demand @ (priced_at * priced.shares))
+                proven = links.worth(priced_at * priced.shares)
                 moved |= proven > bound * (1 + _STANDSTILL)
                 if proven > bound:
                     bound, centre = proven, priced_at * priced.shares
@@ -188,6 +208,7 @@ class ColumnGeneration:
                 value, amounts, duals = master.solve()
             elif not moved:
                 break
+        amounts = amounts[len(links.kinds) :]
         exchanged = len(self._exchanges)
         mix = made(
             dict(zip(known, amounts[exchanged:].tolist(), strict=True)),

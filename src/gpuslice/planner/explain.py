@@ -87,6 +87,14 @@ def _slices(
     for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
         if mechanism not in gpu.mechanisms:
             continue
+        if workload.need.slices:
+            counts = range(2, cuts.most_slots(gpu, mechanism) + 1)
+            yield from (
+                (cuts.slot(gpu, mechanism, count), count)
+                for count in counts
+                if f"{gpu.name}/{mechanism.value}/{count}" in workload.need.slices
+            )
+            continue
         times = slot_times(workload.need, gpu, mechanism)
         replicas = max(times, default=2)
         own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None

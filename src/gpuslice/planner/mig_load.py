@@ -60,6 +60,20 @@ class MigNode:
         self._reached = [reach[geometry] for geometry in self._geometries]
         self._relaxed: LoadProgram | None = None
 
+    @property
+    def geometries(self) -> list[GpuGeometry]:
+        """Those that no other beats."""
+        return self._geometries
+
+    @property
+    def reached(self) -> list[tuple[int, ...]]:
+        """Of each geometry, how many instances of each profile of the chain or a larger one."""
+        return self._reached
+
+    def level(self, number: int) -> int:
+        """Where in the chain the smallest profile is that a class fits."""
+        return self._level[number]
+
     def _reach(self, geometry: GpuGeometry) -> tuple[int, ...]:
         """Instances of each profile of the chain or a larger one."""
         counts = dict(geometry)

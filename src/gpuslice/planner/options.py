@@ -189,7 +189,9 @@ def _cuts(
     # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
     tenants: dict[str, list[int]] = defaultdict(list)
     for number, each in enumerate(classes):
-        if each.need.known and each.need.isolation is not Isolation.HARDWARE:
+        if each.need.slices:
+            offered += _measured_cuts(gpu, number, classes)
+        elif each.need.known and each.need.isolation is not Isolation.HARDWARE:
             tenants[each.tenant].append(number)
     for tenant, members in tenants.items():
         offered += _slot_cuts(gpu, tenant, members, classes)
@@ -221,6 +223,18 @@ def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], stack
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in table.plain)
     return [Cut(slices, classes, everyone, geometries=tuple(geometries))]
+
+
+def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass]) -> list[Cut]:
+    """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
+    each = classes[number]
+    return [
+        Cut((sized,), classes, (number,), tenant=each.tenant)
+        for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
+        for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
+        if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
+        and fit(each.need, sized := cuts.slot(gpu, mechanism, replicas)).fits
+    ]
 
 
 def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass]) -> list[Cut]:

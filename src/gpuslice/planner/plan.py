@@ -17,6 +17,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
 Usd = Annotated[float, Meta(ge=0)]
+Figure = Annotated[float, Meta(gt=0)]
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -79,6 +80,8 @@ class OptimalNode(_Part, frozen=True):
     usd_per_hour: Usd
     layout: Layout
     pods: dict[str, Positive]
+    slices: dict[str, dict[str, Positive]] = {}
+    """Of services sized by load, how many of these pods are on which slice: what each does depends on it."""
 
 
 class Pool(_Part, frozen=True):
@@ -104,6 +107,22 @@ class Request(_Part, frozen=True):
     """`gpuslice.io/gpu-time`: thousandths."""
 
 
+class Served(_Part, frozen=True):
+    """What the replicas of a service sized by its load can do, as measured."""
+
+    demand: Figure
+    unit: str
+    throughput: Figure
+    """Of one replica: the rate of its profile x the processes."""
+    latency_ms: Figure
+    """Of a batch."""
+    limit_ms: Figure
+    """Which that must be below."""
+    batch: Positive
+    processes: Positive
+    """That the pod has to run side by side in its slice."""
+
+
 class Assignment(_Part, frozen=True):
     """Where a workload goes and why. Several for one workload only where its replicas have a template each."""
 
@@ -126,6 +145,8 @@ class Assignment(_Part, frozen=True):
     """What the framework must keep to, where it preallocates and the mechanism doesn't enforce: a quantity."""
     request: Request | UnsetType = UNSET
     """On a metered pool."""
+    service: Served | UnsetType = UNSET
+    """Where `replicas` is the planner's choice: the workload's patch sets it."""
 
 
 class Unplaced(_Part, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.stacks import Stack
@@ -19,14 +20,17 @@ from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import PoolPacking
 from gpuslice.planner.realise import realise
 from gpuslice.planner.realised import PRICED_ORDERS
+from gpuslice.planner.service_kinds import on_whole_gpus
+from gpuslice.planner.services import SCALABLE, Sized, size_services
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
 DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
@@ -34,6 +38,7 @@ DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or readi
 
 _LEFT_BY_BOUND: Final = 0.3  # of the time, for what follows
 _LEFT_BY_PACKING: Final = 0.12
+_LEFT_BY_MIXING: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ def solve(
         for each in workloads
         if each.name in refused
     ]
+    wanted, sized = _sized(workloads, wanted, refused, catalog, settings, remaining)
+    unplaced += sized.unplaced if sized is not None else ()
     everyone = classes_of(wanted)
     offered = _options(everyone, catalog, settings)
     placeable = {number for option in offered for number in option.classes}
@@ -134,9 +141,19 @@ def solve(
     realised = carried_out(homes, classes, packings=pools, bills=bills, remaining=remaining)
     paid = cost(realised.packing)
     packing = min(packing, homes.packing, realised.packing, key=cost)
+    packed = classes
+    proven = relaxation.bound
+    if sized is not None:
+        # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
+        proven = sized.bound
+        if sized.cheapest[1] is not None or remaining() > _LEFT_BY_MIXING * whole:
+            mixed = _mixed(sized, catalog, settings, remaining)
+            packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
     best = cost(packing)
-    # Rounded down to a whole micro-dollar: a bound may be too low, never too high.
-    bound = min(int(relaxation.bound * MICRO_USD * (1 - 1e-9)), best)
+    # Less what a solver's arithmetic may be wrong by: a bound may be too low, never too high. Every plan costs a
+    # multiple of what divides all prices, so that it is the next one that nothing can be below.
+    step = gcd(*(option.price for option in options)) or 1
+    bound = min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best)
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0 or not relaxation.converged
     assembly = Assembly(realised, classes, settings.stack)
@@ -157,12 +174,12 @@ def solve(
             optimal_usd_per_hour=usd(best),
             bound_usd_per_hour=usd(bound),
             gap=round(gap, 6),
-            baselines=baselines(classes, catalog, settings.overhead),
+            baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
         ),
         pools=made,
         assignments=assembly.assignments(),
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
-        optimal_nodes=optimal_nodes(packing, classes),
+        optimal_nodes=optimal_nodes(packing, packed),
         assumptions=assumptions(
             made, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
         ),
@@ -175,13 +192,65 @@ def solve(
 
 def _not_planned(workload: Workload) -> str:
     """Why a workload can't be planned at all; empty where it can."""
-    if workload.service is not None:
-        return "sized by its load, which is not planned yet: give replicas and a need"
-    if workload.target.kind == "DaemonSet" and workload.replicas:
+    kind = workload.target.kind
+    if workload.service is not None and kind not in SCALABLE:
+        return (
+            f"it is sized by its load, and a {kind} has no number of pods in spec.replicas that could follow"
+        )
+    if kind == "DaemonSet" and workload.replicas:
         return (
             "a DaemonSet runs on every node that it tolerates, so no number of replicas can be planned for it"
         )
     return ""
+
+
+def _sized(
+    workloads: Sequence[Workload],
+    wanted: list[Workload],
+    refused: Container[str],
+    catalog: Catalog,
+    settings: Settings,
+    remaining: Callable[[], float],
+) -> tuple[list[Workload], Sized | None]:
+    """Those with replicas, and with them the services that have a load, as the replicas which that takes."""
+    services = [
+        each
+        for each in workloads
+        if each.service is not None and each.service.rate and each.name not in refused
+    ]
+    if not services:
+        return wanted, None
+    sized = size_services(
+        services,
+        wanted,
+        lambda classes: _options(classes, catalog, settings),
+        gap=settings.gap / 2,
+        remaining=remaining,
+    )
+    return [*wanted, *sized.workloads], sized
+
+
+def _as_today(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[WorkloadClass, ...]:
+    """The classes, with services on as many whole GPUs as they take."""
+    workloads = [member for each in classes for member in each.members]
+    if all(each.service is None for each in workloads):
+        return classes
+    return classes_of(on_whole_gpus(each, catalog) or each for each in workloads)
+
+
+def _mixed(
+    sized: Sized, catalog: Catalog, settings: Settings, remaining: Callable[[], float]
+) -> tuple[Packing, tuple[WorkloadClass, ...]]:
+    """The cheapest packing of services in several kinds each, and the classes that it is of."""
+    classes, packing = sized.cheapest
+    if packing is not None:
+        return packing, classes
+    classes = tuple(each for each in classes if each.replicas)
+    options = _options(classes, catalog, settings)
+    columns = ColumnGeneration(options, classes)
+    relaxation = columns.relax(tolerance=settings.gap / 3, remaining=lambda: remaining() / 2)
+    found = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
+    return found, classes
 
 
 def _options(

@@ -28,6 +28,12 @@ from gpuslice.planner.verify_layout import (
     slices_of,
     type_violations,
 )
+from gpuslice.planner.verify_services import (
+    measured_need,
+    neighbour_violations,
+    packing_violations,
+    replica_violations,
+)
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
 
 if TYPE_CHECKING:
@@ -79,6 +85,7 @@ class _Check:
         memory = parse_quantity(plan.overhead.memory)
         self.overhead = parse_cpu_milli(plan.overhead.cpu), -int(-memory // MIB), plan.overhead.pods
         self.asked: dict[tuple[str, Layout, Fraction], Ask] = {}
+        self.needs = {each.name: measured_need(each) for each in workloads}
 
     def all(self) -> Iterator[Violation]:
         yield from self._catalog()
@@ -128,7 +135,9 @@ class _Check:
         for name, workload in self.workloads.items():
             placed = sum(each.replicas for each in self.assigned[name])
             wanted = 0 if name in unplaced else workload.replicas
-            if placed != wanted:
+            if workload.service is not None:
+                yield from replica_violations(workload, self.assigned[name], unplaced=name in unplaced)
+            elif placed != wanted:
                 yield Violation("replicas", name, f"{placed} replicas are assigned, not {wanted}")
             if len(self.assigned[name]) > 1 and not workload.splittable:
                 yield Violation(
@@ -169,6 +178,8 @@ class _Check:
             yield Violation(
                 "tenants", where, f"{', '.join(sorted(tenants))} would share what is for {pool.tenant!r} only"
             )
+        if Mechanism(layout.mechanism) in SLOTTED:
+            yield from neighbour_violations(workloads, where)
         if pool.resource and any(each.resource != pool.resource for each in admitted):
             yield Violation("resource", where, f"not all its pods ask for {pool.resource}")
         yield from self._choice(pool, workloads, where)
@@ -220,7 +231,7 @@ class _Check:
             )
         if each.resource != _resource(slice_, self.plan.stack):
             yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
-        answer = fit(workload.need, slice_)
+        answer = fit(self.needs[workload.name], slice_)
         if not answer.fits:
             yield Violation(f"fit/{answer.binds}", each.workload, answer.reason)
             return
@@ -274,7 +285,7 @@ class _Check:
             answers = {
                 name: answer
                 for name, slice_ in slices_of(layout, frozenset({fraction})).items()
-                if (answer := fit(workload.need, slice_)).fits
+                if (answer := fit(self.needs[workload.name], slice_)).fits
             }
             metered = layout.metered is not UNSET
             self.asked[key] = Ask(
@@ -303,10 +314,15 @@ class _Check:
             asks = {each.name: self._ask_optimal(each, node.layout, fraction) for each in workloads}
             yield from self._node(node.layout, node, asks, where)
             tenants = {each.tenant for each in workloads}
-            if Mechanism(node.layout.mechanism) in SLOTTED and len(tenants) > 1:
-                yield Violation("tenants", where, f"{', '.join(sorted(tenants))} would share a GPU")
+            if Mechanism(node.layout.mechanism) in SLOTTED:
+                yield from neighbour_violations(workloads, where)
+                if len(tenants) > 1:
+                    yield Violation("tenants", where, f"{', '.join(sorted(tenants))} would share a GPU")
+        sized = {name for name, each in self.workloads.items() if each.service is not None}
+        served = [name for name, assigned in self.assigned.items() if name in sized and assigned]
+        yield from packing_violations(self.plan.optimal_nodes, self.workloads, served)
         carried = _carried(self.plan.optimal_nodes)
-        for name in sorted(carried.keys() | self.assigned.keys()):
+        for name in sorted((carried.keys() | self.assigned.keys()) - sized):
             wanted = sum(each.replicas for each in self.assigned.get(name, ()))
             if carried[name] != wanted:
                 yield Violation(

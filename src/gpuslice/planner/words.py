@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.slices import Isolation
+from gpuslice.planner.service_kinds import latency_limit
 from gpuslice.units import PPM, format_memory
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
     from gpuslice.planner.explain import Alternative
     from gpuslice.planner.plan import Layout
+    from gpuslice.planner.service_kinds import Kind
+    from gpuslice.workloads.model import Service
 
 _SLICES_NAMED: Final = 3
 
@@ -47,6 +50,21 @@ def need_in_words(need: Need) -> str:
     if need.allow:
         parts.append(f"GPUs allowed: {', '.join(sorted(need.allow))}")
     return "; ".join(parts)
+
+
+def served_in_words(service: Service, kind: Kind, replicas: int) -> str:
+    """What so many replicas of a kind do, against what is asked: with the profile that says so."""
+    profile = kind.profile
+    done = float(kind.throughput * replicas)
+    each = (
+        f"{profile.rate:g}"
+        if profile.processes == 1
+        else f"{profile.processes} processes of {profile.rate:g}"
+    )
+    return (
+        f"{replicas} x {each} = {done:g} {service.unit} for the {service.rate:g} asked; "
+        f"{profile.latency_ms:g} ms a batch of {profile.batch}, below {float(latency_limit(service)):g}"
+    )
 
 
 def refusals(found: Sequence[Alternative]) -> list[tuple[str, str]]:

@@ -1,4 +1,6 @@
-"""A workload's patch: its GPU request becomes the slice's, with node selector and toleration. Nothing else changes.
+"""A workload's patch: its GPU request becomes the slice's, with node selector and toleration.
+
+Nothing else changes, but for the number of replicas where the plan chose that.
 
 Built-in kinds get a strategic merge patch, which finds the container by its name. Kinds whose lists can't be merged by
 name (custom resources), and containers without a known name, get a JSON patch (RFC 6902).
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from msgspec import to_builtins
+from msgspec import UNSET, to_builtins
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import WHOLE_GPU
@@ -132,8 +134,11 @@ def _strategic(
         "tolerations": tolerations(target, assignment.pool),
         **({which: [container]} if len(container) > 1 else {}),
     }
-    for key in reversed(_pod_spec(target).strip("/").split("/")):
+    outermost, *inner = _pod_spec(target).strip("/").split("/")
+    for key in reversed(inner):
         body = {key: body}
+    sized: Object = {} if assignment.service is UNSET else {"replicas": assignment.replicas}
+    body = {outermost: {**sized, **body}}
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": api_version(target), "kind": target.kind, "metadata": metadata, **body}
 
@@ -144,6 +149,8 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     container = pod + (target.container_path or f"/containers/{target.container_index}")
     asked = requested(assignment)
     found: list[Object] = []
+    if assignment.service is not UNSET:
+        found.append(_add("/spec/replicas", assignment.replicas))
     if not _asks_already(assignment):
         for section, present in (("limits", target.gpu_limits), ("requests", target.gpu_requests)):
             keys = present if section == "requests" else _dropped(present, asked)

@@ -1,0 +1,84 @@
+"""ParvaGPU's published scenarios as services: eleven models of inference, six sets of load and latency objectives.
+
+Their figures (https://github.com/MunQ-Lee/ParvaGPU_SC24, MIT licence, for "ParvaGPU", SC 2024): throughput of one
+process and latency of a batch for each MIG instance of an A100 80GB, batch size and number of processes side by side.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from gpuslice.cloud.catalog import Catalog, Purchase
+from gpuslice.hardware.need import Need
+from gpuslice.units import MICRO_USD
+from gpuslice.workloads.model import Service, ServiceProfile, Workload
+
+MODELS: Final = (
+    "bert",
+    "densenet121",
+    "densenet169",
+    "densenet201",
+    "inceptionv3",
+    "mobilenetv2",
+    "resnet101",
+    "resnet152",
+    "resnet50",
+    "vgg16",
+    "vgg19",
+)
+"""In the order of their tables of objectives and rates."""
+FEWEST: Final = (2, 3, 5, 7, 12, 15)
+"""GPUs that scenarios 1 to 6 take at the least."""
+THEIRS: Final = (2, 3, 5, 7, 13, 16)
+"""GPUs that ParvaGPU's own deployments take."""
+INSTANCES: Final = {"1": "1g.10gb", "2": "2g.20gb", "3": "3g.40gb", "4": "4g.40gb", "7": "7g.80gb"}
+_NONE: Final = "N/A"
+
+
+def scenarios(folder: Path) -> tuple[tuple[Workload, ...], ...]:
+    """The six scenarios from a folder with SLO/*.csv and prof_data/*.csv, or with all profiles in profiles.csv."""
+    profiles: dict[str, list[ServiceProfile]] = defaultdict(list)
+    for path in [*sorted(folder.glob("prof_data/*.csv")), *folder.glob("profiles.csv")]:
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+            profiles[row.get("Model") or path.stem].append(
+                ServiceProfile(
+                    f"A100-80GB/mig/{INSTANCES[row['Mig instance']]}",
+                    int(row["Batch size"]),
+                    int(row["Workload Number"]),
+                    float(row["Throughput"]),
+                    round(float(row["Latency"]) * 1000, 3),
+                )
+            )
+    limits, rates = (
+        list(csv.reader((folder / "SLO" / name).read_text(encoding="utf-8").splitlines()))
+        for name in ("SLO_latency.csv", "SLO_req_rate.csv")
+    )
+    return tuple(
+        tuple(
+            Workload(
+                f"inference/{model}",
+                replicas=0,
+                cpu_milli=0,
+                memory_mib=0,
+                need=Need(),
+                tenant="inference",
+                service=Service(float(rate), "requests/s", float(limit), tuple(profiles[model])),
+            )
+            for model, limit, rate in zip(MODELS, of_limits, of_rates, strict=True)
+            if rate != _NONE
+        )
+        for of_limits, of_rates in zip(limits, rates, strict=True)
+    )
+
+
+def one_gpu_a_node(catalog: Catalog) -> Catalog:
+    """A catalog in which the fewest dollars are the fewest GPUs: an eighth of a p4de.24xlarge, for a dollar."""
+    machine = catalog.by_name()["p4de.24xlarge"]
+    eighth = replace(
+        machine, name="p4de.24xlarge-eighth", gpu_count=1, prices={Purchase.ON_DEMAND: MICRO_USD}
+    )
+    return replace(catalog, instance_types=(eighth,))
