@@ -1,7 +1,7 @@
 """python -m bench: time the commands, plan the examples, traces and random fleets, print tables, write JSON.
 
 --repeat N    timed runs of each quick command (default 5)
---data DIR    a folder with openb/*.csv.gz and gentd26/*.csv.gz; default: the environment's GPUSLICE_BENCH_DATA
+--data DIR    a folder with openb/*.csv.gz, gentd26/*.csv.gz, parvagpu/; default: the environment's GPUSLICE_BENCH_DATA
 --out FILE    results as JSON (default .bench/latest.json)
 --page FILE   the same as a page of the documentation
 """
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bench import karpenter, prometheus
+from bench import karpenter, parvagpu, prometheus
 from bench.fleets import fleet
 from bench.report import body, page
 from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
@@ -47,6 +47,7 @@ class Bench:
     timings: list[Timing] = field(default_factory=list)
     plans: list[dict[str, object]] = field(default_factory=list)
     measured: list[prometheus.Measured] = field(default_factory=list)
+    services: tuple[parvagpu.Solved, ...] = ()
     skipped: list[str] = field(default_factory=list)
 
     def command(
@@ -117,6 +118,17 @@ class Bench:
             flush=True,
         )
 
+    def parvagpu(self, data: str) -> None:
+        """Published scenarios of services sized by their load, where they are at hand."""
+        folder = Path(data, "parvagpu")
+        if not data or not folder.is_dir():
+            self.skipped.append("parvagpu (no such folder in the data folder: --data DIR)")
+            return
+        self.services = parvagpu.solved(folder)
+        for number, each in enumerate(self.services, 1):
+            words = f"ParvaGPU's scenario {number}: {each.gpus} GPUs, proven {each.proven}"
+            print(f"{each.seconds:8.2f} s  {words}", file=sys.stderr, flush=True)
+
     def traces(self, data: str) -> None:
         """Public traces, where they are at hand."""
         if not data:
@@ -167,6 +179,7 @@ class Bench:
                 for pods in karpenter.SIZES
             ],
             "measured": [asdict(each) for each in self.measured],
+            "services": [asdict(each) for each in self.services],
             "plans": self.plans,
             "skipped": self.skipped,
         }
@@ -199,6 +212,7 @@ def main() -> None:
         bench.random_fleets()
         bench.report()
         bench.measuring()
+        bench.parvagpu(options.data)
         bench.traces(options.data)
         results = bench.results(facts)
     print(body(results))

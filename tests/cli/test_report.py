@@ -1,6 +1,7 @@
 """`gpuslice report`: what it takes, what it writes, what it refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,30 @@ def test_a_replay_of_another_plan_is_refused(gpuslice, plan, replayed, tmp_path)
     assert ended.code == 2
     assert "is of another plan" in ended.err
     assert not out.exists()
+
+
+SERVICE = """\
+apiVersion: gpuslice.io/v1alpha1
+kind: Workloads
+region: us-east-1
+workloads:
+- name: shop/rank
+  pod: {cpu: 500m, memory: 1Gi}
+  service:
+    demand: {rate: 25, unit: requests/s}
+    slo: {latencyMs: 100}
+    profiles: [{slice: L4/fractional/1-8, rate: 10, latencyMs: 40}]
+"""
+
+
+def test_a_service_stands_with_its_load_and_the_replicas_that_the_plan_gives_it(gpuslice, tmp_path):
+    workloads, plan, page = tmp_path / "workloads.yaml", tmp_path / "plan.yaml", tmp_path / "report.html"
+    workloads.write_text(SERVICE)
+    assert gpuslice("plan", "-f", workloads, "--out", plan).code == 0
+    assert gpuslice("report", "-f", plan, "-f", workloads, "--out", page).code == 0
+    text = page.read_text()
+    assert "25 requests/s within 100 ms" in text
+    assert "3 pods" in text
+    assert not re.search(r"\b0 pods", text)
+    assert "need not known" not in text
+    assert "memory not known" not in text

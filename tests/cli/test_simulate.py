@@ -112,3 +112,14 @@ def test_what_cannot_be_replayed_is_refused_in_words(gpuslice, fleet, counts, ar
     assert ended.code == 2
     assert words in ended.err
     assert ended.out == ""
+
+
+def test_a_service_sized_by_its_load_has_no_replicas_to_replay(gpuslice, tmp_path):
+    path = tmp_path / "services.yaml"
+    path.write_text(
+        "{apiVersion: gpuslice.io/v1alpha1, kind: Workloads, region: us-east-1, workloads: [{name: shop/rank, service: "
+        "{demand: {rate: 9, unit: r/s}, slo: {latencyMs: 9}, profiles: [{slice: L4/whole, rate: 9, latencyMs: 1}]}}]}"
+    )
+    ended = gpuslice("simulate", "-f", path, "--days", "1")
+    assert ended.code == 2
+    assert ended.err.startswith("error: -f: shop/rank is sized by its load")

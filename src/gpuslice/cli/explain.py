@@ -127,6 +127,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output) -> No
     from msgspec import UNSET
 
     from gpuslice.planner.explain_services import choices
+    from gpuslice.planner.words import load_in_words
 
     settings, made, service = planned.settings, planned.solution.plan, workload.service
     assert service is not None  # noqa: S101  asked only for services
@@ -167,7 +168,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output) -> No
         print_text(f"{workload.name}: not placed\n  why: {miss.reason}")
     if not placed and not missed:
         print_text(f"{workload.name}: no load, so nothing to place")
-    print_text(f"  load: {service.rate:g} {service.unit} within {service.latency_ms:g} ms")
+    print_text(f"  load: {load_in_words(service)}")
     offered = [each for each in found if not each.reason]
     chosen = {
         (each.service.batch, each.service.processes, each.service.latency_ms)

@@ -182,6 +182,13 @@ def _inputs(
                 raise InputError(
                     "is one file too many", where=path, fix="name one plan and one workloads.yaml"
                 )
+    for each in workloads.workloads if workloads is not None else ():
+        if each.service is not None:
+            raise InputError(
+                f"{each.name} is sized by its load, and what is replayed is numbers of replicas",
+                where="-f",
+                fix="plan it, and write the plan's replicas and a need in place of its service",
+            )
     return plan, workloads, peaks
 
 

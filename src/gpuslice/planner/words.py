@@ -52,6 +52,11 @@ def need_in_words(need: Need) -> str:
     return "; ".join(parts)
 
 
+def load_in_words(service: Service) -> str:
+    """What a service has to do: "829 requests/s within 204 ms"."""
+    return f"{service.rate:g} {service.unit} within {service.latency_ms:g} ms"
+
+
 def served_in_words(service: Service, kind: Kind, replicas: int) -> str:
     """What so many replicas of a kind do, against what is asked: with the profile that says so."""
     profile = kind.profile

@@ -11,7 +11,7 @@ from gpuslice.hardware.need import Need, Source
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.classes import classes_of
 from gpuslice.planner.explain import alternatives, pool_uses
-from gpuslice.planner.words import layout_in_words, need_in_words, refusals
+from gpuslice.planner.words import layout_in_words, load_in_words, need_in_words, refusals
 from gpuslice.report.changes import Change, Offer, changes, loosened, offers
 from gpuslice.report.drawing import Drawing, draw
 from gpuslice.report.money import overhead
@@ -191,7 +191,11 @@ def pools(
     """The pools, each with its nodes."""
     marks = _marks(subject, bill, colours)
     uses = {each.pool: each for each in pool_uses(subject.plan, subject.workloads, subject.catalog)}
-    busy = {each.workload for each in subject.plan.assignments if each.utilisation is not UNSET}
+    busy = {
+        each.workload
+        for each in subject.plan.assignments
+        if each.utilisation is not UNSET or each.service is not UNSET
+    }
     found = []
     left = MOST_PICTURES
     for pool in fleet:
@@ -249,10 +253,10 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
             Row(
                 mark,
                 workload.tenant if workload is not None else name.partition("/")[0],
-                workload.replicas if workload is not None else refused[name].replicas,
+                _replicas(workload, assigned) if workload is not None else refused[name].replicas,
                 assigned,
                 refused[name].reason if name in refused else "",
-                need_in_words(workload.need) if workload is not None and subject.given else "",
+                _needs(workload) if workload is not None and subject.given else "",
                 None if cost is None else cost.today,
                 None if cost is None else cost.planned,
                 _shown(beside.offers, chosen),
@@ -263,6 +267,15 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
             )
         )
     return tuple(rows)
+
+
+def _replicas(workload: Workload, assigned: Sequence[Assignment]) -> int:
+    """Of a service sized by its load, those that the plan gives it."""
+    return workload.replicas if workload.service is None else sum(each.replicas for each in assigned)
+
+
+def _needs(workload: Workload) -> str:
+    return need_in_words(workload.need) if workload.service is None else load_in_words(workload.service)
 
 
 def _shown(found: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
