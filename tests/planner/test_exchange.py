@@ -1,6 +1,7 @@
 """Exchanges of a harder class's place for an easier one's, and the patterns that they come to."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.classes import classes_of
 from gpuslice.planner.columns import ColumnGeneration
-from gpuslice.planner.exchange import exchanges_of, made
+from gpuslice.planner.exchange import exchanges_of, made, made_whole
 from gpuslice.planner.options import node_options
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.pricing import Pricing
@@ -81,7 +82,29 @@ def test_exchanges_made_cost_nothing_and_cover_as_the_master_counted(nodes, firs
     assert _covered(mixed, SMALL) == pytest.approx(times[1], abs=1e-6)
 
 
-def _covered(amounts: dict[Pattern, float], number: int) -> float:
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=4),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_whole_exchanges_leave_whole_nodes(nodes, first, second):
+    packing: Counter[Pattern] = Counter()
+    for larges, middles, count in nodes:
+        pods = tuple((number, 0, each) for number, each in ((MIDDLE, middles), (LARGE, larges)) if each)
+        if pods:
+            packing[Pattern(METERED, pods)] += count
+    exchanges = ((MIDDLE, LARGE), (SMALL, MIDDLE))
+    times = [int(first * _covered(packing, LARGE)), 0]
+    times[1] = int(second * (_covered(packing, MIDDLE) + times[0]))
+    whole = made_whole(packing, exchanges, times)
+    assert whole.total() == packing.total()
+    assert all(count > 0 for count in whole.values())
+    assert _covered(whole, LARGE) == _covered(packing, LARGE) - times[0]
+    assert _covered(whole, MIDDLE) == _covered(packing, MIDDLE) + times[0] - times[1]
+    assert _covered(whole, SMALL) == times[1]
+
+
+def _covered(amounts: Mapping[Pattern, float], number: int) -> float:
     return sum(amount * pattern.counts().get(number, 0) for pattern, amount in amounts.items())
 
 

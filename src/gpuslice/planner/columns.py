@@ -15,6 +15,7 @@ import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.compact import first_prices
+from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import exchanges_of, made
 from gpuslice.planner.links import Links
 from gpuslice.planner.patterns import Pattern, capacity, usage
@@ -100,7 +101,7 @@ class ColumnGeneration:
         self._options = options
         self._classes = classes
         self._pricing = Pricing(options, classes)
-        self._exchanges = exchanges_of(self._pricing.easier())
+        self.exchanges = exchanges_of(self._pricing.easier())
         self._known: dict[Pattern, None] = {}
         first = (alone(option, number, classes) for option, number in self._pricing.cheapest_alone(_FIRST))
         self._known.update(dict.fromkeys(pattern for pattern in first if pattern is not None))
@@ -160,9 +161,8 @@ class ColumnGeneration:
         )
         for column in links.columns():
             master.add(column)
-        for easier, harder in self._exchanges:
-            entries = sorted(((easier, 1.0), (harder, -1.0)))
-            master.add(Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries)))
+        for exchange in self.exchanges:
+            master.add(exchange_column(exchange))
         return master
 
     def _rounds(
@@ -209,10 +209,10 @@ class ColumnGeneration:
             elif not moved:
                 break
         amounts = amounts[len(links.kinds) :]
-        exchanged = len(self._exchanges)
+        exchanged = len(self.exchanges)
         mix = made(
             dict(zip(known, amounts[exchanged:].tolist(), strict=True)),
-            self._exchanges,
+            self.exchanges,
             amounts[:exchanged].tolist(),
         )
         known |= dict.fromkeys(mix)

@@ -7,12 +7,13 @@ inequalities for stabilized column generation", 2006). What it decided so is tur
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.solver import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,10 +75,44 @@ def made(
     return mixed
 
 
-def _replaced(pattern: Pattern, harder: int, easier: int) -> Pattern:
+def made_whole(
+    packing: Counter[Pattern], exchanges: Sequence[Exchange], times: Sequence[int]
+) -> Counter[Pattern]:
+    """As `made`, for whole nodes and whole exchanges."""
+    nodes = Counter(packing)
+    for (easier, harder), wanted in zip(exchanges, times, strict=True):
+        left = wanted
+        while left > 0:
+            holders = [pattern for pattern in +nodes if pattern.counts().get(harder, 0)]
+            if not holders:
+                break  # the program took a place that nobody has any more: the harder class was covered twice
+            pattern = min(holders, key=lambda each: (-each.counts()[harder], each.option.price, each.pods))
+            count = pattern.counts()[harder]
+            same = min(nodes[pattern], left // count) if left >= count else 1
+            moved = min(count, left)
+            nodes[pattern] -= same
+            nodes[_replaced(pattern, harder, easier, moved)] += same
+            left -= same * moved
+    return +nodes
+
+
+def column_of(exchange: Exchange) -> Column:
+    """The exchange as a column over the classes."""
+    easier, harder = exchange
+    entries = sorted(((easier, 1.0), (harder, -1.0)))
+    return Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries))
+
+
+def _replaced(pattern: Pattern, harder: int, easier: int, most: int | None = None) -> Pattern:
     pods: dict[tuple[int, int], int] = defaultdict(int)
+    left = pattern.counts()[harder] if most is None else most
     for number, index, count in pattern.pods:
-        pods[easier if number == harder else number, index] += count
+        moved = min(count, left) if number == harder else 0
+        left -= moved
+        if moved:
+            pods[easier, index] += moved
+        if count > moved:
+            pods[number, index] += count - moved
     return Pattern(
         pattern.option,
         tuple(sorted((number, index, count) for (number, index), count in pods.items())),

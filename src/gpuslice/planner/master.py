@@ -9,6 +9,8 @@ import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.columns import column_of
+from gpuslice.planner.exchange import column_of as exchange_column
+from gpuslice.planner.exchange import made_whole
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.solver import INFINITY, solve_mixed
 from gpuslice.units import MICRO_USD
@@ -62,22 +64,25 @@ def cheapest_packing(
     if cost(best) > good_enough and remaining() > 0:
         patterns = columns.patterns
         answer = solve_mixed(
-            [column_of(pattern) for pattern in patterns],
+            [
+                *(column_of(pattern) for pattern in patterns),
+                *(exchange_column(exchange) for exchange in columns.exchanges),
+            ],
             [float(each.replicas) for each in classes],
             [INFINITY] * len(classes),
             nodes=_NODES,
             seconds=remaining(),
             gap=gap / 2,
-            start=np.asarray([float(dived.get(pattern, 0)) for pattern in patterns]),
+            start=np.asarray(
+                [float(dived.get(pattern, 0)) for pattern in patterns] + [0.0] * len(columns.exchanges)
+            ),
         )
         if answer.values is not None:
-            found = Counter(
-                {
-                    pattern: round(amount)
-                    for pattern, amount in zip(patterns, answer.values, strict=True)
-                    if amount > 0.5
-                }
+            whole = [round(amount) for amount in answer.values]
+            nodes = Counter(
+                {pattern: amount for pattern, amount in zip(patterns, whole, strict=False) if amount}
             )
+            found = made_whole(nodes, columns.exchanges, whole[len(patterns) :])
             best = min(best, trimmed(found, options, classes), key=cost)
     return best
 
