@@ -32,6 +32,15 @@ def test_the_same_eight_metered_pods_take_three_or_four_nodes_as_they_arrive():
     assert counts == {3, 4}
 
 
+def test_small_pods_are_spread_over_nodes_that_large_ones_need():
+    # Eight of 14 take a node each, six of 7 go three to a node: ten nodes. When several nodes are ready at once,
+    # kube-scheduler spreads the small ones over them, and some large ones find none.
+    pods = [(kind("large", requests={GPU_MEMORY: 15}), 8), (kind("small", requests={GPU_MEMORY: 7}), 6)]
+    counts = {len(rollout(METERED, arrivals(pods, Pattern.AT_ONCE, seed), seed).nodes) for seed in range(10)}
+    assert min(counts) == 10
+    assert max(counts) > 10
+
+
 def test_consolidation_never_leaves_more_nodes_than_were_launched():
     for seed in range(10):
         fleet = rollout(METERED, arrivals(EIGHT, Pattern.TRICKLE, seed), seed)

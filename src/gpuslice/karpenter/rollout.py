@@ -8,6 +8,7 @@ they were made for may get there first. Everything that is left to chance follow
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ BOOT_SECONDS: Final = (45.0, 90.0)
 """From launch to ready, a GPU node with its device plugin. Assumed: nothing but the order of nodes depends on it."""
 RETRY_SECONDS: Final = 10.0
 """After so long Karpenter looks again at pods that are still pending."""
+BACKOFF_SECONDS: Final = 10.0
+"""kube-scheduler's longest back-off (podMaxBackoffSeconds). While nodes come up one after another, each pod that didn't
+fit is tried again only after that. By then several nodes are ready, and pods are spread over them."""
 _MOST_PASSES: Final = 500
 
 
@@ -156,10 +160,14 @@ class _Rollout:
         self.batch_to = min(now + settings.batch_idle, self.batch_from + settings.batch_max)
 
     def _ready(self, now: float) -> None:
-        _, _, node = heapq.heappop(self.coming)
-        come_up(node, now)
+        """The nodes that are ready by now get the pods that have waited, as back-offs end: in any order."""
+        while self.coming and self.coming[0][0] <= now:
+            _, _, node = heapq.heappop(self.coming)
+            come_up(node, now)
+            self.binder.add(node, ())
         waiting = len(self.pending)
-        self.pending = self.binder.add(node, self.pending)
+        bound = {pod for pod in self.chance.sample(self.pending, waiting) if self.binder.bind(pod)}
+        self.pending = [pod for pod in self.pending if pod not in bound]
         if self.pending and (len(self.pending) < waiting or not self.coming):
             # Some have a place now, perhaps one that was meant for others: Karpenter looks at these again.
             self._trigger(now + self.chance.random() * RETRY_SECONDS)
@@ -174,4 +182,6 @@ class _Rollout:
                 continue
             node = started(self.pools, each, f"{each.pool}-{self.chance.getrandbits(25):05x}", now)
             self.nodes.append(node)
-            heapq.heappush(self.coming, (now + self.chance.uniform(*BOOT_SECONDS), node.name, node))
+            ready = now + self.chance.uniform(*BOOT_SECONDS)
+            seen = math.ceil(ready / BACKOFF_SECONDS) * BACKOFF_SECONDS
+            heapq.heappush(self.coming, (seen, node.name, node))

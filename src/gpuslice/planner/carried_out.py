@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.realised import Order
     from gpuslice.workloads.model import Workload
 
-_MOST_SIMULATED: Final = 12_000
+_MOST_SIMULATED: Final = 6_000
 """Pods that the search may let arrive in the model: it ends after as much work on every machine."""
 _TRIED: Final = 4  # of the moves that a packing finds best for one workload
 
@@ -111,11 +111,11 @@ class _Search:
             self._empty_out(pool)
 
     def _cost(self, pool: PoolKey, residents: Residents) -> int | None:
-        """Micro-dollars an hour over all orders together, fees included; None where somebody fits nowhere."""
+        """Micro-dollars an hour, as bills are compared, fee included; None where somebody fits nowhere."""
         if not residents:
             return 0
         found = self._bills.best(pool, residents)
-        return None if found is None else found.total + POOL_FEE * len(self._bills.orders)
+        return None if found is None else found.weight + POOL_FEE
 
     def _packed(self, pool: PoolKey, residents: Residents) -> int | None:
         """The same for nodes that are packed by us."""
@@ -125,7 +125,7 @@ class _Search:
         for each in residents:
             load[each.number, each.slice_index] += each.replicas
         found = self._packings.pack(pool, tuple(sorted(load.items())))
-        return None if found is None else (found.price + POOL_FEE) * len(self._bills.orders)
+        return None if found is None else found.price + POOL_FEE
 
     def _excess(self, pool: PoolKey, residents: Residents) -> int:
         cost, packed = self._cost(pool, residents), self._packed(pool, residents)

@@ -64,9 +64,18 @@ class Outcome:
     bills: tuple[Bill, ...]
 
     @property
-    def total(self) -> int:
-        """Micro-dollars an hour, summed over the orders."""
-        return sum(each.price for each in self.bills)
+    def weight(self) -> int:
+        """By which outcomes are compared: halfway between the mean and the worst bill, micro-dollars an hour.
+
+        Orders tried are a sample. Where they differ much, others are likely to be worse still, so a pool that comes to
+        the same in every order is worth a little more than one that is as cheap on average.
+        """
+        return _weight(sum(each.price for each in self.bills), len(self.bills), self.worst)
+
+    @property
+    def worst(self) -> int:
+        """Micro-dollars an hour in the unluckiest order."""
+        return max(each.price for each in self.bills)
 
 
 class PoolBills:
@@ -154,10 +163,10 @@ class PoolBills:
             key=lambda found: found[:2],
         )
         for least, _, options in bounded:
-            if best is not None and least * len(self.orders) >= best.total:
+            if best is not None and least >= best.weight:
                 break
             found = self._tried(pool, residents, options, least, best)
-            if found is not None and (best is None or found.total < best.total):
+            if found is not None and (best is None or found.weight < best.weight):
                 best = found
         return best
 
@@ -173,13 +182,14 @@ class PoolBills:
         offer = self._offer(pool, options)
         load = tuple((self._ask(pool, each), each.replicas) for each in residents)
         bills: list[Bill] = []
-        so_far = 0
+        so_far = worst = 0
         for at, order in enumerate(self.orders):
             bill = self._realiser.bill(offer, load, order)
             self.simulated += sum(each.replicas for each in residents)
-            so_far += bill.price
+            so_far, worst = so_far + bill.price, max(worst, bill.price)
+            at_least = so_far + least * (len(self.orders) - at - 1)
             if bill.unbound or (
-                best is not None and so_far + least * (len(self.orders) - at - 1) >= best.total
+                best is not None and _weight(at_least, len(self.orders), worst) >= best.weight
             ):
                 return None
             bills.append(bill)
@@ -244,6 +254,10 @@ class PoolBills:
                 GPU_TIME: max(answer.time_milli or 0, 1),
             }
         return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+
+
+def _weight(total: int, orders: int, worst: int) -> int:
+    return (total // orders + worst) // 2
 
 
 def residents_of(tenants: Iterable[tuple[int, Workload, int, int]]) -> Residents:
