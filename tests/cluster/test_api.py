@@ -4,7 +4,7 @@ import httpx2 as httpx
 import pytest
 
 from gpuslice.cluster import api as api_module
-from gpuslice.cluster.api import ApiError
+from gpuslice.cluster.api import Api, ApiError
 from gpuslice.cluster.resources import NODE, POD
 from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import node, pod
@@ -38,13 +38,47 @@ def test_what_may_pass_is_tried_again(fault):
     assert len(cluster.pauses) == 2
 
 
-def test_a_server_that_says_when_is_asked_then():
+@pytest.mark.parametrize(
+    ("asked", "waited"), [("7", 7.0), ("0", 0.0), ("3600", 30.0), ("-5", 0.25), ("nan", 0.25), ("soon", 0.25)]
+)
+def test_a_server_that_says_when_is_asked_then_within_reason(asked, waited):
     cluster = Served(node("n1"))
     busy = status(429, "slow down")
-    busy.headers["Retry-After"] = "7"
+    busy.headers["Retry-After"] = asked
     cluster.faults = [busy]
     cluster.api().list(NODE.path(), names)
-    assert cluster.pauses == [7.0]
+    assert cluster.pauses == [waited]
+
+
+def test_a_server_that_hangs_is_given_up_after_two_minutes():
+    now = [0.0]
+
+    def hang(request):
+        now[0] += 60
+        raise httpx.ReadTimeout("timed out", request=request)
+
+    with pytest.raises(EnvironmentFailedError, match=r"timed out \(tried 2 times\)"):
+        asking(hang, now).list(NODE.path(), names)
+    assert now == [120.0]
+
+
+def test_an_answer_that_comes_in_drops_for_ever_is_given_up():
+    now = [0.0]
+
+    def drops():
+        while True:
+            now[0] += 59
+            yield b" "
+
+    with pytest.raises(EnvironmentFailedError, match="the answer has no end after 120 s"):
+        asking(lambda _request: httpx.Response(200, content=drops()), now).list(NODE.path(), names)
+    assert now[0] == 3 * 59
+
+
+def asking(answer, now):
+    """A connection whose time the test lets pass."""
+    http = httpx.Client(base_url="https://cluster", transport=httpx.MockTransport(answer))
+    return Api(http, pause=lambda _seconds: None, clock=lambda: now[0])
 
 
 def test_a_server_that_never_answers_is_given_up_with_words():
@@ -84,6 +118,11 @@ def test_a_wrong_certificate_is_not_tried_again():
             "wait until the namespace is gone",
         ),
         (status(400, 'admission webhook "policy.corp" denied the request: no'), "policy.corp", "webhook"),
+        (
+            status(400, 'admission webhook "policy.corp" does not support dry run'),
+            "policy.corp",
+            "sideEffects",
+        ),
     ],
 )
 def test_a_refusal_says_what_to_do_and_is_not_tried_again(fault, said, fix):

@@ -4,11 +4,14 @@ import json
 import os
 import sys
 
+import httpx2 as httpx
 import pytest
 import yaml
 
+from gpuslice.cluster.api import Api, ApiError, connect
+from gpuslice.cluster.credentials import PluginAuth
 from gpuslice.cluster.kubeconfig import load
-from gpuslice.errors import InputError
+from gpuslice.errors import EnvironmentFailedError, InputError
 
 
 def config(name, *, user=None, current=True, server="https://one:6443", **cluster):
@@ -62,35 +65,116 @@ def test_paths_are_relative_to_their_file(write, tmp_path):
     assert load(path).cluster.certificate_auth == str(tmp_path / "deep" / "ca.crt")
 
 
+@pytest.fixture
+def plugin(write, tmp_path):
+    """A connection by a credential plug-in with this body, and the requests that came."""
+
+    def connected(body, answer, version="v1"):
+        script = tmp_path / "get-token"
+        script.write_text(f"#!{sys.executable}\nimport json, os, sys\n{body}")
+        script.chmod(0o755)
+        entry = {
+            "apiVersion": f"client.authentication.k8s.io/{version}",
+            "command": "./get-token",
+            "env": [{"name": "AWS_PROFILE", "value": "prod"}],
+        }
+        found = load(write("config", config("one", user={"exec": entry})))
+        seen = []
+
+        def note(request):
+            seen.append(request.headers["Authorization"])
+            return answer(len(seen))
+
+        http = httpx.Client(
+            base_url="https://one",
+            transport=httpx.MockTransport(note),
+            auth=PluginAuth(plugin_of(found), seconds=5),
+        )
+        return Api(http, name="one", pause=lambda _seconds: None), seen
+
+    return connected
+
+
+def plugin_of(found):
+    assert found.user is not None
+    assert found.user.exec is not None
+    return found.user.exec
+
+
+COUNTED = """
+count = int(open("count").read()) if os.path.exists("count") else 0
+open("count", "w").write(str(count + 1))
+"""
+TOKEN = """
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+print(json.dumps({"status": {"token": f"{info['apiVersion']}/{os.environ['AWS_PROFILE']}/%s"}}))
+"""
+
+
 @pytest.mark.parametrize("version", ["v1", "v1beta1"])
-def test_a_credential_plugin_is_run_with_its_version(write, tmp_path, version):
-    import httpx2 as httpx
-    from lightkube.config.client_adapter import user_auth
+def test_a_credential_plugin_is_run_with_its_version(plugin, version):
+    api, seen = plugin(TOKEN % 1, lambda _count: httpx.Response(200), version)
+    api.request("GET", "/version")
+    assert seen == [f"Bearer client.authentication.k8s.io/{version}/prod/1"]
 
-    script = tmp_path / "get-token"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os\n"
-        "info = json.loads(os.environ['KUBERNETES_EXEC_INFO'])\n"
-        "print(json.dumps({'status': {'token': info['apiVersion'] + '/' + os.environ['AWS_PROFILE']}}))\n"
-    )
-    script.chmod(0o755)
-    plugin = {
-        "apiVersion": f"client.authentication.k8s.io/{version}",
-        "command": "./get-token",
-        "env": [{"name": "AWS_PROFILE", "value": "prod"}],
-    }
-    found = load(write("config", config("one", user={"exec": plugin})))
-    seen = []
 
-    def answer(request):
-        seen.append(request.headers["Authorization"])
-        return httpx.Response(401 if len(seen) == 1 else 200)
+def test_a_token_that_expired_is_asked_for_again_once(plugin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    body = COUNTED + 'print(json.dumps({"status": {"token": str(count)}}))'
+    api, seen = plugin(body, lambda count: httpx.Response(401 if count == 2 else 200))
+    for _ in range(3):
+        api.request("GET", "/version")
+    assert seen == ["Bearer 0", "Bearer 0", "Bearer 1", "Bearer 1"]
 
-    with httpx.Client(transport=httpx.MockTransport(answer), auth=user_auth(found.user)) as http:
-        http.get("https://one/version")
-        assert http.get("https://one/version").status_code == 200
-    assert seen[0] == f"Bearer client.authentication.k8s.io/{version}/prod"
+
+def test_a_token_that_is_refused_anew_ends_it_with_words(plugin, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    body = COUNTED + 'print(json.dumps({"status": {"token": str(count)}}))'
+    api, seen = plugin(body, lambda count: httpx.Response(200 if count == 1 else 401))
+    api.request("GET", "/version")
+    with pytest.raises(ApiError, match="the credentials are refused"):
+        api.request("GET", "/version")
+    assert seen == ["Bearer 0", "Bearer 0", "Bearer 1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "sys.exit('Token has expired and refresh failed')",
+            "ended with 1: Token has expired and refresh failed",
+        ),
+        ("print('{}')", "printed no token"),
+        ("print('hello')", "printed no token"),
+        ("print(json.dumps({'status': {'token': None}}))", "printed no token"),
+    ],
+)
+def test_a_credential_plugin_that_fails_is_told_in_its_own_words(plugin, body, said):
+    api, seen = plugin(body, lambda _count: httpx.Response(200))
+    with pytest.raises(EnvironmentFailedError, match=said) as error:
+        api.request("GET", "/version")
+    assert len(str(error.value).splitlines()) == 2
+    assert seen == []
+
+
+def test_a_credential_plugin_that_hangs_is_ended(write):
+    entry = {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["60"]}
+    found = load(write("config", config("one", user={"exec": entry})))
+    auth = PluginAuth(plugin_of(found), seconds=0.05)
+    with httpx.Client(transport=httpx.MockTransport(lambda _request: httpx.Response(200)), auth=auth) as http:
+        api = Api(http, name="one")
+        with pytest.raises(EnvironmentFailedError, match="no credentials: sleep gave no token in 0 s"):
+            api.request("GET", "https://one/version")
+
+
+def test_a_connection_runs_the_plugin_with_patience(write):
+    entry = {"apiVersion": "client.authentication.k8s.io/v1", "command": "absent-get-token"}
+    found = load(write("config", config("one", user={"exec": entry})))
+    with (
+        connect(found) as api,
+        pytest.raises(EnvironmentFailedError, match="absent-get-token can't be run: No such file"),
+    ):
+        api.request("GET", "/version")
 
 
 def test_no_kubeconfig_says_how_to_get_one(write):

@@ -66,7 +66,8 @@ class Between:
                 length = int(self.headers.get("Content-Length") or 0)
                 content = self.rfile.read(length) if length else None
                 between.requests += 1
-                write = self.command in WRITES and "dryRun" not in self.path
+                tried = "dryRun" in self.path or b'"dryRun"' in (content or b"")
+                write = self.command in WRITES and not tried
                 number = len(between.writes)
                 if write:
                     if between.before(number, self.command, self.path):

@@ -13,7 +13,7 @@ from gpuslice.cluster.desired import of_directory
 from gpuslice.cluster.journal import Ref
 from gpuslice.cluster.kubeconfig import load
 from gpuslice.cluster.resources import resource_of
-from gpuslice.cluster.steps import put
+from gpuslice.cluster.writing import put
 from gpuslice.render import manifests
 from tests.e2e.applying import create_if_absent, wait_for_storage
 from tests.render.plans import BOTTLEROCKET, CATALOG, METERED, MIG, SETTINGS, SLOTS

@@ -25,10 +25,11 @@ PAGE: Final = 500
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE: Final = 0.25  # seconds; doubled each time: 8 s in all
 _LONGEST_PAUSE: Final = 30.0  # a server that asks for more is down
+_PATIENCE: Final = 120.0  # seconds after which nothing is tried again: two answers that never come
 _TRY_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _GONE: Final = 410
 _CONNECT_SECONDS: Final = 10.0
-_READ_SECONDS: Final = 60.0
+_READ_SECONDS: Final = 60.0  # as long as the API server takes for any request
 
 T = TypeVar("T")
 
@@ -93,11 +94,13 @@ class Api:
         name: str = "",
         namespace: str = "default",
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.namespace = namespace
         self._http = http
         self._pause = pause
+        self._clock = clock
 
     def get(self, path: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """One object.
@@ -183,32 +186,49 @@ class Api:
 
         headers = {"Accept": "application/json"} | ({"Content-Type": content_type} if content_type else {})
         known = {key: value for key, value in (params or {}).items() if value}
+        request = self._http.build_request(method, path, params=known, content=content, headers=headers)
+        started = self._clock()
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
-            last = attempt == _ATTEMPTS
             wait = pause
             try:
-                response = self._http.request(method, path, params=known, content=content, headers=headers)
-            except ConfigError as error:
+                code, answer, later = self._whole(request)
+            except ConfigError as error:  # a credential plug-in that isn't there, hangs or is broken
                 raise self._unauthenticated(str(error)) from None
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-            ) as error:  # a credential plug-in that isn't there or broken
+            except OSError as error:  # a token file that can't be read
                 raise self._unauthenticated(f"{type(error).__name__}: {error}") from None
             except httpx.TransportError as error:
-                if last or _hopeless(error):
-                    raise self._unreachable(error) from None
+                if attempt == _ATTEMPTS or self._clock() - started >= _PATIENCE or _hopeless(error):
+                    raise self._unreachable(error, attempt) from None
             else:
-                if response.status_code < 400:
-                    return response.content
-                if last or response.status_code not in _TRY_AGAIN:
-                    raise _refusal(response.status_code, response.content, method, path)
-                wait = _retry_after(response.headers.get("Retry-After"), pause)
+                if code < 400:
+                    return answer
+                last = attempt == _ATTEMPTS or self._clock() - started >= _PATIENCE
+                if last or code not in _TRY_AGAIN:
+                    raise _refusal(code, answer, method, path)
+                wait = _retry_after(later, pause)
             self._pause(wait)
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
+
+    def _whole(self, request: httpx.Request) -> tuple[int, bytes, str]:
+        """An answer's status, its whole body, and its Retry-After.
+
+        The client's own limit is for each piece: of a body that comes in drops, it sees no end.
+        """
+        import httpx2 as httpx
+
+        started = self._clock()
+        response = self._http.send(request, stream=True)
+        try:
+            pieces = []
+            for piece in response.iter_bytes():
+                pieces.append(piece)
+                if self._clock() - started >= _PATIENCE:
+                    raise httpx.ReadTimeout(f"the answer has no end after {_PATIENCE:.0f} s", request=request)
+        finally:
+            response.close()
+        return response.status_code, b"".join(pieces), response.headers.get("Retry-After", "")
 
     def _decode(self, content: bytes, kind: type[T], path: str) -> T:
         try:
@@ -220,10 +240,11 @@ class Api:
                 fix="is this the address of a Kubernetes API server? See `kubectl config view`",
             ) from None
 
-    def _unreachable(self, error: Exception) -> EnvironmentFailedError:
+    def _unreachable(self, error: Exception, attempts: int) -> EnvironmentFailedError:
         what = " ".join(str(error).split()) or type(error).__name__
+        tried = f" (tried {attempts} times)" if attempts > 1 else ""
         return EnvironmentFailedError(
-            f"no answer from the API server: {shorten(what)}",
+            f"no answer from the API server: {shorten(what)}{tried}",
             where=f"context {self.name}" if self.name else "",
             fix=f"is {self._http.base_url} the right address, and reachable from here? Try `kubectl get nodes`",
         )
@@ -240,12 +261,16 @@ class Api:
 def connect(config: SingleConfig, *, read_seconds: float = _READ_SECONDS) -> Iterator[Api]:
     """A connection to the cluster of a context."""
     import httpx2 as httpx
-    from lightkube.config.client_adapter import Client, ConnectionParams
+    from lightkube.config.client_adapter import Client, ConnectionParams, ExecAuth
     from lightkube.core.exceptions import ConfigError
+
+    from gpuslice.cluster.credentials import PluginAuth
 
     parameters = ConnectionParams(timeout=httpx.Timeout(read_seconds, connect=_CONNECT_SECONDS))
     try:
         http = Client(config, parameters)
+        if isinstance(http.auth, ExecAuth) and config.user is not None and config.user.exec is not None:
+            http.auth = PluginAuth(config.user.exec)
     except (ConfigError, OSError, ValueError, AssertionError) as error:
         raise EnvironmentFailedError(
             f"can't be used: {type(error).__name__} {shorten(str(error))}",
@@ -262,11 +287,9 @@ def _hopeless(error: httpx.TransportError) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in text or "Name or service not known" in text
 
 
-def _retry_after(header: str | None, otherwise: float) -> float:
-    try:
-        return min(float(header or otherwise), _LONGEST_PAUSE)
-    except ValueError:  # a date, which API servers don't send
-        return otherwise
+def _retry_after(header: str, otherwise: float) -> float:
+    """Seconds: what the server asks for, within reason. API servers send whole seconds, never a date."""
+    return min(float(header), _LONGEST_PAUSE) if header.isascii() and header.isdigit() else otherwise
 
 
 def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
@@ -282,6 +305,8 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
         fix = "wait until the namespace is gone, make it anew, and run this again"
     elif code == 403 and "admission webhook" not in said and "ValidatingAdmissionPolicy" not in said:
         fix = "ask for the permission to do that"
+    elif "does not support dry run" in said:
+        fix = "ask those who run the webhook to declare sideEffects: None; what can't be tried isn't written"
     elif "webhook" in said:
         fix = "ask those who run the webhook, or leave out what it refuses"
     elif code in _TRY_AGAIN:

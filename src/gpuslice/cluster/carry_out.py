@@ -24,18 +24,21 @@ from gpuslice.cluster.objects import Pod
 from gpuslice.cluster.ownership import applied
 from gpuslice.cluster.read import decoded
 from gpuslice.cluster.resources import NODE, NODE_CLASS, NODE_OVERLAY, NODE_POOL, POD
-from gpuslice.cluster.steps import edit, put
-from gpuslice.cluster.waiting import Patience, RolloutFailedError, until_ready, until_rolled_out
-from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
-from gpuslice.workloads.objects import fields_of
+from gpuslice.cluster.waiting import (
+    Patience,
+    RolloutFailedError,
+    until_gone_if_leaving,
+    until_ready,
+    until_rolled_out,
+)
+from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, delete, edit, leaving, put, restless
+from gpuslice.errors import AnswerIsNoError
 
 if TYPE_CHECKING:
     from gpuslice.cluster.steps import Steps
 
 Json = Any  # as in Kubernetes objects
-_TRIES: Final = 5  # to change an object that others change at the same time
 _POOL: Final = "karpenter.sh/nodepool"
-_CHANGED_MEANWHILE: Final = frozenset({409, 422})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
     for each in setting:
         _still_ours(api, stored)
         if isinstance(each, Put):
-            put(api, each.ref, each.object, force=manner.force)
+            _set(api, each.ref, each.object, manner, force=manner.force)
         elif isinstance(each, Edit):
             _make(api, each.ref, each.changes, manner, to="after")
     judged = [
@@ -176,13 +179,9 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
         _still_ours(api, stored)
         match each:
             case Remove():
-                put(api, each.ref, each.before, force=True)
+                _set(api, each.ref, each.before, manner, force=True)
             case Edit(workload=True):
-                if each.ref.title not in manner.skip and _make(
-                    api, each.ref, each.changes, manner, to="before"
-                ):
-                    manner.patience.say(f"{each.ref.title}: back")
-                    until_rolled_out(api, each.ref, manner.patience)
+                _move_back(api, each, manner)
             case Edit():
                 _make(api, each.ref, each.changes, manner, to="before")
             case Put(created=True):
@@ -190,7 +189,8 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
                 if why:
                     stayed.append(why)
             case Put(before=before):
-                put(api, each.ref, _nothing(each.ref) if before is UNSET else before, force=True)
+                goal = _nothing(each.ref) if before is UNSET else before
+                _set(api, each.ref, goal, manner, force=True)
     if not stayed:
         journal.save(api, msgspec.structs.replace(stored.journal, state="rolled-back"), stored)
     return stayed
@@ -230,13 +230,23 @@ def _still_ours(api: Api, stored: Stored) -> None:
         )
 
 
+def _set(api: Api, ref: Ref, data: dict[str, Json], manner: Manner, *, force: bool) -> None:
+    """Apply an object; one that is being deleted is made anew once it is gone.
+
+    Raises:
+        AnswerIsNoError: it isn't gone in time.
+    """
+    until_gone_if_leaving(api, ref, manner.patience)
+    put(api, ref, data, force=force)
+
+
 def _make(api: Api, ref: Ref, wanted: Sequence[Change], manner: Manner, *, to: str) -> bool:
     """Make changes of an object, or take them back; whether there was anything to do.
 
     Raises:
         AnswerIsNoError: a field is neither as it was nor as it should become.
     """
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         current = api.find(ref.path, dict[str, Any])
         if current is None:
             if to == "before":
@@ -259,15 +269,11 @@ def _make(api: Api, ref: Ref, wanted: Sequence[Change], manner: Manner, *, to: s
         except ApiError as error:
             now = api.find(ref.path, dict[str, Any])
             unchanged = now is not None and now["metadata"] == current["metadata"]
-            if error.code not in _CHANGED_MEANWHILE or unchanged:
+            if error.code not in CHANGED_MEANWHILE or unchanged:
                 raise
             continue
         return True
-    raise EnvironmentFailedError(
-        f"was changed by others {_TRIES} times while it was to be changed here",
-        where=ref.title,
-        fix="run this again",
-    )
+    raise restless(ref)
 
 
 def _move(api: Api, work: Edit, manner: Manner) -> None:
@@ -314,20 +320,9 @@ def _delete(api: Api, ref: Ref) -> str:
         users = _pods_of_pool(api, ref.name)
         if users:
             return f"{ref.title} stays: {len(users)} pods still run on its nodes ({joined(users)})"
-    metadata = fields_of(live, "metadata")
-    if metadata.get("deletionTimestamp"):
+    if leaving(live):
         return ""
-    body = {
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
-        "preconditions": {"uid": metadata["uid"]},
-        "propagationPolicy": "Background",
-    }
-    try:
-        api.send("DELETE", ref.path, body)
-    except ApiError as error:
-        if error.code not in {404, 409}:  # gone, or made anew since: not the one that was ours
-            raise
+    delete(api, ref, live)
     return ""
 
 

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from gpuslice.cluster import applyset
 from gpuslice.cluster.api import Api, ApiError, joined
-from gpuslice.cluster.changes import Change, changes, json_patch, stated, with_operations
+from gpuslice.cluster.changes import Change, changes, moved, stated, with_operations
 from gpuslice.cluster.journal import Edit, Put, Ref, Remove, Work
 from gpuslice.cluster.operator import adapt
 from gpuslice.cluster.ownership import MANAGER, applied, managers_of, reconciles
@@ -29,6 +29,7 @@ from gpuslice.cluster.resources import (
     Resource,
     resource_of,
 )
+from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, delete, edit, leaving, put, restless
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.workloads.objects import fields_of
 
@@ -40,8 +41,6 @@ Json = Any  # as in Kubernetes objects
 ORDER: Final = (CONFIG_MAP, NODE_FEATURE_RULE, CLUSTER_POLICY, NODE_CLASS, NODE_OVERLAY, NODE_POOL)
 """Configurations before whoever reads them; a pool last, since nodes come with it."""
 
-APPLY_PATCH: Final = "application/apply-patch+yaml"
-_JSON_PATCH: Final = "application/json-patch+json"
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
 AWAITED: Final = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")})
 """Kinds whose rollouts can be followed, and undone when they fail."""
@@ -118,15 +117,15 @@ def prepare(
     objects = [each for each in desired.objects if each.get("kind") != "ConfigMap"] + list(
         adapted.config_maps
     )
+    notes = list(adapted.why)
     shown = [
-        _put(api, each, shared=_name(each) in adapted.shared, force=force)
+        _put(api, each, shared=_name(each) in adapted.shared, force=force, notes=notes)
         for each in sorted(objects, key=lambda each: (_rank(each), _name(each)))
     ]
     if adapted.policy is not None and live is not None:
         shown.append(_policy_edit(api, live, adapted.policy, force=force))
     shown.sort(key=lambda each: ORDER.index(KNOWN[each.work.ref.group, each.work.ref.kind]))
     left = list(desired.unpatched)
-    notes = list(adapted.why)
     if workloads:
         for patch in desired.workloads:
             if exclude(patch.namespace, patch.name):
@@ -162,13 +161,16 @@ def _policy(api: Api, snapshot: Snapshot) -> Mapping[str, Json] | None:
     return api.find(CLUSTER_POLICY.path(names[0]), dict[str, Any]) if names else None
 
 
-def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool) -> Shown:
+def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: list[str]) -> Shown:
     resource = resource_of(str(data["apiVersion"]), str(data["kind"]))
     if resource is None:
         raise InputError(f"{data['kind']} is nothing that gpuslice renders", fix="apply it by kubectl")
     wanted = data if shared else applyset.labelled(data)
     ref = Ref.of(resource, _name(data), str(fields_of(data, "metadata").get("namespace", "")))
     before = api.find(ref.path, dict[str, Any])
+    if before is not None and leaving(before):
+        notes.append(f"{ref.title} is being deleted: it is made anew once it is gone")
+        before = None
     ours = None if before is None else applied(before)
     if before is not None and not shared and ours is None:
         managers = sorted(
@@ -183,48 +185,6 @@ def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool) -> Shown
     return Shown(work, before or {}, after)
 
 
-def put(
-    api: Api, ref: Ref, data: Mapping[str, Json], *, force: bool, dry_run: bool = False
-) -> dict[str, Json]:
-    """Apply an object on the server's side.
-
-    Raises:
-        AnswerIsNoError: others manage fields of it, with their names.
-        ApiError: it is refused for another reason.
-    """
-    params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-    params |= {"force": "true"} if force else {}
-    params |= {"dryRun": "All"} if dry_run else {}
-    try:
-        return dict(api.send("PATCH", ref.path, data, content_type=APPLY_PATCH, params=params))
-    except ApiError as error:
-        conflicts = [each for each in error.status.details.causes if each.reason == "FieldManagerConflict"]
-        if error.code == 409 and conflicts:
-            fields = joined([f"{each.field} ({each.message})" for each in conflicts])
-            raise AnswerIsNoError(
-                f"others manage fields of it: {fields}",
-                where=ref.title,
-                fix="agree with them, or take the fields: --force-conflicts",
-            ) from None
-        error.where = f"{ref.title}: {error.where}"
-        raise
-
-
-def edit(
-    api: Api, ref: Ref, current: Mapping[str, Json], wanted: Mapping[str, Json], *, dry_run: bool = False
-) -> dict[str, Json]:
-    """Change single fields of exactly this version of an object.
-
-    Raises:
-        ApiError: code 409 or 422 where the object was changed meanwhile; others where the change is refused.
-    """
-    operations = json_patch(current, wanted)
-    if len(operations) == 1:
-        return dict(current)
-    params = {"fieldManager": MANAGER} | ({"dryRun": "All"} if dry_run else {})
-    return dict(api.send("PATCH", ref.path, operations, content_type=_JSON_PATCH, params=params))
-
-
 def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json], *, force: bool) -> Shown:
     ref = Ref.of(CLUSTER_POLICY, _name(live))
     found = changes(stated(live), stated(wanted))
@@ -236,8 +196,37 @@ def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json],
             fix="set them where they come from (Helm: --reuse-values --values gpu-operator/values.yaml of gpuslice "
             "render), or take them: --force-conflicts",
         )
-    after = edit(api, ref, live, wanted, dry_run=True)
+    live, after = _tried(api, ref, live, found)
     return Shown(Edit(ref, tuple(changes(stated(live), stated(after)))), live, after)
+
+
+def _tried(
+    api: Api, ref: Ref, live: Mapping[str, Json], wanted: Sequence[Change]
+) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """An object, and what the API server would make of it by changes; it may have changed since it was read."""
+    for _ in range(TRIES):
+        goal, clashes = moved(live, wanted, to="after")
+        if clashes:
+            raise AnswerIsNoError(
+                f"somebody changes it just now: {joined([each.change.where for each in clashes])}",
+                where=ref.title,
+                fix="run this again",
+            )
+        try:
+            return live, edit(api, ref, live, goal, dry_run=True)
+        except ApiError as error:
+            live = _newer(api, ref, live, error)
+    raise restless(ref)
+
+
+def _newer(api: Api, ref: Ref, live: Mapping[str, Json], error: ApiError) -> Mapping[str, Json]:
+    """An object as it is now, where a change was refused because it isn't what it was; else the refusal stands."""
+    if error.code not in CHANGED_MEANWHILE:
+        raise error
+    now = api.get(ref.path, dict[str, Any])
+    if now["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
+        raise error
+    return now
 
 
 def _taken(live: Mapping[str, Json], found: Iterable[Change]) -> list[tuple[str, str]]:
@@ -260,7 +249,7 @@ def _workload(
         left.append(f"{patch.title}: {_why_not(patch.kind)}")
         return None
     ref = Ref.of(resource, patch.name, patch.namespace)
-    live = api.find(ref.path, dict[str, Any])
+    live: Mapping[str, Json] | None = api.find(ref.path, dict[str, Any])
     if live is None:
         left.append(f"{patch.title}: it isn't in the cluster")
         return None
@@ -273,7 +262,7 @@ def _workload(
     if fields_of(live, "spec").get("paused") or _on_delete(live):
         left.append(f"{patch.title}: its rollouts are switched off")
         return None
-    after = _patched(api, ref, live, patch)
+    live, after = _patched(api, ref, live, patch)
     found = changes(stated(live), stated(after))
     names = sorted({name for each in found for name in managers_of(live, each.path)} - {MANAGER})
     stubborn = [name for name in names if reconciles(name)]
@@ -305,12 +294,24 @@ def _on_delete(live: Mapping[str, Json]) -> bool:
     return fields_of(live, "spec", "updateStrategy").get("type") == "OnDelete"
 
 
-def _patched(api: Api, ref: Ref, live: Mapping[str, Json], patch: WorkloadPatch) -> dict[str, Json]:
-    """What the API server would make of a workload and its patch."""
-    if isinstance(patch.patch, list):
-        return edit(api, ref, live, with_operations(live, patch.patch), dry_run=True)
-    params = {"fieldManager": MANAGER, "dryRun": "All"}
-    return dict(api.send("PATCH", ref.path, patch.patch, content_type=_STRATEGIC, params=params))
+def _patched(
+    api: Api, ref: Ref, live: Mapping[str, Json], patch: WorkloadPatch
+) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """A workload, and what the API server would make of it by its patch: of exactly this version of it."""
+    for _ in range(TRIES):
+        try:
+            if isinstance(patch.patch, list):
+                return live, edit(api, ref, live, with_operations(live, patch.patch), dry_run=True)
+            metadata = {
+                **fields_of(patch.patch, "metadata"),
+                "resourceVersion": live["metadata"]["resourceVersion"],
+            }
+            body = {**patch.patch, "metadata": metadata}
+            params = {"fieldManager": MANAGER, "dryRun": "All"}
+            return live, api.send("PATCH", ref.path, body, content_type=_STRATEGIC, params=params)
+        except ApiError as error:
+            live = _newer(api, ref, live, error)
+    raise restless(ref)
 
 
 def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Shown]:
@@ -321,7 +322,9 @@ def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Shown]:
         for live in members(api, resource):
             before = applied(live)
             if (resource.kind, _name(live)) not in kept and before is not None:
-                found.append(Shown(Remove(Ref.of(resource, _name(live)), before), live, {}))
+                ref = Ref.of(resource, _name(live))
+                delete(api, ref, live, dry_run=True)
+                found.append(Shown(Remove(ref, before), live, {}))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuslice.cluster.api import joined
 from gpuslice.cluster.objects import Condition, condition
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.workloads.objects import convert, fields_of
@@ -67,9 +68,35 @@ def until_ready(api: Api, refs: Sequence[Ref], patience: Patience) -> None:
         patience.pause(_POLL)
 
 
+def until_gone_if_leaving(api: Api, ref: Ref, patience: Patience) -> None:
+    """Wait until an object that is being deleted is gone; one that isn't is not waited for.
+
+    Raises:
+        AnswerIsNoError: it isn't gone in time, with what holds it.
+    """
+    deadline = patience.clock() + patience.seconds
+    said = False
+    while True:
+        metadata = fields_of(api.find(ref.path, dict[str, Any]) or {}, "metadata")
+        if not metadata.get("deletionTimestamp"):
+            return
+        if patience.clock() >= deadline:
+            finalizers = metadata.get("finalizers")
+            holding = joined(finalizers) if isinstance(finalizers, list) else "nothing that it says"
+            raise AnswerIsNoError(
+                f"is still being deleted after {patience.seconds:.0f} s, held by {holding}",
+                where=ref.title,
+                fix="run this again once it is gone, which goes on here",
+            )
+        if not said:
+            patience.say(f"waiting until the old {ref.title} is gone …")
+            said = True
+        patience.pause(_POLL)
+
+
 def _why_not_ready(api: Api, ref: Ref) -> str:
     """What Karpenter says against an object; empty: it is ready."""
-    found = api.get(ref.path, dict[str, Any])
+    found = _present(api, ref)
     conditions = convert(fields_of(found, "status").get("conditions") or [], tuple[Condition, ...], ref.title)
     generation = _number(fields_of(found, "metadata"), "generation")
     if any(0 < each.observed_generation < generation for each in conditions):
@@ -91,22 +118,33 @@ def until_rolled_out(api: Api, ref: Ref, patience: Patience) -> None:
 
     Raises:
         RolloutFailedError: the controller gave up, or they weren't in time.
-        ApiError: it is gone.
+        AnswerIsNoError: it is gone.
     """
     deadline = patience.clock() + patience.seconds
     told = ""
     while True:
-        data = api.get(ref.path, dict[str, Any])
+        data = _present(api, ref)
         state, failed = rollout(data)
         if not state:
             return
         if failed or patience.clock() >= deadline:
             why = state if failed else f"after {patience.seconds:.0f} s {state}"
-            raise RolloutFailedError(why, where=ref.title)
+            raise RolloutFailedError(
+                why, where=ref.title, fix="see kubectl describe pods; then run this again, or --rollback"
+            )
         if state != told:
             patience.say(f"  {ref.title}: {state}")
             told = state
         patience.pause(_POLL)
+
+
+def _present(api: Api, ref: Ref) -> dict[str, Json]:
+    found = api.find(ref.path, dict[str, Any])
+    if found is None:
+        raise AnswerIsNoError(
+            "is gone: somebody deleted it", where=ref.title, fix="run this again: it looks anew"
+        )
+    return found
 
 
 def rollout(data: Mapping[str, Json]) -> tuple[str, bool]:
