@@ -18,7 +18,8 @@ class Between:
 
     `before(number, method, path)` is called for every write that is no dry run, with how many there were before; where
     it returns something true, the write is lost on the way. `answer` may return (status, headers, body) for a request
-    instead of asking the server. `after` is called once the server has answered, before the client hears of it.
+    instead of asking the server, or raise ConnectionError: then nobody answers. `after` is called once the server has
+    answered, before the client hears of it; where `cut` then returns something true, half of the answer gets through.
     """
 
     def __init__(self, kubeconfig):
@@ -27,6 +28,7 @@ class Between:
         self.requests = 0
         self.before: Callable[[int, str, str], object] = lambda number, method, path: None
         self.after = lambda number, method, path: None
+        self.cut: Callable[[str, str], object] = lambda method, path: False
         self.answer: Callable[[str, str], tuple[int, dict[str, str], bytes] | None] = lambda method, path: (
             None
         )
@@ -74,7 +76,11 @@ class Between:
                         self.close_connection = True
                         return
                     between.writes.append((self.command, self.path.partition("?")[0]))
-                made = between.answer(self.command, self.path)
+                try:
+                    made = between.answer(self.command, self.path)
+                except ConnectionError:
+                    self.close_connection = True
+                    return
                 if made is None:
                     kept = {"Authorization", "Content-Type", "Accept"}
                     headers = {key: value for key, value in self.headers.items() if key in kept}
@@ -82,6 +88,9 @@ class Between:
                     if write:
                         between.after(number, self.command, self.path)
                     made = reply.status_code, {"Content-Type": "application/json"}, reply.content
+                    if between.cut(self.command, self.path):
+                        made[1]["Content-Length"] = str(len(reply.content))
+                        made = *made[:2], reply.content[: len(reply.content) // 2]
                 status, more, body = made
                 with suppress(ConnectionError):  # whoever asked was killed
                     self.send_response(status)

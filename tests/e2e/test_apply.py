@@ -420,26 +420,56 @@ def test_killed_at_any_write_of_a_rollback_and_run_again_all_is_back(cluster, co
     assert number > 8
 
 
-def test_killed_while_workloads_move_and_run_again_all_have_moved(busy, control_plane, tmp_path):
+@pytest.mark.parametrize("answered", [False, True], ids=["before the write", "after it"])
+def test_killed_at_any_write_of_moving_workloads_and_run_again_all_have_moved(
+    busy, control_plane, tmp_path, answered
+):
+    """The writes before those of the workloads are walked by themselves, above."""
     directory = rendered(two_pools(), tmp_path)
     before = standing(busy)
-    arguments = ("apply", "-f", directory, *QUICK, "--workloads")
+    arguments = ("apply", "-f", directory, *QUICK, "--workloads", "--exclude", "search/ranker")
+    back = ("apply", "--rollback", "--yes")
+    writes, goal = written(control_plane, tmp_path, *arguments), standing(busy)
+    assert gpuslice(control_plane.kubeconfig, *back)[0] == 0
+    first = next(number for number, path in enumerate(writes) if "/deployments/" in path)
+    for number in range(first, len(writes)):
+        assert killed_at(control_plane, tmp_path, number, *arguments, answered=answered)
+        code, _, err = gpuslice(control_plane.kubeconfig, *arguments)
+        assert code == 0, err
+        assert standing(busy) == goal, f"killed at write {number}, {writes[number]}"
+        code, _, err = gpuslice(control_plane.kubeconfig, *back)
+        assert code == 0, err
+        assert standing(busy) == before, f"killed at write {number}, {writes[number]}, then taken back"
+    assert len(writes) - first == 3  # two Deployments and the journal
+
+
+def test_killed_at_any_write_of_moving_workloads_back_and_run_again_all_are_back(
+    busy, control_plane, tmp_path
+):
+    directory = rendered(two_pools(), tmp_path)
+    before = standing(busy)
+    arguments = ("apply", "-f", directory, *QUICK, "--workloads", "--exclude", "search/ranker")
+    back = ("apply", "--rollback", "--yes")
+    assert gpuslice(control_plane.kubeconfig, *arguments)[0] == 0
+    writes = written(control_plane, tmp_path, *back)
+    last = max(number for number, path in enumerate(writes) if "/deployments/" in path)
+    for number in range(last + 2):
+        assert gpuslice(control_plane.kubeconfig, *arguments)[0] == 0
+        assert killed_at(control_plane, tmp_path, number, *back, answered=number % 2 == 1)
+        code, _, err = gpuslice(control_plane.kubeconfig, *back)
+        assert code == 0, err
+        assert standing(busy) == before, f"killed at write {number}, {writes[number]}"
+        assert {each.spec.nodeName for each in wait_for_pods(busy, 6)} == {"whole"}
+    assert last == 2  # the journal, then two Deployments
+
+
+def written(control_plane, directory, *arguments):
+    """The paths of all writes of a run that nothing disturbs."""
     between = Between(control_plane.kubeconfig)
-    processes: list[subprocess.Popen[str]] = []
-
-    def kill(_number, _method, path):
-        if "/deployments/ranker" in path:
-            processes[0].kill()
-
-    between.after = kill
     with between.running():
-        processes.append(run(between.config(tmp_path), *arguments))
-        assert ended(processes[0])[0] == -9
-    code, _, err = gpuslice(control_plane.kubeconfig, *arguments)
+        code, _, err = gpuslice(between.config(directory), *arguments)
     assert code == 0, err
-    assert {each.spec.nodeName for each in wait_for_pods(busy, 6)} == {"of-search-l4-ts4", "of-chat-l4-704"}
-    assert gpuslice(control_plane.kubeconfig, "apply", "--rollback", "--yes")[0] == 0
-    assert standing(busy) == before
+    return [path for _, path in between.writes]
 
 
 def test_karpenters_verdict_is_awaited(cluster, control_plane, tmp_path):

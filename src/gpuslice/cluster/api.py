@@ -307,8 +307,8 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
         fix = "ask for the permission to do that"
     elif "does not support dry run" in said:
         fix = "ask those who run the webhook to declare sideEffects: None; what can't be tried isn't written"
-    elif "webhook" in said:
-        fix = "ask those who run the webhook, or leave out what it refuses"
+    elif "webhook" in said or "ValidatingAdmissionPolicy" in said:
+        fix = "ask those who run the webhook or policy, or leave out what it refuses"
     elif code in _TRY_AGAIN:
         fix = "the API server is in trouble: try again in a while"
     return ApiError(said[:600], code=code, status=status, where=f"{method} {path}", fix=fix)
