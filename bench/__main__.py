@@ -16,9 +16,10 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Final
 
-from bench import karpenter, parvagpu, prometheus
+from bench import karpenter, parvagpu, prometheus, scan
 from bench.fleets import fleet
 from bench.report import body, page
 from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
@@ -48,6 +49,7 @@ class Bench:
     plans: list[dict[str, object]] = field(default_factory=list)
     measured: list[prometheus.Measured] = field(default_factory=list)
     services: tuple[parvagpu.Solved, ...] = ()
+    scanned: list[scan.Scanned] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def command(
@@ -129,6 +131,20 @@ class Bench:
             words = f"ParvaGPU's scenario {number}: {each.gpus} GPUs, proven {each.proven}"
             print(f"{each.seconds:8.2f} s  {words}", file=sys.stderr, flush=True)
 
+    def scanning(self) -> None:
+        """A large cluster, from an API server of its own."""
+        found = scan.measure(self.folder, max(3, self.repeat))
+        if isinstance(found, str):
+            self.skipped.append(found)
+            return
+        self.scanned.append(found)
+        print(
+            f"{median(found.seconds):8.2f} s  gpuslice scan -A, {found.pods:,} pods, {found.nodes:,} nodes, "
+            f"{found.peak_mib} MiB",
+            file=sys.stderr,
+            flush=True,
+        )
+
     def traces(self, data: str) -> None:
         """Public traces, where they are at hand."""
         if not data:
@@ -180,6 +196,7 @@ class Bench:
             ],
             "measured": [asdict(each) for each in self.measured],
             "services": [asdict(each) for each in self.services],
+            "scanned": [asdict(each) for each in self.scanned],
             "plans": self.plans,
             "skipped": self.skipped,
         }
@@ -211,6 +228,7 @@ def main() -> None:
         bench.examples()
         bench.random_fleets()
         bench.report()
+        bench.scanning()
         bench.measuring()
         bench.parvagpu(options.data)
         bench.traces(options.data)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, Final
 
 _ABOUT_KARPENTER: Final = """\
 One decision over four pools and pods of fifty classes: the best of three, CPU time, making the pools ready included.
 [Parity](parity.md) has the real Karpenter beside it.
+"""
+
+_ABOUT_SCANNING: Final = """\
+`gpuslice scan -A` of a made cluster, from an API server of our own on the same machine: lists in pages of 500 and gzip.
+Memory is the most that was resident.
 """
 
 _ABOUT_MEASURING: Final = """\
@@ -52,6 +58,7 @@ def body(results: Results) -> str:
         "## The model of Karpenter",
         _ABOUT_KARPENTER.strip(),
         _karpenter(results["karpenter"]),
+        *_scanned(results["scanned"]),
         *_measured(results["measured"]),
         *_services(results["services"]),
         "## Plans",
@@ -127,6 +134,37 @@ def _services(found: Sequence[Results]) -> list[str]:
         "whole plan s",
     )
     return ["## Services sized by load", _ABOUT_SERVICES.strip(), _table(columns, rows, numbers=range(1, 8))]
+
+
+def _scanned(found: Sequence[Results]) -> list[str]:
+    if not found:
+        return []
+    rows = [
+        (
+            f"{each['pods']:,}",
+            f"{each['nodes']:,}",
+            f"{each['mib']:,}",
+            str(each["workloads"]),
+            str(len(each["seconds"])),
+            *(f"{spread(each['seconds']):.2f}" for spread in (min, median, max)),
+            f"{median(each['cpu']):.2f}",
+            str(each["peak_mib"]),
+        )
+        for each in found
+    ]
+    columns = (
+        "pods",
+        "nodes",
+        "MiB of JSON",
+        "GPU workloads",
+        "runs",
+        "least s",
+        "median s",
+        "most s",
+        "CPU s",
+        "MiB",
+    )
+    return ["## Scanning a cluster", _ABOUT_SCANNING.strip(), _table(columns, rows, numbers=range(10))]
 
 
 def _measured(found: Sequence[Results]) -> list[str]:
