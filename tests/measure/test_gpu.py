@@ -1,5 +1,6 @@
 """Measuring on a GPU, with a library in NVML's place for its faults and one busy program; the real one has been run."""
 
+import json
 import os
 import re
 import sys
@@ -8,12 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from gpuslice.cli.console import Output
-from gpuslice.cli.measure_gpu import _report
+from gpuslice.cli.gpu_report import Found, report
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
-from gpuslice.measure import gpu as measuring
+from gpuslice.measure import gpu as watching
+from gpuslice.measure import nvml, probe
+from gpuslice.measure import shares as sharing
 from gpuslice.measure.copies import Progress, running
-from gpuslice.measure.gpu import Share, Timing, measure_copies, need_of, watch
+from gpuslice.measure.gpu import need_of, watch
 from gpuslice.measure.nvml import Card
+from gpuslice.measure.shares import Share, Timing, measure_copies
 from gpuslice.units import MIB
 
 COUNTS = "import time\nfor n in range(10000):\n print('step', n % 50, flush=True)\n time.sleep(0.01)"
@@ -25,7 +29,8 @@ class Nvml:
     NVMLError = type("NVMLError", (Exception,), {})
     NVML_GPM_METRICS_GET_VERSION = 1
 
-    def __init__(self, values=(40.0, 30.0, 10.0, 20.0), gpm=True):
+    def __init__(self, values=(40.0, 30.0, 10.0, 20.0), gpm=True, count=1):
+        self.count = count
         self.values, self.gpm, self.foreign, self.fail, self.freed = values, gpm, [], "", 0
 
     def __getattr__(self, name):
@@ -34,7 +39,7 @@ class Nvml:
         fixed: dict[str, object] = {
             "nvmlInit": None,
             "nvmlShutdown": None,
-            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetCount": self.count,
             "nvmlDeviceGetHandleByIndex": "handle",
             "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
             "nvmlSystemGetDriverVersion": b"580.159.04",
@@ -74,8 +79,8 @@ class Nvml:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(measuring, "_PATIENCE", 2.0)
-    monkeypatch.setattr(measuring, "INTERVAL", 0.02)
+    monkeypatch.setattr(sharing, "_PATIENCE", 2.0)
+    monkeypatch.setattr(watching, "INTERVAL", 0.02)
 
 
 def card(library, index=0):
@@ -133,7 +138,6 @@ def test_copies_are_run_and_compared_with_one():
     words: list[str] = []
     alone, shares = measure_copies(
         card(Nvml()),
-        0,
         [sys.executable, "-c", COUNTS],
         (2,),
         Progress(re.compile(r"step \d+")),
@@ -153,7 +157,6 @@ def test_a_program_is_measured_from_its_first_progress_and_not_while_it_loads():
     loads = "import time\ntime.sleep(0.8)\n" + COUNTS
     _, shares = measure_copies(
         card(Nvml()),
-        0,
         [sys.executable, "-c", loads],
         (1,),
         Progress(re.compile(r"step \d+")),
@@ -168,7 +171,6 @@ def test_a_program_that_ends_before_it_is_measured_is_an_answer_of_no():
     with pytest.raises(AnswerIsNoError, match="ended before"):
         measure_copies(
             card(Nvml()),
-            0,
             [sys.executable, "-c", "print('step 1')"],
             (1,),
             Progress(re.compile("step")),
@@ -194,7 +196,6 @@ def test_a_copy_that_fails_or_stalls_is_an_answer_of_no(script, said):
     with pytest.raises(AnswerIsNoError, match=said):
         measure_copies(
             card(Nvml()),
-            0,
             [sys.executable, "-c", script],
             (1,),
             Progress(re.compile("step")),
@@ -209,10 +210,70 @@ def test_a_program_that_is_not_there_is_named():
         pass
 
 
+def test_all_gpus_of_a_node_are_watched_side_by_side(gpuslice, monkeypatch):
+    library = Nvml(count=2)
+    monkeypatch.setattr(nvml, "_library", lambda: library)
+    both = json.loads(gpuslice("measure", "gpu", "--all", "--seconds", "2", "-o", "json").out)["gpus"]
+    assert [each["gpu"]["index"] for each in both] == [0, 1]
+    assert [each["need"]["name"] for each in both] == ["gpu-0", "gpu-1"]
+    assert both[0]["processes"][0]["memoryMiB"] == 3001
+    one = json.loads(gpuslice("measure", "gpu", "--all", "--gpu", "1", "--seconds", "2", "-o", "json").out)
+    assert [each["gpu"]["index"] for each in one["gpus"]] == [1]
+
+
+SILENT = "import time\nwhile True: time.sleep(0.01)"
+# In the probe's place: twelve cycles in so many, whatever shares the GPU with it; slower once it is told its turns.
+PROBE = """
+import sys, time
+turns = int(sys.argv[sys.argv.index("--turns") + 1]) if "--turns" in sys.argv else 0
+for cycle in range(100000):
+    print(f"{cycle} of 77", flush=True)
+    time.sleep(0.04 if turns == 77 else 0.02)
+"""
+
+
+def test_a_probe_stands_in_for_a_program_that_tells_no_progress(monkeypatch, tmp_path):
+    (tmp_path / "standin.py").write_text(PROBE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(probe, "__name__", "standin")
+    library = Nvml()
+    library.foreign = []
+    alone, shares = measure_copies(
+        card(library),
+        [sys.executable, "-c", SILENT],
+        (2,),
+        Progress(),
+        mps=False,
+        timing=Timing(0.1, 0.8),
+        say=lambda _: None,
+        probe=True,
+    )
+    assert alone.readings.mean_duty == pytest.approx(0.4)
+    assert [each.by_probe for each in shares] == [True, True]
+    assert shares[1].slowdown == pytest.approx(2, rel=0.3)
+
+
+def test_silent_copies_without_a_probe_are_not_run_for_nothing():
+    with pytest.raises(AnswerIsNoError, match="--probe"):
+        measure_copies(
+            card(Nvml()),
+            [sys.executable, "-c", SILENT],
+            (2,),
+            Progress(),
+            mps=False,
+            timing=Timing(0, 0.2),
+            say=lambda _: None,
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         ([], "nothing to measure"),
+        (["--probe", "--", "true"], "--probe is timed in place"),
+        (["--probe", "--copies", "2", "--progress", "x", "--", "true"], "--probe is timed in place"),
+        (["--demand", "many", "--slo-ms", "5", "--", "true"], "go together"),
+        (["--all", "-f", "w.yaml", "--workload", "a/b"], "name it: --gpu N"),
         (["--all", "--pid", "1"], "nothing to measure, or too much"),
         (["--all", "--mps"], "are for -- COMMAND"),
         (["--copies", "0", "--", "true"], "no numbers of copies"),
@@ -233,14 +294,6 @@ def test_copies_that_outrun_one_alone_are_not_believed(capsys, slowdown, said):
         Share(2, slowdown, 2 / slowdown, 100 / slowdown, 800, 1.1),
     ]
     watched = watch(card(Nvml()), 0.1, ours=mine)
-    _report(
-        card(Nvml()),
-        "a",
-        watched,
-        with_shares,
-        mps=False,
-        quantile=0.95,
-        output=Output.TABLE,
-        everything=False,
-    )
+    found = Found("a", 0, card(Nvml()).identity, watched, tuple(with_shares))
+    report([found], [], quantile=0.95, output=Output.TABLE, everything=False)
     assert ("copies ran faster than one alone" in capsys.readouterr().err) is said

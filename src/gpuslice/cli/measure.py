@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,8 +193,15 @@ def measure_trace(
         say(f"note: {note}")
 
 
-def write_into(file: str, needs: Mapping[str, Measured], *, out: str, dry_run: bool) -> None:
-    """Write the needs into a workloads.yaml, or say what would be written."""
+def write_into(
+    file: str,
+    needs: Mapping[str, Measured],
+    *,
+    out: str,
+    dry_run: bool,
+    further: Callable[[str], str] = lambda text: text,
+) -> None:
+    """Write the needs into a workloads.yaml, or say what would be written; `further` changes the text once more."""
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.errors import InputError
     from gpuslice.measure.write_back import write_needs
@@ -216,11 +223,12 @@ def write_into(file: str, needs: Mapping[str, Measured], *, out: str, dry_run: b
     for name, remarks in written.remarks.items():
         for remark in remarks:
             say(f"{name}: {remark}")
+    text = further(written.text)
     target = out or file
     if dry_run:
         say(f"{len(found)} needs would be written to {target}")
         return
-    write_atomically(target, written.text)
+    write_atomically(target, text)
     say(f"{len(found)} needs written to {target}")
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.console import Output, OutputOption, print_data, print_table, print_text, say
-from gpuslice.cli.measure import DryRunOption, QuantileOption, need_fields, print_needs, write_into
+from gpuslice.cli.console import Output, OutputOption, say
+from gpuslice.cli.gpu_report import Found, report
+from gpuslice.cli.measure import DryRunOption, QuantileOption, write_into
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.measure.copies import Progress
-    from gpuslice.measure.gpu import Share, Watched
+    from gpuslice.measure.gpu import Watched
     from gpuslice.measure.nvml import Card
-    from gpuslice.measure.statistics import Measured
+    from gpuslice.measure.profiles import Load
+    from gpuslice.measure.shares import Share, Timing
+    from gpuslice.workloads.model import Workload
 
 _MOST_COPIES = 48  # the most clients of one MPS server
-# Copies that share a GPU can't be faster than one alone: below this, alone was read on a slower moment of the host.
-_FASTER_THAN_ALONE = 0.95
 
 
 def measure_gpu(
@@ -32,10 +34,13 @@ def measure_gpu(
     pid: Annotated[
         int, typer.Option("--pid", metavar="PID", help="Watch this process, and its session.")
     ] = 0,
-    everything: Annotated[bool, typer.Option("--all", help="Watch all that runs on the GPU.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Watch all that runs on all GPUs of this machine, or on --gpu.")
+    ] = False,
     index: Annotated[
-        int, typer.Option("--gpu", metavar="N", min=0, help="Which GPU, as NVML numbers them.")
-    ] = 0,
+        int | None,
+        typer.Option("--gpu", metavar="N", min=0, help="Which GPU, as NVML numbers them; default: 0."),
+    ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=2, max=86_400, help="How long to measure.")
     ] = 60,
@@ -67,19 +72,47 @@ def measure_gpu(
             "--counter-file", metavar="PATH", help="Holds a counter; {copy} stands for the copy's number."
         ),
     ] = "",
+    probe: Annotated[
+        bool,
+        typer.Option(
+            "--probe",
+            help="For a program that tells no progress: a load as busy as it takes a copy's place and is timed.",
+        ),
+    ] = False,
+    batch: Annotated[
+        int,
+        typer.Option("--batch", metavar="N", min=1, max=1_000_000, help="Requests in one unit of progress."),
+    ] = 1,
     file: Annotated[
-        str, typer.Option("-f", "--file", metavar="FILE", help="A workloads.yaml to write the need into.")
+        str,
+        typer.Option(
+            "-f", "--file", metavar="FILE", help="A workloads.yaml to write the need and the profiles into."
+        ),
     ] = "",
     workload: Annotated[
         str, typer.Option("--workload", metavar="NAMESPACE/NAME", help="Whose need it is, in that file.")
     ] = "",
+    demand: Annotated[
+        str,
+        typer.Option(
+            "--demand",
+            metavar="RATE",
+            help='Make it a service of this load, as "800 requests/s"; with --slo-ms.',
+        ),
+    ] = "",
+    slo_ms: Annotated[
+        float, typer.Option("--slo-ms", metavar="MS", min=0, help="The latency that the service promises.")
+    ] = 0,
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write there; default: into -f.")] = "",
     quantile: QuantileOption = 0.95,
     dry_run: DryRunOption = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Measure on a GPU of this machine: a program of yours, a process, or all that runs there."""
-    from gpuslice.measure.nvml import Card
+    """Measure on GPUs of this machine: a program of yours, a process, or all that runs there."""
+    from gpuslice.measure.gpu import need_of
+    from gpuslice.measure.nvml import Card, count_cards
+    from gpuslice.measure.profiles import profiles_of, write_profiles
+    from gpuslice.measure.shares import Timing
 
     told = _progress(progress, counter_file)
     counts = _copies(copies)
@@ -89,49 +122,87 @@ def measure_gpu(
         raise InputError(
             "--copies, --mps, --progress and --counter-file are for -- COMMAND", fix="name a program"
         )
+    if probe and (not counts or progress or counter_file):
+        raise InputError(
+            "--probe is timed in place of a program of which --copies run and that tells no progress",
+            fix="give --copies, and neither --progress nor --counter-file",
+        )
     if bool(file) != bool(workload):
         raise InputError("-f and --workload go together", fix="name the file, and whose need it is")
-    card = Card(index)
-    try:
-        watched, shares = _measure(card, command, pid, index, counts, told, (warm_up, seconds), mps=mps)
-        name = workload or (
-            command[0].rpartition("/")[2] if command else f"pid-{pid}" if pid else f"gpu-{index}"
+    if file and everything and index is None:
+        raise InputError("-f takes the need of one GPU's programs", fix="name it: --gpu N")
+    load = _load(demand, slo_ms)
+    workloads = _workloads(file, workload, load) if file else {}
+    with ExitStack() as opened:
+        indices = range(count_cards()) if everything and index is None else (index or 0,)
+        cards = [Card(each) for each in indices]
+        for each in cards:
+            opened.callback(each.close)
+        found = _measure(
+            cards, command, pid, counts, told, Timing(warm_up, seconds), mps=mps, probe=probe, name=workload
         )
-        _report(card, name, watched, shares, mps=mps, quantile=quantile, output=output, everything=everything)
-    finally:
-        card.close()
-    if file:
-        from gpuslice.measure.gpu import need_of
+    profiles = profiles_of(found[0].watched.readings.model, found[0].shares, mps=mps, batch=batch)
+    if len(found[0].shares) <= 1 or not (progress or counter_file):
+        profiles = []
+    report(found, profiles, quantile=quantile, output=output, everything=everything)
+    if not file:
+        return
 
-        write_into(file, {workload: need_of(watched, quantile=quantile)}, out=out, dry_run=dry_run)
+    def further(text: str) -> str:
+        if not profiles:
+            return text
+        if workloads[workload].service is None and load is None:
+            say(
+                f"note: {workload} is no service, so its profiles are not written; --demand and --slo-ms make it one"
+            )
+            return text
+        say(f"{len(profiles)} profiles of {workload}")
+        return write_profiles(text, file, workload, workloads, profiles, load)
+
+    need = need_of(found[0].watched, quantile=quantile)
+    write_into(file, {workload: need}, out=out, dry_run=dry_run, further=further)
 
 
 def _measure(
-    card: Card,
+    cards: Sequence[Card],
     command: list[str] | None,
     pid: int,
-    index: int,
     counts: tuple[int, ...],
     told: Progress,
-    times: tuple[float, float],
+    timing: Timing,
     *,
     mps: bool,
-) -> tuple[Watched, list[Share]]:
+    probe: bool,
+    name: str,
+) -> list[Found]:
     from gpuslice.measure.copies import in_session
-    from gpuslice.measure.gpu import Timing, measure_copies, watch
+    from gpuslice.measure.gpu import watch, watch_all
+    from gpuslice.measure.shares import measure_copies
 
+    card = cards[0]
+    shares: list[Share] = []
     if command:
-        return measure_copies(card, index, command, counts, told, mps=mps, timing=Timing(*times), say=say)
-    if not pid:
-        return watch(card, times[1], ours=lambda _: True, name=f"gpu-{index}"), []
-    leader = _session(pid)
-    return watch(
-        card,
-        times[1],
-        ours=lambda each: each == pid or in_session(each, frozenset({leader})),
-        ended=lambda: not in_session(pid, frozenset({leader})),
-        name=f"pid-{pid}",
-    ), []
+        name = name or command[0].rpartition("/")[2]
+        watched, shares = measure_copies(
+            card, command, counts, told, mps=mps, timing=timing, say=say, probe=probe
+        )
+    elif pid:
+        name = name or f"pid-{pid}"
+        leader = frozenset({_session(pid)})
+        watched = watch(
+            card,
+            timing.seconds,
+            ours=lambda each: each == pid or in_session(each, leader),
+            ended=lambda: not in_session(pid, leader),
+            name=name,
+        )
+    else:
+        seen: list[Watched] = watch_all(cards, timing.seconds)
+        return [
+            Found(name or f"gpu-{each.index}", each.index, each.identity, watched)
+            for each, watched in zip(cards, seen, strict=True)
+        ]
+    return [Found(name, card.index, card.identity, watched, tuple(shares))]
 
 
 def _session(pid: int) -> int:
@@ -145,100 +216,36 @@ def _session(pid: int) -> int:
         ) from None
 
 
-def _report(
-    card: Card,
-    name: str,
-    watched: Watched,
-    shares: Sequence[Share],
-    *,
-    mps: bool,
-    quantile: float,
-    output: Output,
-    everything: bool,
-) -> None:
-    from gpuslice.measure.gpu import need_of
+def _workloads(file: str, name: str, load: Load | None) -> Mapping[str, Workload]:
+    """Those of the file, before anything is run for minutes that couldn't be written then."""
+    from gpuslice.errors import nearest
+    from gpuslice.workloads.artefact import read_workloads
 
-    identity = card.identity
-    measured = need_of(watched, quantile=quantile)
-    if everything and len(watched.peaks) > 1:
-        say("note: the card's counters are sums over all that runs on it; memory is told for each process")
-    if output is Output.NAME:
-        print_text(name)
-        return
-    if output is not Output.TABLE:
-        print_data(
-            {
-                "gpu": {"name": identity.name, "driver": identity.driver, "memoryMiB": identity.total_mib},
-                "need": need_fields(name, measured),
-                "processes": [{"pid": pid, "memoryMiB": peak} for pid, peak in sorted(watched.peaks.items())],
-                **(
-                    {"profiles": _profiles(measured, shares, mps=mps), "sharing": _sharing(shares)}
-                    if shares
-                    else {}
-                ),
-            },
-            output,
+    found = {each.name: each for each in read_workloads(file, accept_assumed=True).workloads}
+    if name not in found:
+        raise InputError(
+            f"{name[:80]!r} is not in {file}",
+            where="--workload",
+            fix=nearest(name, list(found)) or "name a workload of the file, as namespace/name",
         )
-        return
-    print_needs({name: measured}, output)
-    if len(watched.peaks) > 1 or everything:
-        print_table(("pid", "memory"), ((pid, f"{peak}Mi") for pid, peak in sorted(watched.peaks.items())))
-    if len(shares) > 1:
-        print_table(
-            ("copies", "slowdown", "expected", "throughput", "rate of each", "memory of each"),
-            (
-                (
-                    each.copies,
-                    _figure(each.slowdown, "x"),
-                    _figure(each.expected, "x"),
-                    _figure(each.throughput, "x"),
-                    _figure(each.rate, "/s"),
-                    None if each.memory_mib is None else f"{each.memory_mib}Mi",
-                )
-                for each in shares
-            ),
-            right=("copies", "slowdown", "expected", "throughput", "rate of each", "memory of each"),
+    if load is not None and found[name].service is not None:
+        raise InputError(
+            f"{name} is a service already", where="--demand", fix="leave out --demand and --slo-ms"
         )
-    if any(each.slowdown is not None and each.slowdown < _FASTER_THAN_ALONE for each in shares):
-        say(
-            "note: copies ran faster than one alone, so what holds this program up varies from run to run: "
-            "these figures say little. Measure longer, with --seconds and --warm-up"
+    return found
+
+
+def _load(demand: str, slo_ms: float) -> Load | None:
+    from gpuslice.measure.profiles import Load
+
+    if not demand and not slo_ms:
+        return None
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(\S.*)", demand)
+    if found is None or not slo_ms:
+        raise InputError(
+            "--demand and --slo-ms go together", fix='write --demand "800 requests/s" --slo-ms 200'
         )
-    say(f"on {identity.name}, driver {identity.driver}")
-
-
-def _profiles(measured: Measured, shares: Sequence[Share], *, mps: bool) -> list[dict[str, object]]:
-    """Rows for a service's `profiles` in workloads.yaml: one replica in one slice, its neighbours as busy as it is."""
-    if measured.on is None:
-        return []
-    return [
-        {
-            "slice": f"{measured.on}/whole"
-            if each.copies == 1
-            else f"{measured.on}/{'mps' if mps else 'time-slicing'}/{each.copies}",
-            "rate": round(each.rate, 3),
-            "latencyMs": round(1000 / each.rate, 3),
-        }
-        for each in shares
-        if each.rate
-    ]
-
-
-def _sharing(shares: Sequence[Share]) -> list[dict[str, object]]:
-    return [
-        {
-            "copies": each.copies,
-            "slowdown": each.slowdown,
-            "expected": each.expected,
-            "throughput": each.throughput,
-            "memoryMiB": each.memory_mib,
-        }
-        for each in shares
-    ]
-
-
-def _figure(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:.3g}{unit}"
+    return Load(float(found[1]), found[2].strip(), slo_ms)
 
 
 def _progress(pattern: str, counter_file: str) -> Progress:

@@ -59,9 +59,7 @@ class Card:
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:
-            raise EnvironmentFailedError(
-                f"NVML finds no driver: {error}", fix="run it on a machine with a GPU"
-            ) from None
+            raise _no_driver(error) from None
         try:
             count = self._nvml.nvmlDeviceGetCount()
             if not 0 <= index < count:
@@ -72,6 +70,7 @@ class Card:
             self.identity = self._identity()
         except self._nvml.NVMLError as error:
             raise _failed(error) from None
+        self.index = index
         self._last: Sample | None = None
 
     def close(self) -> None:
@@ -158,6 +157,25 @@ class Card:
             self._nvml.nvmlGpmSampleFree(sample)
 
 
+def count_cards(*, library: ModuleType | None = None) -> int:
+    """How many GPUs this machine has.
+
+    Raises:
+        EnvironmentFailedError: no NVML, no driver, or NVML fails.
+    """
+    nvml = library or _library()
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        raise _no_driver(error) from None
+    try:
+        return int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError as error:
+        raise _failed(error) from None
+    finally:
+        nvml.nvmlShutdown()
+
+
 def _share(percent: float) -> float | None:
     """Percent as a share; None for what no counter can give."""
     return min(1.0, percent / 100) if 0 <= percent <= 101 else None
@@ -175,6 +193,10 @@ def _library() -> ModuleType:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _no_driver(error: Exception) -> EnvironmentFailedError:
+    return EnvironmentFailedError(f"NVML finds no driver: {error}", fix="run it on a machine with a GPU")
 
 
 def _failed(error: Exception) -> EnvironmentFailedError:

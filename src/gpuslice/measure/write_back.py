@@ -7,7 +7,7 @@ known to hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from io import StringIO
 
@@ -50,6 +50,35 @@ def write_needs(
     Raises:
         InputError: the file can't be changed line by line (JSON, anchors over an entry).
     """
+    remarks: dict[str, tuple[str, ...]] = {}
+
+    def change(entry: dict[str, object]) -> None:
+        measured = needs.get(str(entry["name"]))
+        if measured is not None:
+            remarks[str(entry["name"])] = tuple(_write(entry, measured, workloads[str(entry["name"])]))
+
+    return Written(changed_in_place(text, name, workloads, set(needs), change), remarks)
+
+
+def changed_in_place(
+    text: str,
+    name: str,
+    workloads: Mapping[str, Workload],
+    changing: Collection[str],
+    change: Callable[[dict[str, object]], None],
+) -> str:
+    """The file's text with some entries changed, and all else as it was.
+
+    Args:
+        text: of the file, workloads.yaml, already known to be right.
+        name: of the file, for messages.
+        workloads: those of the file, read with assumed needs accepted.
+        changing: names of those that may change.
+        change: changes an entry; is given every one.
+
+    Raises:
+        InputError: the file can't be changed line by line (JSON, anchors over an entry), or is wrong then.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -66,11 +95,8 @@ def write_needs(
             where=name,
             fix="write it as plain YAML",
         ) from None
-    remarks: dict[str, tuple[str, ...]] = {}
     for entry in root["workloads"]:
-        measured = needs.get(str(entry["name"]))
-        if measured is not None:
-            remarks[str(entry["name"])] = tuple(_write(entry, measured, workloads[str(entry["name"])]))
+        change(entry)
     out = StringIO()
     yaml.dump(root, out)
     changed = out.getvalue()
@@ -78,12 +104,12 @@ def write_needs(
     documents = parse_documents(changed.encode(), name)
     after = {each.name: each for each in parse_workloads(documents, accept_assumed=True).workloads}
     if list(after) != list(workloads) or any(
-        after[each] != workloads[each] for each in set(after) - set(needs)
+        after[each] != workloads[each] for each in set(after) - set(changing)
     ):
         raise InputError(
-            "can't be changed in place", where=name, fix="write its needs without anchors and merge keys"
+            "can't be changed in place", where=name, fix="write it without anchors and merge keys"
         )
-    return Written(changed, remarks)
+    return changed
 
 
 def _write(entry: dict[str, object], measured: Measured, workload: Workload) -> list[str]:

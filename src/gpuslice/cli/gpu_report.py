@@ -1,0 +1,155 @@
+"""What `gpuslice measure gpu` prints of what it found: needs, processes, what sharing costs, profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuslice.cli.console import Output, print_data, print_names, print_table, say
+from gpuslice.cli.measure import need_fields, print_needs
+
+if TYPE_CHECKING:
+    from gpuslice.measure.gpu import Watched
+    from gpuslice.measure.nvml import Identity
+    from gpuslice.measure.shares import Share
+    from gpuslice.measure.statistics import Measured
+    from gpuslice.workloads.model import ServiceProfile
+
+# Copies that share a GPU can't be faster than one alone: below this, alone was read on a slower moment of the host.
+_FASTER_THAN_ALONE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found on one GPU.
+
+    Attributes:
+        name: of what was watched.
+        index: of the GPU.
+        identity: of the GPU.
+        watched: alone, or all together.
+        shares: what copies came to; empty: none were asked for.
+    """
+
+    name: str
+    index: int
+    identity: Identity
+    watched: Watched
+    shares: tuple[Share, ...] = ()
+
+
+def report(
+    found: Sequence[Found],
+    profiles: Sequence[ServiceProfile],
+    *,
+    quantile: float,
+    output: Output,
+    everything: bool,
+) -> None:
+    """Print it: a table, or one document; a list of GPUs where all of them were watched."""
+    from gpuslice.measure.gpu import need_of
+
+    needs = {each.name: need_of(each.watched, quantile=quantile) for each in found}
+    if everything and any(len(each.watched.peaks) > 1 for each in found):
+        say("note: a card's counters are sums over all that runs on it; memory is told for each process")
+    match output:
+        case Output.NAME:
+            print_names(needs)
+        case Output.TABLE:
+            print_needs(needs, output)
+            _tables(found, everything=everything)
+        case _:
+            documents = [_document(each, needs[each.name], profiles) for each in found]
+            print_data({"gpus": documents} if everything else documents[0], output)
+
+
+def _tables(found: Sequence[Found], *, everything: bool) -> None:
+    if everything or any(len(each.watched.peaks) > 1 for each in found):
+        print_table(
+            ("gpu", "pid", "memory", "program"),
+            (
+                (each.index, pid, f"{peak}Mi", program_of(pid))
+                for each in found
+                for pid, peak in sorted(each.watched.peaks.items())
+            ),
+            right=("gpu", "pid", "memory"),
+        )
+    shares = found[0].shares
+    if len(shares) > 1:
+        by = "slowdown of a probe" if shares[-1].by_probe else "slowdown"
+        right = ("copies", by, "expected", "throughput", "rate of each", "memory of each")
+        print_table(
+            right,
+            (
+                (
+                    each.copies,
+                    _figure(each.slowdown, "x"),
+                    _figure(each.expected, "x"),
+                    _figure(each.throughput, "x"),
+                    _figure(each.rate, "/s"),
+                    None if each.memory_mib is None else f"{each.memory_mib}Mi",
+                )
+                for each in shares
+            ),
+            right=right,
+        )
+    if len(shares) > 1 and shares[-1].by_probe:
+        say(
+            "note: slowdown and rate are those of a probe as busy as the program, in the place of one copy; "
+            "what programs lose to each other by memory bandwidth doesn't show in it"
+        )
+    if any(each.slowdown is not None and each.slowdown < _FASTER_THAN_ALONE for each in shares):
+        say(
+            "note: copies ran faster than one alone, so what holds this program up varies from run to run: "
+            "these figures say little. Measure longer, with --seconds and --warm-up"
+        )
+    for name, driver in dict.fromkeys((each.identity.name, each.identity.driver) for each in found):
+        say(f"on {name}, driver {driver}")
+
+
+def _document(found: Found, need: Measured, profiles: Sequence[ServiceProfile]) -> dict[str, object]:
+    from gpuslice.measure.profiles import profile_fields
+
+    identity = found.identity
+    sharing = {
+        "sharing": [
+            {
+                "copies": each.copies,
+                "slowdown": each.slowdown,
+                "expected": each.expected,
+                "throughput": each.throughput,
+                "memoryMiB": each.memory_mib,
+                "byProbe": each.by_probe,
+            }
+            for each in found.shares
+        ]
+    }
+    return {
+        "gpu": {
+            "index": found.index,
+            "name": identity.name,
+            "driver": identity.driver,
+            "memoryMiB": identity.total_mib,
+        },
+        "need": need_fields(found.name, need),
+        "processes": [
+            {"pid": pid, "memoryMiB": peak, "program": program_of(pid)}
+            for pid, peak in sorted(found.watched.peaks.items())
+        ],
+        **(sharing if len(found.shares) > 1 else {}),
+        **({"profiles": [profile_fields(each) for each in profiles]} if profiles else {}),
+    }
+
+
+def program_of(pid: int) -> str | None:
+    """The name of a process's program; None: it is gone, or of another container."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _figure(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value:.3g}{unit}"
