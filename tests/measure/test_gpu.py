@@ -227,8 +227,8 @@ PROBE = """
 import sys, time
 turns = int(sys.argv[sys.argv.index("--turns") + 1]) if "--turns" in sys.argv else 0
 for cycle in range(100000):
-    print(f"{cycle} of 77", flush=True)
-    time.sleep(0.04 if turns == 77 else 0.02)
+    print(f"{cycle} cycles, 77 turns, 9 blocks", flush=True)
+    time.sleep(0.04 if turns == 77 and sys.argv[-2:] == ["--blocks", "9"] else 0.02)
 """
 
 

@@ -66,7 +66,8 @@ def report(
 
 
 def _tables(found: Sequence[Found], *, everything: bool) -> None:
-    if everything or any(len(each.watched.peaks) > 1 for each in found):
+    most = max(len(each.watched.peaks) for each in found)
+    if most > (0 if everything else 1):
         print_table(
             ("gpu", "pid", "memory", "program"),
             (

@@ -24,6 +24,8 @@ from gpuslice.measure.statistics import Measured, Window, pool
 from gpuslice.measure.times import utc
 from gpuslice.workloads.measurement import Means
 
+GREW: Final = 1.05
+"""A program's memory wavers by less once it is loaded; a load, or the first pass through a network, takes more."""
 INTERVAL: Final = 0.5  # seconds between two looks: GPM needs 0.1, and a peak of memory seldom lasts less
 
 
@@ -36,12 +38,14 @@ class Watched:
         peaks: peak memory of each process looked at, MiB, where the driver says.
         foreign: other processes that were on the card meanwhile.
         seconds: how long.
+        grew: processes that held more memory than before it, by over `GREW`.
     """
 
     readings: Readings
     peaks: dict[int, int]
     foreign: frozenset[int]
     seconds: float
+    grew: frozenset[int] = frozenset()
 
 
 def model_of(card: Card) -> Gpu | None:
@@ -114,7 +118,8 @@ def watch(
         mig_profile="MIG is on" if card.identity.mig else "",
         memory=_peak(readings.memory, sum(before.values())),
     )
-    return Watched(readings, peaks, frozenset(foreign), time.monotonic() - start)
+    grew = frozenset(pid for pid in before if peaks[pid] > before[pid] * GREW)
+    return Watched(readings, peaks, frozenset(foreign), time.monotonic() - start, grew)
 
 
 def watch_all(cards: Sequence[Card], seconds: float) -> list[Watched]:

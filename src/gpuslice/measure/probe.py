@@ -1,6 +1,6 @@
 """A program that stands in for another among copies of it: a GPU load of a given duty, whose iterations are counted.
 
-    python -m gpuslice.measure.probe --duty 0.3 --sm 0.2 [--turns N]
+    python -m gpuslice.measure.probe --duty 0.3 --sm 0.2 [--turns N --blocks N]
 
 Programs that tell no progress and don't end can't be timed themselves. This one takes a copy's place: in each cycle of
 10 ms it keeps the GPU busy for the same share of the time, on as many multiprocessors, and leaves it alone for the
@@ -8,7 +8,9 @@ rest. How many fewer cycles it gets through beside the copies is what sharing co
 bandwidth, so it can't show what programs lose to each other there.
 
 It speaks to the driver alone (libcuda's C interface): no toolkit or framework is needed. Each line it prints is
-"C of T": cycles done, and the turns of a kernel that takes `_KERNEL` seconds alone, which a later run is given.
+"C cycles, T turns, B blocks": cycles done, and the size of its kernel. That is found alone, where a kernel takes
+`_KERNEL` seconds, and given to later runs: beside others it would take longer, and under MPS a client that is limited
+is told of fewer multiprocessors.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import time
 from typing import Final
 
-LINE: Final = r"^(\d+) of \d+$"
+LINE: Final = r"^(\d+) cycles, \d+ turns, \d+ blocks$"
 _CYCLE: Final = 0.01  # seconds alone: short against a measurement, long against a kernel
 _KERNEL: Final = 0.0005  # seconds alone: within what programs launch, and far more than a launch takes
 _THREADS: Final = 1024  # of a block: enough to keep a multiprocessor's arithmetic full by itself
@@ -59,6 +61,12 @@ again:
 )
 
 
+def size_told(line: str) -> tuple[str, ...]:
+    """The options that give a later run the size of a kernel that a line tells."""
+    _, turns, blocks = line.split(", ")
+    return ("--turns", turns.partition(" ")[0], "--blocks", blocks.partition(" ")[0])
+
+
 class Driver:
     """The first GPU that CUDA sees, and the kernel on it.
 
@@ -80,14 +88,15 @@ class Driver:
         self._call("cuMemAlloc_v2", ctypes.byref(self._place), ctypes.c_size_t(4))
         self.sms = sms.value
 
-    def spin(self, blocks: int, turns: int) -> None:
-        """Run the kernel, and wait for its end."""
+    def spin(self, blocks: int, turns: int, times: int = 1) -> None:
+        """Run the kernel so many times, and wait for the end."""
         count = ctypes.c_uint(turns)
         arguments = (ctypes.c_void_p * 2)(
             ctypes.cast(ctypes.byref(self._place), ctypes.c_void_p),
             ctypes.cast(ctypes.byref(count), ctypes.c_void_p),
         )
-        self._call("cuLaunchKernel", self._kernel, blocks, 1, 1, _THREADS, 1, 1, 0, None, arguments, None)
+        for _ in range(times):
+            self._call("cuLaunchKernel", self._kernel, blocks, 1, 1, _THREADS, 1, 1, 0, None, arguments, None)
         self._call("cuCtxSynchronize")
 
     def _call(self, name: str, *arguments: object) -> None:
@@ -117,23 +126,23 @@ def main() -> int:
     parser.add_argument("--duty", type=float, required=True)
     parser.add_argument("--sm", type=float, required=True)
     parser.add_argument("--turns", type=int, default=0)
+    parser.add_argument("--blocks", type=int, default=0)
     options = parser.parse_args()
     duty = min(1.0, max(0.01, options.duty))
     try:
         driver = Driver()
-        blocks = max(1, min(driver.sms, math.ceil(options.sm / duty * driver.sms)))
+        blocks = options.blocks or max(1, min(driver.sms, math.ceil(options.sm / duty * driver.sms)))
         turns = options.turns or turns_of(_KERNEL, driver, blocks)
         kernels = max(1, round(duty * _CYCLE / _KERNEL))
         pause = kernels * _KERNEL * (1 / duty - 1)
         cycles, told = 0, time.perf_counter()
         while True:
-            for _ in range(kernels):
-                driver.spin(blocks, turns)
+            driver.spin(blocks, turns, kernels)
             time.sleep(pause)
             cycles += 1
             if time.perf_counter() - told > _TOLD_EVERY:
                 told = time.perf_counter()
-                sys.stdout.write(f"{cycles} of {turns}\n")
+                sys.stdout.write(f"{cycles} cycles, {turns} turns, {blocks} blocks\n")
                 sys.stdout.flush()
     except OSError as error:
         sys.stderr.write(f"the probe can't use the GPU: {error}\n")

@@ -80,7 +80,7 @@ def measure_copies(
     counts = sorted({1, *copies})
     say(_plan(1, timing))
     with running(command, 1, progress, only(card.index)) as found:
-        alone, rates = _run(card, found, timing)
+        alone, rates = run(card, found, timing)
     if len(counts) > 1 and rates[0] is None and not probe:
         raise AnswerIsNoError(
             f"it neither told how far it got nor ended in {timing.seconds:g} s, so copies can't be compared",
@@ -91,6 +91,7 @@ def measure_copies(
     if probe:
         if alone.readings.mean_duty is None:
             raise AnswerIsNoError("it didn't use the GPU, so nothing can stand in for it")
+        _refuse_loading(alone)
         say(f"the probe alone: {_plan(1, timing)}")
         stand_in, timed = _probe_alone(card, alone.readings, timing)
     told_by, alone_rate = timed
@@ -104,15 +105,26 @@ def measure_copies(
             found = list(started.enter_context(running(command, count - probe, progress, own)))
             if probe:
                 found += started.enter_context(running(stand_in, 1, told_by, own))
-            watched, rates = _run(card, found, timing)
+            watched, rates = run(card, found, timing)
         counted = rates[-1:] if probe else rates
         if probe and any(each.ended is not None for each in found):
             raise AnswerIsNoError(
                 "a copy ended while the probe ran beside it", fix="give it more work, or a shorter --seconds"
             )
+        if probe:
+            _refuse_loading(watched)
         rate = None if None in counted else sum(each for each in counted if each is not None) / len(counted)
         shares.append(_share(count, rate, alone_rate, watched, gpu, alone, mps=mps, by_probe=probe))
     return alone, shares
+
+
+def _refuse_loading(watched: Watched) -> None:
+    """A program that tells nothing is at work once it takes no more memory: what was seen before says nothing."""
+    if watched.grew:
+        raise AnswerIsNoError(
+            "a copy still took more memory while it was measured, as programs do that load",
+            fix="let it warm up longer: --warm-up",
+        )
 
 
 def _plan(count: int, timing: Timing) -> str:
@@ -129,9 +141,9 @@ def _probe_alone(
     command = (sys.executable, "-m", probes.__name__, "--duty", f"{duty:.4f}", "--sm", f"{sm:.4f}")
     progress = Progress(re.compile(probes.LINE))
     with running(command, 1, progress, only(card.index)) as found:
-        _, rates = _run(card, found, timing)
-        turns = found[0].last_lines[-1].rpartition(" ")[2]
-    return (*command, "--turns", turns), (progress, rates[0])
+        _, rates = run(card, found, timing)
+        size = probes.size_told(found[0].last_lines[-1])
+    return (*command, *size), (progress, rates[0])
 
 
 def _share(
@@ -157,7 +169,7 @@ def _share(
     )
 
 
-def _run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, list[float | None]]:
+def run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, list[float | None]]:
     """Watch running copies after they have warmed up; a program that ends is timed by its end."""
     leaders = frozenset(each.process.pid for each in found)
     start = time.monotonic()
