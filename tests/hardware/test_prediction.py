@@ -38,7 +38,7 @@ def throughput_error(reading):
 def test_the_prediction_is_near_what_was_measured(gpu, mechanism, limited, of):
     found = [each for each in EQUAL if (each.gpu, each.mechanism, each.limited) == (gpu, mechanism, limited)]
     errors = [abs(of(each)) for each in found]
-    assert len(found) >= 22
+    assert len(found) == 30
     assert {each.copies for each in found} == {2, 4, 8}
     assert sum(errors) / len(errors) <= 0.15
     assert max(errors) < 0.35
