@@ -28,8 +28,8 @@ def sharing_page() -> str:
         "23 November 2026), 1.8 to 2.6 seconds a state after a warm-up. Programs that the host holds up (the networks "
         "without CUDA graphs) vary from run to run by up to 40 % by themselves; alone is the faster of two runs on "
         "the H200, one run on the H100. Eight copies without a limit on the H100 were read on 27 November (but for the "
-        "compute- and memory-bound ones), of the loads of `bench/gpu_loads.py`, for 4 seconds a state, alone the faster "
-        "of two runs. The [form of the model](../concepts/sharing.md) has three numbers: "
+        "compute- and memory-bound ones), of the loads of `bench/gpu_loads.py`, for 4 seconds a state, alone the "
+        "faster of two runs. The [form of the model](../concepts/sharing.md) has three numbers: "
         f"{TURNS}, {HOST} and {REACHED}.",
         *(
             part

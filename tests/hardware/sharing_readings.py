@@ -2,8 +2,8 @@
 
 Equal copies of each load under time-slicing, under MPS limited to 100/copies % of the threads, and under MPS without a
 limit; and loads beside others that fill the GPU. Alone: what one copy does on the whole GPU, by NVML's GPM counters.
-Eight copies under MPS without a limit were read on the H100 on 27 November, all but the compute- and memory-bound ones, of
-loads written anew (bench/gpu_loads.py) that are a little lighter: their rows carry what those do alone.
+Eight copies under MPS without a limit, but for the compute- and memory-bound ones, were read on the H100 on 27
+November, of loads written anew (bench/gpu_loads.py) that differ a little: their rows carry what those do alone.
 """
 
 import csv
