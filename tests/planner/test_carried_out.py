@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from msgspec import UNSET
 
 from gpuslice.hardware.slices import Isolation
-from gpuslice.planner.realised import PRICED_ORDERS, realised_spread
+from gpuslice.planner.realised import PRICED_ORDERS, priced_orders, realised_spread
 from gpuslice.units import micro_usd
 from tests.planner.planned import solved
 from tests.planner.test_solve_rules import workload
@@ -57,3 +57,19 @@ def test_a_pool_keeps_a_larger_type_for_whom_needs_it():
         count * node.count for pool in plan.pools for node in pool.nodes for count in node.pods.values()
     )
     assert carried == 4
+
+
+def test_without_time_for_the_model_pools_are_priced_by_their_packing_and_the_plan_says_so():
+    fleet = [workload(replicas=5)]
+    hurried = solved(fleet, catalog_of(L4), seconds=0.0).plan
+    assert [each for each in hurried.assumptions if each.startswith("1 of 1 pools are priced by our packing")]
+    assert hurried.summary.usd_per_hour == sum(
+        node.count * node.usd_per_hour for pool in hurried.pools for node in pool.nodes
+    )
+    assert not [each for each in solved(fleet, catalog_of(L4)).plan.assumptions if "our packing" in each]
+
+
+def test_large_fleets_are_priced_by_fewer_orders_but_by_one_at_least():
+    assert priced_orders(100) == PRICED_ORDERS
+    assert priced_orders(7000) == PRICED_ORDERS[:2]
+    assert priced_orders(10**6) == PRICED_ORDERS[:1]

@@ -166,7 +166,11 @@ class _Rollout:
             come_up(node, now)
             self.binder.add(node, ())
         waiting = len(self.pending)
-        bound = {pod for pod in self.chance.sample(self.pending, waiting) if self.binder.bind(pod)}
+        bound: set[Pod] = set()
+        full: set[PodClass] = set()  # whoever found no place now, so do its equals
+        for pod in self.chance.sample(self.pending, waiting):
+            if pod.kind not in full:
+                (bound.add(pod) if self.binder.bind(pod) else full.add(pod.kind))
         self.pending = [pod for pod in self.pending if pod not in bound]
         if self.pending and (len(self.pending) < waiting or not self.coming):
             # Some have a place now, perhaps one that was meant for others: Karpenter looks at these again.

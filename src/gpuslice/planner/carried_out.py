@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.planner.pool_bills import Resident, Residents, residents_of
+from gpuslice.planner.pool_bills import Resident, Residents, load_of, residents_of
 from gpuslice.planner.pool_packing import POOL_FEE, Home
 from gpuslice.planner.realised import NOTHING, Spread
 
@@ -42,12 +42,14 @@ class CarriedOut:
         homes: by class number, (workload, home, replicas).
         options: the nodes that each pool may have, cheapest first.
         spread: bills over orders of arrival.
+        by_packing: how many pools are priced by our own packing, since the model couldn't be asked about them.
     """
 
     packing: Packing
     homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
     options: dict[PoolKey, tuple[NodeOption, ...]]
     spread: Spread
+    by_packing: int
 
 
 def carried_out(
@@ -121,10 +123,7 @@ class _Search:
         """The same for nodes that are packed by us."""
         if not residents:
             return 0
-        load: Counter[tuple[int, int]] = Counter()
-        for each in residents:
-            load[each.number, each.slice_index] += each.replicas
-        found = self._packings.pack(pool, tuple(sorted(load.items())))
+        found = self._packings.pack(pool, load_of(residents))
         return None if found is None else found.price + POOL_FEE
 
     def _excess(self, pool: PoolKey, residents: Residents) -> int:
@@ -194,7 +193,10 @@ class _Search:
         homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
         for pool, residents in self._pools.items():
             options = outcomes[pool].options
-            packing.update(self._bills.patterns(pool, residents, options, spread.typical))
+            if outcomes[pool].packed:
+                packing.update(dict(outcomes[pool].packed))
+            else:
+                packing.update(self._bills.patterns(pool, residents, options, spread.typical))
             for each in residents:
                 homes[each.number].append(
                     (self._workloads[each.name], Home(pool, each.slice_index), each.replicas)
@@ -204,6 +206,7 @@ class _Search:
             {number: tuple(found) for number, found in sorted(homes.items())},
             {pool: each.options for pool, each in outcomes.items()},
             spread,
+            sum(bool(each.packed) for each in outcomes.values()),
         )
 
 

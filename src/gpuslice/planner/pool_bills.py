@@ -6,9 +6,9 @@ first, then pairs with a cheaper one. What can't be cheaper than the best known 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
@@ -20,13 +20,13 @@ from gpuslice.planner.realised import Ask, Bill, Launched, Offer, Order, Realise
 from gpuslice.units import MIB, parse_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.cloud.catalog import DaemonsetOverhead
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.options import Cut, NodeOption
-    from gpuslice.planner.pool_packing import PoolKey
+    from gpuslice.planner.pool_packing import Load, PoolKey, PoolPacking
     from gpuslice.workloads.model import Workload
 
 
@@ -50,6 +50,9 @@ class Resident:
 Residents = tuple[Resident, ...]
 """Of one pool, ascending."""
 
+_MOST_LOOKS: Final = 100_000
+"""Pods times nodes of one pool, above which the model isn't asked: one order would take the better part of a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -58,10 +61,13 @@ class Outcome:
     Attributes:
         options: nodes that it may have, cheapest first.
         bills: by order of arrival, as the orders are given.
+        packed: where the model wasn't asked, for want of time or because there are too many pods: the nodes of our own
+            packing, and their price in all bills.
     """
 
     options: tuple[NodeOption, ...]
     bills: tuple[Bill, ...]
+    packed: tuple[tuple[Pattern, int], ...] = ()
 
     @property
     def weight(self) -> int:
@@ -88,6 +94,9 @@ class PoolBills:
         overhead: DaemonsetOverhead,
         stack: Stack,
         orders: Sequence[Order],
+        *,
+        packings: PoolPacking,
+        remaining: Callable[[], float],
     ) -> None:
         """Keep what all pools share.
 
@@ -97,7 +106,11 @@ class PoolBills:
             overhead: of daemonsets, on each node.
             stack: what nodes run, which names MIG's resources.
             orders: of arrival, over which bills are summed.
+            packings: nodes where the model can't be asked.
+            remaining: seconds left.
         """
+        self._packings = packings
+        self._remaining = remaining
         self.orders = tuple(orders)
         self.simulated = 0
         """Pods that the model has let arrive so far: what the search has cost."""
@@ -115,8 +128,30 @@ class PoolBills:
         """The types with which a pool comes cheapest over all orders; None where some replica fits none of them."""
         key = (pool, residents)
         if key not in self._known:
-            self._known[key] = self._chosen(pool, residents)
+            packed = self._packed(pool, residents)
+            if packed is None or (self._remaining() > 0 and not self._too_many(packed)):
+                self._known[key] = self._chosen(pool, residents)
+            else:
+                self._known[key] = packed
         return self._known[key]
+
+    def _packed(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        """The outcome by our own packing."""
+        found = self._packings.pack(pool, load_of(residents))
+        if found is None:
+            return None
+        options = dict.fromkeys(pattern.option for pattern, _ in found.nodes)
+        return Outcome(
+            tuple(sorted(options, key=lambda each: (each.price, each.instance_type.name))),
+            (Bill(found.price, (), 0),) * len(self.orders),
+            found.nodes,
+        )
+
+    @staticmethod
+    def _too_many(packed: Outcome) -> bool:
+        """Whether binding the pods takes too long: each looks at each node."""
+        pods = sum(count * nodes for pattern, nodes in packed.packed for _, _, count in pattern.pods)
+        return pods * sum(nodes for _, nodes in packed.packed) > _MOST_LOOKS
 
     def patterns(
         self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...], order: Order
@@ -254,6 +289,14 @@ class PoolBills:
                 GPU_TIME: max(answer.time_milli or 0, 1),
             }
         return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+
+
+def load_of(residents: Residents) -> Load:
+    """What a pool carries, as packings know it."""
+    load: Counter[tuple[int, int]] = Counter()
+    for each in residents:
+        load[each.number, each.slice_index] += each.replicas
+    return tuple(sorted(load.items()))
 
 
 def _weight(total: int, orders: int, worst: int) -> int:

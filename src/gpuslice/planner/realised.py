@@ -46,6 +46,8 @@ DEFAULT_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for pattern in 
 """Arrivals over which a bill is spread, unless asked otherwise."""
 PRICED_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for seed in range(2) for pattern in Pattern)
 """Arrivals over which a plan is priced: every pattern twice, as more tell little more and take longer."""
+_MOST_ARRIVING: Final = 20_000
+"""Pods over all orders together: fleets of thousands are priced by fewer orders, and chance moves their bills less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +148,11 @@ class Spread:
         return max(bill.unbound for bill, _ in self.bills)
 
 
+def priced_orders(pods: int) -> tuple[Order, ...]:
+    """The orders by which a fleet of so many pods is priced, one at least."""
+    return PRICED_ORDERS[: max(1, _MOST_ARRIVING // max(pods, 1))]
+
+
 class Realiser:
     """Asks the model of Karpenter about pools, and remembers its answers."""
 
@@ -205,14 +212,14 @@ class Realiser:
         )
 
     def _bill(self, offer: Offer, load: Load, order: Order) -> Bill:
-        counted = None if self._consolidate else self._counted(offer, load)
+        counted = None if self._consolidate else self.counted(offer, load)
         if counted is not None:
             return counted
         nodes, unbound = self._rolled_out(offer, load, order)
         kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in nodes)
         return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), unbound)
 
-    def _counted(self, offer: Offer, load: Load) -> Bill | None:
+    def counted(self, offer: Offer, load: Load) -> Bill | None:
         """The bill where no order can change it: one type, whose nodes hold equally many pods of whatever mix."""
         kind, promised = offer.machines[0]
         bought = [each for each in offer.purchases if each in kind.prices]

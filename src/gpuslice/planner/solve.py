@@ -19,7 +19,7 @@ from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import PoolPacking
 from gpuslice.planner.realise import realise
-from gpuslice.planner.realised import PRICED_ORDERS
+from gpuslice.planner.realised import priced_orders
 from gpuslice.planner.service_kinds import on_whole_gpus
 from gpuslice.planner.services import SCALABLE, Sized, size_services
 from gpuslice.planner.unplaced import reason_against
@@ -38,6 +38,7 @@ DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or readi
 
 _LEFT_BY_BOUND: Final = 0.3  # of the time, for what follows
 _LEFT_BY_PACKING: Final = 0.12
+_LEFT_BY_HOMES: Final = 0.08
 _LEFT_BY_MIXING: Final = 0.1
 
 
@@ -136,8 +137,23 @@ def solve(
         remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
     )
     pools = PoolPacking(options, classes, relaxation.duals)
-    homes = realise(relaxation, packing, pools, classes, gap=settings.gap / 2, remaining=remaining)
-    bills = PoolBills(options, classes, settings.overhead, settings.stack, PRICED_ORDERS)
+    homes = realise(
+        relaxation,
+        packing,
+        pools,
+        classes,
+        gap=settings.gap / 2,
+        remaining=lambda: remaining() - _LEFT_BY_HOMES * whole,
+    )
+    bills = PoolBills(
+        options,
+        classes,
+        settings.overhead,
+        settings.stack,
+        priced_orders(sum(each.replicas for each in classes)),
+        packings=pools,
+        remaining=remaining,
+    )
     realised = carried_out(homes, classes, packings=pools, bills=bills, remaining=remaining)
     paid = cost(realised.packing)
     packing = min(packing, homes.packing, realised.packing, key=cost)
@@ -181,13 +197,28 @@ def solve(
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
         optimal_nodes=optimal_nodes(packing, packed),
         assumptions=assumptions(
-            made, classes, catalog, None if not settings.overhead_assumed else settings.overhead, notes
+            made,
+            classes,
+            catalog,
+            None if not settings.overhead_assumed else settings.overhead,
+            (*_by_packing(realised.by_packing, len(made)), *notes),
         ),
     )
     violations = verify(plan, workloads, catalog)
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation)
+
+
+def _by_packing(pools: int, of: int) -> tuple[str, ...]:
+    """What is to be said where the model of Karpenter wasn't asked."""
+    if not pools:
+        return ()
+    words = (
+        f"{pools} of {of} pools are priced by our packing, as their pods are too many for the time that the model "
+        "of Karpenter takes: it may launch others"
+    )
+    return (words,)
 
 
 def _not_planned(workload: Workload) -> str:
