@@ -57,7 +57,7 @@ def test_a_node_registers_what_karpenter_was_promised(plan, pool, name):
         for each in objects(plan, "NodePool")
         if each["metadata"]["name"] == pool.name
     )
-    custom = karpenter.node_class(pool, plan.stack, SETTINGS).get("spec")
+    custom = karpenter.node_class(pool, plan.stack, SETTINGS, plan.policy).get("spec")
     assert isinstance(custom, dict)
     text = str(custom.get("userData", ""))
 

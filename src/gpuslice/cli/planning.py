@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.planner.solve import Settings, Solution
     from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.policy import Policy
 
 
 DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
@@ -89,6 +90,42 @@ TimeLimitOption = Annotated[
 ]
 
 
+ForbidOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--forbid", metavar="FAMILY|TYPE", help="Not to be bought, such as p4d or g5.xlarge; several times."
+    ),
+]
+MaxNodesOption = Annotated[
+    list[str] | None,
+    typer.Option("--max-nodes", metavar="TYPE=COUNT", help="The most nodes of a type; several times."),
+]
+SpotShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-spot-share", metavar="SHARE", help="The most of the bill that may be spot.", min=0, max=1
+    ),
+]
+ReservedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reserved",
+        metavar="TYPE=COUNT[@USD]",
+        help="Capacity reservations that are paid for, or cost so much an hour if used; several times.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Buying:
+    """What the options say may be bought, as written; it is added to the policy in the file, or replaces its parts."""
+
+    forbid: tuple[str, ...] = ()
+    max_nodes: tuple[str, ...] = ()
+    max_spot_share: float | None = None
+    reserved: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Planned:
     """Everything that a verb may want to show."""
@@ -110,6 +147,7 @@ def make_plan(
     without: list[Unwanted] | None = None,
     gap: float = DEFAULT_GAP,
     time_limit: float = DEFAULT_TIME_LIMIT,
+    buying: Buying = Buying(),
 ) -> Planned:
     """Read, plan, verify.
 
@@ -118,6 +156,7 @@ def make_plan(
     """
     started = time.monotonic()
     from gpuslice.cloud.selection import choose
+    from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
@@ -129,7 +168,12 @@ def make_plan(
             fix=f"gpuslice scan --from {'PATH' if path == '-' else path} says what is in manifests",
         )
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
-    settings = replace(settings, without=frozenset(each.value for each in without or ()))
+    settings = replace(
+        settings,
+        without=frozenset(each.value for each in without or ()),
+        policy=_policy(path, workloads, buying, catalog),
+    )
+    catalog = priced(settings.policy, catalog)
     from gpuslice.planner.solve import solve
 
     with progress("planning …"):
@@ -141,6 +185,27 @@ def make_plan(
             notes=workloads.notes,
         )
     return Planned(workloads, catalog, settings, solution)
+
+
+def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog) -> Policy:
+    """The policy of the workloads and that of the options together."""
+    from msgspec.structs import replace as with_fields
+
+    from gpuslice.workloads.policy import check_policy, stated_counts, stated_reservations
+
+    policy = workloads.policy
+    check_policy(policy, catalog, f"{'stdin' if path == '-' else path}: policy")
+    reserved = stated_reservations(buying.reserved)
+    given = {each.instance_type for each in reserved}
+    policy = with_fields(
+        policy,
+        forbid=tuple(dict.fromkeys((*policy.forbid, *buying.forbid))),
+        max_nodes=policy.max_nodes | stated_counts(buying.max_nodes),
+        max_spot_share=policy.max_spot_share if buying.max_spot_share is None else buying.max_spot_share,
+        reserved=(*(each for each in policy.reserved if each.instance_type not in given), *reserved),
+    )
+    check_policy(policy, catalog, "the options")
+    return policy
 
 
 def setting(

@@ -67,13 +67,14 @@ def rehearse(
     from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
     from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import read
 
     if any(importlib.util.find_spec(each) is None for each in _WANTED):
         raise InputError("parts for rehearsing are missing", fix="pip install 'gpuslice[rehearse]'")
     documents = read_documents(plan_file)
     plan = decode(documents[0].data, Plan, where=documents[0].where)
-    catalog = choose(catalog_file, plan.catalog.region)
+    catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
     found = read(workloads_file, at="now", accept_assumed=True, region=plan.catalog.region)
     from gpuslice.rehearsal.build import build
     from gpuslice.rehearsal.cluster import scratch_cluster

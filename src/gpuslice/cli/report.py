@@ -78,8 +78,9 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
     from gpuslice.planner.verify import verify, verify_alone
     from gpuslice.report.page import Subject
     from gpuslice.report.sections import from_plan
+    from gpuslice.workloads.policy import priced
 
-    catalog = choose(catalog_file, plan.catalog.region)
+    catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
     if catalog.prices_date != plan.catalog.prices:
         raise InputError(
             f"has prices of {catalog.prices_date}, the plan is of {plan.catalog.prices[:40]}",

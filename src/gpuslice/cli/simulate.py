@@ -111,6 +111,7 @@ def simulate(
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
     from gpuslice.cloud.selection import choose
     from gpuslice.simulator.replay import look_seconds, replay, simulation
+    from gpuslice.workloads.policy import priced
 
     plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
     if plan_out and (plan is not None or _PLAN not in policies):
@@ -121,6 +122,7 @@ def simulate(
     timeline = _what_if(_timeline(trace, today, days, seed, workloads, peaks), allow, isolation)
     catalog = choose(catalog_file, workloads.region if workloads is not None else "")
     if plan is not None:
+        catalog = priced(plan.policy, catalog)
         _accept(plan, catalog)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()
     look = look_seconds(timeline.seconds)

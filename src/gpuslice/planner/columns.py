@@ -3,7 +3,8 @@
 The linear master chooses how many nodes of each known pattern; its duals say what a replica of each class is worth;
 pricing finds patterns worth more than their node costs. Duals are smoothed towards the best ones so far, since raw
 ones swing (Wentges 1997). At any duals, scaled down until no pattern is worth more than its node, total worth is a
-lower bound (Farley 1990): true at every round, not only at the end.
+lower bound (Farley 1990): true at every round, not only at the end. Limits on options altogether have prices too, their
+tolls: nodes cost what they cost and their tolls, and what the limits are worth is taken off the bound.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.compact import first_prices
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import exchanges_of, made
+from gpuslice.planner.limits import Limits
 from gpuslice.planner.links import Links
 from gpuslice.planner.patterns import Pattern, capacity, usage
-from gpuslice.planner.pricing import Patience, Pricing
+from gpuslice.planner.pricing import Patience, Priced, Pricing
 from gpuslice.planner.solver import Column, LinearMaster
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.limits import Limit
     from gpuslice.planner.options import NodeOption
 
 _SMOOTHING = 0.8  # weight of the best duals so far; of 0.3 to 0.9 the quickest on large traces and fleets
@@ -34,7 +37,14 @@ _COLUMNS_A_ROUND = 150
 _ROUNDS = 400
 _STANDSTILL = 1e-5  # of the bound
 _FIRST = 3  # options to begin with for each class
+_UNCOVERED = 10.0  # times the dearest node: what a replica without a place costs
+_PASSED = 1_000.0  # and what a limit passed by one costs: more than any node carries replicas of worth
+_LEAST_USD = 1e-3  # of the dearest node, where all are free
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
+
+
+def _untold(_value: float, _bound: float) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class Relaxation:
         value: its cost, dollars per hour.
         bound: proven: no plan costs less, dollars per hour.
         duals: at which the bound was proven: dollars per hour that one more replica of each class costs.
+        tolls: at which the bound was proven: dollars per hour that one more unit of each limit saves.
+        short: replicas of each class for which the limits leave no room in that solution.
         converged: whether the bound is within the tolerance of the value.
     """
 
@@ -55,14 +67,19 @@ class Relaxation:
     value: float
     bound: float
     duals: Floats
+    tolls: Floats
+    short: Floats
     converged: bool
 
 
-def column_of(pattern: Pattern) -> Column:
-    """The pattern as a column over the classes."""
+def column_of(pattern: Pattern, limits: Limits, classes: int) -> Column:
+    """The pattern as a column over so many classes and, in the rows after them, the limits."""
     counts = sorted(pattern.counts().items())
+    taken = [(classes + row, each) for row, each in enumerate(limits.entries(pattern.option)) if each]
     return Column(
-        pattern.option.usd, tuple(row for row, _ in counts), tuple(float(count) for _, count in counts)
+        pattern.option.usd,
+        (*(row for row, _ in counts), *(row for row, _ in taken)),
+        (*(float(count) for _, count in counts), *(each for _, each in taken)),
     )
 
 
@@ -72,6 +89,7 @@ def generate(
     *,
     tolerance: float,
     remaining: Callable[[], float],
+    limits: Sequence[Limit] = (),
 ) -> Relaxation:
     """Generate patterns until the bound is within the tolerance of the fractional optimum, or time is up.
 
@@ -80,15 +98,21 @@ def generate(
         classes: to place.
         tolerance: relative, of bound against value.
         remaining: seconds left; a feasible mix and a true bound come out whenever they end.
+        limits: on options altogether.
     """
-    return ColumnGeneration(options, classes).relax(tolerance=tolerance, remaining=remaining)
+    return ColumnGeneration(options, classes, limits=limits).relax(tolerance=tolerance, remaining=remaining)
 
 
 class ColumnGeneration:
     """The patterns found so far, for one set of options and classes, and the means to find more."""
 
     def __init__(
-        self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass], links: Links | None = None
+        self,
+        options: Sequence[NodeOption],
+        classes: Sequence[WorkloadClass],
+        links: Links | None = None,
+        limits: Sequence[Limit] = (),
+        told: Callable[[float, float], None] = _untold,
     ) -> None:
         """Begin with nodes that carry one class each, so that there is always an answer.
 
@@ -96,14 +120,23 @@ class ColumnGeneration:
             options: to choose from.
             classes: to place: all replicas of each, unless links say otherwise.
             links: of services, which need only some of the classes' replicas.
+            limits: on options altogether.
+            told: called with each round's value and bound, dollars per hour.
         """
         self._links = links
         self._options = options
         self._classes = classes
+        self._told = told
+        self.limits = Limits(limits, options)
         self._pricing = Pricing(options, classes)
+        self._pricing.reprice(self.limits.tolled(self.limits.first_tolls()))
         self.exchanges = exchanges_of(self._pricing.easier())
         self._known: dict[Pattern, None] = {}
-        first = (alone(option, number, classes) for option, number in self._pricing.cheapest_alone(_FIRST))
+        everything = np.ones(len(options), dtype=np.bool_)
+        begin = self._pricing.cheapest_alone(_FIRST, everything)
+        if not self.limits.free.all():  # where limits are used up, there must be something else
+            begin += self._pricing.cheapest_alone(1, self.limits.free)
+        first = (alone(option, number, classes) for option, number in begin)
         self._known.update(dict.fromkeys(pattern for pattern in first if pattern is not None))
 
     @property
@@ -114,25 +147,43 @@ class ColumnGeneration:
     def relax(self, *, tolerance: float, remaining: Callable[[], float]) -> Relaxation:
         """The fractional optimum for all replicas, with its bound. See `generate`."""
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
-        prices, centre, used = first_prices(self._pricing, demand)
-        self._known.update(dict.fromkeys(self._pricing.loads(used, prices)))
+        tolls = self.limits.first_tolls()
+        self._pricing.reprice(self.limits.tolled(tolls))
+        prices, centre, used = first_prices(self._pricing, demand, remaining)
+        if remaining() > 0:
+            self._known.update(dict.fromkeys(self._pricing.loads(used, prices)))
         return self._rounds(
-            demand, centre, _ROUNDS, tolerance=tolerance, remaining=remaining, patience=Patience.ENOUGH
+            demand,
+            self.limits.most,
+            np.concatenate([centre, tolls]),
+            _ROUNDS,
+            tolerance=tolerance,
+            remaining=remaining,
+            patience=Patience.ENOUGH,
+            told=self._told,
         )
 
     def again(
-        self, demand: Floats, duals: Floats, *, rounds: int, remaining: Callable[[], float]
+        self,
+        demand: Floats,
+        room: Floats,
+        relaxed: Relaxation,
+        *,
+        rounds: int,
+        remaining: Callable[[], float],
     ) -> Relaxation:
         """A few rounds more, for what is left to place. Its bound is one for these replicas alone.
 
         Args:
             demand: replicas of each class, at most all of them.
-            duals: at which no pattern is worth more than its node.
+            room: what is left of the limits, in the solver's units.
+            relaxed: whose prices and tolls are a good start, since no pattern is worth more than its node there.
             rounds: at most.
             remaining: seconds left.
         """
+        centre = np.concatenate([relaxed.duals, relaxed.tolls])
         return self._rounds(
-            demand, duals, rounds, tolerance=_ROUGH, remaining=remaining, patience=Patience.LITTLE
+            demand, room, centre, rounds, tolerance=_ROUGH, remaining=remaining, patience=Patience.LITTLE
         )
 
     def _proper(self, demand: Floats) -> dict[Pattern, None]:
@@ -152,12 +203,15 @@ class ColumnGeneration:
                 proper[kept] = None
         return proper
 
-    def _master(self, links: Links, demand: Floats) -> LinearMaster:
+    def _master(self, links: Links, demand: Floats, room: Floats) -> LinearMaster:
         """The linear master before it has a pattern: its columns are the links, then the exchanges."""
-        penalty = 10.0 * max(option.usd for option in self._options)
+        penalty = _UNCOVERED * (max(option.usd for option in self._options) + _LEAST_USD)
+        most = max(float(demand.max()), 1.0)
         master = LinearMaster(
             [*map(float, links.fixed), *[1.0] * links.services],
-            [penalty] * len(demand) + [penalty * max(float(demand.max()), 1.0)] * links.services,
+            [penalty] * len(links.fixed) + [penalty * most] * links.services,
+            [float(each) for each in room],
+            toll=penalty * _PASSED,
         )
         for column in links.columns():
             master.add(column)
@@ -165,49 +219,68 @@ class ColumnGeneration:
             master.add(exchange_column(exchange))
         return master
 
+    def _priced(
+        self, priced_at: Floats, demand: Floats, tolerance: float, patience: Patience
+    ) -> tuple[Priced, Floats]:
+        """Patterns worth more than their nodes at prices and tolls, and both brought to where none is."""
+        classes = len(self._classes)
+        prices, tolls = priced_at[:classes], self.limits.proper(priced_at[classes:])
+        self._pricing.reprice(self.limits.tolled(tolls))
+        priced = self._pricing.solve(prices, demand, tolerance=tolerance / 4, patience=patience)
+        return priced, np.concatenate([prices * priced.shares, tolls])
+
     def _rounds(
         self,
         demand: Floats,
+        room: Floats,
         centre: Floats,
         rounds: int,
         *,
         tolerance: float,
         remaining: Callable[[], float],
         patience: Patience,
+        told: Callable[[float, float], None] = _untold,
     ) -> Relaxation:
         links = self._links or Links(tuple(int(each) for each in demand))
-        master = self._master(links, demand)
+        master = self._master(links, demand, room)
+        classes, first = len(demand), len(demand) + links.services  # the limits' rows come last
         known = self._proper(demand)
         for pattern in known:
-            master.add(column_of(pattern))
-        bound = links.worth(centre)
-        value, amounts, duals = master.solve()
+            master.add(column_of(pattern, self.limits, first))
+
+        def worth(prices_and_tolls: Floats) -> float:
+            return links.worth(prices_and_tolls[:classes]) - float(room @ prices_and_tolls[classes:])
+
+        def solved() -> tuple[float, Floats, Floats, Floats]:
+            value, amounts, duals = master.solve()
+            return value, amounts, np.concatenate([duals[:classes], duals[first:]]), master.short()[:classes]
+
+        bound = worth(centre)
+        value, amounts, duals, short = solved()
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
                 break
             new, moved = 0, False
             # Where the smoothed prices teach nothing new, the master's own may.
-            duals = duals[: len(demand)]
             smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
             for priced_at, with_patience in ((smooth, patience), (duals, patience), (smooth, Patience.ALL)):
-                priced = self._pricing.solve(
-                    priced_at, demand, tolerance=tolerance / 4, patience=with_patience
-                )
-                proven = links.worth(priced_at * priced.shares)
-                moved |= proven > bound * (1 + _STANDSTILL)
+                priced, scaled = self._priced(priced_at, demand, tolerance, with_patience)
+                proven = worth(scaled)
+                moved |= proven > bound + abs(bound) * _STANDSTILL
                 if proven > bound:
-                    bound, centre = proven, priced_at * priced.shares
-                for _, pattern in priced.patterns[:_COLUMNS_A_ROUND]:
-                    if pattern not in known:
-                        known[pattern] = None
-                        master.add(column_of(pattern))
-                        new += 1
+                    bound, centre = proven, scaled
+                found = [each for _, each in priced.patterns[:_COLUMNS_A_ROUND] if each not in known]
+                for pattern in dict.fromkeys(found):
+                    known[pattern] = None
+                    master.add(column_of(pattern, self.limits, first))
+                    new += 1
                 if new or patience is Patience.LITTLE:
                     break
             if new:
-                value, amounts, duals = master.solve()
+                value, amounts, duals, short = solved()
             elif not moved:
                 break
+            told(value, max(bound, 0.0))
         amounts = amounts[len(links.kinds) :]
         exchanged = len(self.exchanges)
         mix = made(
@@ -222,7 +295,9 @@ class ColumnGeneration:
             np.asarray([mix.get(pattern, 0.0) for pattern in known]),
             value,
             min(bound, value),
-            centre,
+            centre[:classes],
+            centre[classes:],
+            short,
             converged=bound >= value * (1 - tolerance),
         )
 

@@ -14,6 +14,8 @@ import numpy as np
 from gpuslice.planner.solver import Column, LinearMaster
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.pricing import Node, Pricing
 
@@ -22,8 +24,15 @@ _OPTIONS_A_ROUND: Final = 40
 _TOLERANCE: Final = 0.002  # it only has to be a good start
 
 
-def first_prices(pricing: Pricing, demand: Floats) -> tuple[Floats, Floats, list[int]]:
+def first_prices(
+    pricing: Pricing, demand: Floats, remaining: Callable[[], float]
+) -> tuple[Floats, Floats, list[int]]:
     """Prices per replica at which hardly any option is worth more than its node, by relaxation.
+
+    Args:
+        pricing: of all options.
+        demand: replicas of each class.
+        remaining: seconds left. Where they end, the prices are those of nodes filled to the brim with each resource.
 
     Returns:
         The prices; the same brought down to where no node is worth more than it costs; the rows of the options that
@@ -33,12 +42,21 @@ def first_prices(pricing: Pricing, demand: Floats) -> tuple[Floats, Floats, list
     program = LinearMaster([float(each) for each in demand], [float(1e3 * least.max() + 1.0)] * len(demand))
     used: dict[int, None] = {}
     prices = least
+    # Whoever pays an equal part of a node for each resource pays for no more than there is: a price that is never too
+    # high, if often too low.
+    safe = pricing.even_shares()
     entering = sorted({int(row) for row in rows})
     for _ in range(_ROUNDS):
+        if remaining() <= 0:
+            return prices, safe, list(used)
         for row in entering:
             used[row] = None
-            _add(program, pricing.node(row))
-        _, _, prices = program.solve()
+            _add(program, pricing.node(row), pricing.usd(row))
+        program.limit_time(remaining())
+        _, _, solved = program.solve()
+        if not program.solved:
+            return prices, safe, list(used)
+        prices = solved
         over = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, most=_OPTIONS_A_ROUND + len(used))
         entering = [row for row, _ in over if row not in used]
         if not entering:
@@ -46,7 +64,7 @@ def first_prices(pricing: Pricing, demand: Floats) -> tuple[Floats, Floats, list
     return prices, pricing.feasible(prices, over, tolerance=_TOLERANCE), list(used)
 
 
-def _add(program: LinearMaster, node: Node) -> None:
+def _add(program: LinearMaster, node: Node, usd: float) -> None:
     """Nodes of one option, and replicas on them."""
     shares = node.sizes / node.capacity
     limits = [program.add_limit() for _ in node.capacity]
@@ -55,7 +73,7 @@ def _add(program: LinearMaster, node: Node) -> None:
     own = {int(member): program.add_limit() for member in tight}
     program.add(
         Column(
-            node.option.usd,
+            usd,
             (*limits, *own.values()),
             (*[-1.0] * len(limits), *[-float(node.most[member]) for member in own]),
         )

@@ -11,8 +11,10 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.columns import column_of
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import made_whole
+from gpuslice.planner.limits import moved
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.solver import INFINITY, solve_mixed
+from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import ColumnGeneration, Relaxation
     from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.limits import Limits
     from gpuslice.planner.options import NodeOption
 
     Packing = Counter[Pattern]
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 6
 _NODES = 30  # of branch and bound
+_LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
 
 def cost(packing: Packing) -> int:
@@ -44,8 +48,8 @@ def cheapest_packing(
     *,
     gap: float,
     remaining: Callable[[], float],
-) -> Packing:
-    """The cheapest whole-number packing found: always a feasible one.
+) -> Packing | None:
+    """The cheapest whole-number packing found: without limits always a feasible one.
 
     First a dive: fix the patterns that the fractional solution is surest of, generate patterns for what is left, and
     so on. Then, if that isn't good enough, a mixed-integer program over all patterns known.
@@ -57,23 +61,30 @@ def cheapest_packing(
         classes: to place.
         gap: relative, at which a packing is good enough.
         remaining: seconds left.
+
+    Returns:
+        The packing; None where none was found within the limits.
     """
+    limits = columns.limits
     good_enough = relaxation.bound / (1 - gap) * MICRO_USD
-    dived = _dive(columns, relaxation, classes, remaining)
-    best = trimmed(dived, options, classes)
-    if cost(best) > good_enough and remaining() > 0:
+    dived, left = _dive(columns, relaxation, classes, remaining)
+    best = None if left.any() else within(trimmed(dived, options, classes, limits), options, classes, limits)
+    if best is None or (cost(best) > good_enough and remaining() > 0):
         patterns = columns.patterns
+        unlimited = [INFINITY] * len(classes)
         answer = solve_mixed(
             [
-                *(column_of(pattern) for pattern in patterns),
+                *(column_of(pattern, limits, len(classes)) for pattern in patterns),
                 *(exchange_column(exchange) for exchange in columns.exchanges),
             ],
-            [float(each.replicas) for each in classes],
-            [INFINITY] * len(classes),
-            nodes=_NODES,
-            seconds=remaining(),
+            [*(float(each.replicas) for each in classes), *(-INFINITY for _ in limits.all)],
+            [*unlimited, *limits.most.tolist()],
+            nodes=_NODES if best is not None else None,
+            seconds=remaining() if best is not None else max(remaining(), _LAST_RESORT_SECONDS),
             gap=gap / 2,
-            start=np.asarray(
+            start=None
+            if best is None
+            else np.asarray(
                 [float(dived.get(pattern, 0)) for pattern in patterns] + [0.0] * len(columns.exchanges)
             ),
         )
@@ -83,8 +94,10 @@ def cheapest_packing(
                 {pattern: amount for pattern, amount in zip(patterns, whole, strict=False) if amount}
             )
             found = made_whole(nodes, columns.exchanges, whole[len(patterns) :])
-            best = min(best, trimmed(found, options, classes), key=cost)
-    return best
+            other = within(trimmed(found, options, classes, limits), options, classes, limits)
+            if best is None or (other is not None and cost(other) < cost(best)):
+                best = other
+    return None if best is None else reserved_first(best, options, limits)
 
 
 def _dive(
@@ -92,32 +105,47 @@ def _dive(
     relaxation: Relaxation,
     classes: Sequence[WorkloadClass],
     remaining: Callable[[], float],
-) -> Packing:
-    """Nodes for everybody."""
+) -> tuple[Packing, Floats]:
+    """Nodes for everybody, and replicas of each class for which the limits left no room."""
+    limits = columns.limits
     packing: Packing = Counter()
     left = np.asarray([float(each.replicas) for each in classes])
     relaxed = relaxation
     while left.any():
-        chosen = _surest(relaxed, left)
+        totals = limits.totals(packing)
+        chosen = _surest(relaxed, left, limits, totals)
+        if not chosen:
+            break
         for pattern, times in chosen.items():
             for number, count in pattern.counts().items():
                 left[number] = max(left[number] - count * times, 0.0)
         packing.update(chosen)
         if left.any():
-            relaxed = columns.again(left, relaxation.duals, rounds=_ROUNDS_A_DIVE, remaining=remaining)
-    return packing
+            used = limits.totals(packing)
+            room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
+            relaxed = columns.again(
+                left, np.asarray(room), relaxation, rounds=_ROUNDS_A_DIVE, remaining=remaining
+            )
+    return packing, left
 
 
-def _surest(relaxed: Relaxation, left: Floats) -> Packing:
-    """The whole part of the fractional solution; where there is none, the patterns nearest to a whole node."""
+def _surest(relaxed: Relaxation, left: Floats, limits: Limits, totals: list[int]) -> Packing:
+    """The whole part of the fractional solution; where there is none, the patterns nearest to a whole node.
+
+    None at all: no count leaves room for another node. A cap on spot's share is seen to in the end.
+    """
     chosen: Packing = Counter()
     after = left.copy()
 
     def fits(pattern: Pattern) -> int:
-        return int(min(after[number] // count for number, count in pattern.counts().items()))
+        room = limits.room(pattern.option, totals)
+        most = int(min(after[number] // count for number, count in pattern.counts().items()))
+        return most if room is None else min(most, room)
 
     def take(pattern: Pattern, times: int) -> None:
         chosen[pattern] += times
+        for row, weight in enumerate(limits.weights(pattern.option)):
+            totals[row] += weight * times
         for number, count in pattern.counts().items():
             after[number] = max(after[number] - count * times, 0.0)
 
@@ -127,12 +155,18 @@ def _surest(relaxed: Relaxation, left: Floats) -> Packing:
         if whole:
             take(relaxed.patterns[index], whole)
     if not chosen:
-        take(relaxed.patterns[order[0]], 1)
+        for index in order:
+            if limits.room(relaxed.patterns[index].option, totals) != 0:
+                take(relaxed.patterns[index], 1)
+                break
     return chosen
 
 
-def trimmed(packing: Packing, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> Packing:
-    """The packing without surplus replicas, its emptier nodes made as small and cheap as they can be."""
+def trimmed(
+    packing: Packing, options: Sequence[NodeOption], classes: Sequence[WorkloadClass], limits: Limits
+) -> Packing:
+    """The packing without surplus replicas, its emptier nodes made as small and cheap as the limits let them be."""
+    totals = limits.totals(packing)
     surplus = Counter({number: -each.replicas for number, each in enumerate(classes)})
     for pattern, count in packing.items():
         for number, carried in pattern.counts().items():
@@ -147,21 +181,31 @@ def trimmed(packing: Packing, options: Sequence[NodeOption], classes: Sequence[W
             smaller = pattern.without(off)
             surplus.subtract(off)
             kept -= 1
-            if smaller.pods:
-                result[cheapest_home(smaller, options, classes)] += 1
+            home = cheapest_home(smaller, options, classes, limits, totals) if smaller.pods else None
+            moved(totals, limits, pattern.option, None if home is None else home.option)
+            if home is not None:
+                result[home] += 1
         if kept:
             result[pattern] += kept
     return result
 
 
 def cheapest_home(
-    pattern: Pattern, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]
+    pattern: Pattern,
+    options: Sequence[NodeOption],
+    classes: Sequence[WorkloadClass],
+    limits: Limits,
+    totals: Sequence[int],
 ) -> Pattern:
-    """The same load on the cheapest node that carries it."""
+    """The same load on the cheapest node that carries it and that the limits, used up to these totals, allow."""
     counts = pattern.counts()
     for option in options:  # cheapest first
         if option.price >= pattern.option.price:
             break
-        if option.cut.mechanism is not Mechanism.MIG and carries(option, counts, classes):
+        if (
+            option.cut.mechanism is not Mechanism.MIG
+            and limits.allows(totals, pattern.option, option)
+            and carries(option, counts, classes)
+        ):
             return Pattern(option, tuple((number, 0, count) for number, count in sorted(counts.items())))
     return pattern

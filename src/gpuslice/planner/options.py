@@ -17,6 +17,7 @@ from gpuslice.hardware.sharing import METERED_TIMES, less_margin
 from gpuslice.hardware.slices import Isolation, Mechanism, Slice
 from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
 from gpuslice.units import MICRO_USD
+from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -144,6 +145,7 @@ def node_options(
     overhead: DaemonsetOverhead,
     stack: Stack,
     without: frozenset[str] = frozenset(),
+    policy: Policy = FREE,
 ) -> tuple[NodeOption, ...]:
     """All node options worth having, cheapest first.
 
@@ -153,10 +155,11 @@ def node_options(
         overhead: of daemonsets, on every node.
         stack: what nodes run: cuts that it can't do are no option.
         without: mechanisms that are not wanted; "metered" stands for metered time-slicing alone.
+        policy: what may be bought. Types whose nodes it counts stand in for no other.
     """
     by_gpu: dict[str, list[InstanceType]] = defaultdict(list)
     for each in catalog.instance_types:
-        if each.prices:
+        if each.prices and not forbids(policy, each):
             by_gpu[each.gpu].append(each)
     found: list[NodeOption] = []
     for name in sorted(by_gpu):
@@ -173,7 +176,7 @@ def node_options(
                     if (option := _option(instance_type, purchase, cut, classes, overhead)) is not None
                 ]
                 found += _undominated_cuts(here, classes)
-    kept = _undominated_types(found)
+    kept = _undominated_types(found, frozenset(policy.max_nodes))
     return tuple(sorted(kept, key=lambda option: (option.price, option.instance_type.name, option.purchase)))
 
 
@@ -339,12 +342,17 @@ def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadC
     return kept
 
 
-def _undominated_types(options: Sequence[NodeOption]) -> list[NodeOption]:
-    """Of types with the same cut, those that no other beats in price and every size."""
+def _undominated_types(options: Sequence[NodeOption], counted: frozenset[str]) -> list[NodeOption]:
+    """Of types with the same cut, bought alike, those that no other beats in price and every size.
+
+    Where there is a limit to one (a counted type, what is reserved), it beats none and none beats it.
+    """
     groups: dict[tuple[object, ...], list[NodeOption]] = defaultdict(list)
     for option in options:
         # The same cut object is offered to every type of its GPU.
-        groups[id(option.cut), option.units, option.classes, option.purchase is Purchase.SPOT].append(option)
+        name = option.instance_type.name
+        limited = name if name in counted or option.purchase is Purchase.RESERVED else ""
+        groups[id(option.cut), option.units, option.classes, option.purchase, limited].append(option)
     kept: list[NodeOption] = []
     for group in groups.values():
         standing: list[NodeOption] = []

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
 API_VERSION: Final = "gpuslice.io/v1alpha1"
@@ -218,6 +219,8 @@ class Plan(_Part, frozen=True, kw_only=True):
     stack: Literal["al2023", "bottlerocket"]
     """What nodes run: which layouts are possible, and how they are rendered."""
     overhead: Overhead
+    policy: Policy = Policy()
+    """What it was allowed to buy."""
     summary: Summary
     pools: tuple[Pool, ...]
     assignments: tuple[Assignment, ...]

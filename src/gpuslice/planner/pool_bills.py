@@ -141,9 +141,12 @@ class PoolBills:
         if found is None:
             return None
         options = dict.fromkeys(pattern.option for pattern, _ in found.nodes)
+        kinds: Counter[tuple[str, str, str]] = Counter()
+        for pattern, count in found.nodes:
+            kinds["pool", pattern.option.instance_type.name, pattern.option.purchase.value] += count
         return Outcome(
             tuple(sorted(options, key=lambda each: (each.price, each.instance_type.name))),
-            (Bill(found.price, (), 0),) * len(self.orders),
+            (Bill(found.price, tuple(sorted(kinds.items())), 0),) * len(self.orders),
             found.nodes,
         )
 

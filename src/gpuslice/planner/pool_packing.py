@@ -142,7 +142,9 @@ class PoolPacking:
                 best = Packed(price + finish.option.price, tuple((nodes + Counter([finish])).items()))
             loads = ((option, self._fill(option, pool, left)) for option in options)
             filled = [
-                (self._worth(counts) / option.usd, option, counts) for option, counts in loads if counts
+                (self._worth(counts) / max(option.usd, 1e-6), option, counts)
+                for option, counts in loads
+                if counts
             ]
             if not filled:
                 return best

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
     SizesOfCut = tuple[Integers, Integers]  # of every class, and the numbers of those admitted
 
+_LEAST_USD: Final = 1e-6  # of which a node's resources make up the price, where it is free
 _COARSE: Final = Effort(resources=2, cells=8_000, width=200)
 _FINE: Final = Effort(resources=3, cells=100_000, width=4_000)
 # Time and memory of a GPU are dear and in small pieces: a finer table for two resources settles most of what is left.
@@ -102,7 +103,7 @@ class Node:
             Patience.ENOUGH: usual,
             Patience.ALL: (*usual, _FINEST),
         }
-        self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, option.usd)
+        self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, max(option.usd, _LEAST_USD))
         self._mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
 
     def limit(self, demand: Integers) -> None:
@@ -178,6 +179,14 @@ class Pricing:
         """The pricing problem of an option."""
         return self._nodes[row]
 
+    def usd(self, row: int) -> float:
+        """What a node of an option costs."""
+        return float(self._usd[row])
+
+    def reprice(self, usd: Floats) -> None:
+        """From now on, nodes of the options cost so much, shape (options,), positive: their own price and tolls."""
+        self._usd = usd
+
     def least_shares(self) -> tuple[Floats, Integers]:
         """For each class, the least that a replica costs if nodes were filled to the brim, and the row of the option.
 
@@ -189,10 +198,21 @@ class Pricing:
             share = (node.sizes / node.capacity).max(axis=1)
             # In whole pieces: of what takes more than half of a node, only one goes in.
             whole = np.divide(1.0, node.most, out=np.full(len(share), np.inf), where=node.most > 0)
-            cost = node.option.usd * np.where(self._demand[node.members] <= node.most, share, whole)
+            cost = self._usd[row] * np.where(self._demand[node.members] <= node.most, share, whole)
             rows[node.members] = np.where(cost < least[node.members], row, rows[node.members])
             least[node.members] = np.minimum(least[node.members], cost)
         return least, rows
+
+    def even_shares(self) -> Floats:
+        """For each class, what a replica costs where each resource of a node makes up an equal part of its price.
+
+        Dollars per hour, of the option where that is least: at these no load is worth more than its node.
+        """
+        least = np.full(len(self._classes), np.inf)
+        for row, node in enumerate(self._nodes):
+            share = (node.sizes / node.capacity).mean(axis=1)
+            least[node.members] = np.minimum(least[node.members], self._usd[row] * share)
+        return least
 
     def easier(self) -> Booleans:
         """Whether a replica of the first class goes wherever one of the second goes; shape (classes, classes)."""
@@ -221,7 +241,7 @@ class Pricing:
             patience: with each search.
         """
         factor = 1.0 + tolerance
-        found: list[tuple[float, Pattern]] = []
+        found: list[tuple[float, float, Pattern]] = []
         shares = np.full(len(values), 1.0 / factor)
         for row, relaxed in self.relaxed(values, demand, tolerance=tolerance):
             node, most = self._nodes[row], relaxed
@@ -229,10 +249,10 @@ class Pricing:
                 value, proven, pattern = node.best(values, self._usd[row] * factor, patience)
                 most = min(most, proven)
                 if pattern is not None:
-                    found.append((value, pattern))
+                    found.append((self._usd[row] / value, value, pattern))
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
-        found.sort(key=lambda each: each[1].option.usd / each[0])
-        return Priced(tuple(found), shares)
+        found.sort(key=lambda each: each[0])
+        return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
 
     def loads(self, rows: Sequence[int], values: Floats) -> list[Pattern]:
         """Good loads of the options in these rows, whether or not they are worth their price."""
@@ -241,7 +261,7 @@ class Pricing:
             node = self._nodes[row]
             node.limit(self._demand)
             node.bound(values, 0.0)
-            _, _, pattern = node.best(values, _WORTH_KNOWING * node.option.usd, Patience.LITTLE)
+            _, _, pattern = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE)
             if pattern is not None:
                 found.append(pattern)
         return found
@@ -281,20 +301,22 @@ class Pricing:
         shares = np.full(len(values), 1.0 / (1.0 + tolerance))
         for row, bound in bounds:
             node = self._nodes[row]
-            shares[node.members] = np.minimum(shares[node.members], node.option.usd / bound)
+            shares[node.members] = np.minimum(shares[node.members], self._usd[row] / bound)
         feasible: Floats = values * shares
         return feasible
 
-    def cheapest_alone(self, a_class: int) -> list[tuple[NodeOption, int]]:
+    def cheapest_alone(self, a_class: int, among: Booleans) -> list[tuple[NodeOption, int]]:
         """For each class, the options on which a replica is cheapest where it has the node for itself.
 
         Args:
             a_class: how many options a class, by price per replica and by price for all replicas.
+            among: which options, shape (options,).
         """
+        can = (self._alone > 0) & among[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            by_replica = np.where(self._alone > 0, self._usd[:, None] / self._alone, np.inf)
+            by_replica = np.where(can, self._usd[:, None] / self._alone, np.inf)
             nodes = np.ceil(self._demand / self._alone)
-            by_fleet = np.where(self._alone > 0, self._usd[:, None] * nodes, np.inf)
+            by_fleet = np.where(can, self._usd[:, None] * nodes, np.inf)
         found = []
         for number in range(len(self._classes)):
             for costs in (by_replica[:, number], by_fleet[:, number]):

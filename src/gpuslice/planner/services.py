@@ -20,6 +20,7 @@ from gpuslice.planner.sizing import Sizing, Supply, cheapest_alone, size
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gpuslice.planner.limits import Limit
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import NodeOption
     from gpuslice.workloads.model import Service, Workload
@@ -58,6 +59,7 @@ def size_services(
     others: Sequence[Workload],
     offer: Offer,
     *,
+    limits: Sequence[Limit] = (),
     gap: float,
     remaining: Callable[[], float],
 ) -> Sized:
@@ -67,6 +69,7 @@ def size_services(
         services: workloads with a demand above 0.
         others: workloads that state their replicas.
         offer: the node options for some classes.
+        limits: on options altogether, under which the bound holds.
         gap: relative, at which to stop.
         remaining: seconds left for the whole plan.
     """
@@ -102,7 +105,7 @@ def size_services(
         proven += [] if mixed is None else [mixed.bound]
     if mixed is None or mixed.packing is None or _usd(mixed.packing) * (1 - gap) > mixed.bound:
         whole = remaining()
-        relaxation = ColumnGeneration(options, classes, problem.links()).relax(
+        relaxation = ColumnGeneration(options, classes, problem.links(), limits).relax(
             tolerance=gap, remaining=lambda: remaining() - (1 - _TIME) * whole
         )
         proven.append(relaxation.bound)

@@ -11,20 +11,18 @@ from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
-from gpuslice.planner.carried_out import carried_out
+from gpuslice.planner.carried_within import Search, no_room
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
+from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.pool_bills import PoolBills
-from gpuslice.planner.pool_packing import PoolPacking
-from gpuslice.planner.realise import realise
-from gpuslice.planner.realised import priced_orders
 from gpuslice.planner.service_kinds import on_whole_gpus
 from gpuslice.planner.services import SCALABLE, Sized, size_services
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
+from gpuslice.workloads.policy import FREE, Policy, priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -52,6 +50,7 @@ class Settings:
         overhead_assumed: whether that is our default and not the user's word.
         gap: relative, at which a plan is good enough.
         without: mechanisms that are not wanted, by name, and "metered".
+        policy: what may be bought.
     """
 
     overhead: DaemonsetOverhead
@@ -59,6 +58,7 @@ class Settings:
     stack: Stack = Stack.AL2023
     gap: float = DEFAULT_GAP
     without: frozenset[str] = frozenset()
+    policy: Policy = FREE
 
 
 class BrokenPlanError(RuntimeError):
@@ -89,6 +89,8 @@ def solve(
     *,
     remaining: Callable[[], float],
     notes: Sequence[str] = (),
+    told: Callable[[float, float], None] = lambda _value, _bound: None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Plan: every workload that fits anything is placed, the others are named with their reasons.
 
@@ -98,10 +100,14 @@ def solve(
         settings: rules.
         remaining: seconds left; a feasible, verified plan with a true bound comes out whenever they end.
         notes: of reading the workloads, for the plan's assumptions.
+        told: called as the search goes on, with what the cheapest mix known costs and the bound, dollars per hour.
+        interrupted: whether somebody wants no more than what was found so far.
 
     Raises:
+        AnswerIsNoError: the policy's counts leave no room for everybody.
         BrokenPlanError: the plan didn't pass the verifier.
     """
+    catalog = priced(settings.policy, catalog)
     refused = {each.name: reason for each in workloads if (reason := _not_planned(each))}
     wanted = [each for each in workloads if each.replicas and each.name not in refused]
     unplaced = [
@@ -116,7 +122,7 @@ def solve(
     placeable = {number for option in offered for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
-            reason = reason_against(each, catalog, settings.overhead, settings.stack)
+            reason = reason_against(each, catalog, settings.overhead, settings.stack, settings.policy)
             unplaced += [artefact.Unplaced(member.name, member.replicas, reason) for member in each.members]
     classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
     if not classes:
@@ -124,7 +130,7 @@ def solve(
     options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
     # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
-    columns = ColumnGeneration(options, classes)
+    columns = ColumnGeneration(options, classes, limits=limits_of(settings.policy), told=told)
     relaxation = columns.relax(
         tolerance=settings.gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole
     )
@@ -136,27 +142,17 @@ def solve(
         gap=settings.gap,
         remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
     )
-    pools = PoolPacking(options, classes, relaxation.duals)
-    homes = realise(
-        relaxation,
-        packing,
-        pools,
-        classes,
-        gap=settings.gap / 2,
-        remaining=lambda: remaining() - _LEFT_BY_HOMES * whole,
-    )
-    bills = PoolBills(
-        options,
-        classes,
-        settings.overhead,
-        settings.stack,
-        priced_orders(sum(each.replicas for each in classes)),
-        packings=pools,
-        remaining=remaining,
-    )
-    realised = carried_out(homes, classes, packings=pools, bills=bills, remaining=remaining)
+    search = Search(options, classes, columns.limits, settings, remaining, _LEFT_BY_HOMES * whole)
+    carried = None
+    if packing is not None:
+        told(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0))
+        carried = search.carried(relaxation, packing)
+    if packing is None or carried is None:
+        raise no_room(relaxation, search)
+    realised = carried.carried
     paid = cost(realised.packing)
-    packing = min(packing, homes.packing, realised.packing, key=cost)
+    known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
+    packing = min(known, key=cost)
     packed = classes
     proven = relaxation.bound
     if sized is not None:
@@ -164,12 +160,13 @@ def solve(
         proven = sized.bound
         if sized.cheapest[1] is not None or remaining() > _LEFT_BY_MIXING * whole:
             mixed = _mixed(sized, catalog, settings, remaining)
-            packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
+            if mixed is not None:
+                packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
     best = cost(packing)
     # Less what a solver's arithmetic may be wrong by: a bound may be too low, never too high. Every plan costs a
     # multiple of what divides all prices, so that it is the next one that nothing can be below.
     step = gcd(*(option.price for option in options)) or 1
-    bound = min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best)
+    bound = max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best), 0)
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0 or not relaxation.converged
     assembly = Assembly(realised, classes, settings.stack)
@@ -180,9 +177,16 @@ def solve(
         catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
         stack=settings.stack.value,
         overhead=_overhead(settings),
+        policy=settings.policy,
         summary=artefact.Summary(
             status="infeasible" if unplaced else "optimal" if gap <= settings.gap else "feasible",
-            termination="gap" if gap <= settings.gap else "time-limit" if timed_out else "exhausted",
+            termination="interrupted"
+            if interrupted()
+            else "gap"
+            if gap <= settings.gap
+            else "time-limit"
+            if timed_out
+            else "exhausted",
             usd_per_hour=usd(paid),
             spread=artefact.BillSpread(
                 usd(realised.spread.least), usd(realised.spread.mean), usd(realised.spread.most)
@@ -255,6 +259,7 @@ def _sized(
         services,
         wanted,
         lambda classes: _options(classes, catalog, settings),
+        limits=limits_of(settings.policy),
         gap=settings.gap / 2,
         remaining=remaining,
     )
@@ -271,23 +276,31 @@ def _as_today(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[Wor
 
 def _mixed(
     sized: Sized, catalog: Catalog, settings: Settings, remaining: Callable[[], float]
-) -> tuple[Packing, tuple[WorkloadClass, ...]]:
-    """The cheapest packing of services in several kinds each, and the classes that it is of."""
+) -> tuple[Packing, tuple[WorkloadClass, ...]] | None:
+    """The cheapest packing of services in several kinds each, and the classes that it is of; None: none was found."""
     classes, packing = sized.cheapest
-    if packing is not None:
+    limits = limits_of(settings.policy)
+    if packing is not None and not limits:
         return packing, classes
     classes = tuple(each for each in classes if each.replicas)
     options = _options(classes, catalog, settings)
-    columns = ColumnGeneration(options, classes)
+    columns = ColumnGeneration(options, classes, limits=limits)
     relaxation = columns.relax(tolerance=settings.gap / 3, remaining=lambda: remaining() / 2)
     found = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
-    return found, classes
+    return None if found is None else (found, classes)
 
 
 def _options(
     classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings
 ) -> tuple[NodeOption, ...]:
-    return node_options(classes, catalog, settings.overhead, stack=settings.stack, without=settings.without)
+    return node_options(
+        classes,
+        catalog,
+        settings.overhead,
+        stack=settings.stack,
+        without=settings.without,
+        policy=settings.policy,
+    )
 
 
 def _empty(
@@ -300,6 +313,7 @@ def _empty(
         catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
         stack=settings.stack.value,
         overhead=_overhead(settings),
+        policy=settings.policy,
         summary=artefact.Summary("infeasible" if unplaced else "optimal", "gap", 0.0, 0.0, 0.0, 0.0),
         pools=(),
         assignments=(),

@@ -64,14 +64,33 @@ def _silent() -> highspy.Highs:
 class LinearMaster:
     """A covering program min c.y, A y >= demand, y >= 0, that grows by columns, and limits, and keeps its basis."""
 
-    def __init__(self, demand: Sequence[float], penalty: Sequence[float]) -> None:
-        """Start with one artificial column a row, so that it is always feasible."""
+    def __init__(
+        self,
+        demand: Sequence[float],
+        penalty: Sequence[float],
+        most: Sequence[float] = (),
+        *,
+        toll: float = 0.0,
+    ) -> None:
+        """Start with one artificial column a row, so that it is always feasible.
+
+        Args:
+            demand: the least of each covering row.
+            penalty: cost of one unit that is not covered, one for each row.
+            most: of rows that follow these, in which columns may take no more than so much.
+            toll: cost of passing one of them by one unit.
+        """
         self._solver = _silent()
-        self._rows = self._all_rows = len(demand)
+        self._demands = len(demand)
+        self._rows = self._all_rows = len(demand) + len(most)
         for each in demand:
             self._solver.addRow(each, INFINITY, 0, _NO_ENTRIES, np.empty(0))
+        for each in most:
+            self._solver.addRow(-INFINITY, each, 0, _NO_ENTRIES, np.empty(0))
         for row, cost in enumerate(penalty):
             self.add(Column(cost, (row,), (1.0,)))
+        for row in range(len(demand), self._rows):
+            self.add(Column(toll, (row,), (-1.0,)))
 
     def add(self, column: Column) -> None:
         """Append one column; its entries must name rows that exist."""
@@ -90,16 +109,37 @@ class LinearMaster:
         self._all_rows += 1
         return self._all_rows - 1
 
+    def limit_time(self, seconds: float) -> None:
+        """From now on, stop after so many seconds each time, solved or not."""
+        self._solver.setOptionValue("time_limit", max(seconds, 0.01) + self._solver.getRunTime())
+
+    @property
+    def solved(self) -> bool:
+        """Whether the last solve came to its end."""
+        return self._solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
+
+    def short(self) -> Floats:
+        """How much of each demand the last solution leaves uncovered."""
+        return np.asarray(self._solver.getSolution().col_value[: self._demands])
+
     def solve(self) -> tuple[float, Floats, Floats]:
-        """Objective, primal values of the columns after the artificial ones, duals of the demand (never negative)."""
+        """Objective, primal values of the columns after the artificial ones, duals of the first rows.
+
+        Duals are of the demand and, after them, of the rows with a most: what one unit is worth, never negative.
+        """
         self._solver.run()
-        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if self._solver.getModelStatus() not in {
+            highspy.HighsModelStatus.kOptimal,
+            highspy.HighsModelStatus.kTimeLimit,
+        }:
             # The basis went bad: start over from none rather than trust it.
             self._solver.clearSolver()
             self._solver.run()
         solution = self._solver.getSolution()
         primal = np.asarray(solution.col_value[self._rows :])
-        duals = np.maximum(np.asarray(solution.row_dual[: self._rows]), 0.0)
+        duals = np.asarray(solution.row_dual[: self._rows])
+        duals[self._demands :] *= -1.0
+        duals = np.maximum(duals, 0.0)
         return self._solver.getInfo().objective_function_value, primal, duals
 
 

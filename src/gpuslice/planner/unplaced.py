@@ -10,6 +10,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack, why_not
 from gpuslice.units import format_cpu, format_memory
+from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 _NEARNESS = list(Binds)
 
 
-def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack) -> str:
+def reason_against(
+    each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack, policy: Policy = FREE
+) -> str:
     """The reason that stands in the way of the nearest miss.
 
     A whole GPU is the most that there is: who doesn't fit one fits no part of one either. Fractional types count only
@@ -55,6 +58,9 @@ def reason_against(each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOve
         elif not instance_type.prices:
             words = f"{name} would do, but its price isn't known: refresh the catalog"
             misses.append((beyond + 4, 0, words))
+        elif forbids(policy, instance_type):
+            entry = name if name in policy.forbid else instance_type.family
+            misses.append((beyond + 5, 0, f"{name} would do, but policy.forbid has {entry}"))
     if not misses:
         fits = "what would fit is not wanted, or this stack can't do it"
         return fits if catalog.instance_types else "the catalog has no GPU"

@@ -28,6 +28,7 @@ from gpuslice.planner.verify_layout import (
     slices_of,
     type_violations,
 )
+from gpuslice.planner.verify_policy import policy_violations
 from gpuslice.planner.verify_services import (
     measured_need,
     neighbour_violations,
@@ -35,6 +36,7 @@ from gpuslice.planner.verify_services import (
     replica_violations,
 )
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
+from gpuslice.workloads.policy import priced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -73,7 +75,7 @@ class _Check:
     def __init__(self, plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> None:
         self.plan = plan
         self.workloads = {each.name: each for each in workloads}
-        self.types = catalog.by_name()
+        self.types = priced(plan.policy, catalog).by_name()
         self.catalog = catalog
         self.pools = {each.name: each for each in plan.pools}
         self.slices = {each.name: slices_of(each.layout, self._fractions(each)) for each in plan.pools}
@@ -96,6 +98,7 @@ class _Check:
         for assignment in self.plan.assignments:
             yield from self._assignment(assignment)
         yield from self._optimal_nodes()
+        yield from policy_violations(self.plan)
         yield from sum_violations(self.plan)
 
     def alone(self) -> Iterator[Violation]:
@@ -118,6 +121,7 @@ class _Check:
                 yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
             elif each.slice not in self.slices[each.pool]:
                 yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
+        yield from policy_violations(self.plan)
         yield from sum_violations(self.plan)
 
     def _fractions(self, pool: Pool) -> frozenset[Fraction]:

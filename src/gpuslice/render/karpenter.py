@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.promised import POOL_LABEL, mechanism, resources
@@ -21,7 +23,9 @@ from gpuslice.render.settings import NODE_ROOM, RenderSettings
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.planner.plan import Pool
+    from gpuslice.workloads.policy import Policy
 
+_RESERVED: Final = Purchase.RESERVED.value
 _INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
 _NO_OPERANDS: Final = "nvidia.com/gpu.deploy.operands"
 _BOTTLEROCKET_ROOT_GIB: Final = 4  # what Karpenter gives it: the system only, images are on the second volume
@@ -30,15 +34,25 @@ _BOTTLEROCKET_ROOT_GIB: Final = 4  # what Karpenter gives it: the system only, i
 def node_class_name(pool: Pool, stack: str) -> str:
     """The EC2NodeClass of a pool's nodes: pools whose nodes boot alike share one."""
     layout = pool.layout
+    end = "reserved" if _RESERVED in pool.purchases else ""
     if stack == Stack.BOTTLEROCKET:
-        return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout))))
-    if layout.metered is not UNSET:
-        return f"gpuslice-{metering.layout_name(layout, layout.metered)}"
-    return "gpuslice-al2023"
+        return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout), end)))
+    kind = "al2023" if layout.metered is UNSET else metering.layout_name(layout, layout.metered)
+    return "-".join(filter(None, ("gpuslice", kind, end)))
 
 
-def node_class(pool: Pool, stack: str, settings: RenderSettings) -> Object:
-    """The EC2NodeClass of a pool's nodes."""
+def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy) -> Object:
+    """The EC2NodeClass of a pool's nodes.
+
+    Args:
+        pool: of the plan.
+        stack: "al2023" or "bottlerocket".
+        settings: of the cluster.
+        policy: of the plan, which says how reservations are found.
+
+    Raises:
+        InputError: reserved nodes are planned, and nothing says how Karpenter finds the reservations.
+    """
     layout = pool.layout
     if stack == Stack.BOTTLEROCKET:
         user_data = bottlerocket.user_data(layout)
@@ -64,6 +78,9 @@ def node_class(pool: Pool, stack: str, settings: RenderSettings) -> Object:
     }
     if user_data:
         spec["userData"] = user_data
+    if _RESERVED in pool.purchases:
+        used = {node.instance_type for node in pool.nodes if node.purchase == _RESERVED}
+        spec["capacityReservationSelectorTerms"] = _reservations(policy, used)
     return {
         "apiVersion": "karpenter.k8s.aws/v1",
         "kind": "EC2NodeClass",
@@ -113,6 +130,27 @@ def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: R
         "metadata": {"name": pool.name, "labels": OWNED},
         "spec": spec,
     }
+
+
+def _reservations(policy: Policy, used: set[str]) -> list[Object]:
+    """Terms by which Karpenter finds the reservations: all, since pools share node classes.
+
+    Args:
+        policy: of the plan.
+        used: types of which the pool has reserved nodes.
+    """
+    terms: list[Object] = []
+    for index, each in enumerate(policy.reserved):
+        if each.instance_type in used and not each.ids and not each.tags:
+            raise InputError(
+                f"{each.instance_type} is reserved, and nothing says how Karpenter finds that",
+                where=f"policy.reserved[{index}]",
+                fix="add ids: [cr-...] or tags to it in workloads.yaml and plan again",
+            )
+        terms += [{"id": name} for name in each.ids]
+        if each.tags and not each.ids:
+            terms.append({"tags": dict(sorted(each.tags.items()))})
+    return [each for number, each in enumerate(terms) if each not in terms[:number]]
 
 
 def promised(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, dict[str, str]]:

@@ -107,7 +107,9 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     files = _operator_files(used, settings) if Stack(plan.stack) is Stack.AL2023 else []
     files += _metering_files(used)
     classes = {
-        karpenter.node_class_name(each, plan.stack): karpenter.node_class(each, plan.stack, settings)
+        karpenter.node_class_name(each, plan.stack): karpenter.node_class(
+            each, plan.stack, settings, plan.policy
+        )
         for each in plan.pools
     }
     if classes:

@@ -37,6 +37,7 @@ from gpuslice.workloads.entries import (
 )
 from gpuslice.workloads.model import JOB_KINDS, MOST_REPLICAS, Service, ServiceProfile, Workload
 from gpuslice.workloads.names import LONGEST_NAMESPACE, LONGEST_OBJECT_NAME, is_namespace, is_object_name
+from gpuslice.workloads.policy import FREE, Policy
 from gpuslice.workloads.slice_names import slice_name
 from gpuslice.workloads.target import Target
 
@@ -65,11 +66,13 @@ class WorkloadSet:
         region: where they run.
         workloads: names unique.
         notes: what a person should know about all of them.
+        policy: what plans for them may buy.
     """
 
     region: str
     workloads: tuple[Workload, ...]
     notes: tuple[str, ...] = ()
+    policy: Policy = FREE
 
 
 def default_slowdown(kind: str) -> tuple[int | None, bool]:
@@ -116,7 +119,7 @@ def parse_workloads(
             )
         seen[entry.name] = index
         workloads.append(_Reading(f"{place} ({shorten(entry.name)})", at, accept_assumed).workload(entry))
-    return WorkloadSet(artefact.region, tuple(workloads), artefact.notes)
+    return WorkloadSet(artefact.region, tuple(workloads), artefact.notes, artefact.policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +268,7 @@ def to_artefact(workloads: WorkloadSet) -> dict[str, object]:
         "kind": "Workloads",
         "region": workloads.region,
         **({"notes": list(workloads.notes)} if workloads.notes else {}),
+        **({"policy": to_plain(workloads.policy)} if workloads.policy != FREE else {}),
         "workloads": [_to_entry(each) for each in workloads.workloads],
     }
 

@@ -11,6 +11,7 @@ from gpuslice.hardware.need import Feature, Source
 from gpuslice.hardware.slices import Isolation
 from gpuslice.workloads.measurement import Measurement
 from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
+from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
 API_VERSION: Final = "gpuslice.io/v1alpha1"
@@ -168,6 +169,8 @@ class Workloads(_Part, frozen=True, kw_only=True):
     kind: Literal["Workloads"]
     region: Region
     notes: tuple[str, ...] = ()
+    policy: Policy = Policy()
+    """What plans for these workloads may buy. Left out: whatever is cheapest."""
     workloads: tuple[WorkloadEntry, ...]
 
 

@@ -1,0 +1,354 @@
+"""Pools within limits: homes are chosen at prices that have the limits' tolls in them, and counted afterwards.
+
+Karpenter launches what is reserved before anything else, so that a pool's reserved nodes and others of the type are one
+to the search: at the lower of the two prices with tolls, whole fleets are searched as ever. Tolls tell it what a
+limited node is worth elsewhere, but hold nothing to a count: what passes one is searched again, with more toll, and in
+the end without.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.errors import AnswerIsNoError
+from gpuslice.planner.carried_out import CarriedOut, carried_out
+from gpuslice.planner.columns import alone
+from gpuslice.planner.master import cost
+from gpuslice.planner.pool_bills import PoolBills
+from gpuslice.planner.pool_packing import Home, PoolPacking, pool_of
+from gpuslice.planner.realise import Realisation, realise
+from gpuslice.planner.realised import Spread, priced_orders
+from gpuslice.planner.within_limits import reserved_first, within
+from gpuslice.units import MICRO_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.columns import Relaxation
+    from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.limits import Limit, Limits
+    from gpuslice.planner.master import Packing
+    from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.patterns import Pattern
+    from gpuslice.planner.pool_packing import PoolKey
+    from gpuslice.planner.realised import Bill
+    from gpuslice.planner.solve import Settings
+
+_NAMED: Final = 3  # workloads without room that a message lists
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Pools that keep the limits.
+
+    Attributes:
+        carried: what Karpenter makes of them.
+        packing: the nodes of the same homes as we would pack them; None where those would pass a limit.
+    """
+
+    carried: CarriedOut
+    packing: Packing | None
+
+
+class Search:
+    """What all attempts share: the options, and what is asked of a plan."""
+
+    def __init__(
+        self,
+        options: Sequence[NodeOption],
+        classes: Sequence[WorkloadClass],
+        limits: Limits,
+        settings: Settings,
+        remaining: Callable[[], float],
+        kept: float,
+    ) -> None:
+        """Keep it.
+
+        Args:
+            options: nodes to choose from, cheapest first.
+            classes: to place.
+            limits: on options altogether.
+            settings: the gap that will do, and what nodes are like.
+            remaining: seconds left.
+            kept: seconds of these, left to Karpenter's model by the search over homes.
+        """
+        self.options = options
+        self.classes = classes
+        self.limits = limits
+        self._settings = settings
+        self._remaining = remaining
+        self._kept = kept
+
+    def carried(self, relaxation: Relaxation, packing: Packing) -> Within | None:
+        """The cheapest pools found that keep the limits; None: none were found.
+
+        Args:
+            relaxation: where replicas would best be, what they are worth, and the limits' tolls.
+            packing: the cheapest one.
+        """
+        if not self.limits.all:
+            return self._once(relaxation, packing, self.options)
+        tolls = self.limits.proper(relaxation.tolls)
+        best: Within | None = None
+        barred: set[NodeOption] = set()
+        for _ in range(len(self.limits.all) + 2):
+            offered = [each for each in self.options if each not in barred]
+            start = self._start(packing, offered)
+            if start is None:
+                break
+            tolled = _Tolled(offered, self.limits, tolls)
+            found = self._once(tolled.relaxation(relaxation), tolled.packing(start), tolled.options, tolled)
+            broken = self.limits.broken(found.carried.packing)
+            if not broken and (best is None or cost(found.carried.packing) < cost(best.carried.packing)):
+                best = found
+            passed = {*broken, *tolled.wanted_too_much(found.carried.packing)}
+            raised = _raised(tolls, self.limits, passed)
+            if not passed or (best is not None and (raised == tolls).all()):
+                break
+            if (raised == tolls).all():
+                barred |= {option for option in self.options for limit in broken if limit.weigh(option) > 0}
+            tolls = raised
+        return best
+
+    def _once(
+        self,
+        relaxation: Relaxation,
+        packing: Packing,
+        options: Sequence[NodeOption],
+        tolled: _Tolled | None = None,
+    ) -> Within:
+        settings, remaining = self._settings, self._remaining
+        pools = PoolPacking(options, self.classes, relaxation.duals)
+        homes = realise(
+            relaxation,
+            packing,
+            pools,
+            self.classes,
+            gap=settings.gap / 2,
+            remaining=lambda: remaining() - self._kept,
+        )
+        bills = PoolBills(
+            options,
+            self.classes,
+            settings.overhead,
+            settings.stack,
+            priced_orders(sum(each.replicas for each in self.classes)),
+            packings=pools,
+            remaining=remaining,
+        )
+        found = carried_out(homes, self.classes, packings=pools, bills=bills, remaining=remaining)
+        if tolled is None:
+            return Within(found, homes.packing)
+        carried = tolled.untolled(found)
+        while any(not each.counts for each in self.limits.broken(carried.packing)):
+            fewer = _with_less_spot(found, options)
+            if fewer is None:
+                break
+            found = carried_out(fewer, self.classes, packings=pools, bills=bills, remaining=lambda: 0.0)
+            carried = tolled.untolled(found)
+        packed = tolled.bought(homes.packing)
+        return Within(carried, None if self.limits.broken(packed) else packed)
+
+    def _start(self, packing: Packing, offered: Sequence[NodeOption]) -> Packing | None:
+        """The packing; where it has options that aren't offered any more, each class by itself on those that are."""
+        there = set(offered)
+        if all(pattern.option in there for pattern in packing):
+            return within(packing, offered, self.classes, self.limits)
+        result: Packing = Counter()
+        for number, each in enumerate(self.classes):
+            found = [
+                pattern
+                for option in offered
+                if number in option.classes and (pattern := alone(option, number, self.classes)) is not None
+            ]
+            if not found:
+                return None
+            best = min(found, key=lambda pattern: pattern.option.price / pattern.counts()[number])
+            full, rest = divmod(each.replicas, best.counts()[number])
+            if full:
+                result[best] += full
+            if rest:
+                result[best.without({number: best.counts()[number] - rest})] += 1
+        return result
+
+
+def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
+    """What to tell where limits leave no room for everybody."""
+    tight = [each.rule for each, toll in zip(search.limits.all, relaxation.tolls, strict=True) if toll > 0]
+    rules = ", ".join(tight or [each.rule for each in search.limits.all])
+    short = [
+        member.name
+        for each, count in zip(search.classes, relaxation.short, strict=True)
+        if count > 1e-6  # replicas: more than the solver's tolerance
+        for member in each.members
+    ]
+    if not short:
+        fix = "raise a count, allow other types, or give it more --time-limit"
+        return AnswerIsNoError(f"no plan was found within {rules}", fix=fix)
+    names = ", ".join(short[:_NAMED]) + (f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "")
+    return AnswerIsNoError(
+        f"no room for all of {names} within {rules}", fix="raise a count, or allow other types"
+    )
+
+
+class _Tolled:
+    """The options as the search sees them: priced with tolls, what is reserved and the same on demand as one."""
+
+    def __init__(self, options: Sequence[NodeOption], limits: Limits, tolls: Floats) -> None:
+        self._limits = limits
+        self._offered = options
+        priced: dict[str, dict[Purchase, int]] = defaultdict(dict)
+        for option in options:
+            price = max(round(limits.price(option, tolls) * MICRO_USD), 1)
+            prices, bought = priced[option.instance_type.name], _seen_as(option)
+            prices[bought] = min(price, prices.get(bought, price))
+        types = {
+            option.instance_type.name: replace(option.instance_type, prices=priced[option.instance_type.name])
+            for option in options
+        }
+        groups: dict[tuple[object, ...], list[NodeOption]] = defaultdict(list)
+        for option in options:
+            groups[option.cut, option.instance_type.name, _seen_as(option)].append(option)
+        self._tolled: dict[NodeOption, NodeOption] = {}
+        self._plain: dict[NodeOption, NodeOption] = {}
+        for group in groups.values():
+            plain = min(group, key=lambda each: each.purchase is Purchase.RESERVED)
+            bought, type_ = _seen_as(plain), types[plain.instance_type.name]
+            one = replace(plain, instance_type=type_, purchase=bought, price=type_.prices[bought])
+            self._plain[one] = plain
+            self._tolled |= dict.fromkeys(group, one)
+        self.options = sorted(
+            self._plain, key=lambda each: (each.price, each.instance_type.name, each.purchase)
+        )
+
+    def packing(self, packing: Packing) -> Packing:
+        result: Packing = Counter()
+        for pattern, count in packing.items():
+            result[replace(pattern, option=self._tolled[pattern.option])] += count
+        return result
+
+    def relaxation(self, relaxation: Relaxation) -> Relaxation:
+        known = [each for each in relaxation.patterns if each.option in self._tolled]
+        patterns = dict.fromkeys(replace(each, option=self._tolled[each.option]) for each in known)
+        return replace(relaxation, patterns=tuple(patterns))
+
+    def bought(self, packing: Packing) -> Packing:
+        """The same nodes with their own prices, reserved ones first."""
+        result: Packing = Counter()
+        for pattern, count in packing.items():
+            result[replace(pattern, option=self._plain[pattern.option])] += count
+        return reserved_first(result, self._offered, self._limits)
+
+    def wanted_too_much(self, packing: Packing) -> list[Limit]:
+        """Limits of what is reserved that are used up while more of the type is bought."""
+        totals = self._limits.totals(packing)
+        bought = {
+            each.option.instance_type.name for each in packing if each.option.purchase is Purchase.ON_DEMAND
+        }
+        used = {
+            option
+            for option in self._offered
+            if option.purchase is Purchase.RESERVED and option.instance_type.name in bought
+        }
+        return [
+            limit
+            for limit, total in zip(self._limits.all, totals, strict=True)
+            if limit.counts and total >= limit.most and any(limit.weigh(option) for option in used)
+        ]
+
+    def untolled(self, found: CarriedOut) -> CarriedOut:
+        """What Karpenter makes of it, as it is bought, in dollars."""
+        packing = self.bought(found.packing)
+        reserved: dict[PoolKey, dict[NodeOption, None]] = defaultdict(dict)
+        for pattern in packing:
+            if pattern.option.purchase is Purchase.RESERVED:
+                reserved[pool_of(pattern)][pattern.option] = None
+        options = {
+            pool: tuple(dict.fromkeys([*(self._plain[each] for each in listed), *reserved[pool]]))
+            for pool, listed in found.options.items()
+        }
+        prices = {(option.instance_type.name, option.purchase): option.price for option in self._offered}
+        room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
+        bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
+        spread = Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+        return replace(found, packing=packing, options=options, spread=spread)
+
+    def _held(self, name: str) -> int:
+        option = next(
+            each
+            for each in self._offered
+            if each.instance_type.name == name and each.purchase is Purchase.RESERVED
+        )
+        return self._limits.room(option, [0] * len(self._limits.all)) or 0
+
+
+def _seen_as(option: NodeOption) -> Purchase:
+    return Purchase.SPOT if option.purchase is Purchase.SPOT else Purchase.ON_DEMAND
+
+
+def _repriced(bill: Bill, prices: Mapping[tuple[str, Purchase], int], room: Mapping[str, int]) -> Bill:
+    """A bill in dollars: of each type as many reserved as there are."""
+    left = dict(room)
+    total = 0
+    for (_, name, purchase), count in bill.nodes:
+        plain = prices.get((name, Purchase(purchase)), 0)
+        held = min(count, left.get(name, 0)) if purchase != Purchase.SPOT.value else 0
+        left[name] = left.get(name, 0) - held
+        total += plain * (count - held) + prices.get((name, Purchase.RESERVED), 0) * held
+    return replace(bill, price=total)
+
+
+def _raised(tolls: Floats, limits: Limits, passed: Collection[Limit]) -> Floats:
+    """The tolls, of the limits that were passed as high as what is limited costs otherwise.
+
+    Where what is reserved is just enough, its toll may be nothing: it then lures everybody.
+    """
+    high = limits.first_tolls()
+    chosen = np.asarray([each in passed for each in limits.all], dtype=np.bool_)
+    return limits.proper(np.where(chosen, np.maximum(tolls, high), tolls))
+
+
+def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisation | None:
+    """The homes with one pool less on spot, that for which this costs least; None where no pool can be changed.
+
+    A pool that may buy both is all spot whenever there is any: only whole pools hold to a share.
+    """
+    dearer = {
+        (option.cut, option.instance_type.name): option.price
+        for option in options
+        if option.purchase is Purchase.ON_DEMAND
+    }
+    pools: dict[PoolKey, list[tuple[Pattern, int]]] = defaultdict(list)
+    for pattern, count in found.packing.items():
+        if pattern.option.purchase is Purchase.SPOT:
+            pools[pool_of(pattern)].append((pattern, count))
+    ranked = []
+    for at, (pool, nodes) in enumerate(pools.items()):
+        prices = [dearer.get((pool.cut, each.option.instance_type.name)) for each, _ in nodes]
+        known = [price for price in prices if price is not None]
+        if len(known) == len(prices):
+            paid = sum(
+                (price - each.option.price) * count for price, (each, count) in zip(known, nodes, strict=True)
+            )
+            ranked.append((paid, at, pool))
+    if not ranked:
+        return None
+    _, _, chosen = min(ranked, key=lambda each: each[:2])
+    homes = {
+        number: tuple(
+            (
+                workload,
+                Home(replace(home.pool, spot=False), home.slice_index) if home.pool == chosen else home,
+                count,
+            )
+            for workload, home, count in here
+        )
+        for number, here in found.homes.items()
+    }
+    return Realisation(found.packing, homes)

@@ -1,0 +1,176 @@
+"""What a team allows its plans to buy: forbidden types, caps, reservations that are paid for. Part of two artefacts.
+
+workloads.yaml states it under `policy`; plan.yaml repeats it, so that a plan can be checked against it by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gpuslice.cloud.catalog import InstanceType, Purchase
+from gpuslice.errors import InputError, nearest
+from gpuslice.units import micro_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuslice.cloud.catalog import Catalog
+
+TypeName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9-]{1,30}\.[a-z0-9-]{1,30}$", extra={"hint": "an instance type, such as g6.xlarge"}
+    ),
+]
+FamilyOrType = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9-]{1,30}(\.[a-z0-9-]{1,30})?$",
+        extra={"hint": "a family, such as p4d, or an instance type, such as g6.xlarge"},
+    ),
+]
+ReservationId = Annotated[
+    str,
+    Meta(
+        pattern=r"^cr-[0-9a-z]{1,32}$",
+        extra={"hint": "a capacity reservation's id, such as cr-56fac701cc1951b03"},
+    ),
+]
+NodeCount = Annotated[int, Meta(ge=0, le=100_000)]
+Share = Annotated[float, Meta(ge=0, le=1, extra={"hint": "a number from 0 to 1, such as 0.3 for 30 %"})]
+
+
+class _Part(
+    Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
+):
+    """Every part of a policy: immutable, strict, camelCase in files."""
+
+
+class Reservation(_Part, frozen=True, kw_only=True):
+    """Instances that are held for us and paid for: an On-Demand Capacity Reservation or a Capacity Block."""
+
+    instance_type: TypeName
+    count: NodeCount
+    usd_per_hour: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
+    """What one more used of them costs; 0 where it is paid for whether used or not."""
+    ids: tuple[ReservationId, ...] = ()
+    """Of the reservations, for Karpenter to find them; or `tags`."""
+    tags: dict[str, str] = {}
+    """Of the reservations, for Karpenter to find them; or `ids`."""
+
+
+class Policy(_Part, frozen=True, kw_only=True):
+    """What a plan may buy. Left out: whatever is cheapest."""
+
+    forbid: tuple[FamilyOrType, ...] = ()
+    """Families ("p3") and instance types ("g5.xlarge") that are not to be bought, however."""
+    max_nodes: dict[TypeName, NodeCount] = {}
+    """The most nodes of an instance type, however bought: a quota, or what the region has."""
+    max_spot_share: Share | UnsetType = UNSET
+    """The most of the hourly bill that may go to spot, 0 to 1: what may be taken away at once."""
+    reserved: tuple[Reservation, ...] = ()
+    """Capacity that is paid for already. It is used first."""
+
+
+FREE: Final = Policy()
+_COUNT: Final = re.compile(r"[0-9]{1,5}")
+_PRICE: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
+
+
+def check_policy(policy: Policy, catalog: Catalog, where: str) -> None:
+    """Accept a policy that speaks of this catalog, and of each type once.
+
+    Args:
+        policy: to check.
+        catalog: that plans are made with.
+        where: of the policy, for messages: "workloads.yaml: policy".
+
+    Raises:
+        InputError: a type or family that isn't in the catalog, or that is said twice.
+    """
+    types = catalog.by_name()
+    families = {each.family for each in catalog.instance_types}
+    for index, name in enumerate(policy.forbid):
+        _known(name, types if "." in name else families, f"{where}.forbid[{index}]", catalog)
+    for name in policy.max_nodes:
+        _known(name, types, f"{where}.maxNodes", catalog)
+    seen: dict[str, int] = {}
+    for index, each in enumerate(policy.reserved):
+        place = f"{where}.reserved[{index}]"
+        _known(each.instance_type, types, f"{place}.instanceType", catalog)
+        if each.instance_type in seen:
+            raise InputError(
+                f"is of {each.instance_type}, as reserved[{seen[each.instance_type]}] is",
+                where=place,
+                fix="add the counts up, with the ids of both",
+            )
+        seen[each.instance_type] = index
+
+
+def stated_counts(texts: Iterable[str]) -> dict[str, int]:
+    """Of `--max-nodes TYPE=COUNT`."""
+    form = "TYPE=COUNT, such as g6.xlarge=3"
+    pairs = ((text, *text.partition("=")[::2]) for text in texts)
+    return {name: _count(number, text, "--max-nodes", form) for text, name, number in pairs}
+
+
+def stated_reservations(texts: Iterable[str]) -> tuple[Reservation, ...]:
+    """Of `--reserved TYPE=COUNT[@USD]`."""
+    form = "TYPE=COUNT or TYPE=COUNT@USD, such as p5.48xlarge=2 or g6.xlarge=4@0.35"
+    found = []
+    for text in texts:
+        name, _, rest = text.partition("=")
+        count, at, price = rest.partition("@")
+        if at and not _PRICE.fullmatch(price):
+            raise InputError(f"{text[:60]!r} has no price after @", where="--reserved", fix=f"write {form}")
+        found.append(
+            Reservation(
+                instance_type=name,
+                count=_count(count, text, "--reserved", form),
+                usd_per_hour=float(price) if at else 0.0,
+            )
+        )
+    return tuple(found)
+
+
+def _count(number: str, text: str, where: str, form: str) -> int:
+    if not _COUNT.fullmatch(number):
+        raise InputError(f"{text[:60]!r} has no count", where=where, fix=f"write {form}")
+    return int(number)
+
+
+def forbids(policy: Policy, instance_type: InstanceType) -> bool:
+    """Whether a type may not be bought."""
+    return instance_type.name in policy.forbid or instance_type.family in policy.forbid
+
+
+def priced(policy: Policy, catalog: Catalog) -> Catalog:
+    """The catalog in which reserved is a purchase of exactly the types that are reserved, at the policy's price."""
+    reserved = {each.instance_type: micro_usd(each.usd_per_hour) for each in policy.reserved if each.count}
+    return replace(
+        catalog,
+        instance_types=tuple(_repriced(each, reserved.get(each.name)) for each in catalog.instance_types),
+    )
+
+
+def _repriced(each: InstanceType, reserved: int | None) -> InstanceType:
+    prices = dict(each.prices)
+    prices.pop(Purchase.RESERVED, None)
+    if reserved is not None:
+        prices[Purchase.RESERVED] = reserved
+    return each if prices == each.prices else replace(each, prices=MappingProxyType(prices))
+
+
+def _known(name: str, known: Iterable[str], where: str, catalog: Catalog) -> None:
+    if name not in known:
+        what = "instance type" if "." in name else "family"
+        raise InputError(
+            f"no {what} {name!r} in the catalog of {catalog.region}",
+            where=where,
+            fix=nearest(name, known) or "see `gpuslice catalog list`",
+        )
