@@ -158,6 +158,12 @@ def metrics(found):
     for name, size in (("pool", "None"), ("sized", str(40 * 2**30))):
         server = {"namespace": "shop", "pod": name, "engine": "0", "kv_cache_memory_bytes": size}
         yield line("vllm:cache_config_info", server, 1, START + 30)
+    # Of Triton with the TensorRT-LLM backend.
+    yield "# TYPE nv_trt_llm_kv_cache_block_metrics gauge\n"
+    for kind, count in (("max", 6240), ("used", 1560), ("tokens_per", 64)):
+        server = {"namespace": "shop", "pod": "alone", "model": "m", "kv_cache_block_type": kind}
+        for minute in range(MINUTES):
+            yield line("nv_trt_llm_kv_cache_block_metrics", server, count, START + 30 + 60 * minute)
     yield "# TYPE kube_pod_container_status_restarts counter\n"
     for name, uid, first, counts in (
         ("flaky-0", "a", 0, [2] * 300 + [3] * 200 + [5] * 250),

@@ -95,6 +95,10 @@ def test_a_cache_whose_size_is_not_told_is_said_and_nothing_is_concluded(needs):
     assert "at most 25% in use, by its own word, which doesn't say how large" in notes(needs, "shop/pool")
 
 
+def test_blocks_of_tritons_cache_tell_what_share_of_it_is_used(needs):
+    assert "its key-value cache was at most 25% in use" in notes(needs, "shop/alone")
+
+
 def test_a_pod_that_moved_has_the_duty_of_the_model_it_ran_on_most(needs):
     found = needs["shop/moved"]
     assert (found.on, found.duty_ppm, found.memory_mib) == ("L4", 300_000, 3000)

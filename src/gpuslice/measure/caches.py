@@ -2,7 +2,8 @@
 
 vLLM and SGLang take their cache in advance and tell what share of it is in use. vLLM also tells its size, if it was
 started with one (--kv-cache-memory-bytes): all fields of its cache's configuration are labels of one metric. Triton has
-no such metric of its own; with the vLLM backend it hands on vLLM's.
+no such metric of its own: with the TensorRT-LLM backend it counts the cache's blocks, with the vLLM backend it hands on
+vLLM's metrics.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from gpuslice.measure.prometheus import Server, ask_in_halves, labels_in_halves,
 from gpuslice.measure.readings import Cache
 from gpuslice.units import MIB
 
-# vLLM's current name and that until v0.10 (0 to 1, whatever "perc" says), and SGLang's.
-USAGE: Final = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
+# vLLM's current name and that until v0.10 (0 to 1, whatever "perc" says), SGLang's, and that of trtllm-serve.
+USAGE: Final = (
+    *("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    *("sglang:token_usage", "trtllm_kv_cache_utilization"),
+)
+BLOCKS: Final = (
+    "nv_trt_llm_kv_cache_block_metrics"  # of Triton's TensorRT-LLM backend, a kind of block a series
+)
 CONFIGURATION: Final = "vllm:cache_config_info"
 _SIZE: Final = "kv_cache_memory_bytes"
 _HOUR: Final = 3600
@@ -30,13 +37,13 @@ def read_caches(server: Server, *, start: int, end: int) -> dict[Pod, Cache]:
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    found = labels_in_halves(server, [*USAGE, CONFIGURATION], start, end)
+    found = labels_in_halves(server, [*USAGE, BLOCKS, CONFIGURATION], start, end)
     names = {each.get("__name__", "") for each in found}
     most: dict[Pod, float] = {}
-    for metric in USAGE:
+    for metric, share in (*((each, _most(each)) for each in USAGE), (BLOCKS, _OF_BLOCKS)):
         if metric not in names:
             continue
-        query = f"max by (namespace, pod) (max_over_time({metric}[{_HOUR}s]))"
+        query = f"max by (namespace, pod) ({share})"
         first = end - (end - start - 1) // _HOUR * _HOUR
         for span in spans(first, end, _HOUR, _STEPS):
             for answer in ask_in_halves(server, query, span, _HOUR):
@@ -51,6 +58,17 @@ def read_caches(server: Server, *, start: int, end: int) -> dict[Pod, Cache]:
             pod = labels.get("namespace", ""), labels.get("pod", "")
             sizes.setdefault(pod, set()).add(_size(labels.get(_SIZE, "")))
     return {pod: Cache(share, _only(sizes.get(pod, set()))) for pod, share in most.items()}
+
+
+def _most(selector: str) -> str:
+    return f"max_over_time({selector}[{_HOUR}s])"
+
+
+def _of_kind(kind: str) -> str:
+    return _most(f'{BLOCKS}{{kv_cache_block_type="{kind}"}}')
+
+
+_OF_BLOCKS: Final = f"{_of_kind('used')} / ignoring (kv_cache_block_type) {_of_kind('max')}"
 
 
 def _size(text: str) -> float | None:
