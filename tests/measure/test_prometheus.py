@@ -108,7 +108,7 @@ def test_a_pod_that_moved_has_the_duty_of_the_model_it_ran_on_most(needs):
 
 def test_restarts_are_told_and_a_new_pods_counter_is_no_step_back(needs):
     told = notes(needs, "shop/flaky")
-    assert "containers restarted 4 times (shop/flaky-0 4)" in told  # 2 to 5, and one of the new pod
+    assert "containers restarted 4 times (shop/flaky-0: 4)" in told  # 2 to 5, and one of the new pod
     assert "made anew under the same name once" in told
     assert "restarted" not in notes(needs, "shop/rank")  # all of its restarts were before
 
@@ -136,6 +136,8 @@ def test_the_program_writes_them_into_the_file(gpuslice, url, tmp_path):
     assert ended.code == 0, ended.err
     assert "22 needs written" in ended.err
     assert "nothing was read of 1 workloads: shop/gone" in ended.err
+    assert "containers restarted 4 times" in ended.out
+    assert "containers restarted" not in ended.err  # once is enough
     found = {each.name: each for each in parse_workloads(read_documents(path)).workloads}
     assert found["shop/rank"].need.known
     assert found["shop/pool"].preallocates

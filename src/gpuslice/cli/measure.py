@@ -110,7 +110,7 @@ def measure_prometheus(
     asked = Window(seconds, utc(end), Means.PROMETHEUS)
     needs = {name: pool(each, asked, quantile=quantile) for name, each in found.items()}
     print_needs(needs, output)
-    write_into(file, needs, out=out, dry_run=dry_run)
+    write_into(file, needs, out=out, dry_run=dry_run, output=output)
 
 
 def _secret(path: str) -> str:
@@ -177,7 +177,7 @@ def measure_trace(
     needs = {name: pool(each, window, quantile=quantile) for name, each in trace.by_workload.items()}
     if file:
         print_needs(needs, output)
-        write_into(file, needs, out=out, dry_run=dry_run)
+        write_into(file, needs, out=out, dry_run=dry_run, output=output)
     else:
         from gpuslice.measure.new_file import new_workloads
 
@@ -199,9 +199,13 @@ def write_into(
     *,
     out: str,
     dry_run: bool,
+    output: Output,
     further: Callable[[str], str] = lambda text: text,
 ) -> None:
-    """Write the needs into a workloads.yaml, or say what would be written; `further` changes the text once more."""
+    """Write the needs into a workloads.yaml, or say what would be written; `further` changes the text once more.
+
+    Notes that stand in what was printed are not said again.
+    """
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.errors import InputError
     from gpuslice.measure.write_back import write_needs
@@ -221,8 +225,10 @@ def write_into(
         )
     written = write_needs(Path(file).read_text(encoding="utf-8-sig"), file, found, workloads)
     for name, remarks in written.remarks.items():
+        printed = () if output is Output.NAME else _notes(found[name])
         for remark in remarks:
-            say(f"{name}: {remark}")
+            if remark not in printed:
+                say(f"{name}: {remark}")
     text = further(written.text)
     target = out or file
     if dry_run:
@@ -273,7 +279,6 @@ def _row(name: str, need: Measured) -> tuple[object, ...]:
     from gpuslice.units import PPM, format_memory
 
     how = need.measurement
-    notes = how.notes if need.suspicion is None else (*how.notes, need.suspicion.note)
     return (
         name,
         how.replicas,
@@ -283,5 +288,10 @@ def _row(name: str, need: Measured) -> tuple[object, ...]:
         need.on,
         how.window,
         how.confidence.value,
-        "; ".join(notes),
+        "; ".join(_notes(need)),
     )
+
+
+def _notes(need: Measured) -> tuple[str, ...]:
+    notes = need.measurement.notes
+    return notes if need.suspicion is None else (*notes, need.suspicion.note)

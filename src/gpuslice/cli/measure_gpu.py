@@ -160,7 +160,7 @@ def measure_gpu(
         return write_profiles(text, file, workload, workloads, profiles, load)
 
     need = need_of(found[0].watched, quantile=quantile)
-    write_into(file, {workload: need}, out=out, dry_run=dry_run, further=further)
+    write_into(file, {workload: need}, out=out, dry_run=dry_run, output=output, further=further)
 
 
 def _measure(

@@ -63,7 +63,7 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
     restarts = {replica: each.restarts for replica, each in begun.items() if each.restarts}
     if restarts:
         worst = sorted(restarts, key=lambda replica: (-restarts[replica], replica))
-        named = ", ".join(f"{replica} {restarts[replica]}" for replica in worst[:_NAMED])
+        named = ", ".join(f"{replica}: {restarts[replica]}" for replica in worst[:_NAMED])
         more = f" and {len(worst) - _NAMED} more" if len(worst) > _NAMED else ""
         notes.append(
             f"containers restarted {_times(sum(restarts.values()))} ({named}{more}): their starts count too"
