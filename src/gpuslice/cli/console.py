@@ -168,15 +168,18 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress(text: str) -> Iterator[None]:
-    """A spinner on stderr around anything that may take over a second; silent where stderr is no terminal."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on stderr around anything that may take over a second; silent where stderr is no terminal.
+
+    What it yields changes its text.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda _text: None
         return
     from rich.console import Console
 
-    with Console(stderr=True, no_color="NO_COLOR" in os.environ).status(text):
-        yield
+    with Console(stderr=True, no_color="NO_COLOR" in os.environ).status(text) as status:
+        yield status.update
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from gpuslice.cli.console import (
     print_text,
     say,
 )
+from gpuslice.cli.interruption import INTERRUPTED
 from gpuslice.cli.planning import (
     DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
@@ -64,7 +65,8 @@ def plan(
 ) -> None:
     """Find the cheapest way to slice and buy GPUs that gives every workload what it needs.
 
-    Exits with 1 if a workload fits nothing; the others are planned all the same.
+    Exits with 1 if a workload fits nothing; the others are planned all the same. After Ctrl-C the best plan so far
+    comes out, marked as such, and the exit code is 130; Ctrl-C a second time ends at once.
     """
     planned = make_plan(
         file,
@@ -88,6 +90,9 @@ def plan(
     if made.unplaced:
         say(f"{len(made.unplaced)} of {len(planned.workloads.workloads)} workloads fit nothing")
         raise typer.Exit(1)
+    if made.summary.termination == "interrupted":
+        say("this is the best plan so far: with more time there may be a cheaper one")
+        raise typer.Exit(INTERRUPTED)
 
 
 def write_plan(made: Plan, path: str) -> None:
@@ -159,7 +164,11 @@ def _proof(summary: Summary) -> str:
     above = summary.usd_per_hour / summary.bound_usd_per_hour - 1 if summary.bound_usd_per_hour else 0.0
     words = "nothing within the rules costs less"
     words += f"; the plan is {above:.1%} above it" if above >= 0.0005 else "; the plan is at it"
-    return words + ("; the time limit ended the search" if summary.termination == "time-limit" else "")
+    ended = {
+        "time-limit": "; the time limit ended the search",
+        "interrupted": "; the search was interrupted",
+    }
+    return words + ended.get(summary.termination, "")
 
 
 def verdict(made: Plan) -> str:

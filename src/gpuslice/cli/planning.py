@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gpuslice.cli.console import progress
+from gpuslice.cli.interruption import interruptible
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.planner.solve import Settings, Solution
+    from gpuslice.planner.solve import Found, Settings, Solution
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.policy import Policy
 
@@ -176,15 +177,24 @@ def make_plan(
     catalog = priced(settings.policy, catalog)
     from gpuslice.planner.solve import solve
 
-    with progress("planning …"):
+    with progress("planning …") as say_now, interruptible() as interrupted:
         solution = solve(
             workloads.workloads,
             catalog,
             settings,
-            remaining=lambda: started + time_limit - time.monotonic(),
+            remaining=lambda: 0.0 if interrupted() else started + time_limit - time.monotonic(),
             notes=workloads.notes,
+            told=lambda found: say_now(f"planning … {in_words(found)}"),
+            interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
+
+
+def in_words(found: Found) -> str:
+    """How far planning has come: what was found, what is proven, and how far apart they are."""
+    gap = max(found.usd - found.bound, 0.0) / found.usd if found.usd else 0.0
+    what = "plan" if found.whole else "fractional mix"
+    return f"{what} ${found.usd:,.2f}, nothing below ${found.bound:,.2f} an hour, gap {gap:.1%}"
 
 
 def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog) -> Policy:

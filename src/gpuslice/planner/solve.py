@@ -61,6 +61,21 @@ class Settings:
     policy: Policy = FREE
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How far a search has come.
+
+    Attributes:
+        usd: what the best so far costs, dollars per hour.
+        bound: proven so far: no plan costs less, dollars per hour.
+        whole: whether the best is a plan, of whole nodes, or still a mix of fractions of nodes.
+    """
+
+    usd: float
+    bound: float
+    whole: bool
+
+
 class BrokenPlanError(RuntimeError):
     """The planner made a plan that its own verifier refuses: a fault of gpuslice, never of the input."""
 
@@ -89,7 +104,7 @@ def solve(
     *,
     remaining: Callable[[], float],
     notes: Sequence[str] = (),
-    told: Callable[[float, float], None] = lambda _value, _bound: None,
+    told: Callable[[Found], None] = lambda _found: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """Plan: every workload that fits anything is placed, the others are named with their reasons.
@@ -100,7 +115,7 @@ def solve(
         settings: rules.
         remaining: seconds left; a feasible, verified plan with a true bound comes out whenever they end.
         notes: of reading the workloads, for the plan's assumptions.
-        told: called as the search goes on, with what the cheapest mix known costs and the bound, dollars per hour.
+        told: called as the search goes on.
         interrupted: whether somebody wants no more than what was found so far.
 
     Raises:
@@ -130,7 +145,12 @@ def solve(
     options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
     # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
-    columns = ColumnGeneration(options, classes, limits=limits_of(settings.policy), told=told)
+    columns = ColumnGeneration(
+        options,
+        classes,
+        limits=limits_of(settings.policy),
+        told=lambda value, bound: told(Found(value, bound, whole=False)),
+    )
     relaxation = columns.relax(
         tolerance=settings.gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole
     )
@@ -145,7 +165,7 @@ def solve(
     search = Search(options, classes, columns.limits, settings, remaining, _LEFT_BY_HOMES * whole)
     carried = None
     if packing is not None:
-        told(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0))
+        told(Found(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0), whole=True))
         carried = search.carried(relaxation, packing)
     if packing is None or carried is None:
         raise no_room(relaxation, search)
