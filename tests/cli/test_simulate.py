@@ -6,6 +6,7 @@ import jsonschema
 import msgspec
 import pytest
 
+from gpuslice.cloud.snapshot import bundled
 from gpuslice.simulator.result import Simulation
 
 COUNTS = (
@@ -92,6 +93,53 @@ def test_what_if_another_model_were_allowed_is_seen_in_the_plan(gpuslice, fleet,
     arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
     usual, moved = (json.loads(gpuslice(*arguments, *more).out)["plan"] for more in ((), ("--allow", "L4")))
     assert usual != moved
+
+
+def test_what_if_instances_cost_something_else(gpuslice, fleet, counts, tmp_path):
+    prices = tmp_path / "prices.yaml"
+    types = bundled().instance_types
+    prices.write_text("".join(f"{each.name}: {{on-demand: 0.01}}\n" for each in types))
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "whole", "-o", "json")
+    usual, cheap = (json.loads(gpuslice(*arguments, *more).out) for more in ((), ("--prices", prices)))
+    assert cheap["outcomes"][0]["usd"] < usual["outcomes"][0]["usd"] / 10
+    assert any("prices.yaml in place of the catalog's" in each for each in cheap["assumptions"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("g6.xlarg: {on-demand: 1}", "did you mean 'g6.xlarge'?"),
+        ("g6.xlarge: {on-demand: 0}", "on-demand is 0"),
+        ("g6.xlarge: {on-demand: .nan}", "found nan"),
+        ("g6.xlarge: {spott: 1}", "spott"),
+        ("[1, 2]", "prices.yaml"),
+    ],
+)
+def test_prices_that_cannot_be_are_refused(gpuslice, fleet, counts, tmp_path, text, words):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(text)
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "--prices", prices)
+    assert ended.code == 2
+    assert words in " ".join(ended.err.split())
+    assert not ended.out
+
+
+def test_a_plan_of_other_prices_is_refused_as_input(gpuslice, fleet, counts, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    gpuslice("plan", "-f", fleet, "--at", "peak", "--out", plan, "--accept-assumed")
+    text = plan.read_text()
+    date = text.partition("prices: ")[2].partition("\n")[0]
+    plan.write_text(text.replace(date, '"2020-01-01"', 1))
+    ended = gpuslice("simulate", "-f", fleet, "-f", plan, "--trace", counts)
+    assert ended.code == 2
+    assert "the plan is of us-east-1 of 2020-01-01" in " ".join(ended.err.split())
+
+
+def test_two_outputs_need_two_files(gpuslice, fleet, counts, tmp_path):
+    same = tmp_path / "same.json"
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "--out", same, "--plan-out", same)
+    assert ended.code == 2
+    assert not same.exists()
 
 
 @pytest.mark.parametrize(

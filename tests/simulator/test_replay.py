@@ -3,13 +3,16 @@
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import dump_json
+from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import Need
+from gpuslice.hardware.slices import Isolation
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan
 from gpuslice.simulator.replay import digest, look_seconds, replay
@@ -123,6 +126,96 @@ def test_a_workload_without_any_machine_is_never_placed():
     demand = timeline(Life("red/app", 0, None), workloads=(odd,))
     found = replay(demand, policy("whole", demand), CATALOG)
     assert (found.never_placed, found.usd) == (1, 0)
+
+
+SPOT_L4 = replace(L4, prices={**L4.prices, Purchase.SPOT: 300_000})
+
+
+def spot(demand: Timeline) -> tuple[Policy, Catalog]:
+    """A plan for interruptible workloads, where spot is a third of on-demand."""
+    catalog = catalog_of(SPOT_L4)
+    workloads = [replace(each, interruptible=True) for each in demand.workloads]
+    plan = solved(workloads, catalog).plan
+    assert {purchase for pool in plan.pools for purchase in pool.purchases} >= {"spot"}
+    return of_plan(plan, workloads, catalog, OVERHEAD, AFTER), catalog
+
+
+def test_nodes_of_today_are_bought_on_demand_whatever_spot_costs():
+    demand = timeline(Life("red/app", 0, HOUR))
+    catalog = catalog_of(SPOT_L4)
+    for name in ("whole", "time-slicing-4"):
+        found = replay(demand, baseline(name, demand.workloads, catalog, OVERHEAD, AFTER), catalog)
+        assert found.usd == pytest.approx(0.9776 * (HOUR + AFTER + 15 - 1) / HOUR, abs=1e-6)
+
+
+def test_a_plans_pools_are_bought_as_the_plan_says():
+    demand = timeline(Life("red/app", 0, HOUR))
+    planned, catalog = spot(demand)
+    assert replay(demand, planned, catalog).usd == pytest.approx(
+        0.3 * (HOUR + AFTER + 15 - 1) / HOUR, abs=1e-6
+    )
+    # The same workload, not interruptible, is planned and replayed on demand.
+    steady = of_plan(solved(demand.workloads, catalog).plan, demand.workloads, catalog, OVERHEAD, AFTER)
+    assert replay(demand, steady, catalog).usd > 0.9
+
+
+def test_a_pool_that_may_buy_both_ways_buys_the_cheaper():
+    demand = timeline(Life("red/app", 0, HOUR))
+    catalog = catalog_of(SPOT_L4)
+    plan = solved(demand.workloads, catalog).plan
+    both = msgspec.structs.replace(
+        plan,
+        pools=tuple(msgspec.structs.replace(pool, purchases=("on-demand", "spot")) for pool in plan.pools),
+    )
+    found = replay(demand, of_plan(both, demand.workloads, catalog, OVERHEAD, AFTER), catalog)
+    assert found.usd < 0.4
+
+
+def test_spot_nodes_are_taken_back_their_pods_start_again_and_the_bill_is_that_of_the_nodes():
+    demand = timeline(*(Life("red/app", 0, None) for _ in range(3)))
+    planned, catalog = spot(demand)
+    calm = replay(demand, planned, catalog)
+    assert calm.interruptions == 0
+    found = replay(demand, planned, catalog, spot_interruptions=2.0, seed=3)
+    assert found.interruptions > 0
+    assert found.nodes_launched > calm.nodes_launched
+    assert found.gpu_hours_used < calm.gpu_hours_used  # while a new node boots, nobody runs
+    assert found.never_placed == 0
+    # With a seed, chance is the same each time; with another, another.
+    assert dump_json(found) == dump_json(replay(demand, planned, catalog, spot_interruptions=2.0, seed=3))
+    assert dump_json(found) != dump_json(replay(demand, planned, catalog, spot_interruptions=2.0, seed=4))
+
+
+def test_what_is_bought_on_demand_is_never_taken_back():
+    demand = timeline(Life("red/app", 0, None))
+    found = replay(demand, policy("whole", demand), CATALOG, spot_interruptions=60.0)
+    assert dump_json(found) == dump_json(replay(demand, policy("whole", demand), CATALOG))
+
+
+def test_metered_sharers_hold_what_they_were_planned_with():
+    fleet = tuple(
+        app(f"red/app-{number}", memory=memory, duty=duty)
+        for number, (memory, duty) in enumerate(((9000, 0.2), (5000, 0.1), (3000, 0.1)))
+    )
+    demand = timeline(*(Life(each.name, 0, None) for each in fleet), workloads=fleet)
+    plan = solved(fleet, CATALOG).plan
+    assert any(pool.layout.metered for pool in plan.pools)
+    assert replay(demand, of_plan(plan, fleet, CATALOG, OVERHEAD, AFTER), CATALOG).exposed_gpu_hours == 0
+    grown = tuple(replace(each, need=replace(each.need, memory_mib=12_000)) for each in fleet)
+    found = replay(demand, of_plan(plan, grown, CATALOG, OVERHEAD, AFTER), CATALOG)
+    assert found.exposed_gpu_hours > 0
+
+
+@pytest.mark.parametrize("isolation", [Isolation.MEMORY, Isolation.HARDWARE])
+def test_what_enforces_memory_is_never_exposed(isolation):
+    each = app("red/app", memory=5000, duty=0.02, replicas=7)
+    fleet = (replace(each, need=replace(each.need, isolation=isolation, allow=frozenset({"H100"}))),)
+    demand = timeline(*(Life("red/app", 0, None) for _ in range(7)), workloads=fleet)
+    plan = solved(fleet, CATALOG).plan
+    assert {pool.layout.mechanism for pool in plan.pools} <= {"mps", "mig"}
+    grown = tuple(replace(one, need=replace(one.need, memory_mib=60_000)) for one in fleet)
+    found = replay(demand, of_plan(plan, grown, CATALOG, OVERHEAD, AFTER), CATALOG)
+    assert found.exposed_gpu_hours == 0
 
 
 def test_series_add_up_to_the_bill():

@@ -70,14 +70,14 @@ def test_a_pod_of_gentd26_is_there_from_its_first_minute_to_its_last(read):
     assert {(each.start, each.end) for each in found.lives} == {(180, 600), (300, 360)}
     assert not [each for each in found.notes if "blank" in each or "without a usable" in each]
     assert sum(each.replicas for each in found.workloads) == 2
-    assert "1 rows without a minute skipped (line 5)" in found.notes
+    assert "1 rows without a pod or a minute skipped (line 5)" in found.notes
 
 
 def test_blank_and_unusable_readings_of_gentd26_are_counted(read):
     lines = ("a,3,10,5000", "a,4,,5000", "a,5,10,", "a,6,,", "b,1,200,5000")
     found = read("pod,minute,duty,mem_mib", *lines, today="A100-80GB")
     assert "2 blank duty and 2 blank memory readings" in found.notes[1]
-    assert "1 pods without a usable reading left out: b" in found.notes
+    assert "1 pods without a usable reading left out: 'b'" in found.notes
 
 
 def test_a_pod_of_openb_that_is_named_twice_counts_once(read):

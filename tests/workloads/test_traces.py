@@ -1,6 +1,7 @@
 """Public traces as workloads."""
 
 import gzip
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,10 +18,19 @@ OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,crea
 GENTD26 = "pod,minute,duty,mem_mib"
 
 
+NUMBERS = count()
+
+
 def openb(
-    cpu: int = 1000, memory: int = 2048, gpus: int = 1, milli: int = 500, spec: str = "", qos: str = "LS"
+    cpu: int = 1000,
+    memory: int = 2048,
+    gpus: int = 1,
+    milli: int = 500,
+    spec: str = "",
+    qos: str = "LS",
+    name: str = "",
 ) -> str:
-    return f"p,{cpu},{memory},{gpus},{milli},{spec},{qos},Running,0,1,0"
+    return f"{name or f'p{next(NUMBERS)}'},{cpu},{memory},{gpus},{milli},{spec},{qos},Running,0,1,0"
 
 
 @pytest.fixture
@@ -40,6 +50,19 @@ def test_pods_of_openb_that_ask_for_the_same_are_one_class(read):
         ("openb/class-0002-300m", 1),
         ("openb/class-0003-500m", 1),
     ]
+
+
+def test_a_pod_of_openb_that_is_named_twice_counts_once_by_its_first_usable_row(read):
+    found = read(OPENB, openb(milli=0, name="a"), openb(milli=300, name="a"), openb(milli=700, name="a"))
+    assert [(each.name, each.replicas) for each in found.workloads] == [("openb/class-0001-300m", 1)]
+    assert "1 pods of a name that another had before skipped (line 4)" in found.notes
+
+
+@pytest.mark.parametrize("cell", ["²", "٣" * 2, "9" * 5000, "1_0", " 1", "+1"])
+def test_cells_that_only_look_like_numbers_are_bad_rows(read, cell):
+    found = read(OPENB, openb(), openb().replace("1000", cell, 1))
+    assert sum(each.replicas for each in found.workloads) == 1
+    assert any(note.startswith("1 rows that are no pod") for note in found.notes)
 
 
 def test_a_share_of_a_gpu_is_a_share_of_a_t4s_memory_and_time(read):

@@ -57,7 +57,7 @@ def report(
     plan, workloads = _read(files, at, accept_assumed=accept_assumed)
     subject = subject_of(plan, workloads, catalog_file)
     if simulation:
-        subject = replace(subject, simulation=_simulation(simulation, plan))
+        subject = replace(subject, simulation=_simulation(simulation, plan, files))
     write_atomically(out, page(subject))
     say(f"written to {out}")
     if subject.violations:
@@ -92,7 +92,7 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
     return Subject(plan, catalog, workloads.workloads, True, verify(plan, workloads.workloads, catalog))
 
 
-def _simulation(path: str, plan: Plan) -> Simulation:
+def _simulation(path: str, plan: Plan, files: list[str]) -> Simulation:
     """The simulation in a file.
 
     Raises:
@@ -109,7 +109,7 @@ def _simulation(path: str, plan: Plan) -> Simulation:
         raise InputError(
             "is of another plan",
             where=document.where,
-            fix="replay this one: gpuslice simulate -f plan.yaml …",
+            fix=f"replay this one: gpuslice simulate {' '.join(f'-f {each}' for each in files)} …",
         )
     return found
 

@@ -69,7 +69,9 @@ def simulate(
             min=0,
         ),
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the daily wave.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Of the daily wave, and of spot interruptions.")
+    ] = 0,
     policies: Annotated[
         str, typer.Option("--policies", metavar="NAMES", help="Which to replay, in this order.")
     ] = _POLICIES,
@@ -82,6 +84,24 @@ def simulate(
             "--isolation", metavar="LEVEL", help="What if all asked for none, memory or hardware isolation?"
         ),
     ] = "",
+    prices: Annotated[
+        str,
+        typer.Option(
+            "--prices",
+            metavar="FILE",
+            help="What if these instance types cost that? A line each: g5.xlarge: {on-demand: 0.61, spot: 0.3}",
+        ),
+    ] = "",
+    spot_interruptions: Annotated[
+        float,
+        typer.Option(
+            "--spot-interruptions",
+            metavar="RATE",
+            help="How often EC2 takes a spot node back: times per hour of its life, such as 0.05.",
+            min=0,
+            max=60,
+        ),
+    ] = 0,
     consolidate_after: Annotated[
         float, typer.Option("--consolidate-after", metavar="SECONDS", help="Of every pool.", min=0)
     ] = 300,
@@ -114,32 +134,46 @@ def simulate(
     from gpuslice.workloads.policy import priced
 
     plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
-    if plan_out and (plan is not None or _PLAN not in policies):
-        raise InputError(
-            "no plan is made here", where="--plan-out", fix="name no plan, and the policy `plan`"
-        )
+    names = [each.strip() for each in policies.split(",") if each.strip()]
+    _check_outputs(out, plan_out, planned=plan is None and _PLAN in names, what_if=prices)
     given = plan is not None
     timeline = _what_if(_timeline(trace, today, days, seed, workloads, peaks), allow, isolation)
     catalog = choose(catalog_file, workloads.region if workloads is not None else "")
     if plan is not None:
         catalog = priced(plan.policy, catalog)
-        _accept(plan, catalog)
+        _accept(plan, catalog, catalog_file)
+    if prices:
+        from gpuslice.cloud.what_if import with_prices
+
+        catalog = with_prices(catalog, prices)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()
     look = look_seconds(timeline.seconds)
     outcomes = []
-    names = [each.strip() for each in policies.split(",") if each.strip()]
     for name in names:
         with progress(f"replaying {name} …"):
             if name == _PLAN:
-                plan = plan or _planned(timeline, catalog, taken, stack, time_limit)
+                plan = plan or _planned(timeline, catalog, taken, stack, time_limit, assumed=not overhead)
             policy = _policy(name, plan, timeline, catalog, taken, consolidate_after)
-            outcomes.append(replay(timeline, policy, catalog, boot=boot, look=look))
+            outcomes.append(
+                replay(
+                    timeline,
+                    policy,
+                    catalog,
+                    boot=boot,
+                    look=look,
+                    spot_interruptions=spot_interruptions,
+                    seed=seed,
+                )
+            )
     assumptions = (
         f"a node takes {boot:g} s from its launch until pods run on it",
         f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time",
         f"pools wait {consolidate_after:g} s after a change of pods before they are consolidated",
         "the scheduler takes the first node with room; a pod that is moved runs again at once where there is room",
-        "on-demand only; daemonsets as they are planned for; EC2 is never out of a type",
+        "whole, time-slicing and MIG nodes are bought on demand, a plan's as the plan says",
+        _spot(spot_interruptions, seed),
+        "daemonsets as they are planned for; EC2 is never out of a type",
+        *((f"prices of {prices} in place of the catalog's",) if prices else ()),
     )
     found = simulation(timeline, outcomes, catalog, plan if _PLAN in names else None, assumptions)
     if out:
@@ -157,6 +191,22 @@ def simulate(
     if out:
         shown = plan_out or ("plan.yaml" if given else "")
         say(f"written to {out}" + (f"; next: gpuslice report -f {shown} --simulation {out}" if shown else ""))
+
+
+def _check_outputs(out: str, plan_out: str, *, planned: bool, what_if: str) -> None:
+    """Before anything is replayed: that what is to be written will be there, and in files of their own."""
+    if plan_out and not planned:
+        raise InputError(
+            "no plan is made here", where="--plan-out", fix="name no plan, and the policy `plan`"
+        )
+    if plan_out and what_if:
+        raise InputError(
+            "a plan for other prices than its catalog's",
+            where="--plan-out with --prices",
+            fix="write the prices into a catalog, and name it with --catalog",
+        )
+    if out and out == plan_out:
+        raise InputError("is named twice", where="--out and --plan-out", fix="write two files")
 
 
 def _inputs(
@@ -194,10 +244,26 @@ def _inputs(
     return plan, workloads, peaks
 
 
-def _accept(plan: Plan, catalog: Catalog) -> None:
-    """A plan that breaks a rule is not replayed as if it were one."""
+def _spot(rate: float, seed: int) -> str:
+    if not rate:
+        return "EC2 never takes a spot node back"
+    return (
+        f"EC2 takes a spot node back {rate:g} times per hour of its life, by chance (seed {seed}); its pods leave at "
+        "the notice and start again"
+    )
+
+
+def _accept(plan: Plan, catalog: Catalog, catalog_file: str) -> None:
+    """A plan that breaks a rule, or is of other prices, is not replayed as if it were one."""
     from gpuslice.planner.verify import verify_alone
 
+    if (catalog.region, catalog.prices_date) != (plan.catalog.region, plan.catalog.prices):
+        raise InputError(
+            f"has prices of {catalog.region} of {catalog.prices_date}, the plan is of "
+            f"{plan.catalog.region[:40]} of {plan.catalog.prices[:40]}",
+            where=catalog_file or "the bundled catalog",
+            fix="name the catalog that the plan was made with: --catalog FILE; or plan again",
+        )
     violations = verify_alone(plan, catalog)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
@@ -248,7 +314,13 @@ def _what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
 
 
 def _planned(
-    timeline: Timeline, catalog: Catalog, taken: DaemonsetOverhead, stack: StackName, seconds: float
+    timeline: Timeline,
+    catalog: Catalog,
+    taken: DaemonsetOverhead,
+    stack: StackName,
+    seconds: float,
+    *,
+    assumed: bool,
 ) -> Plan:
     import time
 
@@ -259,7 +331,7 @@ def _planned(
     return solve(
         timeline.workloads,
         catalog,
-        Settings(taken, stack=Stack(stack.value)),
+        Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value)),
         remaining=lambda: started + seconds - time.monotonic(),
     ).plan
 
@@ -280,6 +352,7 @@ def _policy(
 
 
 def _print(found: Simulation) -> None:
+    interrupted = any(each.interruptions for each in found.outcomes)
     print_table(
         (
             "policy",
@@ -291,6 +364,7 @@ def _print(found: Simulation) -> None:
             "p99",
             "never placed",
             "moved",
+            *(("interrupted",) if interrupted else ()),
             "exposed gpu-hours",
             "wrong for",
         ),
@@ -305,6 +379,7 @@ def _print(found: Simulation) -> None:
                 _seconds(each.pending.p99),
                 f"{each.never_placed:,}",
                 f"{each.evictions:,}",
+                *((f"{each.interruptions:,}",) if interrupted else ()),
                 f"{each.exposed_gpu_hours:,.0f}",
                 f"{each.misfits} workload{'s' * (each.misfits != 1)}" if each.misfits else None,
             )
@@ -312,7 +387,7 @@ def _print(found: Simulation) -> None:
         ],
         right=(
             *("$ a month", "gpu-hours", "used", "p50 wait", "p95", "p99"),
-            *("never placed", "moved", "exposed gpu-hours"),
+            *("never placed", "moved", "interrupted", "exposed gpu-hours"),
         ),
     )
     hours = found.demand.seconds / 3600

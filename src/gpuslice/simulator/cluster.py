@@ -8,11 +8,13 @@ are there; a pod that is evicted starts again at once wherever there is room; po
 from __future__ import annotations
 
 import heapq
+import random
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.karpenter.consolidation import Command, next_command
+from gpuslice.karpenter.launch import SPOT
 from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.model import Pod
 from gpuslice.karpenter.provision import provision
@@ -31,6 +33,7 @@ BOOT_SECONDS: Final = 180.0
 """Assumed: from a NodeClaim to slices that pods can have: EC2's start, the AMI's boot, driver and device plug-in."""
 VALIDATION_SECONDS: Final = 15.0
 """Karpenter looks again so long after it has found something to consolidate (core, disruption controller)."""
+_HOUR: Final = 3600
 LOOK_SECONDS: Final = 10.0
 """Between Karpenter's looks for something to consolidate (core, disruption controller)."""
 
@@ -84,6 +87,8 @@ class Cluster:
         *,
         boot: float = BOOT_SECONDS,
         look: float = LOOK_SECONDS,
+        spot_interruptions: float = 0.0,
+        seed: int = 0,
     ) -> None:
         """An empty cluster.
 
@@ -94,6 +99,8 @@ class Cluster:
             seconds: how long the replay lasts.
             boot: seconds from a node's launch until it is ready.
             look: seconds between looks for something to consolidate.
+            spot_interruptions: how often EC2 takes a spot node back, times per hour of its life.
+            seed: of when it does so.
         """
         self.policy = policy
         self.ledger = Ledger(seconds)
@@ -103,6 +110,8 @@ class Cluster:
         self._seconds = seconds
         self._boot = boot
         self._look = look
+        self._spot_interruptions = spot_interruptions
+        self._seed = seed
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
         self._now = 0.0
@@ -264,9 +273,28 @@ class Cluster:
         self.ledger.rate.add(self._now, node.price)
         self.ledger.bought.add(self._now, cards)
         self.ledger.nodes.add(self._now, 1)
+        if self._spot_interruptions and node.capacity_type == SPOT:
+            # Of each node for itself: what happens to one doesn't change what would happen to the next.
+            chance = random.Random(f"{self._seed} {self.policy.name} {node.name}")
+            after = chance.expovariate(self._spot_interruptions / _HOUR)
+            self._at(self._now + after, lambda: self._interrupt(node))
         return machine
 
+    def _interrupt(self, node: Node) -> None:
+        """EC2 wants a spot node back. Karpenter hears of it two minutes ahead, and has it drained at once."""
+        if node.name not in self._machines[node.pool]:
+            return
+        pods = self._take_away(node)
+        self.ledger.interruptions += len(pods)
+        for running in pods:
+            self._want(running)
+        # Who counted on a node on its way needs another one.
+        if self._pending[node.pool]:
+            self._batch(node.pool)
+
     def _ready(self, machine: _Machine) -> None:
+        if machine.node.name not in self._machines[machine.node.pool]:
+            return  # taken back on its way up
         come_up(machine.node, self._now)
         machine.free = machine.node.free()
         self._fill(machine.node.pool)
@@ -331,18 +359,25 @@ class Cluster:
 
         self._at(self._now + self._boot, ready)
 
+    def _take_away(self, node: Node) -> list[_Running]:
+        """A node goes; its pods have no place for now."""
+        machine = self._machines[node.pool].pop(node.name)
+        pods = [self._running[pod.uid] for pod in node.pods]
+        for running in pods:
+            self._leave(running)
+        self.ledger.rate.add(self._now, -node.price)
+        self.ledger.bought.add(self._now, -machine.cards)
+        self.ledger.nodes.add(self._now, -1)
+        return pods
+
     def _terminate(self, pool: str, command: Command) -> None:
         """Nodes go; their pods start again where there is room."""
-        moved = []
-        for node in command.nodes:
-            machine = self._machines[pool].pop(node.name)
-            for pod in list(node.pods):
-                running = self._running[pod.uid]
-                self._leave(running)
-                moved.append(running)
-            self.ledger.rate.add(self._now, -node.price)
-            self.ledger.bought.add(self._now, -machine.cards)
-            self.ledger.nodes.add(self._now, -1)
+        moved = [
+            running
+            for node in command.nodes
+            if node.name in self._machines[pool]  # EC2 may have been quicker
+            for running in self._take_away(node)
+        ]
         self.ledger.evictions += len(moved)
         for running in moved:
             self._want(running)

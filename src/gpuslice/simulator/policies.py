@@ -22,7 +22,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
-from gpuslice.karpenter.requirements import INSTANCE_TYPE, NODE_POOL, among
+from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
 from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, mechanism, replicas, resources
 from gpuslice.units import parse_quantity
@@ -77,11 +77,12 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A pool being made: which machines, cut how."""
+    """A pool being made: which machines, cut and bought how."""
 
     name: str
     types: tuple[InstanceType, ...]
     offers: Callable[[InstanceType], dict[str, int]]
+    purchases: tuple[str, ...] = (Purchase.ON_DEMAND.value,)
 
 
 def baseline(
@@ -163,7 +164,7 @@ def of_plan(
     layouts = []
     for pool in plan.pools:
         machines = tuple(types[name] for name in pool.instance_types)
-        layouts.append(_Layout(pool.name, machines, _planned(pool.layout, plan.stack)))
+        layouts.append(_Layout(pool.name, machines, _planned(pool.layout, plan.stack), tuple(pool.purchases)))
     seats = {}
     by_name = {each.name: each for each in workloads}
     pools = {pool.name: pool for pool in plan.pools}
@@ -309,7 +310,10 @@ def _pools(layouts: Iterable[_Layout], overhead: DaemonsetOverhead, consolidate_
             NodePool(
                 layout.name,
                 tuple(machine(kind) for kind in layout.types),
-                requirements=(among(INSTANCE_TYPE, *(kind.name for kind in layout.types)),),
+                requirements=(
+                    among(INSTANCE_TYPE, *(kind.name for kind in layout.types)),
+                    among(CAPACITY_TYPE, *layout.purchases),
+                ),
                 labels={POOL_LABEL: layout.name},
                 taints=(Taint(POOL_LABEL, layout.name),),
                 consolidate_after=consolidate_after,

@@ -32,6 +32,8 @@ def replay(
     *,
     boot: float = BOOT_SECONDS,
     look: float = LOOK_SECONDS,
+    spot_interruptions: float = 0.0,
+    seed: int = 0,
 ) -> Outcome:
     """What a policy would have come to.
 
@@ -41,6 +43,8 @@ def replay(
         catalog: prices.
         boot: seconds from a node's launch until it is ready.
         look: seconds between Karpenter's looks for something to consolidate.
+        spot_interruptions: how often EC2 takes a spot node back, times per hour of its life.
+        seed: of when it does so.
     """
     cluster = Cluster(
         policy,
@@ -49,6 +53,8 @@ def replay(
         timeline.seconds,
         boot=boot,
         look=look,
+        spot_interruptions=spot_interruptions,
+        seed=seed,
     )
     ledger = cluster.replay(timeline.lives)
     usd = ledger.rate.total / _HOUR / 1e6
@@ -78,6 +84,7 @@ def replay(
             tuple(round(each, 3) for each in ledger.bought.means()),
             tuple(round(each, 3) for each in ledger.pending.means()),
         ),
+        ledger.interruptions,
     )
 
 

@@ -57,6 +57,8 @@ class Outcome(_Part, frozen=True):
     nodes_launched: Count
     nodes_at_most: Count
     over_time: Over
+    interruptions: Count = 0
+    """Pods whose spot node EC2 took back: each a restart."""
 
 
 class Demand(_Part, frozen=True):

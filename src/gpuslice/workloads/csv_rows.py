@@ -36,6 +36,14 @@ class Bad:
         return f"{self.count:,} {what} skipped (line{'s' * (self.count > 1)} {lines})"
 
 
+def number(cell: str, digits: int = 9) -> int | None:
+    """A cell as a whole number; None where it is none, or longer than so many digits.
+
+    Only 0 to 9: other scripts have digits too, and `int` refuses some that `isdigit` takes.
+    """
+    return int(cell) if cell.isascii() and cell.isdigit() and len(cell) <= digits else None
+
+
 class Rows:
     """A CSV file: its header, then its rows with their line numbers."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
-from gpuslice.workloads.csv_rows import Bad, Rows
+from gpuslice.workloads.csv_rows import Bad, Rows, number
 from gpuslice.workloads.traces import (
     GENTD26_HEADER,
     OPENB_HEADER,
@@ -28,7 +28,7 @@ from gpuslice.workloads.traces import (
     gentd26_name,
     gentd26_readings,
     gentd26_workloads,
-    openb_class,
+    openb_pods,
     openb_workload,
     rounded_duty,
     rounded_memory,
@@ -105,23 +105,19 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
 
 def _openb(rows: Rows) -> Timeline:
     found: list[tuple[OpenbClass, int, int]] = []
-    names: set[str] = set()
     without_gpu, backwards, twice = 0, Bad(), Bad()
-    for line, row in rows:
-        each = openb_class(row)
-        start, end = row[8], row[9]
-        if row[0] in names:
-            twice.add(line)
-            continue
-        names.add(row[0])
-        if each is None or not (start.isdigit() and end.isdigit() and max(len(start), len(end)) < 10):
-            rows.bad.add(line)
-        elif each.gpus == 0:
+
+    def timed(row: Sequence[str]) -> bool:
+        return number(row[8]) is not None and number(row[9]) is not None
+
+    for line, row, each in openb_pods(rows, twice, timed):
+        start, end = int(row[8]), int(row[9])
+        if each.gpus == 0:
             without_gpu += 1
-        elif int(end) <= int(start):
+        elif end <= start:
             backwards.add(line)
         else:
-            found.append((each, int(start), int(end)))
+            found.append((each, start, end))
     if not found:
         raise InputError("has no pod with a GPU and a time", where=rows.path, fix="name a whole trace")
     counts: dict[OpenbClass, int] = {}
@@ -143,13 +139,16 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
         raise AssertionError
     gpu = gpu_named(today)
     seen: dict[str, tuple[int, int]] = {}
-    for line, (pod, minute, *_) in rows:
-        if not (pod and minute.isdigit() and len(minute) < 8):
-            rows.bad.add(line)
+    no_minute = Bad()
+    for line, (pod, cell, *_) in rows:
+        minute = number(cell, digits=7)
+        if not pod or minute is None:
+            no_minute.add(line)
             continue
-        first, last = seen.get(pod, (int(minute), int(minute)))
-        seen[pod] = min(first, int(minute)), max(last, int(minute))
-    readings, blank_duty, blank_memory = gentd26_readings(Rows(rows.path))
+        first, last = seen.get(pod, (minute, minute))
+        seen[pod] = min(first, minute), max(last, minute)
+    read = Rows(rows.path)
+    readings, blank_duty, blank_memory = gentd26_readings(read)
     made = {each.name: each for each in gentd26_workloads(readings, gpu, POD_CPU_MILLI, POD_MEMORY_MIB)}
     lives = []
     for pod, (first, last) in sorted(seen.items()):
@@ -165,8 +164,11 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
             "their pods are taken to run on"
         )
     if unread := sorted(set(seen) - set(readings)):
-        notes.append(f"{len(unread):,} pods without a usable reading left out: {', '.join(unread[:5])}")
-    notes += [rows.bad.note("rows without a minute")] if rows.bad.count else []
+        notes.append(
+            f"{len(unread):,} pods without a usable reading left out: {', '.join(map(quoted, unread[:5]))}"
+        )
+    notes += [no_minute.note("rows without a pod or a minute")] if no_minute.count else []
+    notes += [read.bad.note("rows that are no reading")] if read.bad.count else []
     return _timeline(f"GenTD26, {len(lives)} pods", made.values(), lives, notes)
 
 
@@ -176,16 +178,17 @@ def _counts(rows: Rows, workloads: WorkloadSet) -> Timeline:
     unknown: dict[str, Bad] = {}
     twice = Bad()
     last = 0
-    for line, (time, name, replicas) in rows:
-        if not (time.isdigit() and replicas.isdigit() and len(replicas) < 7 and int(time) <= _LATEST):
+    for line, (cell, name, replicas) in rows:
+        time, count = number(cell), number(replicas, digits=6)
+        if time is None or count is None or time > _LATEST:
             rows.bad.add(line)
         elif name not in known:
             unknown.setdefault(name, Bad()).add(line)
-        elif int(time) in points.setdefault(name, {}):
+        elif time in points.setdefault(name, {}):
             twice.add(line)
         else:
-            points[name][int(time)] = int(replicas)
-            last = max(last, int(time))
+            points[name][time] = count
+            last = max(last, time)
     if not points:
         raise InputError("has no usable row", where=rows.path, fix="name counts of these workloads' replicas")
     notes = [bad.note(f"rows of {quoted(name)}, which is no workload,") for name, bad in unknown.items()]

@@ -10,7 +10,7 @@ Neither says all that a plan needs. What is filled in is named here, and in the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Final, NamedTuple
@@ -21,7 +21,7 @@ from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.units import PPM, format_cpu, format_memory
 from gpuslice.workloads.artefact import SERVICE_SLOWDOWN_MILLI, WorkloadSet
-from gpuslice.workloads.csv_rows import Rows
+from gpuslice.workloads.csv_rows import Bad, Rows, number
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Target
 
@@ -100,12 +100,9 @@ class OpenbClass(NamedTuple):
 
 def _openb(rows: Rows, region: str) -> WorkloadSet:
     counts: dict[OpenbClass, int] = {}
-    without_gpu = 0
-    for line, row in rows:
-        each = openb_class(row)
-        if each is None:
-            rows.bad.add(line)
-        elif each.gpus == 0:
+    without_gpu, twice = 0, Bad()
+    for _, _, each in openb_pods(rows, twice):
+        if each.gpus == 0:
             without_gpu += 1
         else:
             counts[each] = counts.get(each, 0) + 1
@@ -130,15 +127,40 @@ def _openb(rows: Rows, region: str) -> WorkloadSet:
         notes.append(f"{', '.join(elsewhere)}: not on EC2; pods that ask for nothing else may have any model")
     if rows.bad.count:
         notes.append(rows.bad.note("rows that are no pod"))
+    if twice.count:
+        notes.append(twice.note("pods of a name that another had before"))
     return WorkloadSet(region=region, workloads=workloads, notes=tuple(notes))
+
+
+def openb_pods(
+    rows: Rows, twice: Bad, usable: Callable[[Sequence[str]], bool] = lambda _: True
+) -> Iterator[tuple[int, list[str], OpenbClass]]:
+    """The pods of openb, with line and row. What is no pod is counted as bad.
+
+    Args:
+        rows: of the trace.
+        twice: counts rows of a name that a usable row had before.
+        usable: what a row must be besides.
+    """
+    names: set[str] = set()
+    for line, row in rows:
+        each = openb_class(row)
+        if each is None or not usable(row):
+            rows.bad.add(line)
+        elif row[0] in names:
+            twice.add(line)
+        else:
+            names.add(row[0])
+            yield line, row, each
 
 
 def openb_class(row: Sequence[str]) -> OpenbClass | None:
     """What a row of openb asks for; None where it is no pod."""
-    _, cpu, memory, gpus, milli, spec, qos, *_ = row
-    if not all(cell.isascii() and cell.isdigit() and len(cell) < 10 for cell in (cpu, memory, gpus, milli)):
+    *numbers, spec, qos = row[1:7]
+    cpu, memory, gpus, milli = (number(cell) for cell in numbers)
+    if cpu is None or memory is None or gpus is None or milli is None:
         return None
-    each = OpenbClass(int(cpu), int(memory), int(gpus), int(milli), spec, qos)
+    each = OpenbClass(cpu, memory, gpus, milli, spec, qos)
     known = all(word in OPENB_MODELS or word in OPENB_ELSEWHERE for word in spec.split("|") if word)
     part = each.gpus == 0 or 0 < each.gpu_milli <= 1000
     whole = each.gpus <= 1 or each.gpu_milli == 1000
