@@ -142,7 +142,8 @@ def _probe_alone(
     progress = Progress(re.compile(probes.LINE))
     with running(command, 1, progress, only(card.index)) as found:
         _, rates = run(card, found, timing)
-        size = probes.size_told(found[0].last_lines[-1])
+        told = [line for line in found[0].last_lines if re.fullmatch(probes.LINE, line)]
+        size = probes.size_told(told[-1])
     return (*command, *size), (progress, rates[0])
 
 
