@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cluster import dump
 from tests.cluster.made import pod
+from tests.cluster.planned import plan, pool
 from tests.cluster.sliced import cluster, overlay, sliced_pod
 
 
@@ -53,4 +55,19 @@ def test_programs_get_every_field(gpuslice, dumped):
 def test_an_unknown_check_is_refused(gpuslice, dumped):
     ended = gpuslice("doctor", "--from", dumped(), "--only", "GS999")
     assert ended.code == 2
-    assert "GS101 … GS703" in ended.err
+    assert "GS101 … GS803" in ended.err
+
+
+def test_a_cluster_is_held_against_a_plan(gpuslice, dumped, tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(dump_yaml(plan(pool("l4-ts4"), pool("t4-ts2"))))
+    ended = gpuslice("doctor", "--from", dumped(), "-f", path, "-o", "name")
+    assert ended.code == 1
+    assert ended.out.splitlines() == ["GS801 NodePool l4-ts4", "GS801 NodePool t4-ts2"]
+
+
+@pytest.mark.parametrize("option", ["--token-file", "--sigv4"])
+def test_a_way_into_no_prometheus_is_refused(gpuslice, dumped, option):
+    ended = gpuslice("doctor", "--from", dumped(), option, "x")
+    assert ended.code == 2
+    assert "--prometheus URL" in ended.err

@@ -56,6 +56,10 @@ def claim(status="Unknown", reason="ResourceNotRegistered", created="2026-11-22T
     }
 
 
+def named_image(**term):
+    return node_class(amiSelectorTerms=[term], amiFamily="AL2023")
+
+
 # Code, the part of the healthy cluster that is changed, and words that the finding must have.
 FAULTS = [
     (
@@ -206,6 +210,11 @@ FAULTS = [
         {"node": sliced_node(labels={"nvidia.com/mig.config.state": "pending"})},
         "search/search-1 holds",
     ),
+    (
+        "GS506",
+        {"node": sliced_node(labels={"nvidia.com/mig.config.state": "rebooting"}), "pod": None},
+        "since 2026-11-22",
+    ),
     ("GS503", {"node": sliced_node(labels={"nvidia.com/mig.config": MIG_NAME})}, "L4 has no MIG"),
     ("GS503", {"pool": node_pool(labels={"nvidia.com/mig.config": MIG_NAME})}, "NodePool l4-ts4"),
     ("GS504", {"node": sliced_node(labels={"nvidia.com/mig.config": "h100-7x1g.10gb-abc124"})}, MIG_NAME),
@@ -260,6 +269,17 @@ FAULTS = [
     ("GS703", {"policy": cluster_policy(driver={"enabled": True})}, "has a driver"),
     ("GS703", {"class": node_class(alias="bottlerocket@v1.54.0")}, "two on a node"),
     ("GS703", {"class": node_class(alias="ubuntu@x")}, "has no driver"),
+    ("GS703", {"policy": cluster_policy(toolkit={"enabled": True})}, "has a toolkit"),
+    (
+        "GS704",
+        {"class": named_image(name="amazon-eks-node-al2023-x86_64-standard-1.35-*")},
+        "standard-1.35",
+    ),
+    (
+        "GS704",
+        {"class": named_image(ssmParameter="/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/standard")},
+        "nothing in that says NVIDIA",
+    ),
 ]
 
 
@@ -292,7 +312,8 @@ def test_a_check_finds_its_fault(code, changes, words):
 
 
 def test_every_check_has_a_fault():
-    assert {code for code, _, _ in FAULTS} == {each.code for each in CHECKS}
+    given = {"GS307", "GS801", "GS802", "GS803"}  # need more than a cluster: test_use.py, test_drift.py
+    assert {code for code, _, _ in FAULTS} | given == {each.code for each in CHECKS}
 
 
 def test_codes_are_given_once():
@@ -310,6 +331,20 @@ def test_codes_are_given_once():
         {"gone": sliced_pod("old", pool="gone", phase="Succeeded")},
         {"other": sliced_node("n2", labels={"nvidia.com/mig.config.state": "success"})},
         {"class": node_class(size="", instanceStorePolicy="RAID0")},
+        {"class": named_image(name="amazon-eks-node-al2023-x86_64-nvidia-1.35-*")},
+        {"class": named_image(id="ami-0123456789abcdef0")},
+        {
+            "policy": cluster_policy(toolkit={"enabled": True}),
+            "pool": node_pool(labels={"nvidia.com/gpu.deploy.container-toolkit": "false"}),
+        },
+        {
+            "node": sliced_node(
+                labels={"nvidia.com/mig.config.state": "pending"},
+                allocatable={},
+                created="2026-11-22T23:55:00Z",
+            ),
+            "pod": None,
+        },
         {
             "other": node_pool("whole", labels={"nvidia.com/device-plugin.config": "default"}),
             "w": pod("w", asks=WHOLE, tolerations=[TOLERATION]),

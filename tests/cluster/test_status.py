@@ -213,3 +213,12 @@ def test_notes_say_what_figures_leave_out():
         f"prices are those of us-east-1, {CATALOG.prices_date}",
     ]
     assert status(wanted=plan(pool(), prices=CATALOG.prices_date)).notes == ()
+
+
+def test_pending_pods_may_be_those_of_one_namespace():
+    changes = {"other": unscheduled(namespace="vision")}
+    everywhere = status_of(cluster(changes), CATALOG)
+    assert [each.pod for each in everywhere.pending] == ["vision/waits"]
+    found = status_of(cluster(changes), CATALOG, namespace="search")
+    assert found.pending == ()
+    assert found.pools == everywhere.pools  # nodes belong to all

@@ -205,14 +205,24 @@ def test_the_pools_taint_is_tolerated_by_the_operator_and_by_node_feature_discov
 
 
 @pytest.mark.parametrize(
-    ("one", "strategy"),
-    [(MIG, "mixed"), (METERED, "mixed"), (SLOTS, ""), (MPS_ALONE, ""), (WHOLE_ALONE, "mixed")],
+    ("one", "strategy", "patched"),
+    [
+        (MIG, "mixed", "mixed"),
+        (METERED, "mixed", "mixed"),
+        (SLOTS, "single", None),
+        (MPS_ALONE, "single", None),
+        (WHOLE_ALONE, "mixed", "mixed"),
+        (plan((*MIG.pools, *MPS_ALONE.pools)), "", None),
+    ],
+    ids=["mig", "metered", "slots", "mps", "whole", "mps and mig"],
 )
-def test_the_mig_strategy_is_left_to_the_nodes_where_mps_would_refuse_it(one, strategy):
+def test_the_mig_strategy_is_none_that_mps_would_refuse(one, strategy, patched):
     files = render(one, CATALOG, SETTINGS)
-    assert yaml.safe_load(files["gpu-operator/values.yaml"])["mig"]["strategy"] == strategy
+    text = files["gpu-operator/values.yaml"]
+    assert yaml.safe_load(text)["mig"]["strategy"] == strategy
+    assert ("Helm 4" in text) == (strategy == "")  # which can't install an empty one
     policy = yaml.safe_load(files["gpu-operator/cluster-policy-patch.yaml"])
-    assert policy["spec"]["mig"]["strategy"] == (strategy or None)
+    assert policy["spec"]["mig"]["strategy"] == patched
 
 
 def test_the_mig_manager_is_touched_only_where_there_is_mig():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gpuslice.cluster.api import Api
     from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.planner.plan import Plan
 
 ContextOption = Annotated[
     str,
@@ -26,6 +27,26 @@ KubeconfigOption = Annotated[
 AllNamespacesOption = Annotated[
     bool, typer.Option("-A", "--all-namespaces", help="All namespaces: the default for a cluster.")
 ]
+
+
+PlanOption = Annotated[
+    str,
+    typer.Option("-f", "--filename", metavar="FILE", help="A plan to compare with. - is stdin."),
+]
+
+
+def read_plan(path: str) -> Plan:
+    """The plan in a file.
+
+    Raises:
+        GpusliceError: it can't be read, or is none.
+    """
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.planner.plan import Plan
+
+    document = read_documents(path)[0]
+    return decode(document.data, Plan, where=document.where)
 
 
 @contextmanager

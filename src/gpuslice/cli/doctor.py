@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.connection import ContextOption, KubeconfigOption, snapshot_of
-from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_names, print_text, say
+from gpuslice.cli.connection import ContextOption, KubeconfigOption, PlanOption, read_plan, snapshot_of
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_names,
+    print_text,
+    progress,
+    say,
+)
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.finding import Finding
+    from gpuslice.cluster.finding import Finding, Use
 
 _WIDEST = 110
 
@@ -26,6 +35,24 @@ def doctor(
         str,
         typer.Option(
             "--from", metavar="DIRECTORY", help="Instead of a cluster: a dump made by `gpuslice scan --dump`."
+        ),
+    ] = "",
+    plan_file: PlanOption = "",
+    prometheus: Annotated[
+        str,
+        typer.Option(
+            "--prometheus",
+            metavar="URL",
+            help="Compare what metered pods asked for with what is used, by the DCGM exporter's metrics.",
+        ),
+    ] = "",
+    token_file: Annotated[
+        str, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token for that Prometheus.")
+    ] = "",
+    sigv4: Annotated[
+        str,
+        typer.Option(
+            "--sigv4", metavar="REGION", help="Sign for Amazon Managed Prometheus (needs gpuslice[aws])."
         ),
     ] = "",
     context: ContextOption = "",
@@ -39,7 +66,10 @@ def doctor(
     catalog_file: CatalogOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Look for what is broken or about to be. Exit code 1 if something is broken; nothing is changed."""
+    """Look for what is broken or about to be. Exit code 1 if something is broken; nothing is changed.
+
+    With -f, a cluster that isn't as the plan has it is broken, too.
+    """
     from gpuslice.cloud.selection import choose
     from gpuslice.cluster import dump
     from gpuslice.cluster.doctor import CHECKS, diagnose
@@ -57,8 +87,14 @@ def doctor(
             where="--only",
             fix=f"{CHECKS[0].code} … {CHECKS[-1].code}",
         )
+    if (token_file or sigv4) and not prometheus:
+        raise InputError(
+            "a way into a Prometheus was given, and none was named", fix="name it: --prometheus URL"
+        )
+    plan = read_plan(plan_file) if plan_file else None
     snapshot = dump.load(source) if source else snapshot_of(kubeconfig, context)
-    found = diagnose(snapshot, choose(catalog_file), wanted)
+    use = _use(prometheus, token_file, sigv4) if prometheus else {}
+    found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use)
     match output:
         case Output.TABLE:
             for each in found:
@@ -74,6 +110,29 @@ def doctor(
     )
     if count[Severity.BROKEN]:
         raise typer.Exit(1)
+
+
+def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
+    """What GPUs are used for right now, by node."""
+    import time
+
+    from gpuslice.cli.measure import secret_in
+    from gpuslice.cluster.finding import Use
+    from gpuslice.errors import EnvironmentFailedError
+    from gpuslice.measure.prometheus import Access, Server, TooMuchError
+    from gpuslice.measure.use import MINUTES, lately
+
+    server = Server(Access(url, bearer=secret_in(token_file), sigv4_region=sigv4))
+    try:
+        with progress(f"asking {server.url} …"):
+            found = lately(server, int(time.time()))
+    except TooMuchError as error:
+        raise EnvironmentFailedError(f"can't say how GPUs are used: {error}", where=server.url) from None
+    finally:
+        server.close()
+    if not found:
+        say(f"note: {server.url} has no reading of a GPU of the last {MINUTES} minutes")
+    return {node: Use(each.memory_mib, each.busy) for node, each in found.items()}
 
 
 def _block(each: Finding) -> str:

@@ -94,7 +94,7 @@ def measure_prometheus(
     workloads = read_workloads(file, accept_assumed=True).workloads
     access = Access(
         url,
-        bearer=_secret(token_file),
+        bearer=secret_in(token_file),
         basic=(user, os.environ.get("GPUSLICE_PROMETHEUS_PASSWORD", "")) if user else None,
         certificate=_pair(client_cert, client_key),
         authority=ca_cert,
@@ -113,7 +113,8 @@ def measure_prometheus(
     write_into(file, needs, out=out, dry_run=dry_run, output=output)
 
 
-def _secret(path: str) -> str:
+def secret_in(path: str) -> str:
+    """What a file holds; empty where none is named."""
     if not path:
         return ""
     from gpuslice.errors import InputError

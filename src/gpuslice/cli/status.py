@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gpuslice.cli.connection import ContextOption, KubeconfigOption, connected
+from gpuslice.cli.connection import (
+    AllNamespacesOption,
+    ContextOption,
+    KubeconfigOption,
+    PlanOption,
+    connected,
+    read_plan,
+)
 from gpuslice.cli.console import (
     CatalogOption,
     Output,
@@ -47,20 +54,19 @@ def status(
             "--from", metavar="DIRECTORY", help="Instead of a cluster: a dump made by `gpuslice scan --dump`."
         ),
     ] = "",
-    plan_file: Annotated[
-        str,
-        typer.Option(
-            "-f",
-            "--filename",
-            metavar="FILE",
-            help="A plan to compare with: nodes and dollars of each pool. - is stdin.",
-        ),
-    ] = "",
+    plan_file: PlanOption = "",
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Look again and again, until Ctrl-C.")] = False,
     interval: Annotated[
         int,
         typer.Option("--interval", metavar="SECONDS", min=1, max=86_400, help="Between looks, with --watch."),
     ] = _INTERVAL,
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "-n", "--namespace", metavar="NAME", help="Only pending pods of this one; nodes belong to all."
+        ),
+    ] = "",
+    everywhere: AllNamespacesOption = False,
     context: ContextOption = "",
     kubeconfig: KubeconfigOption = "",
     catalog_file: CatalogOption = "",
@@ -80,15 +86,17 @@ def status(
         )
     if source and watch:
         raise InputError("a dump doesn't change", where="--watch", fix="leave out --watch or --from")
-    plan = _plan(plan_file) if plan_file else None
+    if namespace and everywhere:
+        raise InputError("-n and -A were both given", fix="leave one out")
+    plan = read_plan(plan_file) if plan_file else None
     catalog = choose(catalog_file)
     with _looking(source, kubeconfig, context) as look:
         if watch:
-            _watch(look, catalog, plan, output, interval)
+            _watch(look, catalog, plan, namespace, output, interval)
             return
         with progress("reading the cluster …"):
             snapshot = look()
-    found = _show(snapshot, catalog, plan, output)
+    found = _show(snapshot, catalog, plan, namespace, output)
     if found.differing:
         raise typer.Exit(1)
 
@@ -108,7 +116,12 @@ def _looking(source: str, kubeconfig: str, context: str) -> Iterator[Callable[[]
 
 
 def _watch(
-    look: Callable[[], Snapshot], catalog: Catalog, plan: Plan | None, output: Output, interval: int
+    look: Callable[[], Snapshot],
+    catalog: Catalog,
+    plan: Plan | None,
+    namespace: str,
+    output: Output,
+    interval: int,
 ) -> None:
     redraw = _redraws(output)
     first = True
@@ -121,7 +134,7 @@ def _watch(
                 print_text("---")
             elif output is Output.TABLE and not first:
                 print_text("")
-            _show(snapshot, catalog, plan, output)
+            _show(snapshot, catalog, plan, namespace, output)
             first = False
             time.sleep(interval)
     except KeyboardInterrupt:
@@ -132,10 +145,10 @@ def _redraws(output: Output) -> bool:
     return output is Output.TABLE and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, output: Output) -> Status:
+def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: str, output: Output) -> Status:
     from gpuslice.cluster.status import status_of
 
-    found = status_of(snapshot, catalog, plan)
+    found = status_of(snapshot, catalog, plan, namespace)
     match output:
         case Output.TABLE:
             _print(found)
@@ -147,15 +160,6 @@ def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, output: Outpu
         say(f"note: {_harmless(note)}")
     say(_summary(found))
     return found
-
-
-def _plan(path: str) -> Plan:
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
-
-    document = read_documents(path)[0]
-    return decode(document.data, Plan, where=document.where)
 
 
 def _print(found: Status) -> None:

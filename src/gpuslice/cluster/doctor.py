@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.checks import nodes, overlays, placement, sharing, slices
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.checks import drift, nodes, overlays, placement, sharing, slices
+from gpuslice.cluster.finding import Check, Finding, Seen, Severity, Use
 from gpuslice.cluster.resources import Resource
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.planner.plan import Plan
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
     sorted(
@@ -22,6 +24,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *slices.CHECKS,
             *sharing.CHECKS,
             *placement.CHECKS,
+            *drift.CHECKS,
         ),
         key=lambda each: each.code,
     )
@@ -29,9 +32,16 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
 _ORDER: Final = {each: number for number, each in enumerate(Severity)}
 
 
-def diagnose(snapshot: Snapshot, catalog: Catalog, checks: Sequence[Check] = CHECKS) -> list[Finding]:
+def diagnose(
+    snapshot: Snapshot,
+    catalog: Catalog,
+    checks: Sequence[Check] = CHECKS,
+    *,
+    plan: Plan | None = None,
+    use: Mapping[str, Use] = MappingProxyType({}),
+) -> list[Finding]:
     """What is wrong, worst first; a check whose objects couldn't be read is itself a finding."""
-    seen = Seen(snapshot, catalog)
+    seen = Seen(snapshot, catalog, plan, use)
     found: list[Finding] = []
     for check in checks:
         missing = [each for each in check.reads if not snapshot.could_read(each)]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.cluster.resources import Resource
     from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.planner.plan import Plan
+
+
+PATIENCE: Final = 15 * 60
+"""Seconds until a node without its slices is called stuck: the operator's operands and MIG take minutes."""
 
 
 class Severity(StrEnum):
@@ -46,16 +52,41 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """How much of a node's GPU was in use lately, as its monitoring says.
+
+    Attributes:
+        memory_mib: the most; None: no reading.
+        busy: mean share of the time; None: no reading.
+    """
+
+    memory_mib: int | None
+    busy: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What checks look at.
 
     Attributes:
         cluster: at one moment.
         catalog: what instance types are.
+        plan: that the cluster should be as; None: nobody gave one.
+        use: by node, where somebody measures; of nodes with several GPUs the most of one.
     """
 
     cluster: Snapshot
     catalog: Catalog
+    plan: Plan | None = None
+    use: Mapping[str, Use] = field(default_factory=dict)
+
+    def age(self, created: str) -> float:
+        """Seconds since then; endless where nobody knows."""
+        try:
+            taken = datetime.fromisoformat(self.cluster.taken)
+            return (taken - datetime.fromisoformat(created)).total_seconds()
+        except ValueError:
+            return float("inf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,8 +239,10 @@ class NodeClaim(_Lenient, frozen=True):
         return self.metadata.name
 
 
-class _AmiTerm(_Lenient, frozen=True):
+class _AmiTerm(_Lenient, frozen=True, rename={"ssm_parameter": "ssmParameter"}):
     alias: str = ""
+    name: str = ""
+    ssm_parameter: str = ""
 
 
 class _Ebs(_Lenient, frozen=True):

@@ -141,13 +141,16 @@ class _Held:
     gpu: GpuNode | None
 
 
-def status_of(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None = None) -> Status:
+def status_of(
+    snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None = None, namespace: str = ""
+) -> Status:
     """How the GPUs of a cluster stand.
 
     Args:
         snapshot: the cluster.
         catalog: instance types and prices.
         plan: to be compared with.
+        namespace: whose pending pods are told; empty: all. Nodes and their slices belong to no namespace.
 
     Raises:
         EnvironmentFailedError: there is a plan, and nodes or NodePools couldn't be read.
@@ -197,7 +200,11 @@ def status_of(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None = 
         planned_usd_per_hour=None
         if plan is None
         else usd(sum(micro_usd(each.plan.usd_per_hour) for each in pools if each.plan is not None)),
-        pending=tuple(_waiting(snapshot, launching)),
+        pending=tuple(
+            each
+            for each in _waiting(snapshot, launching)
+            if not namespace or each.pod.startswith(f"{namespace}/")
+        ),
         notes=tuple(_notes(snapshot, catalog, plan)),
     )
 

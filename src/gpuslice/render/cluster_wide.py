@@ -21,7 +21,7 @@ from gpuslice.render.files import Object, RenderedFile
 from gpuslice.render.manifests import HELM_VALUES, POLICY_PATCH, kustomization
 from gpuslice.render.mig_parted import CONFIG_LABEL
 from gpuslice.render.naming import content_name
-from gpuslice.render.operator import CHART_VERSION, WITH_REBOOT
+from gpuslice.render.operator import CHART_VERSION, CHARTS_STRATEGY, WITH_REBOOT
 from gpuslice.render.settings import check_namespace
 
 FLAG: Final = "--cluster-wide"
@@ -206,7 +206,7 @@ def objects(setting: Setting, namespace: str) -> tuple[RenderedFile, ...]:
     spec = _operator(setting, key)
     values = {"driver": {"enabled": False}, "toolkit": {"enabled": False}, **spec}
     if setting.mechanism is Mechanism.MPS:
-        values["mig"] = {"strategy": ""}  # Helm takes null for the chart's own default
+        values["mig"] = {"strategy": CHARTS_STRATEGY}
     return (
         RenderedFile(
             HELM_VALUES, (values,), _VALUES.format(version=CHART_VERSION, namespace=namespace), applied=False

@@ -35,6 +35,14 @@ Values for NVIDIA's GPU Operator, chart {version}:
 driver and toolkit are off because the AL2023 NVIDIA image has both. Pools carry a taint, which has to be
 tolerated in two places: by the operator's daemonsets, and by Node Feature Discovery's workers.
 """
+_UNSAID: Final = """
+MPS and MIG need different strategies, so mig.strategy is empty and each node's configuration says its own. Of an empty
+one the chart makes `mig: null`, which Helm 3 gets past the API server and Helm 4 doesn't. With Helm 4, install with
+--set mig.strategy=single, and take it away afterwards, as gpuslice apply does by itself:
+
+  kubectl patch clusterpolicies.nvidia.com/cluster-policy --type json -p \\
+    '[{"op": "remove", "path": "/spec/mig/strategy"}]'
+"""
 _POLICY: Final = """\
 Only where the GPU Operator is installed already, and not by the values beside this file. A patch, no object:
 it isn't applied with the rest. Lists are replaced whole: add tolerations of your own first. Node Feature
@@ -132,6 +140,8 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
 def _operator_files(used: list[Layout], settings: RenderSettings) -> list[RenderedFile]:
     namespace = settings.operator_namespace
     values = _VALUES.format(version=operator.CHART_VERSION, namespace=namespace)
+    if operator.unsaid(operator.kinds_of(used)):
+        values += _UNSAID
     policy = _POLICY.format(label=POOL_LABEL)
     plugin: Object = device_plugin.config_map(used, namespace)
     files = [

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CHART_VERSION: Final = "v26.7.0"
 
+Kinds = set[tuple[Mechanism, str]]
+"""Mechanisms and the GPUs that they are used on."""
+
 _TOLERATIONS: Final = [
     {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
     {"key": POOL_LABEL, "operator": "Exists", "effect": "NoSchedule"},
@@ -27,12 +30,12 @@ _TOLERATIONS: Final = [
 
 def helm_values(layouts: Iterable[Layout]) -> Object:
     """Values for the chart, for a cluster in which these layouts are used."""
-    kinds = _kinds(layouts)
+    kinds = kinds_of(layouts)
     values: dict[str, object] = {
         "driver": {"enabled": False},
         "toolkit": {"enabled": False},
         "devicePlugin": {"config": _plugin_config()},
-        "mig": {"strategy": _strategy(kinds) or ""},
+        "mig": {"strategy": _strategy(kinds) or ("" if unsaid(kinds) else CHARTS_STRATEGY)},
     }
     manager = _mig_manager(kinds)
     if manager:
@@ -50,7 +53,7 @@ def cluster_policy_patch(layouts: Iterable[Layout]) -> Object:
     Driver and toolkit stay as they are: other nodes may need them, and on the AL2023 NVIDIA image the operator sees
     that a driver is there.
     """
-    kinds = _kinds(layouts)
+    kinds = kinds_of(layouts)
     spec: dict[str, object] = {
         "devicePlugin": {"config": _plugin_config()},
         "mig": {"strategy": _strategy(kinds)},  # null removes the field, and "" isn't allowed in it
@@ -61,12 +64,20 @@ def cluster_policy_patch(layouts: Iterable[Layout]) -> Object:
     return {"spec": spec | {"daemonsets": {"tolerations": _TOLERATIONS}}}
 
 
+CHARTS_STRATEGY: Final = "single"
+"""What the chart sets by default. MPS does under it, and GPUs that aren't cut are the same under every strategy.
+
+No strategy at all would be "", of which the chart makes `mig: null`: what Helm 3 does gets past the API server, what
+Helm 4 does is refused (tried with both, on a real API server).
+"""
+
 WITH_REBOOT: Final = [{"name": "WITH_REBOOT", "value": "true"}]
 """The MIG manager may reboot a node. An A100 changes its MIG mode only by a reset, which a guest may not be able to do
 otherwise; newer GPUs need none, and aren't rebooted."""
 
 
-def _kinds(layouts: Iterable[Layout]) -> set[tuple[Mechanism, str]]:
+def kinds_of(layouts: Iterable[Layout]) -> Kinds:
+    """What layouts do, and with which GPUs."""
     return {(mechanism(each), each.gpu) for each in layouts}
 
 
@@ -74,7 +85,7 @@ def _plugin_config() -> Object:
     return {"name": device_plugin.CONFIG_MAP, "default": device_plugin.DEFAULT_KEY}
 
 
-def _strategy(kinds: set[tuple[Mechanism, str]]) -> str | None:
+def _strategy(kinds: Kinds) -> str | None:
     """The cluster-wide MIG strategy; None to leave it to each node's configuration.
 
     One that is set overrides the nodes' own, and the device plugin doesn't start with MPS under "mixed".
@@ -82,7 +93,12 @@ def _strategy(kinds: set[tuple[Mechanism, str]]) -> str | None:
     return None if any(kind is Mechanism.MPS for kind, _ in kinds) else "mixed"
 
 
-def _mig_manager(kinds: set[tuple[Mechanism, str]]) -> dict[str, object]:
+def unsaid(kinds: Kinds) -> bool:
+    """Whether the cluster can have no MIG strategy: MPS pools and MIG ones need different ones."""
+    return {Mechanism.MPS, Mechanism.MIG} <= {kind for kind, _ in kinds}
+
+
+def _mig_manager(kinds: Kinds) -> dict[str, object]:
     models = {gpu for kind, gpu in kinds if kind is Mechanism.MIG}
     if not models:
         return {}  # the operator's own configuration stays

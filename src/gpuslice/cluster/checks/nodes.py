@@ -30,6 +30,8 @@ _LEAST_GIB: Final = 50
 """Two CUDA images and the system: 5 to 15 GiB each, unpacked."""
 _GIB: Final = 1024**3
 _ROOT: Final = {"bottlerocket": "/dev/xvdb"}
+_WITH_DRIVER: Final = ("nvidia", "gpu", "deep learning", "bottlerocket")
+"""Of these words one is in the name of every image that Amazon makes with the driver."""
 _KARPENTER_FROM: Final = (1, 14)
 _WEDGING_MIG_MANAGER: Final = "v0.15.0"
 _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
@@ -158,8 +160,29 @@ def _volume_gib(each: NodeClass) -> float | None:
         return None
 
 
+def _image(seen: Seen) -> Iterator[Finding]:
+    """Images that are named by hand: Karpenter takes the NVIDIA variant by itself only of an alias."""
+    classes = {each.name: each for each in seen.cluster.node_classes}
+    driver = any(each.spec.driver.enabled for each in seen.cluster.cluster_policies)
+    for pool in seen.cluster.node_pools:
+        node_class = classes.get(pool.spec.template.spec.node_class_ref.name)
+        if node_class is None or driver or not types_of(pool, seen.catalog):
+            continue
+        for term in node_class.spec.ami_selector_terms:
+            named = term.name or term.ssm_parameter
+            if named and not term.alias and not any(word in named.lower() for word in _WITH_DRIVER):
+                yield Finding(
+                    f"EC2NodeClass {node_class.name}",
+                    f"names the machine image {named!r} for NodePool {pool.name}, and nothing in that says NVIDIA",
+                    "without a driver in the image, and with the GPU Operator's switched off, its nodes offer no GPU",
+                    "take an alias (amiSelectorTerms: [{alias: al2023@VERSION}]), of which Karpenter takes the NVIDIA "
+                    "variant for GPU machines, or name an image with the driver",
+                )
+                break
+
+
 def _driver(seen: Seen) -> Iterator[Finding]:
-    """Who brings the driver: the image, or the operator; and not both, and not neither."""
+    """Who brings the driver and the toolkit: the image, or the operator; and not both, and not neither."""
     classes = {each.name: each for each in seen.cluster.node_classes}
     for policy in seen.cluster.cluster_policies:
         driver = policy.spec.driver.enabled
@@ -189,6 +212,18 @@ def _driver(seen: Seen) -> Iterator[Finding]:
                     "doesn't build for Amazon Linux",
                     "helm upgrade gpu-operator nvidia/gpu-operator --reuse-values --set driver.enabled=false "
                     "--set toolkit.enabled=false",
+                )
+            elif (
+                node_class.family == "al2023"
+                and policy.spec.toolkit.enabled
+                and not excluded
+                and pool.labels.get("nvidia.com/gpu.deploy.container-toolkit") != "false"
+            ):
+                yield Finding(
+                    f"ClusterPolicy {policy.name}",
+                    f"toolkit.enabled is true, and NodePool {pool.name} runs al2023, whose NVIDIA image has a toolkit",
+                    "the operator sets up containerd anew on nodes that were set up already",
+                    "helm upgrade gpu-operator nvidia/gpu-operator --reuse-values --set toolkit.enabled=false",
                 )
             elif node_class.family == "ubuntu" and driver is False:
                 yield Finding(
@@ -229,5 +264,12 @@ CHECKS: Final = (
         Severity.RISK,
         (NODE_CLASS, NODE_POOL, CLUSTER_POLICY),
         _driver,
+    ),
+    Check(
+        "GS704",
+        "Machine images of GPU pools have a driver",
+        Severity.RISK,
+        (NODE_CLASS, NODE_POOL, CLUSTER_POLICY),
+        _image,
     ),
 )

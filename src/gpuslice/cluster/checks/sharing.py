@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE, model_of
 from gpuslice.cluster.machines import types_of
 from gpuslice.cluster.resources import CLUSTER_POLICY, CONFIG_MAP, NODE, NODE_POOL, POD
@@ -161,6 +161,20 @@ def _mig_pending(seen: Seen) -> Iterator[Finding]:
             )
 
 
+def _mig_stuck(seen: Seen) -> Iterator[Finding]:
+    for node in seen.cluster.nodes:
+        state = node.labels.get(MIG_STATE, "")
+        if state in {"pending", "rebooting"} and seen.age(node.metadata.creation_timestamp) > PATIENCE:
+            yield Finding(
+                f"Node {node.name}",
+                f"{MIG_STATE}={state} for {MIG_LABEL}={node.labels.get(MIG_LABEL, '')}; the node is there since "
+                f"{node.metadata.creation_timestamp or 'nobody knows when'}",
+                "a change takes minutes, and the node offers nothing until it ends",
+                f"look again in some minutes; if it stays: kubectl logs of nvidia-mig-manager on {node.name}, and give "
+                f"the node up: kubectl delete node {node.name}",
+            )
+
+
 def _model(node: Node, seen: Seen) -> str | None:
     known = seen.catalog.by_name().get(node.labels.get(INSTANCE_TYPE, ""))
     return known.gpu if known is not None else model_of(node)
@@ -261,4 +275,5 @@ CHECKS: Final = (
     Check("GS503", "MIG is asked only of GPUs that have it", Severity.BROKEN, (NODE, NODE_POOL), _mig_cannot),
     Check("GS504", "Every MIG layout that is named exists", Severity.BROKEN, _CONFIG, _mig_entry),
     Check("GS505", "The cluster's MIG strategy is that of its pools", Severity.BROKEN, _CONFIG, _strategy),
+    Check("GS506", "No MIG change goes on and on", Severity.RISK, (NODE,), _mig_stuck),
 )

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.api import joined
+from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE
 from gpuslice.cluster.machines import POOL, promised
 from gpuslice.cluster.objects import condition
 from gpuslice.cluster.offered import METERED, amount, is_slice
 from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.errors import nearest
+from gpuslice.units import MIB, format_memory
 from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import Pod
 
-_PATIENCE: Final = 15 * 60
-"""Seconds until a node without its slices is called stuck: the operator's operands and MIG take minutes."""
+_TOLERANCE: Final = 50
+"""Thousandths of a GPU's time by which a mean over a quarter of an hour may differ from one over days."""
 
 
 def _not_registered(seen: Seen) -> Iterator[Finding]:
@@ -28,7 +30,7 @@ def _not_registered(seen: Seen) -> Iterator[Finding]:
     for node in seen.cluster.nodes:
         pool = pools.get(node.labels.get(POOL, ""))
         kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
-        if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
+        if pool is None or kind is None or seen.age(node.metadata.creation_timestamp) < PATIENCE:
             continue
         for name, figure in promised(seen.cluster.node_overlays, pool, kind).items():
             there = node.status.allocatable.get(name, "0")
@@ -54,7 +56,7 @@ def _waiting_node(seen: Seen) -> Iterator[Finding]:
         said = condition(claim.status.conditions, "Initialized")
         if said is None or said.status == "True" or said.reason != "ResourceNotRegistered":
             continue
-        if _age(claim.metadata.creation_timestamp, seen) < _PATIENCE:
+        if seen.age(claim.metadata.creation_timestamp) < PATIENCE:
             continue
         yield Finding(
             f"NodeClaim {claim.name}",
@@ -122,7 +124,7 @@ def _metered_without(seen: Seen) -> Iterator[Finding]:
     for node in seen.cluster.nodes:
         pool = pools.get(node.labels.get(POOL, ""))
         kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
-        if pool is None or kind is None or _age(node.metadata.creation_timestamp, seen) < _PATIENCE:
+        if pool is None or kind is None or seen.age(node.metadata.creation_timestamp) < PATIENCE:
             continue
         names = promised(seen.cluster.node_overlays, pool, kind)
         gone = [each for each in METERED if each in names and each not in node.status.allocatable]
@@ -153,13 +155,44 @@ def _metered_mixed(seen: Seen) -> Iterator[Finding]:
                 )
 
 
-def _age(created: str, seen: Seen) -> float:
-    """Seconds; endless where nobody knows."""
-    try:
-        taken = datetime.fromisoformat(seen.cluster.taken)
-        return (taken - datetime.fromisoformat(created)).total_seconds()
-    except ValueError:
-        return float("inf")
+def _beyond(seen: Seen) -> Iterator[Finding]:
+    """On metered nodes, which have one GPU, what all its pods use is what the GPU has in use."""
+    for node in seen.cluster.nodes:
+        use = seen.use.get(node.name)
+        pods = [
+            each
+            for each in seen.cluster.pods_by_node.get(node.name, ())
+            if not each.ended and _asked(each, METERED[0])
+        ]
+        if use is None or not pods or METERED[0] not in node.status.allocatable:
+            continue
+        memory = sum(_asked(each, METERED[0]) for each in pods)
+        time = sum(_asked(each, METERED[1]) for each in pods)
+        beyond = []
+        if use.memory_mib is not None and use.memory_mib * MIB > memory:
+            asked = format_memory(int(memory) // MIB)
+            beyond.append(
+                f"{format_memory(use.memory_mib)} of its GPU's memory are in use, asked for are {asked}"
+            )
+        if use.busy is not None and use.busy * 1000 > time + _TOLERANCE:
+            beyond.append(
+                f"its GPU is busy {use.busy:.0%} of the time, asked for are {int(time)} thousandths"
+            )
+        if beyond:
+            names = [each.name for each in pods]
+            yield Finding(
+                f"Node {node.name}",
+                f"{'; '.join(beyond)} (by {joined(names)})",
+                "nothing holds a pod to its request: the next one that the scheduler puts there can be without memory, "
+                "and all of them are slower than planned",
+                "measure what these pods need (gpuslice measure prometheus), and plan again with that",
+            )
+
+
+def _asked(pod: Pod, resource: str) -> Fraction:
+    return sum(
+        (amount(each.resources.limits.get(resource, "0")) for each in pod.spec.containers), Fraction(0)
+    )
 
 
 CHECKS: Final = (
@@ -187,4 +220,11 @@ CHECKS: Final = (
         _metered_without,
     ),
     Check("GS306", "All pods on a metered GPU are metered", Severity.BROKEN, (POD, NODE), _metered_mixed),
+    Check(
+        "GS307",
+        "Pods on metered GPUs use no more than they asked for (where a Prometheus is given)",
+        Severity.RISK,
+        (POD, NODE),
+        _beyond,
+    ),
 )
