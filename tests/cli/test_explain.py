@@ -74,16 +74,18 @@ def test_programs_get_the_alternatives_of_a_workload(gpuslice, fleet):
 def test_the_whole_plan_is_told_what_binds_it_and_what_the_money_goes_to(gpuslice, fleet):
     ended = gpuslice("explain", "-f", fleet)
     assert ended.code == 0
-    prices, pools, drivers = ended.out.strip().split("\n\n")
+    prices, pools, drivers, missing = ended.out.strip().split("\n\n")
     assert prices.startswith("planned: $")
     assert "no plan within the rules costs less than $" in prices
     assert pools.splitlines()[1].split()[:5] == ["POOL", "$", "AN", "HOUR", "BINDS"]
     assert {line.split()[0] for line in drivers.splitlines()[2:]} == {"shop/search", "shop/train"}
+    assert missing.splitlines()[0] == "What it means while EC2 is out of an instance type:"
+    assert len(missing.splitlines()) > 2
 
 
 def test_programs_get_the_whole_plan_explained(gpuslice, fleet):
     found = json.loads(gpuslice("explain", "-f", fleet, "-o", "json").out)
-    assert list(found) == ["summary", "pools", "drivers", "unplaced"]
+    assert list(found) == ["summary", "pools", "drivers", "missing", "unplaced"]
     names = gpuslice("explain", "-f", fleet, "-o", "name").out.split()
     assert names == [each["name"] for each in found["pools"]]
     total = sum(each["usdPerHour"] for each in found["pools"])

@@ -97,6 +97,10 @@ def test_what_no_order_can_change_is_counted_as_the_model_would_have_it(sizes, o
     counted = Realiser(OVERHEAD).bill(alone, load, order)
     simulated = Realiser(OVERHEAD).bill(beside, load, order)
     assert counted == simulated
+    # A larger type with as many slots, which EC2 only gives where it is out of the other.
+    pair = replace(alone, machines=(*alone.machines, *offer(g6_2xlarge=4).machines))
+    with_idle = replace(pair, machines=(*pair.machines, (KINDS["g6.48xlarge"], {SHARED: 0})))
+    assert Realiser(OVERHEAD).bill(pair, load, order) == Realiser(OVERHEAD).bill(with_idle, load, order)
 
 
 def test_the_typical_order_is_the_one_nearest_to_the_mean():

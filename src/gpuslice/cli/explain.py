@@ -21,6 +21,7 @@ from gpuslice.cli.planning import (
     DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
+    FallbackOption,
     GapOption,
     Moment,
     MomentOption,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.planner.explain import Alternative, PoolUse
+    from gpuslice.planner.plan import MissingType
     from gpuslice.workloads.model import Workload
 
 _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
@@ -57,6 +59,7 @@ def explain(
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
     without: WithoutOption = None,
+    fallback: FallbackOption = True,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
@@ -70,6 +73,7 @@ def explain(
         at=at,
         accept_assumed=accept_assumed,
         without=without,
+        fallback=fallback,
         gap=gap,
         time_limit=time_limit,
     )
@@ -270,6 +274,7 @@ def _explain_plan(planned: Planned, output: Output) -> None:
                 _print_uses(uses)
             if drivers:
                 _print_drivers(drivers)
+            _print_missing(made.missing)
             print_list("Not placed", [f"{each.workload}: {each.reason}" for each in made.unplaced])
         case _:
             print_data(
@@ -289,10 +294,21 @@ def _explain_plan(planned: Planned, output: Output) -> None:
                         {"workload": name, "usdPerHourPerReplica": one, "usdPerHour": total}
                         for name, one, total in drivers
                     ],
+                    "missing": made.missing,
                     "unplaced": made.unplaced,
                 },
                 output,
             )
+
+
+def _print_missing(missing: Sequence[MissingType]) -> None:
+    if missing:
+        print_text("\nWhat it means while EC2 is out of an instance type:")
+        print_table(
+            ("missing", "$ an hour more", "pods that wait"),
+            [(each.instance_type, f"{each.usd_per_hour:+.2f}", each.waiting) for each in missing],
+            right=("$ an hour more", "pods that wait"),
+        )
 
 
 def _print_prices(planned: float, optimal: float, bound: float) -> None:

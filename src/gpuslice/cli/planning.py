@@ -79,6 +79,13 @@ WithoutOption = Annotated[
     list[Unwanted] | None,
     typer.Option("--without", help="A mechanism that the plan may not use; may be given several times."),
 ]
+FallbackOption = Annotated[
+    bool,
+    typer.Option(
+        "--fallback/--no-fallback",
+        help="List a second instance type in a pool, for when EC2 is out of the first, where it costs next to nothing.",
+    ),
+]
 GapOption = Annotated[
     float,
     typer.Option("--gap", metavar="SHARE", help="How near the proven least is near enough.", min=0, max=1),
@@ -146,6 +153,7 @@ def make_plan(
     at: Moment = Moment.NOW,
     accept_assumed: bool = False,
     without: list[Unwanted] | None = None,
+    fallback: bool = True,
     gap: float = DEFAULT_GAP,
     time_limit: float = DEFAULT_TIME_LIMIT,
     buying: Buying = Buying(),
@@ -172,6 +180,7 @@ def make_plan(
     settings = replace(
         settings,
         without=frozenset(each.value for each in without or ()),
+        fallback=fallback,
         policy=_policy(path, workloads, buying, catalog),
     )
     catalog = priced(settings.policy, catalog)

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.planner.fallbacks import Missing, missing_types, with_fallback
 from gpuslice.planner.pool_bills import Resident, Residents, load_of, residents_of
 from gpuslice.planner.pool_packing import POOL_FEE, Home
 from gpuslice.planner.realised import NOTHING, Spread
@@ -43,6 +44,7 @@ class CarriedOut:
         options: the nodes that each pool may have, cheapest first.
         spread: bills over orders of arrival.
         by_packing: how many pools are priced by our own packing, since the model couldn't be asked about them.
+        missing: what it means if EC2 is out of an instance type that is launched.
     """
 
     packing: Packing
@@ -50,6 +52,7 @@ class CarriedOut:
     options: dict[PoolKey, tuple[NodeOption, ...]]
     spread: Spread
     by_packing: int
+    missing: tuple[Missing, ...]
 
 
 def carried_out(
@@ -58,6 +61,7 @@ def carried_out(
     *,
     packings: PoolPacking,
     bills: PoolBills,
+    second: Callable[[NodeOption], Iterable[NodeOption]],
     remaining: Callable[[], float],
 ) -> CarriedOut:
     """Move workloads to where Karpenter's bill is smallest, and price the pools by it.
@@ -67,6 +71,7 @@ def carried_out(
         classes: to place.
         packings: tells which moves are worth a look.
         bills: of the model.
+        second: nodes to fall back to where EC2 is out of one; none where that isn't wanted.
         remaining: seconds left.
 
     Returns:
@@ -74,7 +79,7 @@ def carried_out(
     """
     search = _Search(realisation, classes, packings, bills)
     search.improve(remaining)
-    return search.result()
+    return search.result(second)
 
 
 class _Search:
@@ -180,14 +185,14 @@ class _Search:
             for each in (*one, *other)
         )
 
-    def result(self) -> CarriedOut:
-        """The pools as they are now."""
+    def result(self, second: Callable[[NodeOption], Iterable[NodeOption]]) -> CarriedOut:
+        """The pools as they are now, with types to fall back to."""
         outcomes: dict[PoolKey, Outcome] = {}
         for pool, residents in self._pools.items():
             found = self._bills.best(pool, residents)
             if found is None:
                 raise AssertionError(f"no node of a pool carries {residents[0].name}, which fits it")
-            outcomes[pool] = found
+            outcomes[pool] = with_fallback(pool, residents, found, bills=self._bills, second=second)
         spread = _spread(outcomes.values(), self._bills.orders)
         packing: Packing = Counter()
         homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
@@ -207,6 +212,7 @@ class _Search:
             {pool: each.options for pool, each in outcomes.items()},
             spread,
             sum(bool(each.packed) for each in outcomes.values()),
+            missing_types(self._pools, outcomes, self._bills),
         )
 
 

@@ -27,7 +27,7 @@ from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
@@ -67,6 +67,7 @@ class Search:
         settings: Settings,
         remaining: Callable[[], float],
         kept: float,
+        second: Callable[[NodeOption], Iterable[NodeOption]],
     ) -> None:
         """Keep it.
 
@@ -77,6 +78,7 @@ class Search:
             settings: the gap that will do, and what nodes are like.
             remaining: seconds left.
             kept: seconds of these, left to Karpenter's model by the search over homes.
+            second: nodes to fall back to. Where there are limits, none are: what stands in would have to keep them too.
         """
         self.options = options
         self.classes = classes
@@ -84,6 +86,7 @@ class Search:
         self._settings = settings
         self._remaining = remaining
         self._kept = kept
+        self._second = second
 
     def carried(self, relaxation: Relaxation, packing: Packing) -> Within | None:
         """The cheapest pools found that keep the limits; None: none were found.
@@ -142,7 +145,14 @@ class Search:
             packings=pools,
             remaining=remaining,
         )
-        found = carried_out(homes, self.classes, packings=pools, bills=bills, remaining=remaining)
+        found = carried_out(
+            homes,
+            self.classes,
+            packings=pools,
+            bills=bills,
+            second=self._second if tolled is None else _no_second,
+            remaining=remaining,
+        )
         if tolled is None:
             return Within(found, homes.packing)
         carried = tolled.untolled(found)
@@ -150,7 +160,14 @@ class Search:
             fewer = _with_less_spot(found, options)
             if fewer is None:
                 break
-            found = carried_out(fewer, self.classes, packings=pools, bills=bills, remaining=lambda: 0.0)
+            found = carried_out(
+                fewer,
+                self.classes,
+                packings=pools,
+                bills=bills,
+                second=_no_second,
+                remaining=lambda: 0.0,
+            )
             carried = tolled.untolled(found)
         packed = tolled.bought(homes.packing)
         return Within(carried, None if self.limits.broken(packed) else packed)
@@ -277,7 +294,8 @@ class _Tolled:
         room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
         bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
         spread = Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
-        return replace(found, packing=packing, options=options, spread=spread)
+        # Prices with tolls say nothing of what a missing type costs.
+        return replace(found, packing=packing, options=options, spread=spread, missing=())
 
     def _held(self, name: str) -> int:
         option = next(
@@ -286,6 +304,10 @@ class _Tolled:
             if each.instance_type.name == name and each.purchase is Purchase.RESERVED
         )
         return self._limits.room(option, [0] * len(self._limits.all)) or 0
+
+
+def _no_second(_: NodeOption) -> tuple[NodeOption, ...]:
+    return ()
 
 
 def _seen_as(option: NodeOption) -> Purchase:

@@ -210,6 +210,16 @@ class Summary(_Part, frozen=True):
     """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
 
 
+class MissingType(_Part, frozen=True):
+    """What it means while EC2 is out of an instance type that the plan launches."""
+
+    instance_type: Name
+    usd_per_hour: float
+    """What all pools together then cost more; on average over orders of arrival."""
+    waiting: Count
+    """Replicas that have no other instance type in their pool, and stay pending."""
+
+
 class Plan(_Part, frozen=True, kw_only=True):
     """plan.yaml."""
 
@@ -226,4 +236,5 @@ class Plan(_Part, frozen=True, kw_only=True):
     assignments: tuple[Assignment, ...]
     unplaced: tuple[Unplaced, ...] = ()
     optimal_nodes: tuple[OptimalNode, ...] = ()
+    missing: tuple[MissingType, ...] = ()
     assumptions: tuple[str, ...] = ()

@@ -76,7 +76,12 @@ class Outcome:
         Orders tried are a sample. Where they differ much, others are likely to be worse still, so a pool that comes to
         the same in every order is worth a little more than one that is as cheap on average.
         """
-        return _weight(sum(each.price for each in self.bills), len(self.bills), self.worst)
+        return _weight(self.total, len(self.bills), self.worst)
+
+    @property
+    def total(self) -> int:
+        """Micro-dollars an hour, summed over the orders."""
+        return sum(each.price for each in self.bills)
 
     @property
     def worst(self) -> int:
@@ -292,6 +297,12 @@ class PoolBills:
                 GPU_TIME: max(answer.time_milli or 0, 1),
             }
         return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+
+
+def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
+    """How many replicas none of these nodes can carry."""
+    carried = {number for option in options for number in option.classes}
+    return sum(each.replicas for each in residents if each.number not in carried)
 
 
 def load_of(residents: Residents) -> Load:

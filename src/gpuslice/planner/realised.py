@@ -220,11 +220,26 @@ class Realiser:
         return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), unbound)
 
     def counted(self, offer: Offer, load: Load) -> Bill | None:
-        """The bill where no order can change it: one type, whose nodes hold equally many pods of whatever mix."""
-        kind, promised = offer.machines[0]
-        bought = [each for each in offer.purchases if each in kind.prices]
-        if len(offer.machines) > 1 or len(bought) != 1:
+        """The bill where no order can change it: every node of every type holds equally many pods of whatever mix.
+
+        Then no type drops out as a node fills up, and the cheapest one is launched each time.
+        """
+        purchases = [
+            each for each in offer.purchases if all(each in kind.prices for kind, _ in offer.machines)
+        ]
+        if len(offer.purchases) != 1 or len(purchases) != 1:
             return None
+        (purchase,) = purchases
+        held = {self._held(kind, promised, load) for kind, promised in offer.machines}
+        most = held.pop()
+        if held or not most:
+            return None
+        nodes = -(-sum(count for _, count in load) // most)
+        price, name = min((kind.prices[purchase], kind.name) for kind, _ in offer.machines)
+        return Bill(price * nodes, (((offer.name, name, purchase.value), nodes),), 0)
+
+    def _held(self, kind: InstanceType, promised: Mapping[str, int], load: Load) -> int:
+        """How many pods any full node of a type holds; 0 where that depends on which pods, or where some don't fit."""
         room = {
             CPU: kind.allocatable_cpu_milli - self._overhead.cpu_milli,
             MEMORY: kind.allocatable_memory_mib - self._overhead.memory_mib,
@@ -232,16 +247,13 @@ class Realiser:
             **promised,
         }
         sizes = [{CPU: ask.cpu_milli, MEMORY: ask.memory_mib, PODS: 1, **dict(ask.slices)} for ask, _ in load]
-        fewest = most = room[PODS]
+        fewest = most = max(room[PODS], 0)
         for resource in {each for size in sizes for each in size}:
             amounts = [size.get(resource, 0) for size in sizes]
-            have = room.get(resource, 0)
+            have = max(room.get(resource, 0), 0)
             fewest = min(fewest, have // max(amounts) if max(amounts) else fewest)
             most = min(most, have // min(amounts) if min(amounts) else most)
-        if fewest != most or most <= 0:
-            return None
-        nodes = -(-sum(count for _, count in load) // most)
-        return Bill(kind.prices[bought[0]] * nodes, (((offer.name, kind.name, bought[0].value), nodes),), 0)
+        return most if fewest == most else 0
 
     def _rolled_out(self, offer: Offer, load: Load, order: Order) -> tuple[list[Node], int]:
         """Nodes that carry anything, and how many replicas none carries. Empty ones soon go, and are not counted."""

@@ -14,6 +14,7 @@ from gpuslice.planner.baselines import baselines
 from gpuslice.planner.carried_within import Search, no_room
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
+from gpuslice.planner.fallbacks import stand_ins
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
@@ -22,7 +23,7 @@ from gpuslice.planner.services import SCALABLE, Sized, size_services
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
-from gpuslice.workloads.policy import FREE, Policy, priced
+from gpuslice.workloads.policy import FREE, Policy, forbids, priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -51,6 +52,7 @@ class Settings:
         gap: relative, at which a plan is good enough.
         without: mechanisms that are not wanted, by name, and "metered".
         policy: what may be bought.
+        fallback: whether pools get a second instance type where that costs next to nothing.
     """
 
     overhead: DaemonsetOverhead
@@ -59,6 +61,7 @@ class Settings:
     gap: float = DEFAULT_GAP
     without: frozenset[str] = frozenset()
     policy: Policy = FREE
+    fallback: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,16 @@ def solve(
         gap=settings.gap,
         remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
     )
-    search = Search(options, classes, columns.limits, settings, remaining, _LEFT_BY_HOMES * whole)
+    allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
+    search = Search(
+        options,
+        classes,
+        columns.limits,
+        settings,
+        remaining,
+        _LEFT_BY_HOMES * whole,
+        lambda option: stand_ins(option, allowed, settings.overhead) if settings.fallback else (),
+    )
     carried = None
     if packing is not None:
         told(Found(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0), whole=True))
@@ -220,6 +232,10 @@ def solve(
         assignments=assembly.assignments(),
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
         optimal_nodes=optimal_nodes(packing, packed),
+        missing=tuple(
+            artefact.MissingType(each.instance_type, usd(each.price), each.unbound)
+            for each in realised.missing
+        ),
         assumptions=assumptions(
             made,
             classes,
