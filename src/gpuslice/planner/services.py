@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     Offer = Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]]
 
-_TIME: Final = 0.2  # of what is left, for each step
+_TIME: Final = 0.15  # of what is left, for each program
+_BOUND_TIME: Final = 0.3  # for column generation, whose bound is the only one for large fleets
 _SMALL: Final = (
     4_000  # columns of the program over the options, beyond which its relaxation alone takes seconds
 )
@@ -82,8 +83,11 @@ def size_services(
             named[each.name, kind.slices] = kind
             candidates.append(as_replicas(each, kind, kind.replicas))
     classes = classes_of([*others, *candidates])
-    placeable = {number for option in offer(classes) for number in option.classes}
-    classes = tuple(each for number, each in enumerate(classes) if number in placeable)
+    options = offer(classes)
+    placeable = {number for option in options for number in option.classes}
+    if len(placeable) < len(classes):
+        classes = tuple(each for number, each in enumerate(classes) if number in placeable)
+        options = offer(classes)
     supplies = [_supply(each, named) for each in classes]
     served = {kind.service for supply in supplies for kind in supply.kinds}
     unplaced = tuple(
@@ -96,7 +100,6 @@ def size_services(
     }
     if not demands:
         return Sized((), unplaced, 0.0, ((), None))
-    options = offer(classes)
     problem = _Problem(demands, supplies, classes)
     proven: list[float] = []
     mixed: Sizing | None = None
@@ -106,7 +109,7 @@ def size_services(
     if mixed is None or mixed.packing is None or _usd(mixed.packing) * (1 - gap) > mixed.bound:
         whole = remaining()
         relaxation = ColumnGeneration(options, classes, problem.links(), limits).relax(
-            tolerance=gap, remaining=lambda: remaining() - (1 - _TIME) * whole
+            tolerance=gap, remaining=lambda: remaining() - (1 - _BOUND_TIME) * whole
         )
         proven.append(relaxation.bound)
         used = {pattern.option for pattern in relaxation.patterns}
@@ -145,6 +148,7 @@ class _Problem:
                 (
                     number,
                     numbers[kind.service],
+                    kind.replicas,
                     float(kind.throughput / exactly(self.demands[kind.service].rate)),
                 )
                 for number, each in enumerate(self.supplies)

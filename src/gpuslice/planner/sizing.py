@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gpuslice.workloads.model import Service
 
 _NODES: Final = 5_000  # of branch and bound: the same on every machine, unlike seconds
+_MOST_NODES: Final = 2_000  # to be filled one by one
 _COARSE: Final = 1.1  # a class of which only whole pieces fit wastes so much of a node that it is worth a row
 
 
@@ -197,6 +198,8 @@ class _Program:
     def packing(self, values: Sequence[float], wanted: Sequence[int]) -> Packing | None:
         """The program's nodes, filled one by one with no more than is wanted."""
         found: Packing = Counter()
+        if sum(values[column] for column in self._nodes.values()) > _MOST_NODES:
+            return None
         left = list(wanted)
         for option, column in self._nodes.items():
             nodes = round(values[column])
