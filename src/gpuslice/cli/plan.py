@@ -27,6 +27,7 @@ from gpuslice.cli.planning import (
     ForbidOption,
     GapOption,
     MaxNodesOption,
+    MaxPoolsOption,
     Moment,
     MomentOption,
     OverheadOption,
@@ -60,6 +61,7 @@ def plan(
     max_nodes: MaxNodesOption = None,
     max_spot_share: SpotShareOption = None,
     reserved: ReservedOption = None,
+    max_pools: MaxPoolsOption = None,
     fallback: FallbackOption = True,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
@@ -81,7 +83,9 @@ def plan(
         fallback=fallback,
         gap=gap,
         time_limit=time_limit,
-        buying=Buying(tuple(forbid or ()), tuple(max_nodes or ()), max_spot_share, tuple(reserved or ())),
+        buying=Buying(
+            tuple(forbid or ()), tuple(max_nodes or ()), max_spot_share, tuple(reserved or ()), max_pools
+        ),
     )
     made = planned.solution.plan
     if out:
@@ -124,6 +128,8 @@ def print_plan(made: Plan, output: Output) -> None:
 
 def print_summary(made: Plan) -> None:
     """What it costs today, what it will cost, how far that is from the proven least, and what else was thinkable."""
+    from msgspec import UNSET
+
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
@@ -140,6 +146,10 @@ def print_summary(made: Plan) -> None:
     if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
         words = "if replicas of one workload could go to several pools"
         rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words))
+    if summary.any_pools_usd_per_hour is not UNSET:
+        costs = summary.usd_per_hour - summary.any_pools_usd_per_hour
+        words = f"the cap of {made.policy.max_pools} costs ${costs:,.2f} an hour"
+        rows.append(row("with more pools", summary.any_pools_usd_per_hour, words))
     rows.append(row("proven least", summary.bound_usd_per_hour, _proof(summary)))
     rows += [
         row(

@@ -124,6 +124,14 @@ ReservedOption = Annotated[
 ]
 
 
+MaxPoolsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pools", metavar="COUNT", help="The most pools; the plan says what that costs.", min=1, max=1000
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Buying:
     """What the options say may be bought, as written; it is added to the policy in the file, or replaces its parts."""
@@ -132,6 +140,7 @@ class Buying:
     max_nodes: tuple[str, ...] = ()
     max_spot_share: float | None = None
     reserved: tuple[str, ...] = ()
+    max_pools: int | None = None
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,7 @@ def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog)
         max_nodes=policy.max_nodes | stated_counts(buying.max_nodes),
         max_spot_share=policy.max_spot_share if buying.max_spot_share is None else buying.max_spot_share,
         reserved=(*(each for each in policy.reserved if each.instance_type not in given), *reserved),
+        max_pools=policy.max_pools if buying.max_pools is None else buying.max_pools,
     )
     check_policy(policy, catalog, "the options")
     return policy

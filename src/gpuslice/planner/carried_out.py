@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.fallbacks import Missing, missing_types, with_fallback
 from gpuslice.planner.pool_bills import Resident, Residents, load_of, residents_of
-from gpuslice.planner.pool_packing import POOL_FEE, Home
+from gpuslice.planner.pool_packing import Home
 from gpuslice.planner.realised import NOTHING, Spread
 
 if TYPE_CHECKING:
@@ -122,14 +122,14 @@ class _Search:
         if not residents:
             return 0
         found = self._bills.best(pool, residents)
-        return None if found is None else found.weight + POOL_FEE
+        return None if found is None else found.weight + self._packings.wishes.fee
 
     def _packed(self, pool: PoolKey, residents: Residents) -> int | None:
         """The same for nodes that are packed by us."""
         if not residents:
             return 0
         found = self._packings.pack(pool, load_of(residents))
-        return None if found is None else found.price + POOL_FEE
+        return None if found is None else found.price + self._packings.wishes.fee
 
     def _excess(self, pool: PoolKey, residents: Residents) -> int:
         cost, packed = self._cost(pool, residents), self._packed(pool, residents)
@@ -165,7 +165,10 @@ class _Search:
     def _moves(self, pool: PoolKey) -> Iterator[dict[PoolKey, Residents]]:
         """What pools would be after a move: each workload of a pool, or all of them, to each other pool that fits."""
         here = self._pools[pool]
-        movable = [each for each in here if not self._classes[each.number].splittable]
+        kept = self._packings.wishes.kept
+        movable = [
+            each for each in here if not self._classes[each.number].splittable and each.name not in kept
+        ]
         groups: list[Residents] = [(each,) for each in movable]
         if len(here) == len(movable) > 1:
             groups.append(here)

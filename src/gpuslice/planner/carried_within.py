@@ -20,7 +20,7 @@ from gpuslice.planner.carried_out import CarriedOut, carried_out
 from gpuslice.planner.columns import alone
 from gpuslice.planner.master import cost
 from gpuslice.planner.pool_bills import PoolBills
-from gpuslice.planner.pool_packing import Home, PoolPacking, pool_of
+from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
 from gpuslice.planner.realise import Realisation, realise
 from gpuslice.planner.realised import Spread, priced_orders
 from gpuslice.planner.within_limits import reserved_first, within
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.realised import Bill
     from gpuslice.planner.solve import Settings
 
+_STEEPER: Final = 4  # times as much for a pool, until they are few enough
+_NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
 _NAMED: Final = 3  # workloads without room that a message lists
 
 
@@ -88,15 +90,47 @@ class Search:
         self._kept = kept
         self._second = second
 
-    def carried(self, relaxation: Relaxation, packing: Packing) -> Within | None:
+    def with_few_pools(
+        self, relaxation: Relaxation, packing: Packing, carried: Within, most: int, wishes: Wishes = NO_WISHES
+    ) -> Within:
+        """The cheapest pools found of which there are no more than so many; else the fewest found.
+
+        Each pool is made to cost something, and then more, until they merge.
+
+        Args:
+            relaxation: as of `carried`.
+            packing: as of `carried`.
+            carried: what was found without a cap.
+            most: pools.
+            wishes: that it was found with.
+        """
+        fewest, best = carried, None
+        low, high = float(wishes.fee), None
+        dearest = _STEEPER * (cost(carried.carried.packing) + MICRO_USD)
+        while low <= dearest and (high is None or high > _NEAR * low):
+            fee = low * _STEEPER if high is None else (low * high) ** 0.5
+            found = self.carried(relaxation, packing, replace(wishes, fee=round(fee)))
+            count = dearest if found is None else len(found.carried.options)
+            if found is not None and count < len(fewest.carried.options):
+                fewest = found
+            if found is None or count > most:
+                low = fee
+            else:
+                high = fee
+                if best is None or cost(found.carried.packing) < cost(best.carried.packing):
+                    best = found
+        return best or fewest
+
+    def carried(self, relaxation: Relaxation, packing: Packing, wishes: Wishes = NO_WISHES) -> Within | None:
         """The cheapest pools found that keep the limits; None: none were found.
 
         Args:
             relaxation: where replicas would best be, what they are worth, and the limits' tolls.
             packing: the cheapest one.
+            wishes: beside a low price.
         """
         if not self.limits.all:
-            return self._once(relaxation, packing, self.options)
+            return self._once(relaxation, packing, self.options, wishes)
         tolls = self.limits.proper(relaxation.tolls)
         best: Within | None = None
         barred: set[NodeOption] = set()
@@ -106,7 +140,9 @@ class Search:
             if start is None:
                 break
             tolled = _Tolled(offered, self.limits, tolls)
-            found = self._once(tolled.relaxation(relaxation), tolled.packing(start), tolled.options, tolled)
+            found = self._once(
+                tolled.relaxation(relaxation), tolled.packing(start), tolled.options, wishes, tolled
+            )
             broken = self.limits.broken(found.carried.packing)
             if not broken and (best is None or cost(found.carried.packing) < cost(best.carried.packing)):
                 best = found
@@ -124,10 +160,11 @@ class Search:
         relaxation: Relaxation,
         packing: Packing,
         options: Sequence[NodeOption],
+        wishes: Wishes,
         tolled: _Tolled | None = None,
     ) -> Within:
         settings, remaining = self._settings, self._remaining
-        pools = PoolPacking(options, self.classes, relaxation.duals)
+        pools = PoolPacking(options, self.classes, relaxation.duals, wishes)
         homes = realise(
             relaxation,
             packing,

@@ -206,6 +206,8 @@ class Summary(_Part, frozen=True):
     gap: Annotated[float, Meta(ge=0, le=1)]
     """(optimal - bound) / optimal."""
     baselines: tuple[Baseline, ...] = ()
+    any_pools_usd_per_hour: Usd | UnsetType = UNSET
+    """What it costs with as many pools as pay for themselves; absent where policy.maxPools asks for no fewer."""
     spread: BillSpread | UnsetType = UNSET
     """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
 

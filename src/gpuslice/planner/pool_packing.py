@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
@@ -69,11 +69,31 @@ def pool_of(pattern: Pattern) -> PoolKey:
     return PoolKey(pattern.option.cut, geometries, pattern.option.purchase is Purchase.SPOT)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What matters beside the price of nodes.
+
+    Attributes:
+        fee: micro-dollars an hour that each pool counts for.
+        kept: homes of workloads, by name, that are to stay where they are.
+    """
+
+    fee: int = POOL_FEE
+    kept: Mapping[str, Home] = field(default_factory=dict)
+
+
+NO_WISHES: Final = Wishes()
+
+
 class PoolPacking:
     """Packs pools, and remembers."""
 
     def __init__(
-        self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass], values: Floats
+        self,
+        options: Sequence[NodeOption],
+        classes: Sequence[WorkloadClass],
+        values: Floats,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
         """Keep what all pools share.
 
@@ -81,7 +101,9 @@ class PoolPacking:
             options: nodes to choose from, cheapest first.
             classes: that they carry.
             values: what a replica of each class is worth, by which nodes are compared.
+            wishes: of those who search over homes.
         """
+        self.wishes = wishes
         self._classes = classes
         self._values = [max(float(each), 1e-6) for each in values]
         self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)

@@ -66,8 +66,14 @@ def realise(
     pools.remember(packing)
     patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
     candidates = _candidates(patterns, classes)
-    start = _Homes(pools, _homes_in(packing, candidates, classes, pools), candidates, classes, spread)
-    if not all(each.splittable for each in classes) and remaining() > 0:
+    kept = {
+        (number, position): pools.wishes.kept[workload.name]
+        for number, each in enumerate(classes)
+        for position, workload in enumerate(() if each.splittable else each.members)
+        if workload.name in pools.wishes.kept
+    }
+    start = _Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
+    if not kept and not all(each.splittable for each in classes) and remaining() > 0:
         chosen = choose_homes(patterns, classes, seconds=remaining(), gap=gap)
         if chosen is not None:
             homes, nodes = chosen
@@ -114,14 +120,14 @@ class _Homes:
         if not load:
             return 0
         packed = self._pools.pack(pool, load)
-        return None if packed is None else packed.price + POOL_FEE
+        return None if packed is None else packed.price + self._pools.wishes.fee
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Move workloads, one by one and a pool or two at a time, while that saves anything and there is time."""
         moved = True
         while moved:
             moved = False
-            for number, position in sorted(self._home):
+            for number, position in sorted(each for each in self._home if not self._stays(each)):
                 if remaining() <= 0:
                     return
                 moved |= self._best_of({(number, position): home} for home in self._homes_for(number))
@@ -135,14 +141,20 @@ class _Homes:
     def _merge(self, pools: tuple[PoolKey, PoolKey]) -> bool:
         """Bring everybody of two pools together, in one of these or elsewhere."""
         members = [member for member, home in self._home.items() if home.pool in pools]
-        if len(members) < 2:
+        if len(members) < 2 or any(self._stays(member) for member in members):
             return False
         homes = dict.fromkeys([*(Home(pool, 0) for pool in pools), *self._candidates[members[0][0]]])
+        if self._pools.wishes.fee > POOL_FEE:  # pools are to be few: wherever all of them fit
+            anywhere = self._pools.pools_for(number for number, _ in members)
+            homes |= dict.fromkeys(Home(pool, 0) for pool in anywhere)
         return self._best_of(
             dict.fromkeys(members, home)
             for home in homes
             if not home.pool.geometries and all(number in home.pool.cut.fits for number, _ in members)
         )
+
+    def _stays(self, member: tuple[int, int]) -> bool:
+        return self._classes[member[0]].members[member[1]].name in self._pools.wishes.kept
 
     def _homes_for(self, number: int) -> list[Home]:
         """Homes worth a look for a class: what column generation found for it, and what is open."""

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET, UnsetType
+
+from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
-from gpuslice.planner.carried_within import Search, no_room
+from gpuslice.planner.carried_within import Search, Within, no_room
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.fallbacks import stand_ins
@@ -181,6 +184,7 @@ def solve(
         carried = search.carried(relaxation, packing)
     if packing is None or carried is None:
         raise no_room(relaxation, search)
+    carried, any_pools = _few_pools(search, relaxation, packing, carried, settings.policy)
     realised = carried.carried
     paid = cost(realised.packing)
     known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
@@ -227,6 +231,7 @@ def solve(
             bound_usd_per_hour=usd(bound),
             gap=round(gap, 6),
             baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
+            any_pools_usd_per_hour=any_pools,
         ),
         pools=made,
         assignments=assembly.assignments(),
@@ -248,6 +253,27 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation)
+
+
+def _few_pools(
+    search: Search, relaxation: Relaxation, packing: Packing, carried: Within, policy: Policy
+) -> tuple[Within, float | UnsetType]:
+    """No more pools than the policy allows, and what it costs with any number, if there would be more.
+
+    Raises:
+        AnswerIsNoError: no so few were found.
+    """
+    most = policy.max_pools
+    if most is UNSET or len(carried.carried.options) <= most:
+        return carried, UNSET
+    fewer = search.with_few_pools(relaxation, packing, carried, most)
+    count = len(fewer.carried.options)
+    if count > most:
+        raise AnswerIsNoError(
+            f"the fewest pools found are {count}, and policy.maxPools is {most}",
+            fix="allow that many; tenants and kinds of needs that may not share keep pools apart",
+        )
+    return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
 
 
 def _by_packing(pools: int, of: int) -> tuple[str, ...]:

@@ -21,6 +21,10 @@ def policy_violations(plan: Plan) -> Iterator[Violation]:
     """What the plan buys against its policy: in its pools, and in the cheapest packing."""
     yield from _kept(plan, [node for pool in plan.pools for node in pool.nodes], "pools")
     yield from _kept(plan, plan.optimal_nodes, "optimal nodes")
+    if plan.policy.max_pools is not UNSET and len(plan.pools) > plan.policy.max_pools:
+        yield Violation(
+            "policy/max-pools", "pools", f"{len(plan.pools)} pools, {plan.policy.max_pools} may be"
+        )
     for pool in plan.pools:
         for name in pool.instance_types:
             yield from _forbidden(plan, name, f"pool {pool.name}")

@@ -75,6 +75,8 @@ class Policy(_Part, frozen=True, kw_only=True):
     """The most of the hourly bill that may go to spot, 0 to 1: what may be taken away at once."""
     reserved: tuple[Reservation, ...] = ()
     """Capacity that is paid for already. It is used first."""
+    max_pools: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    """The most pools: each is a NodePool with its overlays to look after."""
 
 
 FREE: Final = Policy()
