@@ -135,6 +135,13 @@ def test_a_plan_of_other_prices_is_refused_as_input(gpuslice, fleet, counts, tmp
     assert "the plan is of us-east-1 of 2020-01-01" in " ".join(ended.err.split())
 
 
+def test_a_policy_may_plan_anew_every_few_hours(gpuslice, fleet, counts):
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "--policies", "plan,replan-1h", "-o", "json")
+    found = json.loads(ended.out)
+    assert [each["name"] for each in found["outcomes"]] == ["plan", "replan-1h"]
+    assert gpuslice("simulate", "-f", fleet, "--trace", counts, "--policies", "replan-0h").code == 2
+
+
 def test_two_outputs_need_two_files(gpuslice, fleet, counts, tmp_path):
     same = tmp_path / "same.json"
     ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "--out", same, "--plan-out", same)

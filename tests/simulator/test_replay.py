@@ -1,6 +1,7 @@
 """Replays that a person can compute, and what holds for all of them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -10,12 +11,16 @@ from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import dump_json
 from gpuslice.cloud.catalog import Catalog, Purchase
+from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.slices import Isolation
+from gpuslice.planner.plan import Plan
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan
+from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import digest, look_seconds, replay
+from gpuslice.simulator.result import Outcome
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.timelines import Life, Timeline
 from tests.planner.planned import solved
@@ -216,6 +221,50 @@ def test_what_enforces_memory_is_never_exposed(isolation):
     grown = tuple(replace(one, need=replace(one.need, memory_mib=60_000)) for one in fleet)
     found = replay(demand, of_plan(plan, grown, CATALOG, OVERHEAD, AFTER), CATALOG)
     assert found.exposed_gpu_hours == 0
+
+
+def replanned(demand: Timeline, hours: int) -> Outcome:
+    def plan(workloads: Sequence[Workload]) -> Plan:
+        return solved(list(workloads), CATALOG).plan
+
+    made = Replanning(demand, plan, hours, CATALOG, OVERHEAD, AFTER)
+    return replay(demand, made.policy(0.0), CATALOG, replanning=made)
+
+
+def test_a_workload_has_whole_gpus_until_a_plan_has_seen_it():
+    """Four pods come half an hour after the first plan; the second, after an hour, slices them onto one GPU."""
+    demand = timeline(*(Life("red/app", 1800, None) for _ in range(4)), seconds=3 * HOUR)
+    found = replanned(demand, 1)
+    assert found.nodes_at_most >= 4
+    assert found.replanned == 4
+    assert found.over_time.gpus[-1] == pytest.approx(1.0)
+    assert (found.never_placed, found.misfits) == (0, 0)
+
+
+def test_a_plan_is_made_of_what_has_been_and_of_nothing_else():
+    seen: list[dict[str, int]] = []
+
+    def plan(workloads: Sequence[Workload]) -> Plan:
+        seen.append({each.name: each.replicas for each in workloads})
+        return solved(list(workloads), CATALOG).plan
+
+    lives = [Life("red/app", 0, 30 * 60), *(Life("red/app", 45 * 60, None) for _ in range(2))]
+    late = [Life("blue/app", 90 * 60, 100 * 60)]
+    demand = timeline(*lives, *late, seconds=4 * HOUR)
+    made = Replanning(demand, plan, 1, CATALOG, OVERHEAD, AFTER)
+    replay(demand, made.policy(0.0), CATALOG, replanning=made)
+    assert seen == [{"red/app": 1}, {"red/app": 2}, {"red/app": 2, "blue/app": 1}, {"red/app": 2}]
+
+
+def test_a_plan_that_comes_out_the_same_moves_nobody():
+    demand = timeline(*(Life("red/app", 0, None) for _ in range(4)), seconds=5 * HOUR)
+    assert replanned(demand, 1).replanned == 0
+
+
+def test_a_replay_of_a_thousand_plans_and_more_is_refused():
+    demand = timeline(Life("red/app", 0, None), seconds=2000 * HOUR)
+    with pytest.raises(InputError, match="would make 2,000 plans"):
+        replanned(demand, 1)
 
 
 def test_series_add_up_to_the_bill():

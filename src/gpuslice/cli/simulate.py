@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -29,11 +30,14 @@ from gpuslice.cli.planning import (
 from gpuslice.errors import AnswerIsNoError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.planner.plan import Plan
     from gpuslice.simulator.policies import Policy
     from gpuslice.simulator.result import Simulation
     from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.model import Workload
     from gpuslice.workloads.timelines import Timeline
 
 _POLICIES: Final = "whole,time-slicing-4,all-1g-mig,plan"
@@ -123,13 +127,15 @@ def simulate(
 ) -> None:
     """Replay demand over time: what each policy would have cost, who would have waited, what would have moved.
 
-    The policy `plan` is the plan named with -f, else one made for the most replicas that there are at once.
+    The policy `plan` is the plan named with -f, else one made for the most replicas that there are at once;
+    `replan-6h` plans anew every 6 hours for who was there since, and counts whom that moves.
     """
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.cli.plan import write_plan
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
     from gpuslice.cloud.selection import choose
+    from gpuslice.simulator.replanning import Replanning, hours_of
     from gpuslice.simulator.replay import look_seconds, replay, simulation
     from gpuslice.workloads.policy import priced
 
@@ -151,9 +157,24 @@ def simulate(
     outcomes = []
     for name in names:
         with progress(f"replaying {name} …"):
-            if name == _PLAN:
-                plan = plan or _planned(timeline, catalog, taken, stack, time_limit, assumed=not overhead)
-            policy = _policy(name, plan, timeline, catalog, taken, consolidate_after)
+            made = partial(
+                _planned,
+                catalog=catalog,
+                taken=taken,
+                stack=stack,
+                seconds=time_limit,
+                assumed=not overhead,
+            )
+            replanning = None
+            if (hours := hours_of(name)) is not None:
+                replanning = Replanning(timeline, made, hours, catalog, taken, consolidate_after)
+            elif name == _PLAN:
+                plan = plan or made(timeline.workloads)
+            policy = (
+                replanning.policy(0.0)
+                if replanning
+                else _policy(name, plan, timeline, catalog, taken, consolidate_after)
+            )
             outcomes.append(
                 replay(
                     timeline,
@@ -163,6 +184,7 @@ def simulate(
                     look=look,
                     spot_interruptions=spot_interruptions,
                     seed=seed,
+                    replanning=replanning,
                 )
             )
     assumptions = (
@@ -314,7 +336,7 @@ def _what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
 
 
 def _planned(
-    timeline: Timeline,
+    workloads: Sequence[Workload],
     catalog: Catalog,
     taken: DaemonsetOverhead,
     stack: StackName,
@@ -329,7 +351,7 @@ def _planned(
 
     started = time.monotonic()
     return solve(
-        timeline.workloads,
+        workloads,
         catalog,
         Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value)),
         remaining=lambda: started + seconds - time.monotonic(),
@@ -353,6 +375,7 @@ def _policy(
 
 def _print(found: Simulation) -> None:
     interrupted = any(each.interruptions for each in found.outcomes)
+    replanned = any(each.replanned for each in found.outcomes)
     print_table(
         (
             "policy",
@@ -364,6 +387,7 @@ def _print(found: Simulation) -> None:
             "p99",
             "never placed",
             "moved",
+            *(("replanned",) if replanned else ()),
             *(("interrupted",) if interrupted else ()),
             "exposed gpu-hours",
             "wrong for",
@@ -379,6 +403,7 @@ def _print(found: Simulation) -> None:
                 _seconds(each.pending.p99),
                 f"{each.never_placed:,}",
                 f"{each.evictions:,}",
+                *((f"{each.replanned:,}",) if replanned else ()),
                 *((f"{each.interruptions:,}",) if interrupted else ()),
                 f"{each.exposed_gpu_hours:,.0f}",
                 f"{each.misfits} workload{'s' * (each.misfits != 1)}" if each.misfits else None,
@@ -387,7 +412,7 @@ def _print(found: Simulation) -> None:
         ],
         right=(
             *("$ a month", "gpu-hours", "used", "p50 wait", "p95", "p99"),
-            *("never placed", "moved", "interrupted", "exposed gpu-hours"),
+            *("never placed", "moved", "replanned", "interrupted", "exposed gpu-hours"),
         ),
     )
     hours = found.demand.seconds / 3600

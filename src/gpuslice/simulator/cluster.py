@@ -123,16 +123,20 @@ class Cluster:
         self._looking: set[str] = set()
         self._made = 0
 
-    def replay(self, lives: Iterable[Life]) -> Ledger:
-        """Run all pods from their starts to their ends."""
+    def replay(
+        self, lives: Iterable[Life], replans: Iterable[tuple[float, Callable[[], Policy]]] = ()
+    ) -> Ledger:
+        """Run all pods from their starts to their ends.
+
+        Args:
+            lives: of the pods.
+            replans: when another policy is adopted, and which: asked for when its time has come.
+        """
+        for time, policy in replans:
+            self._at(time, lambda policy=policy: self.adopt(policy()))  # type: ignore[misc]  # bound now
         for number, life in enumerate(lives):
-            seat = self.policy.seats.get(life.workload)
-            if seat is None:
-                self.unplaced += 1
-                continue
             uid = f"{number:08d}"
-            running = _Running(Pod(seat.kind, life.start, uid), life, seat, life.start)
-            self._at(life.start, lambda running=running: self._arrive(running))  # type: ignore[misc]  # bound now
+            self._at(life.start, lambda uid=uid, life=life: self._arrive(uid, life))  # type: ignore[misc]  # bound now
             if life.end is not None:
                 self._at(life.end, lambda uid=uid: self._depart(uid))  # type: ignore[misc]  # bound now
         while self._events and self._events[0][0] <= self._seconds:
@@ -152,9 +156,33 @@ class Cluster:
 
     # Pods
 
-    def _arrive(self, running: _Running) -> None:
-        self._running[running.pod.uid] = running
+    def _arrive(self, uid: str, life: Life) -> None:
+        seat = self.policy.seats.get(life.workload)
+        if seat is None:
+            self.unplaced += 1
+            return
+        running = _Running(Pod(seat.kind, life.start, uid), life, seat, life.start)
+        self._running[uid] = running
         self._want(running)
+
+    def adopt(self, policy: Policy) -> None:
+        """From now on another policy: whoever has another place under it stops, and starts again there."""
+        self.policy = policy
+        for uid, running in sorted(self._running.items()):
+            seat = policy.seats.get(running.life.workload)
+            now = running.pod.kind
+            if seat is None or (seat.kind.selector, seat.kind.requests) == (now.selector, now.requests):
+                continue
+            pool = now.selector[POOL_LABEL]
+            if running.machine is None:
+                del self._pending[pool][uid]
+                self.ledger.pending.add(self._now, -1)
+            else:
+                self._leave(running)
+                self.ledger.replanned += 1
+                self._wake(pool)
+            running.seat, running.pod = seat, Pod(seat.kind, int(self._now), uid)
+            self._want(running)
 
     def _want(self, running: _Running) -> None:
         """A pod without a place: the scheduler takes what is there, else Karpenter hears of it."""
@@ -216,7 +244,9 @@ class Cluster:
             self._hold(machine, running, -1)
 
     def _depart(self, uid: str) -> None:
-        running = self._running.pop(uid)
+        running = self._running.pop(uid, None)
+        if running is None:
+            return  # it never had a place to ask for
         pool = running.pod.kind.selector[POOL_LABEL]
         if running.machine is None:
             del self._pending[pool][uid]

@@ -67,6 +67,7 @@ class Ledger:
         over: GPUs whose pods together would hold more memory than there is.
         waits: seconds from a pod's arrival until it had a place, for each that got one.
         evictions: pods that Karpenter moved, which start again elsewhere.
+        replanned: pods that a new plan moved, which start again elsewhere.
         interruptions: pods whose spot node EC2 took back, which start again elsewhere.
         launched: nodes.
         nodes: how many at once.
@@ -81,6 +82,7 @@ class Ledger:
     nodes: Series = field(init=False)
     waits: list[float] = field(default_factory=list)
     evictions: int = 0
+    replanned: int = 0
     interruptions: int = 0
     launched: int = 0
 

@@ -4,6 +4,7 @@ whole           each pod asks for whole GPUs of the model that it runs on; one N
 time-slicing-4  the same nodes, every GPU in four equal slots, as tutorials do it; each tenant has its own nodes.
 all-1g-mig      every pod on the smallest MIG instance, wherever a replica is cheapest.
 plan            a plan's pools, with the overlays and requests that `gpuslice render` writes.
+(replan-6h and the like: see `simulator.replanning`.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.planner.plan import Assignment, Layout, Plan
+    from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 _SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
@@ -64,6 +65,7 @@ class Policy:
     Attributes:
         name, note: in words.
         pools: Karpenter's.
+        layouts: what they were made of.
         seats: by workload; who isn't there has no place.
         misfits: workloads that have a place outside their rules.
     """
@@ -71,13 +73,14 @@ class Policy:
     name: str
     note: str
     pools: Pools
+    layouts: tuple[PoolLayout, ...]
     seats: dict[str, Seat]
     misfits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """A pool being made: which machines, cut and bought how."""
+class PoolLayout:
+    """A pool to be made: which machines, cut and bought how."""
 
     name: str
     types: tuple[InstanceType, ...]
@@ -107,10 +110,10 @@ def baseline(
     if name not in BASELINES:
         raise InputError(
             f"no policy is called {name[:60]!r}",
-            fix=nearest(name, BASELINES) or f"there are {', '.join([*BASELINES, 'plan'])}",
+            fix=nearest(name, BASELINES) or f"there are {', '.join([*BASELINES, 'plan', 'replan-6h'])}",
         )
     note, cut, per_gpu, anywhere = BASELINES[name]
-    layouts: dict[str, _Layout] = {}
+    layouts: dict[str, PoolLayout] = {}
     seats: dict[str, Seat] = {}
     misfits = []
     for each in workloads:
@@ -137,7 +140,7 @@ def baseline(
                 and kind.arch == each.arch
                 and Purchase.ON_DEMAND in kind.prices
             )
-            layouts[pool] = _Layout(pool, types, _offers(resource, count))
+            layouts[pool] = PoolLayout(pool, types, _offers(resource, count))
         if not fit(each.need, slice_).fits:
             misfits.append(each.name)
         seats[each.name] = Seat(
@@ -146,7 +149,8 @@ def baseline(
             (each.need.memory_mib or 0) if shares else 0,
             count if shares else 0,
         )
-    return Policy(name, note, _pools(layouts.values(), overhead, consolidate_after), seats, tuple(misfits))
+    made = tuple(layouts.values())
+    return Policy(name, note, pools_of(made, overhead, consolidate_after), made, seats, tuple(misfits))
 
 
 def of_plan(
@@ -155,16 +159,27 @@ def of_plan(
     catalog: Catalog,
     overhead: DaemonsetOverhead,
     consolidate_after: float,
+    named: Callable[[Pool], str] = lambda pool: pool.name,
 ) -> Policy:
     """A plan, kept as it is.
 
     Pools have no limit on nodes here: demand may pass what was planned for.
+
+    Args:
+        plan: to be run.
+        workloads: of the demand; whom the plan doesn't know has no place.
+        catalog: with the plan's types.
+        overhead: of daemonsets.
+        consolidate_after: seconds, of every pool.
+        named: what a pool is called here.
     """
     types = catalog.by_name()
     layouts = []
     for pool in plan.pools:
         machines = tuple(types[name] for name in pool.instance_types)
-        layouts.append(_Layout(pool.name, machines, _planned(pool.layout, plan.stack), tuple(pool.purchases)))
+        layouts.append(
+            PoolLayout(named(pool), machines, _planned(pool.layout, plan.stack), tuple(pool.purchases))
+        )
     seats = {}
     by_name = {each.name: each for each in workloads}
     pools = {pool.name: pool for pool in plan.pools}
@@ -179,7 +194,7 @@ def of_plan(
         layout = pools[each.pool].layout
         shares = mechanism(layout) is Mechanism.TIME_SLICING
         seats[each.workload] = Seat(
-            _kind(workload, each.pool, requests),
+            _kind(workload, named(pools[each.pool]), requests),
             _share(each, layout.gpu),
             (workload.need.memory_mib or 0) if shares else 0,
             replicas(layout) if shares else 0,
@@ -187,7 +202,8 @@ def of_plan(
     return Policy(
         "plan",
         "a plan for the most replicas that there are at once, kept as it is",
-        _pools(layouts, overhead, consolidate_after),
+        pools_of(layouts, overhead, consolidate_after),
+        tuple(layouts),
         seats,
         (),
     )
@@ -301,7 +317,7 @@ def _kind(workload: Workload, pool: str, requests: dict[str, int]) -> PodClass:
     )
 
 
-def _pools(layouts: Iterable[_Layout], overhead: DaemonsetOverhead, consolidate_after: float) -> Pools:
+def pools_of(layouts: Iterable[PoolLayout], overhead: DaemonsetOverhead, consolidate_after: float) -> Pools:
     """Karpenter's pools and overlays, as `gpuslice render` scopes them."""
     pools: list[NodePool] = []
     overlays: list[Overlay] = []

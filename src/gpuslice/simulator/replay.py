@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.planner.plan import Plan
     from gpuslice.simulator.policies import Policy
+    from gpuslice.simulator.replanning import Replanning
     from gpuslice.workloads.timelines import Timeline
 
 _HOUR: Final = 3600
@@ -34,6 +35,7 @@ def replay(
     look: float = LOOK_SECONDS,
     spot_interruptions: float = 0.0,
     seed: int = 0,
+    replanning: Replanning | None = None,
 ) -> Outcome:
     """What a policy would have come to.
 
@@ -45,6 +47,7 @@ def replay(
         look: seconds between Karpenter's looks for something to consolidate.
         spot_interruptions: how often EC2 takes a spot node back, times per hour of its life.
         seed: of when it does so.
+        replanning: makes the policies that follow the first one.
     """
     cluster = Cluster(
         policy,
@@ -56,7 +59,7 @@ def replay(
         spot_interruptions=spot_interruptions,
         seed=seed,
     )
-    ledger = cluster.replay(timeline.lives)
+    ledger = cluster.replay(timeline.lives, () if replanning is None else replanning.later())
     usd = ledger.rate.total / _HOUR / 1e6
     hours = max(timeline.seconds, 1) / _HOUR
     placed = len(ledger.waits)
@@ -85,6 +88,7 @@ def replay(
             tuple(round(each, 3) for each in ledger.pending.means()),
         ),
         ledger.interruptions,
+        ledger.replanned,
     )
 
 

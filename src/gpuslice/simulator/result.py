@@ -59,6 +59,8 @@ class Outcome(_Part, frozen=True):
     over_time: Over
     interruptions: Count = 0
     """Pods whose spot node EC2 took back: each a restart."""
+    replanned: Count = 0
+    """Pods that a new plan moved: each a restart."""
 
 
 class Demand(_Part, frozen=True):

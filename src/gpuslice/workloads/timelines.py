@@ -241,13 +241,14 @@ def _timeline(
 ) -> Timeline:
     """Lives in order, and each workload with the most of its replicas that there are at once."""
     ordered = tuple(sorted(lives, key=lambda each: each.start))
-    most = _most_at_once(ordered)
+    most = most_at_once(ordered)
     sized = tuple(replace(each, replicas=most[each.name]) for each in workloads if most.get(each.name))
     seconds = max((each.end if each.end is not None else each.start for each in ordered), default=0)
     return Timeline(source, sized, ordered, seconds, tuple(notes))
 
 
-def _most_at_once(lives: Iterable[Life]) -> dict[str, int]:
+def most_at_once(lives: Iterable[Life]) -> dict[str, int]:
+    """The most pods of each workload that there are at any moment."""
     changes: dict[str, list[tuple[int, int]]] = {}
     for each in lives:
         listed = changes.setdefault(each.workload, [])
