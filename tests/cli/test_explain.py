@@ -85,7 +85,7 @@ def test_the_whole_plan_is_told_what_binds_it_and_what_the_money_goes_to(gpuslic
 
 def test_programs_get_the_whole_plan_explained(gpuslice, fleet):
     found = json.loads(gpuslice("explain", "-f", fleet, "-o", "json").out)
-    assert list(found) == ["summary", "pools", "drivers", "missing", "unplaced"]
+    assert list(found) == ["summary", "pools", "drivers", "habits", "missing", "unplaced"]
     names = gpuslice("explain", "-f", fleet, "-o", "name").out.split()
     assert names == [each["name"] for each in found["pools"]]
     total = sum(each["usdPerHour"] for each in found["pools"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import UNSET
 
 from gpuslice.cli.console import (
     CatalogOption,
@@ -40,11 +41,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.planner.explain import Alternative, PoolUse
-    from gpuslice.planner.plan import MissingType
+    from gpuslice.planner.habits import Habits
+    from gpuslice.planner.plan import MissingType, Summary
     from gpuslice.workloads.model import Workload
 
 _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
 _DRIVERS_SHOWN: Final = 15
+_SHOWN: Final = 0.005  # dollars an hour: less isn't worth a line
+_HABITS: Final = {
+    "template": "pods of one template all go to one pool",
+    "packing": "Karpenter packs by CPU, memory and age, and kube-scheduler spreads pods over nodes",
+    "chance": "the order of arrival that the plan is priced by, against the mean",
+}
+_CHOICES: Final = {
+    "instanceTypes": "since pools list few instance types: of all with their GPUs, batches would get larger ones",
+    "moves": "since workloads are in pools where Karpenter packs them better",
+}
 
 
 def explain(
@@ -259,17 +271,20 @@ def _plain(each: Alternative) -> dict[str, object]:
 
 def _explain_plan(planned: Planned, output: Output) -> None:
     from gpuslice.planner.explain import pool_uses
+    from gpuslice.planner.habits import habits
 
     made = planned.solution.plan
     uses = pool_uses(made, planned.workloads.workloads, planned.catalog)
     drivers = _drivers(planned)
+    carried = planned.solution.carried
+    costs = None
+    if carried is not None:
+        costs = habits(made, carried, planned.workloads.workloads, planned.catalog, planned.settings.overhead)
     match output:
         case Output.NAME:
             print_names(each.pool for each in uses)
         case Output.TABLE:
-            _print_prices(
-                made.summary.usd_per_hour, made.summary.optimal_usd_per_hour, made.summary.bound_usd_per_hour
-            )
+            _print_prices(made.summary, costs)
             if uses:
                 _print_uses(uses)
             if drivers:
@@ -294,6 +309,7 @@ def _explain_plan(planned: Planned, output: Output) -> None:
                         {"workload": name, "usdPerHourPerReplica": one, "usdPerHour": total}
                         for name, one, total in drivers
                     ],
+                    "habits": {} if costs is None else {"cost": _parts(costs), "avoided": _avoided(costs)},
                     "missing": made.missing,
                     "unplaced": made.unplaced,
                 },
@@ -311,14 +327,36 @@ def _print_missing(missing: Sequence[MissingType]) -> None:
         )
 
 
-def _print_prices(planned: float, optimal: float, bound: float) -> None:
+def _print_prices(summary: Summary, costs: Habits | None) -> None:
+    planned, optimal, bound = summary.usd_per_hour, summary.optimal_usd_per_hour, summary.bound_usd_per_hour
     print_text(f"planned: ${planned:,.2f} an hour")
-    if planned - optimal >= 0.005:
-        print_text(
-            f"  ${planned - optimal:,.2f} of it, because pods of one template all go to one pool: mixed freely they "
-            f"would take ${optimal:,.2f}"
-        )
+    if planned - optimal >= _SHOWN:
+        print_text(f"  ${planned - optimal:,.2f} more than the cheapest packing, ${optimal:,.2f}:")
+        for name, usd in _parts(costs).items() if costs is not None else ():
+            if abs(usd) >= _SHOWN:
+                print_text(f"    {usd:+,.2f}  {_HABITS[name]}")
+    if costs is not None:
+        for name, usd in _avoided(costs).items():
+            if usd >= _SHOWN:
+                print_text(f"  avoided: ${usd:,.2f}, {_CHOICES[name]}")
+    if summary.spread is not UNSET and summary.spread.highest - summary.spread.lowest >= _SHOWN:
+        low, high = summary.spread.lowest, summary.spread.highest
+        print_text(f"  as pods arrive, Karpenter's bill comes to ${low:,.2f} to ${high:,.2f}")
     print_text(f"  proven: no plan within the rules costs less than ${bound:,.2f}")
+
+
+def _parts(costs: Habits) -> dict[str, float]:
+    """What habits cost, dollars an hour, by name."""
+    return {
+        "template": costs.template / 1e6,
+        "packing": costs.packing / 1e6,
+        "chance": costs.chance / 1e6,
+    }
+
+
+def _avoided(costs: Habits) -> dict[str, float]:
+    """What choices avoid, dollars an hour, by name."""
+    return {"instanceTypes": costs.by_types / 1e6, "moves": costs.by_moves / 1e6}
 
 
 def _print_uses(uses: Sequence[PoolUse]) -> None:

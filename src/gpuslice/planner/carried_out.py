@@ -45,6 +45,8 @@ class CarriedOut:
         spread: bills over orders of arrival.
         by_packing: how many pools are priced by our own packing, since the model couldn't be asked about them.
         missing: what it means if EC2 is out of an instance type that is launched.
+        packed: micro-dollars an hour of the same pools as we would pack them; None where that isn't known.
+        at_first: the mean bill before any workload moved; None where that isn't known.
     """
 
     packing: Packing
@@ -53,6 +55,8 @@ class CarriedOut:
     spread: Spread
     by_packing: int
     missing: tuple[Missing, ...]
+    packed: int | None = None
+    at_first: int | None = None
 
 
 def carried_out(
@@ -101,6 +105,7 @@ class _Search:
             for workload, home, replicas in homes:
                 tenants[home.pool].append((number, workload, home.slice_index, replicas))
         self._pools = {pool: residents_of(each) for pool, each in tenants.items()}
+        self._at_first: int | None = None
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Look at the pools that cost most above their packing first, until nothing more is found."""
@@ -112,10 +117,18 @@ class _Search:
                 if (pool, residents) not in seen
             ]
             wasted, _, pool = max(excess, default=(0, 0, None), key=lambda each: (each[0], -each[1]))
+            if self._at_first is None:
+                self._at_first = self._mean()
             if pool is None or wasted <= 0:
                 return
             seen.add((pool, self._pools[pool]))
             self._empty_out(pool)
+
+    def _mean(self) -> int | None:
+        """Micro-dollars an hour of all pools as they are, on average; None where somebody fits nowhere."""
+        found = [self._bills.best(pool, residents) for pool, residents in self._pools.items()]
+        totals = [each.total for each in found if each is not None]
+        return sum(totals) // len(self._bills.orders) if len(totals) == len(found) else None
 
     def _cost(self, pool: PoolKey, residents: Residents) -> int | None:
         """Micro-dollars an hour, as bills are compared, fee included; None where somebody fits nowhere."""
@@ -209,6 +222,7 @@ class _Search:
                 homes[each.number].append(
                     (self._workloads[each.name], Home(pool, each.slice_index), each.replicas)
                 )
+        packed = [self._packings.pack(pool, load_of(residents)) for pool, residents in self._pools.items()]
         return CarriedOut(
             packing,
             {number: tuple(found) for number, found in sorted(homes.items())},
@@ -216,6 +230,8 @@ class _Search:
             spread,
             sum(bool(each.packed) for each in outcomes.values()),
             missing_types(self._pools, outcomes, self._bills),
+            None if None in packed else sum(each.price for each in packed if each is not None),
+            self._at_first,
         )
 
 

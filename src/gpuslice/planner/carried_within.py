@@ -331,8 +331,10 @@ class _Tolled:
         room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
         bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
         spread = Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
-        # Prices with tolls say nothing of what a missing type costs.
-        return replace(found, packing=packing, options=options, spread=spread, missing=())
+        # Prices with tolls say nothing of what a missing type or a move comes to in dollars.
+        return replace(
+            found, packing=packing, options=options, spread=spread, missing=(), packed=None, at_first=None
+        )
 
     def _held(self, name: str) -> int:
         option = next(

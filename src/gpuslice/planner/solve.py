@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.planner.carried_out import CarriedOut
     from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
@@ -95,12 +96,14 @@ class Solution:
         classes: that were placed.
         options: that were to choose from.
         relaxation: prices per replica, and the proof of the bound.
+        carried: what Karpenter makes of it; None where there was nothing to place.
     """
 
     plan: artefact.Plan
     classes: tuple[WorkloadClass, ...]
     options: tuple[NodeOption, ...]
     relaxation: Relaxation | None
+    carried: CarriedOut | None = None
 
 
 def solve(
@@ -252,7 +255,7 @@ def solve(
     violations = verify(plan, workloads, catalog)
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
-    return Solution(plan, classes, options, relaxation)
+    return Solution(plan, classes, options, relaxation, realised)
 
 
 def _few_pools(
