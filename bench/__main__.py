@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 from bench import karpenter, parvagpu, prometheus, scan
 from bench.fleets import fleet
@@ -36,7 +36,9 @@ _HEAVY: Final = (
     "yaml",
 )
 _SEEDS: Final = (1, 2, 3)
-_PATIENCE: Final = "60"  # seconds for traces
+_PATIENCE: Final = "60"  # seconds
+_HASTE: Final = "5"
+_MANY: Final = 20
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Bench:
     folder: Path
     timings: list[Timing] = field(default_factory=list)
     plans: list[dict[str, object]] = field(default_factory=list)
+    fleets: list[dict[str, Any]] = field(default_factory=list)
     measured: list[prometheus.Measured] = field(default_factory=list)
     services: tuple[parvagpu.Solved, ...] = ()
     scanned: list[scan.Scanned] = field(default_factory=list)
@@ -91,6 +94,29 @@ class Bench:
             path = self.folder / f"random-{seed}.yaml"
             path.write_text(fleet(seed))
             self.plan(f"random {seed}", path, shown=f"gpuslice plan -f random-{seed}.yaml")
+
+    def many_fleets(self) -> None:
+        """Fleets of 200 workloads, one after the other: how near the proven least they come in a few seconds."""
+        limit = ("--time-limit", _HASTE)
+        for seed in range(1, _MANY + 1):
+            path = self.folder / f"many-{seed}.yaml"
+            path.write_text(fleet(seed, 200, tenants=5))
+            done = timed(f"fleet {seed}", [PROGRAM, "plan", "-f", path, *limit, "-o", "json"], repeat=1)
+            if found := summary_of(done):
+                self.fleets.append({"seconds": round(done.spread[1], 2), **found})
+                words = f"200 workloads, seed {seed}: gap {found['gap']:.2%}"
+                print(f"{done.spread[1]:8.2f} s  {words}", file=sys.stderr, flush=True)
+            else:
+                self.skipped.append(f"fleet {seed} of 200 made no plan (exit code {done.exit_code})")
+
+    def many_pods(self) -> None:
+        """The same 200 classes with ten times the pods: time should depend on the classes alone."""
+        for pods in (10_000, 100_000):
+            path = self.folder / f"pods-{pods}.yaml"
+            path.write_text(fleet(1, 200, tenants=5, pods=pods))
+            options = ("--gap", "0.02", "--time-limit", _PATIENCE)
+            words = " ".join((f"gpuslice plan -f pods-{pods}.yaml", *options))
+            self.plan(f"{pods:,} pods, 200 classes", path, *options, repeat=1, shown=words)
 
     def report(self) -> None:
         """The page of a plan of a thousand nodes."""
@@ -161,10 +187,9 @@ class Bench:
                 self.command(
                     f"scan {name}", "scan", "--from-trace", path, *options, "--out", made, shown=words
                 )
-                limit = ("--time-limit", _PATIENCE)
-                self.plan(
-                    name, made, *limit, repeat=1, shown=" ".join(("gpuslice plan -f", made.name, *limit))
-                )
+                for less in ((), ("--without", "metered")):
+                    words = " ".join(("gpuslice plan -f", made.name, *less))
+                    self.plan(" ".join((name, *less[1:])), made, *less, repeat=1, shown=words)
             for path in paths[:1]:
                 which = ("--policies", "whole") if kind == "openb" else ()
                 words = " ".join(("gpuslice simulate --trace", path.name, *options, *which))
@@ -198,6 +223,7 @@ class Bench:
             "services": [asdict(each) for each in self.services],
             "scanned": [asdict(each) for each in self.scanned],
             "plans": self.plans,
+            "fleets": self.fleets,
             "skipped": self.skipped,
         }
 
@@ -227,6 +253,8 @@ def main() -> None:
         bench.start_up()
         bench.examples()
         bench.random_fleets()
+        bench.many_fleets()
+        bench.many_pods()
         bench.report()
         bench.scanning()
         bench.measuring()

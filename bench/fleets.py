@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from gpuslice.artefacts.documents import dump_yaml
 
 _GPUS: Final = {"T4": 14_000, "A10G": 21_000, "L4": 21_000, "A100-80GB": 76_000}
-_TENANTS: Final = ("search", "media", "research", "health")
+_TENANTS: Final = ("search", "media", "research", "health", "platform")
 
 
-def fleet(seed: int, workloads: int = 50) -> str:
+def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0) -> str:
     """workloads.yaml of a random fleet.
 
     Args:
         seed: the same seed, the same fleet.
         workloads: how many.
+        tenants: how many, five at most.
+        pods: so many in all, about; 0: as chance has it, some five a workload.
     """
     rng = random.Random(seed)
+    listed = [_workload(rng, number, _TENANTS[:tenants]) for number in range(workloads)]
+    if pods:
+        share = pods / sum(each["replicas"] for each in listed)
+        listed = [each | {"replicas": max(1, round(each["replicas"] * share))} for each in listed]
     return dump_yaml(
         {
             "apiVersion": "gpuslice.io/v1alpha1",
             "kind": "Workloads",
             "region": "us-east-1",
-            "workloads": [_workload(rng, number) for number in range(workloads)],
+            "workloads": listed,
         }
     )
 
 
-def _workload(rng: random.Random, number: int) -> dict[str, object]:
-    tenant = rng.choice(_TENANTS)
+def _workload(rng: random.Random, number: int, tenants: Sequence[str]) -> dict[str, Any]:
+    tenant = rng.choice(tenants)
     gpu = rng.choices(list(_GPUS), weights=(3, 5, 3, 1))[0]
     # Most need little, some nearly all: as production traces show it.
     share = rng.betavariate(1.2, 3)
     memory = max(600, int(_GPUS[gpu] * share))
     duty = round(min(0.95, max(0.02, rng.betavariate(1.3, 3))), 2)
     job = rng.random() < 0.25
-    entry: dict[str, object] = {
+    entry: dict[str, Any] = {
         "name": f"{tenant}/workload-{number:03d}",
         "target": {"kind": "Job" if job else "Deployment"},
         "replicas": min(40, 1 + int(rng.expovariate(0.2))),
