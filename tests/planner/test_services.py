@@ -15,6 +15,9 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.stacks import Stack
+from gpuslice.planner import services as sizing_services
+from gpuslice.planner.options import node_options
 from gpuslice.planner.plan import Plan
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD
@@ -22,7 +25,7 @@ from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.target import Target
 from tests.planner.good_plans import Case, Changes, Document, assignment, document_of, rules_broken
 from tests.planner.planned import home, prices, solved
-from tests.strategies import A100_X8, H100, L4, L4_EIGHTH, L4_X4, T4, catalog_of
+from tests.strategies import A100_X8, H100, L4, L4_EIGHTH, L4_X4, OVERHEAD, T4, catalog_of
 
 PARVAGPU = Path(__file__).parent / "data/parvagpu"
 
@@ -242,6 +245,43 @@ def test_more_that_was_measured_costs_no_more(services: Sequence[Workload], more
         return
     assert not after.unplaced
     assert prices(after)[0] <= prices(before)[1]
+
+
+def cheapest(rate: int, whole: int, eighth: int, quarter: int) -> int:
+    """Micro-dollars an hour: every mix of whole GPUs, eighths, and GPUs in four slots, counted out."""
+    large, small = L4.prices[Purchase.ON_DEMAND], L4_EIGHTH.prices[Purchase.ON_DEMAND]
+    return min(
+        (wholes + shared) * large + max(-(-left // eighth), 0) * small
+        for wholes in range(-(-rate // whole) + 1)
+        for shared in range(-(-rate // (4 * quarter)) + 1)
+        for left in (rate - wholes * whole - shared * 4 * quarter,)
+    )
+
+
+@pytest.mark.parametrize("small", [0, sizing_services._SMALL], ids=["columns", "large"])
+@hypothesis.settings(max_examples=10)
+@hypothesis.given(st.integers(1, 200), st.integers(20, 90), st.integers(5, 15), st.integers(4, 25))
+def test_the_cheapest_mix_is_found_and_what_is_proven_is_not_above_it(small, rate, whole, eighth, quarter):
+    measured = (
+        profile("L4/whole", whole),
+        profile("L4/fractional/1-8", eighth),
+        profile("L4/time-slicing/4", quarter),
+    )
+    app, catalog = service("red/app", rate, *measured), catalog_of(L4, L4_EIGHTH)
+    least = cheapest(rate, whole, eighth, quarter)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sizing_services, "_SMALL", small)  # the proof by column generation alone, or by both
+        sized = sizing_services.size_services(
+            [app],
+            (),
+            lambda classes: node_options(classes, catalog, OVERHEAD, Stack.AL2023),
+            gap=0.0,
+            remaining=lambda: 60.0,
+        )
+        plan = solved([app], catalog, gap=0.0).plan
+    assert sized.bound * MICRO_USD <= least * (1 + 1e-6)
+    assert sized.bound * MICRO_USD >= least * 0.5  # and it says something
+    assert prices(plan)[1] == least
 
 
 changes = Changes()
