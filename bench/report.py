@@ -22,8 +22,8 @@ six metrics, a sample each 30 s. Memory is the most that was resident; the serve
 """
 
 _ABOUT_FLEETS: Final = """\
-Five tenants, all mechanisms, `--time-limit 5`, one run each. "Planned" is one template a Deployment, as Karpenter carries
-it out.
+Five tenants, all mechanisms, `--time-limit 5`, one run each. "Planned" is one template a Deployment, as Karpenter
+carries it out.
 """
 
 Results = Mapping[str, Any]  # as in the JSON file: made here, read here
