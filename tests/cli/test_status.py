@@ -8,6 +8,9 @@ import pytest
 from gpuslice.artefacts.documents import dump_yaml, read_documents
 from gpuslice.cli import status as verb
 from gpuslice.cluster import dump
+from gpuslice.cluster import read as reading
+from gpuslice.cluster.read import read
+from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool
 from tests.cluster.served import Served
@@ -131,6 +134,21 @@ def test_watching_prints_a_block_each_time_until_it_is_interrupted(gpuslice, liv
     assert ended.out.count("POOL     NODES") == 2
     assert "\x1b" not in ended.out
     assert live == [7, 7]
+
+
+def test_a_watch_outlives_an_api_server_that_is_away_for_a_while(gpuslice, live, monkeypatch):
+    away = iter([None, EnvironmentFailedError("no answer from the API server: refused"), None])
+
+    def read_between(api):
+        error = next(away)
+        if error is not None:
+            raise error
+        return read(api)
+
+    monkeypatch.setattr(reading, "read", read_between)
+    ended = gpuslice("status", "--watch")
+    assert ended.code == 0
+    assert "no answer from the API server: refused; looking again in 10 s" in ended.err
 
 
 def test_watching_on_a_terminal_draws_anew(gpuslice, live, monkeypatch):

@@ -30,7 +30,7 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
-from gpuslice.errors import InputError
+from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,14 @@ def _watch(
     first = True
     try:
         while True:
-            snapshot = look()
+            try:
+                snapshot = look()
+            except EnvironmentFailedError as error:
+                if first:
+                    raise
+                say(f"{error.message}; looking again in {interval} s")  # an API server comes back
+                time.sleep(interval)
+                continue
             if redraw:
                 sys.stdout.write(_CLEAR)
             elif output is Output.YAML and not first:
