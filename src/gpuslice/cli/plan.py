@@ -20,6 +20,7 @@ from gpuslice.cli.console import (
 from gpuslice.cli.interruption import INTERRUPTED
 from gpuslice.cli.planning import (
     DEFAULT_GAP,
+    DEFAULT_MIN_SAVING,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     Buying,
@@ -28,9 +29,11 @@ from gpuslice.cli.planning import (
     GapOption,
     MaxNodesOption,
     MaxPoolsOption,
+    MinSavingOption,
     Moment,
     MomentOption,
     OverheadOption,
+    PreviousOption,
     ReservedOption,
     SpotShareOption,
     StackName,
@@ -62,6 +65,8 @@ def plan(
     max_spot_share: SpotShareOption = None,
     reserved: ReservedOption = None,
     max_pools: MaxPoolsOption = None,
+    previous: PreviousOption = "",
+    min_saving: MinSavingOption = DEFAULT_MIN_SAVING,
     fallback: FallbackOption = True,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
@@ -83,6 +88,8 @@ def plan(
         fallback=fallback,
         gap=gap,
         time_limit=time_limit,
+        previous=previous,
+        min_saving=min_saving,
         buying=Buying(
             tuple(forbid or ()), tuple(max_nodes or ()), max_spot_share, tuple(reserved or ()), max_pools
         ),
@@ -150,6 +157,14 @@ def print_summary(made: Plan) -> None:
         costs = summary.usd_per_hour - summary.any_pools_usd_per_hour
         words = f"the cap of {made.policy.max_pools} costs ${costs:,.2f} an hour"
         rows.append(row("with more pools", summary.any_pools_usd_per_hour, words))
+    if summary.change is not UNSET:
+        change = summary.change
+        words = f"everybody who may stays: {change.restarts} replicas restart"
+        rows.append(row("kept", change.kept_usd_per_hour, words if change.kept else "if nobody moved"))
+        words = f"wherever it is cheapest: {change.free_restarts} replicas would restart"
+        rows.append(
+            row("moved", change.free_usd_per_hour, words if change.kept else words.replace("would ", ""))
+        )
     rows.append(row("proven least", summary.bound_usd_per_hour, _proof(summary)))
     rows += [
         row(

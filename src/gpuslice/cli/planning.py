@@ -15,12 +15,14 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.plan import Plan
     from gpuslice.planner.solve import Found, Settings, Solution
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.policy import Policy
 
 
 DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
+DEFAULT_MIN_SAVING: Final = 0.05  # the planner's own too
 DEFAULT_TIME_LIMIT: Final = 10.0
 
 
@@ -98,6 +100,20 @@ TimeLimitOption = Annotated[
 ]
 
 
+PreviousOption = Annotated[
+    str,
+    typer.Option(
+        "--previous",
+        metavar="FILE",
+        help="The plan that is carried out: kept to, unless moving saves enough.",
+    ),
+]
+MinSavingOption = Annotated[
+    float,
+    typer.Option(
+        "--min-saving", metavar="SHARE", help="Of the bill, for moving to be worth it.", min=0, max=1
+    ),
+]
 ForbidOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -166,6 +182,8 @@ def make_plan(
     gap: float = DEFAULT_GAP,
     time_limit: float = DEFAULT_TIME_LIMIT,
     buying: Buying = Buying(),
+    previous: str = "",
+    min_saving: float = DEFAULT_MIN_SAVING,
 ) -> Planned:
     """Read, plan, verify.
 
@@ -191,6 +209,8 @@ def make_plan(
         without=frozenset(each.value for each in without or ()),
         fallback=fallback,
         policy=_policy(path, workloads, buying, catalog),
+        previous=_plan(previous) if previous else None,
+        min_saving=min_saving,
     )
     catalog = priced(settings.policy, catalog)
     from gpuslice.planner.solve import solve
@@ -206,6 +226,15 @@ def make_plan(
             interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
+
+
+def _plan(path: str) -> Plan:
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.planner.plan import Plan
+
+    documents = read_documents(path)
+    return decode(documents[0].data, Plan, where=documents[0].where)
 
 
 def in_words(found: Found) -> str:

@@ -14,6 +14,7 @@ from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.layouts import layout_of, resource_of
 from gpuslice.planner.pool_packing import pool_of
+from gpuslice.planner.previous import names_kept
 from gpuslice.planner.service_kinds import kind_of, latency_limit
 from gpuslice.planner.words import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
@@ -84,8 +85,14 @@ def _by_workload(dealt: Dealt) -> dict[str, int]:
 class Assembly:
     """Pools and assignments of a fleet that Karpenter makes."""
 
-    def __init__(self, realisation: CarriedOut, classes: Sequence[WorkloadClass], stack: Stack) -> None:
-        """Name the pools, in an order that depends on nothing but the plan."""
+    def __init__(
+        self,
+        realisation: CarriedOut,
+        classes: Sequence[WorkloadClass],
+        stack: Stack,
+        previous: artefact.Plan | None = None,
+    ) -> None:
+        """Name the pools, in an order that depends on nothing but the plan; pools that there were keep their names."""
         self._classes = classes
         self._stack = stack
         self._homes = realisation.homes
@@ -98,14 +105,17 @@ class Assembly:
         )
         self._names: dict[PoolKey, str] = {}
         self._layouts: dict[PoolKey, artefact.Layout] = {}
-        taken: set[str] = set()
-        for base, key in drafts:
-            name = next(
-                each for number in range(1, len(drafts) + 2) if (each := _numbered(base, number)) not in taken
-            )
-            taken.add(name)
-            self._names[key] = name
+        for _, key in drafts:
             self._layouts[key] = layout_of(members[key][0].option.cut, members[key][0].geometries)
+        had: list[str | None] = [None] * len(drafts)
+        if previous is not None:
+            had = names_kept(previous, [(self._layouts[key], key.cut.tenant, key.spot) for _, key in drafts])
+        # A name that stood for another pool would mean something else in the cluster.
+        taken = set() if previous is None else {each.name for each in previous.pools}
+        for (base, key), name in zip(drafts, had, strict=True):
+            names = (_numbered(base, number) for number in range(1, len(drafts) + len(taken) + 2))
+            self._names[key] = name or next(each for each in names if each not in taken)
+            taken.add(self._names[key])
         self._members = members
         self._packing = realisation.packing
         self._options = realisation.options

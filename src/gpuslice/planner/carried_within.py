@@ -18,6 +18,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.planner.carried_out import CarriedOut, carried_out
 from gpuslice.planner.columns import alone
+from gpuslice.planner.limits import Limits
 from gpuslice.planner.master import cost
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.knapsack import Floats
-    from gpuslice.planner.limits import Limit, Limits
+    from gpuslice.planner.limits import Limit
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
@@ -89,6 +90,16 @@ class Search:
         self._remaining = remaining
         self._kept = kept
         self._second = second
+
+    def with_more(self, nodes: Sequence[NodeOption]) -> Search:
+        """The same search with more nodes to choose from."""
+        options = sorted(
+            [*self.options, *nodes], key=lambda each: (each.price, each.instance_type.name, each.purchase)
+        )
+        limits = Limits(self.limits.all, options)
+        return Search(
+            options, self.classes, limits, self._settings, self._remaining, self._kept, self._second
+        )
 
     def with_few_pools(
         self, relaxation: Relaxation, packing: Packing, carried: Within, most: int, wishes: Wishes = NO_WISHES

@@ -173,7 +173,7 @@ def node_options(
                 here = [
                     option
                     for cut in offered
-                    if (option := _option(instance_type, purchase, cut, classes, overhead)) is not None
+                    if (option := node_option(instance_type, purchase, cut, classes, overhead)) is not None
                 ]
                 found += _undominated_cuts(here, classes)
     kept = _undominated_types(found, frozenset(policy.max_nodes))
@@ -258,13 +258,14 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
     return offered
 
 
-def _option(
+def node_option(
     instance_type: InstanceType,
     purchase: Purchase,
     cut: Cut,
     classes: Sequence[WorkloadClass],
     overhead: DaemonsetOverhead,
 ) -> NodeOption | None:
+    """One way to buy and cut a node; None where it carries nobody or can't be cut so."""
     fraction = cut.slices[0].fraction
     if (fraction is None) != (instance_type.gpu_count > 0):
         return None

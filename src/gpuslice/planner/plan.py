@@ -191,6 +191,23 @@ class BillSpread(_Part, frozen=True):
     highest: Usd
 
 
+class Change(_Part, frozen=True):
+    """What this plan keeps of the one before, and what the other choice would have been."""
+
+    kept: bool
+    """Whether everybody who may stays where it is; else it was worth moving."""
+    kept_usd_per_hour: Usd
+    """With everybody who may where it is."""
+    free_usd_per_hour: Usd
+    """With everybody where it is cheapest."""
+    restarts: Count
+    """Replicas whose pod template changes, in this plan."""
+    free_restarts: Count
+    """The same, with everybody where it is cheapest."""
+    min_saving: Annotated[float, Meta(ge=0, le=1)]
+    """Share of the bill that moving must save."""
+
+
 class Summary(_Part, frozen=True):
     """The plan in numbers."""
 
@@ -206,6 +223,8 @@ class Summary(_Part, frozen=True):
     gap: Annotated[float, Meta(ge=0, le=1)]
     """(optimal - bound) / optimal."""
     baselines: tuple[Baseline, ...] = ()
+    change: Change | UnsetType = UNSET
+    """Against the previous plan, where one was given and anybody may stay."""
     any_pools_usd_per_hour: Usd | UnsetType = UNSET
     """What it costs with as many pools as pay for themselves; absent where policy.maxPools asks for no fewer."""
     spread: BillSpread | UnsetType = UNSET

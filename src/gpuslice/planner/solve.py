@@ -21,6 +21,8 @@ from gpuslice.planner.fallbacks import stand_ins
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.planner.pool_packing import Wishes
+from gpuslice.planner.previous import homes_kept, restarts
 from gpuslice.planner.service_kinds import on_whole_gpus
 from gpuslice.planner.services import SCALABLE, Sized, size_services
 from gpuslice.planner.unplaced import reason_against
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
+DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
 DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
@@ -56,6 +59,8 @@ class Settings:
         gap: relative, at which a plan is good enough.
         without: mechanisms that are not wanted, by name, and "metered".
         policy: what may be bought.
+        previous: plan to keep to, unless moving saves enough.
+        min_saving: share of the bill that is enough.
         fallback: whether pools get a second instance type where that costs next to nothing.
     """
 
@@ -65,6 +70,8 @@ class Settings:
     gap: float = DEFAULT_GAP
     without: frozenset[str] = frozenset()
     policy: Policy = FREE
+    previous: artefact.Plan | None = None
+    min_saving: float = DEFAULT_MIN_SAVING
     fallback: bool = True
 
 
@@ -188,6 +195,7 @@ def solve(
     if packing is None or carried is None:
         raise no_room(relaxation, search)
     carried, any_pools = _few_pools(search, relaxation, packing, carried, settings.policy)
+    carried, change = _steady(search, relaxation, packing, carried, catalog, settings)
     realised = carried.carried
     paid = cost(realised.packing)
     known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
@@ -208,7 +216,7 @@ def solve(
     bound = max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best), 0)
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0 or not relaxation.converged
-    assembly = Assembly(realised, classes, settings.stack)
+    assembly = Assembly(realised, classes, settings.stack, settings.previous)
     made = assembly.pools()
     plan = artefact.Plan(
         api_version=artefact.API_VERSION,
@@ -234,6 +242,7 @@ def solve(
             bound_usd_per_hour=usd(bound),
             gap=round(gap, 6),
             baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
+            change=change,
             any_pools_usd_per_hour=any_pools,
         ),
         pools=made,
@@ -249,7 +258,11 @@ def solve(
             classes,
             catalog,
             None if not settings.overhead_assumed else settings.overhead,
-            (*_by_packing(realised.by_packing, len(made)), *notes),
+            (
+                *_by_packing(realised.by_packing, len(made)),
+                *_repaired(settings.previous, workloads, catalog),
+                *notes,
+            ),
         ),
     )
     violations = verify(plan, workloads, catalog)
@@ -277,6 +290,53 @@ def _few_pools(
             fix="allow that many; tenants and kinds of needs that may not share keep pools apart",
         )
     return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
+
+
+def _steady(
+    search: Search,
+    relaxation: Relaxation,
+    packing: Packing,
+    free: Within,
+    catalog: Catalog,
+    settings: Settings,
+) -> tuple[Within, artefact.Change | UnsetType]:
+    """Pools with everybody who may where the previous plan has it, unless moving saves enough; and the trade."""
+    previous = settings.previous
+    if previous is None:
+        return free, UNSET
+    homes, nodes = homes_kept(previous, search.classes, catalog, settings.overhead, settings.policy)
+    if not homes:
+        return free, UNSET
+    kept = search.with_more(nodes).carried(relaxation, packing, Wishes(kept=homes))
+    most = settings.policy.max_pools
+    if kept is None or (most is not UNSET and len(kept.carried.options) > most):
+        return free, UNSET
+    paid, least = cost(kept.carried.packing), cost(free.carried.packing)
+    moved, stayed = (
+        restarts(previous, Assembly(each.carried, search.classes, settings.stack, previous).assignments())
+        for each in (free, kept)
+    )
+    stays = paid - least <= settings.min_saving * paid
+    change = artefact.Change(
+        kept=stays,
+        kept_usd_per_hour=usd(paid),
+        free_usd_per_hour=usd(least),
+        restarts=stayed if stays else moved,
+        free_restarts=moved,
+        min_saving=settings.min_saving,
+    )
+    return (kept if stays else free), change
+
+
+def _repaired(
+    previous: artefact.Plan | None, workloads: Sequence[Workload], catalog: Catalog
+) -> tuple[str, ...]:
+    """What is to be said where the previous plan doesn't hold for these workloads."""
+    broken = [] if previous is None else verify(previous, workloads, catalog)
+    if not broken:
+        return ()
+    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    return (f"the previous plan doesn't hold as it is: {broken[0]}{more}; what this concerns is placed anew",)
 
 
 def _by_packing(pools: int, of: int) -> tuple[str, ...]:
