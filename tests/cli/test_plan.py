@@ -298,3 +298,20 @@ def test_the_example_of_services_is_planned_with_replicas_that_carry_its_load(gp
         assert (each["replicas"] - 1) * served["throughput"] < served["demand"]
     # One machine of eight GPUs is the least that has these instances at all.
     assert plan["summary"]["usdPerHour"] == plan["summary"]["boundUsdPerHour"]
+
+
+def test_a_bill_that_moves_with_the_order_of_arrival_is_shown_as_a_spread(capsys):
+    from msgspec.structs import replace
+
+    from gpuslice.cli.plan import print_summary
+    from gpuslice.planner.plan import BillSpread
+    from tests.planner.good_plans import case
+
+    plan, _, _ = case("shared")
+
+    def printed(*bills):
+        print_summary(replace(plan, summary=replace(plan.summary, spread=BillSpread(*bills))))
+        return capsys.readouterr().out
+
+    assert "Karpenter's bill comes to $3.00 to $5.25" in " ".join(printed(3.0, 4.0, 5.25).split())
+    assert "on average" not in printed(3.0, 3.0, 3.0)

@@ -150,8 +150,12 @@ def print_summary(made: Plan) -> None:
         *(row("today", each.usd_per_hour, each.note) for each in today),
         row("planned", summary.usd_per_hour, _saving(summary)),
     ]
+    spread = summary.spread
+    if spread is not UNSET and spread.highest - spread.lowest >= 0.005:
+        words = f"as pods arrive, Karpenter's bill comes to ${spread.lowest:,.2f} to ${spread.highest:,.2f}"
+        rows.append(row("on average", spread.mean, words))
     if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
-        words = "if replicas of one workload could go to several pools"
+        words = "if any replica could go to any pool, and Karpenter packed as we do"
         rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words))
     if summary.any_pools_usd_per_hour is not UNSET:
         costs = summary.usd_per_hour - summary.any_pools_usd_per_hour

@@ -57,7 +57,7 @@ def ladder(summary: Summary) -> Ladder:
         rows.append(("today", "Today", today.note, today.usd_per_hour, today.misfits))
     rows.append(("planned", "Planned", "the nodes drawn below", planned, 0))
     if planned - summary.optimal_usd_per_hour >= 0.005:
-        words = "if replicas of one workload could go to several pools"
+        words = "if any replica could go to any pool, and Karpenter packed as we do"
         rows.append(("other", "Cheapest packing", words, summary.optimal_usd_per_hour, 0))
     rows.append(("bound", "Proven least", "nothing within the rules costs less", bound, 0))
     rows += [
