@@ -11,6 +11,7 @@ from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.verify import verify
+from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
 from tests.planner.exhaustive import cheapest, pods_of
 from tests.planner.planned import prices, solved
@@ -87,6 +88,18 @@ def test_the_cheapest_packing_is_no_dearer_than_whole_gpus_that_serve_everybody(
     for baseline in summary.baselines:
         if baseline.name == "whole-gpu" and not baseline.misfits:
             assert summary.optimal_usd_per_hour <= baseline.usd_per_hour + 1e-6
+
+
+@few
+@given(fleets(), small_catalogs)
+def test_no_way_of_today_that_serves_everybody_costs_less_than_the_proven_least(fleet, catalog):
+    plan = solved(fleet, catalog).plan
+    bound, optimal, _ = prices(plan)
+    for baseline in plan.summary.baselines:
+        if not baseline.misfits:
+            assert bound <= micro_usd(baseline.usd_per_hour)
+            if plan.summary.status == "optimal":
+                assert optimal * (1 - plan.summary.gap) <= micro_usd(baseline.usd_per_hour) + 1
 
 
 @few
