@@ -33,7 +33,9 @@ def exchanges_of(easier: NDArray[np.bool_]) -> tuple[Exchange, ...]:
     """
     # Of two that are equal, the first counts as the easier.
     strictly = easier & ~(easier.T & np.tril(np.ones_like(easier), k=-1))
-    between = (strictly.astype(np.int64) @ strictly.astype(np.int64)) > 0
+    # Floats, which have a fast product: of ones and noughts it is exact, or at least not nought.
+    as_floats = strictly.astype(np.float32)
+    between = (as_floats @ as_floats) > 0.5
     rank = strictly.sum(axis=0)
     pairs = [(int(first), int(second)) for first, second in np.argwhere(strictly & ~between)]
     return tuple(sorted(pairs, key=lambda pair: (-rank[pair[1]], pair)))
