@@ -10,6 +10,7 @@ from gpuslice.artefacts.schema import json_schema
 from gpuslice.cloud.snapshot import CatalogFile
 from gpuslice.planner.plan import Plan
 from gpuslice.simulator.result import Simulation
+from gpuslice.simulator.sweep import Sweep
 from gpuslice.workloads.artefact import schema as workloads_schema
 from gpuslice.workloads.entries import SCHEMA_ID
 from tools.markdown import code, page, table
@@ -27,6 +28,7 @@ _TITLE: Final = {
     "plan": "plan.yaml",
     "catalog": "Catalog file",
     "simulation": "simulation.json",
+    "sweep": "sweep.yaml",
 }
 _ABOUT: Final = {
     "workloads": """\
@@ -43,6 +45,9 @@ one such node carries, so that a plan can be checked with a pencil.
 What a replay of demand over time came to, policy by policy. `gpuslice simulate --out simulation.json` writes it
 (`-o json` prints the same). The series of `overTime` are means of equally long bins of the replay.
 """,
+    "sweep": """\
+A grid of policies, what-ifs and seeds. `gpuslice simulate --sweep sweep.yaml` replays each cell for itself.
+""",
     "catalog": """\
 Instance types with GPUs and their prices in one region. `gpuslice catalog refresh` writes it, `--catalog` reads it. It
 holds what EC2 says of a machine; what Kubernetes can give to pods is computed from that.
@@ -58,6 +63,7 @@ def schemas() -> dict[str, Schema]:
         "simulation": json_schema(
             Simulation, title="gpuslice Simulation", schema_id=f"{_BASE}/simulation.json"
         ),
+        "sweep": json_schema(Sweep, title="gpuslice Sweep", schema_id=f"{_BASE}/sweep.json"),
         "catalog": json_schema(CatalogFile, title="gpuslice Catalog", schema_id=f"{_BASE}/catalog.json"),
     }
 

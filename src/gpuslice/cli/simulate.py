@@ -113,6 +113,17 @@ def simulate(
         float,
         typer.Option("--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0),
     ] = 180,
+    sweep: Annotated[
+        str,
+        typer.Option(
+            "--sweep",
+            metavar="FILE",
+            help="Replay a grid of policies, what-ifs and seeds; kept beside it, and gone on with if cut off.",
+        ),
+    ] = "",
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", help="Processes of a sweep at once.", min=1, max=256)
+    ] = 2,
     stack: StackOption = StackName.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
@@ -139,6 +150,37 @@ def simulate(
     from gpuslice.simulator.replay import look_seconds, replay, simulation
     from gpuslice.workloads.policy import priced
 
+    if sweep:
+        from gpuslice.cli.sweep import run
+
+        _check_sweep(
+            {
+                "--policies": policies != _POLICIES,
+                "--seed": seed != 0,
+                "--allow": bool(allow),
+                "--isolation": bool(isolation),
+                "--prices": bool(prices),
+                "--spot-interruptions": bool(spot_interruptions),
+                "--plan-out": bool(plan_out),
+            }
+        )
+        common = [
+            *_given("-f", *(files or ())),
+            *_given("--trace", trace),
+            *_given("--today", today),
+            *_given("--days", str(days or "")),
+            *_given("--catalog", catalog_file),
+            *_given("--overhead", overhead),
+            *(["--accept-assumed"] * accept_assumed),
+            *_given("--consolidate-after", f"{consolidate_after:g}"),
+            *_given("--boot", f"{boot:g}"),
+            *_given("--stack", stack.value),
+            *_given("--time-limit", f"{time_limit:g}"),
+        ]
+        run(
+            sweep, common, [each for each in (*(files or ()), trace, catalog_file) if each], jobs, out, output
+        )
+        return
     plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
     names = [each.strip() for each in policies.split(",") if each.strip()]
     _check_outputs(out, plan_out, planned=plan is None and _PLAN in names, what_if=prices)
@@ -213,6 +255,18 @@ def simulate(
     if out:
         shown = plan_out or ("plan.yaml" if given else "")
         say(f"written to {out}" + (f"; next: gpuslice report -f {shown} --simulation {out}" if shown else ""))
+
+
+def _given(option: str, *values: str) -> list[str]:
+    """The option with each value that there is."""
+    return [word for value in values if value for word in (option, value)]
+
+
+def _check_sweep(given: dict[str, bool]) -> None:
+    if named := [name for name, each in given.items() if each]:
+        raise InputError(
+            f"{', '.join(named)}: the sweep's file says that", where="--sweep", fix="write it there"
+        )
 
 
 def _check_outputs(out: str, plan_out: str, *, planned: bool, what_if: str) -> None:

@@ -1,0 +1,182 @@
+"""`gpuslice simulate --sweep`: each cell of a grid is a `gpuslice simulate` of its own, in a process of its own.
+
+What a cell came to is kept in a file that is named by all that it depends on. So a sweep that was cut off goes on where
+it was, and the same cells come out whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from gpuslice.cli.console import Output, print_data, print_names, print_table, progress_of, say
+from gpuslice.errors import EnvironmentFailedError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.simulator.sweep import Cell, Sweep, WhatIf
+
+
+def run(path: str, common: Sequence[str], inputs: Sequence[str], jobs: int, out: str, output: Output) -> None:
+    """Replay all cells of a sweep, and print what they came to.
+
+    Args:
+        path: of the sweep.
+        common: options that all cells have.
+        inputs: files that those options name.
+        jobs: processes at once.
+        out: where to write the result; "" for nowhere.
+        output: what to print.
+
+    Raises:
+        InputError: the sweep is none, or names what isn't there; or a cell was refused.
+        EnvironmentFailedError: a cell failed.
+    """
+    from gpuslice.artefacts.documents import dump_json
+    from gpuslice.artefacts.output import write_atomically
+    from gpuslice.simulator.sweep import SweepResult, grid
+
+    sweep = _read(path)
+    folder = Path(path).with_suffix(".cells")
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = grid(sweep)
+    commands = [(*common, *_options(path, *each)) for each in cells]
+    read = [*inputs, *(str(_beside(path, each.prices)) for each in sweep.what_ifs if each.prices)]
+    content = hashlib.sha256(b"".join(Path(each).read_bytes() for each in read)).hexdigest()
+    files = [folder / f"{_key(command, content)}.json" for command in commands]
+    missing = [each for each in zip(commands, files, strict=True) if not each[1].exists()]
+    if len(missing) < len(cells):
+        say(f"{len(cells) - len(missing)} of {len(cells)} replays are in {folder} already")
+    with progress_of(f"{len(cells)} replays") as shown, ThreadPoolExecutor(max_workers=jobs) as pool:
+        shown(len(cells) - len(missing), len(cells))
+        started = [pool.submit(_replay, *each) for each in missing]
+        try:
+            for done, each in enumerate(as_completed(started), 1):
+                each.result()
+                shown(len(cells) - len(missing) + done, len(cells))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    result = SweepResult(
+        api_version="gpuslice.io/v1alpha1",
+        kind="SweepResult",
+        cells=tuple(_cell(*cell, file) for cell, file in zip(cells, files, strict=True)),
+    )
+    if out:
+        write_atomically(out, dump_json(result))
+        say(f"written to {out}")
+    match output:
+        case Output.TABLE:
+            _print(sweep, result.cells)
+        case Output.NAME:
+            print_names(f"{each.what_if}/{each.policy}/{each.seed}" for each in result.cells)
+        case _:
+            print_data(result, output)
+
+
+def _read(path: str) -> Sweep:
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.simulator.sweep import MOST_CELLS, Sweep
+
+    if path == "-":
+        raise InputError("is read from a file", where="--sweep", fix="name the file")
+    document = read_documents(path)[0]
+    sweep = decode(document.data, Sweep, where=document.where)
+    names = [each.name for each in sweep.what_ifs]
+    for what, listed in (("what-if", names), ("policy", sweep.policies), ("seed", sweep.seeds)):
+        if len(set(listed)) < len(listed):
+            raise InputError(
+                f"names a {what} twice", where=document.where, fix="name each once: they are a grid"
+            )
+    count = len(names) * len(sweep.policies) * len(sweep.seeds)
+    if count > MOST_CELLS:
+        raise InputError(f"is {count:,} replays", where=document.where, fix=f"{MOST_CELLS:,} at most")
+    for each in sweep.what_ifs:
+        if each.prices and not _beside(path, each.prices).is_file():
+            raise InputError(
+                f"{each.prices[:60]!r} is no file", where=f"{document.where}: {each.name}", fix="name prices"
+            )
+    return sweep
+
+
+def _beside(path: str, name: str) -> Path:
+    return Path(path).parent / name
+
+
+def _options(path: str, what_if: WhatIf, policy: str, seed: int) -> list[str]:
+    options = ["--policies", policy, "--seed", str(seed)]
+    if what_if.allow:
+        options += ["--allow", ",".join(what_if.allow)]
+    if what_if.isolation:
+        options += ["--isolation", what_if.isolation]
+    if what_if.prices:
+        options += ["--prices", str(_beside(path, what_if.prices))]
+    if what_if.spot_interruptions:
+        options += ["--spot-interruptions", repr(what_if.spot_interruptions)]
+    return options
+
+
+def _key(command: Sequence[str], content: str) -> str:
+    from gpuslice import __version__
+
+    return hashlib.sha256(json.dumps([__version__, content, *command]).encode()).hexdigest()[:20]
+
+
+def _replay(command: Sequence[str], file: Path) -> None:
+    """One cell, whole or not at all."""
+    from gpuslice.artefacts.output import write_atomically
+
+    program = [sys.executable, "-m", "gpuslice", "simulate", *command, "-o", "json"]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603  no shell
+    if ended.returncode:
+        words = ended.stderr.strip().removeprefix("error: ").splitlines() or ["no word of why"]
+        kind = InputError if ended.returncode in {1, 2} else EnvironmentFailedError
+        raise kind(words[0], where=" ".join(command[-4:]), fix=" ".join(words[1:]))
+    write_atomically(str(file), ended.stdout)
+
+
+def _cell(what_if: WhatIf, policy: str, seed: int, file: Path) -> Cell:
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.simulator.result import Simulation
+    from gpuslice.simulator.sweep import Cell
+
+    document = read_documents(str(file))[0]
+    (outcome,) = decode(document.data, Simulation, where=document.where).outcomes
+    return Cell(what_if.name, policy, seed, outcome)
+
+
+def _print(sweep: Sweep, cells: Sequence[Cell]) -> None:
+    rows = []
+    for what_if in sweep.what_ifs:
+        for policy in sweep.policies:
+            here = [each.outcome for each in cells if (each.what_if, each.policy) == (what_if.name, policy)]
+            rows.append(
+                (
+                    what_if.name,
+                    policy,
+                    _mean([each.usd_per_month for each in here]),
+                    _mean([each.pending.p95 for each in here]),
+                    _mean([each.never_placed for each in here]),
+                    _mean([each.evictions + each.interruptions + each.replanned for each in here]),
+                    _mean([each.exposed_gpu_hours for each in here]),
+                )
+            )
+    numbers = ("$ a month", "p95 wait, s", "never placed", "restarts", "exposed gpu-hours")
+    print_table(("what if", "policy", *numbers), rows, right=numbers)
+    if len(sweep.seeds) > 1:
+        say(f"means over {len(sweep.seeds)} seeds, with the least and the most where they differ")
+
+
+def _mean(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    words = f"{mean(values):,.0f}"
+    return words if f"{low:,.0f}" == f"{high:,.0f}" else f"{words} ({low:,.0f}–{high:,.0f})"
