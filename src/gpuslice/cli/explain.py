@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from msgspec import UNSET
 
 from gpuslice.cli.console import (
     CatalogOption,
@@ -328,6 +327,8 @@ def _print_missing(missing: Sequence[MissingType]) -> None:
 
 
 def _print_prices(summary: Summary, costs: Habits | None) -> None:
+    from msgspec import UNSET
+
     planned, optimal, bound = summary.usd_per_hour, summary.optimal_usd_per_hour, summary.bound_usd_per_hour
     print_text(f"planned: ${planned:,.2f} an hour")
     if planned - optimal >= _SHOWN:
