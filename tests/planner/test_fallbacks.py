@@ -69,3 +69,10 @@ def test_a_second_type_that_batches_would_get_is_not_listed():
     plan = planned(fleet, catalog_of(L4, dear), without=("whole", "fractional"))
     assert {each.instance_types for each in plan.pools} == {("g6.2xlarge",)}
     assert [each.waiting for each in plan.missing] == [7]
+
+
+def test_without_time_for_the_model_there_is_no_second_type_and_nothing_is_said_of_missing_ones():
+    settings = Settings(OVERHEAD)
+    plan = solve([SERVICE], catalog_of(L4, L4_LARGE), settings, remaining=lambda: 0.0).plan
+    assert [len(each.instance_types) for each in plan.pools] == [1]
+    assert plan.missing == ()

@@ -63,6 +63,8 @@ def with_fallback(
         return outcome
     found = sorted(second(outcome.options[0]), key=lambda each: (each.price, each.instance_type.name))
     for each in found[:_TRIED]:
+        if not bills.has_time():
+            break
         tried = bills.tried(pool, residents, (*outcome.options, each))
         if tried is not None and tried.weight * _MOST_DEARER <= outcome.weight * (_MOST_DEARER + 1):
             return tried
@@ -107,7 +109,9 @@ def stand_ins(
 def missing_types(
     pools: Mapping[PoolKey, Residents], outcomes: Mapping[PoolKey, Outcome], bills: PoolBills
 ) -> tuple[Missing, ...]:
-    """For every instance type that is launched, what it means if EC2 has none.
+    """For every instance type that is launched, what it means if EC2 has none; left out where that isn't known.
+
+    Nothing is known of pools that the model wasn't asked about, nor once time has run out.
 
     Args:
         pools: whom each carries.
@@ -121,6 +125,8 @@ def missing_types(
             launched.setdefault(name, []).append(pool)
     found = []
     for name in sorted(launched):
+        if any(outcomes[pool].packed for pool in launched[name]) or not bills.has_time():
+            continue
         price = unbound = 0
         for pool in launched[name]:
             left = tuple(each for each in outcomes[pool].options if each.instance_type.name != name)

@@ -258,4 +258,5 @@ class Plan(_Part, frozen=True, kw_only=True):
     unplaced: tuple[Unplaced, ...] = ()
     optimal_nodes: tuple[OptimalNode, ...] = ()
     missing: tuple[MissingType, ...] = ()
+    """Types that are launched; without those of pools about which the model of Karpenter wasn't asked."""
     assumptions: tuple[str, ...] = ()

@@ -134,7 +134,7 @@ class PoolBills:
         key = (pool, residents)
         if key not in self._known:
             packed = self._packed(pool, residents)
-            if packed is None or (self._remaining() > 0 and not self._too_many(packed)):
+            if packed is None or (self.has_time() and not self._too_many(packed)):
                 self._known[key] = self._chosen(pool, residents)
             else:
                 self._known[key] = packed
@@ -169,6 +169,10 @@ class PoolBills:
         load = tuple((ask, each.replicas) for ask, each in asks.items())
         launched = self._realiser.nodes(self._offer(pool, options), load, order)
         return tuple(_pattern(pool, options, node, asks) for node in launched)
+
+    def has_time(self) -> bool:
+        """Whether the model may still be asked."""
+        return self._remaining() > 0
 
     def tried(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> Outcome | None:
         """What a pool comes to with just these types; None where replicas are left over."""
