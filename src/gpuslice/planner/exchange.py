@@ -52,10 +52,11 @@ def made(
         times: how often each.
     """
     mixed = {pattern: amount for pattern, amount in amounts.items() if amount > _NOTHING}
-    holders: dict[int, set[Pattern]] = defaultdict(set)
+    # In order, not as a set: patterns are told apart by their options' identity, and so would be the order of a set.
+    holders: dict[int, dict[Pattern, None]] = defaultdict(dict)
     for pattern in mixed:
         for number in pattern.counts():
-            holders[number].add(pattern)
+            holders[number][pattern] = None
     for (easier, harder), wanted in zip(exchanges, times, strict=True):
         left = wanted
         # The patterns with most of the harder class first: few are split.
@@ -69,11 +70,11 @@ def made(
             mixed[pattern] -= taken
             mixed[other] = mixed.get(other, 0.0) + taken
             for number in other.counts():
-                holders[number].add(other)
+                holders[number][other] = None
             if mixed[pattern] <= _NOTHING:
                 del mixed[pattern]
                 for number in pattern.counts():
-                    holders[number].discard(pattern)
+                    holders[number].pop(pattern, None)
     return mixed
 
 
