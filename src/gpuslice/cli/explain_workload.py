@@ -1,0 +1,203 @@
+"""`gpuslice explain WORKLOAD`: where it is and why, and what each alternative would cost or break."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuslice.cli.console import Output, print_data, print_list, print_names, print_table, print_text, say
+from gpuslice.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.cli.planning import Planned
+    from gpuslice.planner.explain import Alternative
+    from gpuslice.workloads.model import Workload
+
+
+def explain_workload(planned: Planned, name: str, output: Output) -> None:
+    """Print where it is and why, what else it could have, and what won't do.
+
+    Raises:
+        InputError: no workload is called so.
+    """
+    from gpuslice.artefacts.quoting import quoted
+    from gpuslice.planner.explain import alternatives
+    from gpuslice.planner.words import need_in_words
+
+    by_name = {each.name: each for each in planned.workloads.workloads}
+    if name not in by_name:
+        raise InputError(
+            f"no workload is called {quoted(name)}",
+            fix=nearest(name, by_name) or f"there are {', '.join(list(by_name)[:3])}, …",
+        )
+    workload, made = by_name[name], planned.solution.plan
+    if workload.service is not None:
+        _explain_service(planned, workload, output)
+        return
+    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
+    placed = [each for each in made.assignments if each.workload == name]
+    missed = [each for each in made.unplaced if each.workload == name]
+    match output:
+        case Output.NAME:
+            print_names(each.slice for each in found if each.answer.fits)
+        case Output.TABLE:
+            for each in placed:
+                print_text(f"{name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
+                print_text(f"  why: {each.because}")
+            for miss in missed:
+                print_text(f"{name}: not placed\n  why: {miss.reason}")
+            if not placed and not missed:
+                print_text(f"{name}: no replicas, so nothing to place")
+            print_text(f"  need: {need_in_words(workload.need)}")
+            _print_alternatives(found, {each.slice for each in placed})
+        case _:
+            print_data(
+                {
+                    "workload": name,
+                    "assignments": placed,
+                    "unplaced": missed,
+                    "alternatives": [_plain(each) for each in found],
+                },
+                output,
+            )
+
+
+def _explain_service(planned: Planned, workload: Workload, output: Output) -> None:
+    """Its load, what serves it, and what each of its profiles would take."""
+    from msgspec import UNSET
+
+    from gpuslice.planner.explain_services import choices
+    from gpuslice.planner.words import load_in_words
+
+    settings, made, service = planned.settings, planned.solution.plan, workload.service
+    assert service is not None  # noqa: S101  asked only for services
+    found = choices(workload, planned.catalog, settings.overhead, settings.stack)
+    placed = [each for each in made.assignments if each.workload == workload.name]
+    missed = [each for each in made.unplaced if each.workload == workload.name]
+    if output not in {Output.TABLE, Output.NAME}:
+        listed = [
+            {
+                "slice": each.profile.slice,
+                "batch": each.profile.batch,
+                "processes": each.profile.processes,
+                "latencyMs": each.profile.latency_ms,
+                "throughput": each.throughput,
+                **({"replicas": each.replicas} if each.replicas else {}),
+                **(
+                    {}
+                    if each.price is None
+                    else {"usdPerHour": each.price / 1e6, "instanceType": each.instance_type}
+                ),
+                **({"reason": each.reason} if each.reason else {}),
+            }
+            for each in found
+        ]
+        data = {"workload": workload.name, "assignments": placed, "unplaced": missed, "profiles": listed}
+        print_data(data, output)
+        return
+    if output is Output.NAME:
+        print_names(dict.fromkeys(each.profile.slice for each in found if not each.reason))
+        return
+    for each in placed:
+        print_text(f"{workload.name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
+        print_text(f"  why: {each.because}")
+        if each.service is not UNSET:
+            spare = each.service.throughput * each.replicas / service.rate - 1
+            print_text(f"  headroom: {spare:.0%} above the load")
+    for miss in missed:
+        print_text(f"{workload.name}: not placed\n  why: {miss.reason}")
+    if not placed and not missed:
+        print_text(f"{workload.name}: no load, so nothing to place")
+    print_text(f"  load: {load_in_words(service)}")
+    offered = [each for each in found if not each.reason]
+    chosen = {
+        (each.service.batch, each.service.processes, each.service.latency_ms)
+        for each in placed
+        if each.service
+    }
+    if offered:
+        print_text("")
+        print_table(
+            ("", "profile on", "batch", "processes", "ms", "a pod does", "pods", "$ an hour", "cheapest on"),
+            [
+                (
+                    "*"
+                    if (each.profile.batch, each.profile.processes, each.profile.latency_ms) in chosen
+                    else "",
+                    each.profile.slice,
+                    each.profile.batch,
+                    each.profile.processes,
+                    f"{each.profile.latency_ms:g}",
+                    f"{each.throughput:g}",
+                    each.replicas,
+                    dollars(each.price),
+                    each.instance_type,
+                )
+                for each in offered
+            ],
+            right=("batch", "processes", "ms", "a pod does", "pods", "$ an hour"),
+        )
+        say(
+            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+        )
+    print_list(
+        "Won't do",
+        [
+            f"{each.profile.slice}, batch {each.profile.batch}, processes {each.profile.processes}: {each.reason}"
+            for each in found
+            if each.reason
+        ],
+    )
+
+
+def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
+    """What would do, cheapest first, and below it what would not and why."""
+    from gpuslice.planner.words import refusals
+
+    offered = [each for each in found if each.price is not None]
+    if offered:
+        print_text("")
+        print_table(
+            ("", "slice", "$ an hour per pod", "pods a node", "slowdown", "cheapest on"),
+            [
+                (
+                    "*" if each.slice in chosen else "",
+                    each.slice,
+                    dollars(each.price, 4),
+                    each.per_node,
+                    None if each.answer.slowdown is None else f"{float(each.answer.slowdown):.2f}x",
+                    each.instance_type,
+                )
+                for each in offered
+            ],
+            right=("$ an hour per pod", "pods a node", "slowdown"),
+        )
+        say(
+            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+        )
+    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
+
+
+def _plain(each: Alternative) -> dict[str, object]:
+    found: dict[str, object] = {"slice": each.slice, "fits": each.answer.fits}
+    if each.answer.binds is not None:
+        found |= {"binds": each.answer.binds.value, "reason": each.answer.reason}
+    if each.price is not None:
+        found |= {
+            "usdPerHourPerPod": each.price / 1e6,
+            "instanceType": each.instance_type,
+            "podsPerNode": each.per_node,
+        }
+    if each.answer.slowdown is not None:
+        found["expectedSlowdown"] = round(float(each.answer.slowdown), 3)
+    return found
+
+
+def dollars(micro: int | None, digits: int = 2) -> str:
+    """Micro-dollars as dollars; "-" for none."""
+    return "-" if micro is None else f"{micro / 1e6:,.{digits}f}"
+
+
+def _pods(count: int) -> str:
+    return f"{count} pod{'s' * (count != 1)}"
