@@ -88,7 +88,7 @@ def fit(need: Need, slice_: Slice) -> Fit:
         return refusal
     if need.duty_ppm is None or on is None:
         return Fit()
-    return _speed(need, Fraction(need.duty_ppm, PPM), on, slice_)
+    return _speed(need, need.duty_ppm, on, slice_)
 
 
 def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[int, int]]:
@@ -114,40 +114,73 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
         or need.memory_mib is None
         or need.duty_ppm is None
         or need.on is None
+        or need.memory_mib > less_margin(gpu.memory_mib // 2)
     ):
         return found
     probe = slot(gpu, mechanism, 2)
     if _may_run(need, probe) or _can_share(need, probe):
         return found
-    rate = _rate(gpu, GPUS[need.on], Fraction(1), Fraction(1))
-    busy = Fraction(need.duty_ppm, PPM) / rate
-    own = -int(-busy * 1000 // 1)
-    limit = None if need.max_slowdown_milli is None else max(need.max_slowdown_milli, 1000) * rate / 1000
-    if limit is not None and limit < 1:
+    reach = _reach(mechanism, gpu, GPUS[need.on], need.max_slowdown_milli)
+    if reach is None:
         return found
-    efficiency = EFFICIENCY[mechanism]
-    # MPS: each part carries its load up to so many parts. Time-slicing: full contention stays within the limit.
-    partition_most = int(SUSTAINED_LOAD * efficiency / busy) if busy else MOST_SLOTS
-    most_by_limit = MOST_SLOTS if limit is None else int(limit * efficiency)
-    # Neighbours may keep the GPU so busy together, thousandths, before the limit is passed.
-    bearable = None if limit is None else int(1000 * efficiency * (1 - 1 / limit))
+    own = _time_milli(need.duty_ppm, reach.rate)
+    partition_most = (
+        reach.load.numerator * PPM // (reach.load.denominator * need.duty_ppm)
+        if need.duty_ppm
+        else MOST_SLOTS
+    )
     for replicas in range(2, most_slots(gpu, mechanism) + 1):
         ceiling = slot_time_milli(mechanism, replicas)
         usable = less_margin(gpu.memory_mib // replicas)
         if not ceiling or need.memory_mib > usable:
             break
         if mechanism is Mechanism.MPS:
-            if (limit is not None and replicas > limit) or (replicas > partition_most and rate < replicas):
+            if replicas > reach.slower or replicas > max(partition_most, reach.faster):
                 break
             found[replicas] = 1, ceiling
             continue
         most = ceiling
-        if bearable is not None and replicas > most_by_limit:
-            most = min(ceiling, bearable // (replicas - 1))
+        if replicas > reach.contended:
+            most = min(ceiling, reach.neighbours_milli // (replicas - 1))
         if own > most:
             break
         found[replicas] = own, most
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What the slots of a GPU can do for work of one GPU with one limit, whatever its duty.
+
+    Attributes:
+        rate: of the whole GPU against the other.
+        load: that all parts together may carry, of the other GPU's time.
+        slower: under MPS, the most parts with which the limit is kept.
+        faster: the most parts of which each is as fast as the other GPU.
+        contended: under time-slicing, the most slots with which the limit is kept under full contention.
+        neighbours_milli: thousandths of the time that neighbours may take before the limit is passed.
+    """
+
+    rate: Fraction
+    load: Fraction
+    slower: int
+    faster: int
+    contended: int
+    neighbours_milli: int
+
+
+@lru_cache(maxsize=4096)
+def _reach(mechanism: Mechanism, gpu: Gpu, on: Gpu, max_slowdown_milli: int | None) -> _Reach | None:
+    """None where even the whole GPU is too slow."""
+    rate, efficiency = _rate(gpu, on, 1, 1, 1, 1), EFFICIENCY[mechanism]
+    load = SUSTAINED_LOAD * efficiency * rate
+    if max_slowdown_milli is None:
+        return _Reach(rate, load, MOST_SLOTS, int(rate), MOST_SLOTS, 0)
+    limit = max(max_slowdown_milli, 1000) * rate / 1000
+    if limit < 1:
+        return None
+    bearable = int(1000 * efficiency * (1 - 1 / limit))
+    return _Reach(rate, load, int(limit), int(rate), int(limit * efficiency), bearable)
 
 
 def _may_run(need: Need, slice_: Slice) -> Fit | None:
@@ -258,50 +291,62 @@ def _as_today(need: Need, on: Gpu | None, gpu: Gpu) -> Fit | None:
     return None
 
 
-def _speed(need: Need, duty: Fraction, on: Gpu, slice_: Slice) -> Fit:
+def _speed(need: Need, duty_ppm: int, on: Gpu, slice_: Slice) -> Fit:
     gpu, mechanism = slice_.gpu, slice_.mechanism
     # Roofline: what binds is seldom known, so the worse of compute and bandwidth counts.
-    rate = _rate(gpu, on, slice_.compute, slice_.bandwidth)
-    busy = duty / rate
-    time_milli = -int(-busy * 1000 // 1)
+    compute, bandwidth = slice_.compute, slice_.bandwidth
+    rate = _rate(gpu, on, compute.numerator, compute.denominator, bandwidth.numerator, bandwidth.denominator)
+    busy = Fraction(duty_ppm * rate.denominator, PPM * rate.numerator)
+    time_milli = _time_milli(duty_ppm, rate)
     if mechanism is Mechanism.TIME_SLICING:
         if time_milli > slice_.time_milli:
             return Fit(
                 Binds.LOAD,
                 f"keeps {gpu.name} busy {_percent(busy)} of the time, a slot has {_percent(slice_.time_milli)}",
             )
-        neighbours = Fraction(
+        neighbours = (
             slice_.time_milli - time_milli
             if slice_.metered_milli is not None
-            else slice_.time_milli * (slice_.sharers - 1),
-            1000,
+            else slice_.time_milli * (slice_.sharers - 1)
         )
-        slowdown = contention(mechanism, slice_.sharers, neighbours) / rate
+        slowdown = _contention(mechanism, slice_.sharers, neighbours) / rate
     else:
         # Alone, or in a part of its own. A slice as fast as today's GPU carries today's load, however high.
-        ceiling = SUSTAINED_LOAD * EFFICIENCY[mechanism]
-        if rate < 1 and busy > ceiling:
+        if rate < 1 and busy > (ceiling := SUSTAINED_LOAD * EFFICIENCY[mechanism]):
             return Fit(
                 Binds.LOAD,
                 f"would keep the slice busy {_percent(busy)} of the time, sustained is {_percent(ceiling)} at most",
             )
         slowdown = 1 / rate
-    if need.max_slowdown_milli is not None and slowdown * 1000 > max(need.max_slowdown_milli, 1000):
+    most = need.max_slowdown_milli
+    if most is not None and slowdown.numerator * 1000 > max(most, 1000) * slowdown.denominator:
         return Fit(
             Binds.SLOWDOWN,
-            f"would be {float(slowdown):.1f} times slower than on {on.name}, allowed is "
-            f"{need.max_slowdown_milli / 1000:g}",
+            f"would be {float(slowdown):.1f} times slower than on {on.name}, allowed is {most / 1000:g}",
         )
     return Fit(slowdown=slowdown, utilisation=busy, time_milli=time_milli)
 
 
 @lru_cache(maxsize=4096)
-def _rate(gpu: Gpu, on: Gpu, compute: Fraction, bandwidth: Fraction) -> Fraction:
-    """How fast work runs in that part of a GPU, against the whole of another."""
+def _rate(gpu: Gpu, on: Gpu, compute: int, of_compute: int, bandwidth: int, of_bandwidth: int) -> Fraction:
+    """How fast work runs in that part of a GPU, against the whole of another.
+
+    The parts as numerators and denominators: asked for a hundred thousand times, and fractions are slow to hash.
+    """
     return min(
-        Fraction(gpu.dense_gflops, on.dense_gflops) * compute,
-        Fraction(gpu.bandwidth_gbs, on.bandwidth_gbs) * bandwidth,
+        Fraction(gpu.dense_gflops * compute, on.dense_gflops * of_compute),
+        Fraction(gpu.bandwidth_gbs * bandwidth, on.bandwidth_gbs * of_bandwidth),
     )
+
+
+def _time_milli(duty_ppm: int, rate: Fraction) -> int:
+    """Thousandths of the time that work keeps a slice of this rate busy, rounded up."""
+    return -(-duty_ppm * 1000 * rate.denominator // (PPM * rate.numerator))
+
+
+@lru_cache(maxsize=8192)
+def _contention(mechanism: Mechanism, sharers: int, neighbours_milli: int) -> Fraction:
+    return contention(mechanism, sharers, Fraction(neighbours_milli, 1000))
 
 
 def _version(capability: tuple[int, int]) -> str:

@@ -170,11 +170,8 @@ def node_options(
         ]
         for instance_type in by_gpu[name]:
             for purchase in sorted(instance_type.prices):
-                here = [
-                    option
-                    for cut in offered
-                    if (option := node_option(instance_type, purchase, cut, classes, overhead)) is not None
-                ]
+                bought = _Bought(instance_type, purchase, classes, overhead)
+                here = [option for cut in offered if (option := bought.cut(cut)) is not None]
                 found += _undominated_cuts(here, classes)
     kept = _undominated_types(found, frozenset(policy.max_nodes))
     return tuple(sorted(kept, key=lambda option: (option.price, option.instance_type.name, option.purchase)))
@@ -266,49 +263,68 @@ def node_option(
     overhead: DaemonsetOverhead,
 ) -> NodeOption | None:
     """One way to buy and cut a node; None where it carries nobody or can't be cut so."""
-    fraction = cut.slices[0].fraction
-    if (fraction is None) != (instance_type.gpu_count > 0):
-        return None
-    if fraction is not None and fraction != instance_type.gpu_fraction:
-        return None
-    if cut.metered and instance_type.gpu_count != 1:
-        return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
-    if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
-        return None
-    gpus = max(instance_type.gpu_count, 1)
-    cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
-    memory = instance_type.allocatable_memory_mib - overhead.memory_mib
-    pods = instance_type.max_pods - overhead.pods
-    admitted = sorted(
-        number
-        for number in cut.admitted()
-        if (each := classes[number]).arch == instance_type.arch
-        and (purchase is not Purchase.SPOT or each.interruptible)
-        and each.cpu_milli <= cpu
-        and each.memory_mib <= memory
-        and each.need.gpus <= gpus
-    )
-    if not admitted or pods <= 0:
-        return None
-    return NodeOption(
-        instance_type,
-        purchase,
-        cut,
-        instance_type.prices[purchase],
-        cpu,
-        memory,
-        pods,
-        gpus if cut.mechanism is Mechanism.MIG else gpus * cut.slots_per_gpu,
-        metered_memory_mib(cut.gpu) if cut.metered else 0,
-        cut.slices[0].metered_milli or 0,
-        tuple(admitted),
-    )
+    return _Bought(instance_type, purchase, classes, overhead).cut(cut)
 
 
-def most_pods(option: NodeOption, classes: Sequence[WorkloadClass]) -> int:
-    """The most pods of any mix that its CPU, memory and pod count let it carry; slots aside."""
-    least_cpu = max(min(classes[number].cpu_milli for number in option.classes), 1)
-    least_memory = max(min(classes[number].memory_mib for number in option.classes), 1)
+class _Bought:
+    """An instance type as it is bought, before it is cut: what is left of it, and whose pods may run there."""
+
+    def __init__(
+        self,
+        instance_type: InstanceType,
+        purchase: Purchase,
+        classes: Sequence[WorkloadClass],
+        overhead: DaemonsetOverhead,
+    ) -> None:
+        self._instance_type = instance_type
+        self._purchase = purchase
+        self._cpu = cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
+        self._memory = memory = instance_type.allocatable_memory_mib - overhead.memory_mib
+        self._pods = instance_type.max_pods - overhead.pods
+        self._gpus = gpus = max(instance_type.gpu_count, 1)
+        self._may = [
+            each.arch == instance_type.arch
+            and (purchase is not Purchase.SPOT or each.interruptible)
+            and each.cpu_milli <= cpu
+            and each.memory_mib <= memory
+            and each.need.gpus <= gpus
+            for each in classes
+        ]
+
+    def cut(self, cut: Cut) -> NodeOption | None:
+        """The node when it is cut; None where it carries nobody or can't be cut so."""
+        instance_type, fraction = self._instance_type, cut.slices[0].fraction
+        if (fraction is None) != (instance_type.gpu_count > 0):
+            return None
+        if fraction is not None and fraction != instance_type.gpu_fraction:
+            return None
+        if cut.metered and instance_type.gpu_count != 1:
+            return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
+        if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
+            return None
+        may = self._may
+        admitted = tuple(sorted([number for number in cut.admitted() if may[number]]))
+        if not admitted or self._pods <= 0:
+            return None
+        return NodeOption(
+            instance_type,
+            self._purchase,
+            cut,
+            instance_type.prices[self._purchase],
+            self._cpu,
+            self._memory,
+            self._pods,
+            self._gpus if cut.mechanism is Mechanism.MIG else self._gpus * cut.slots_per_gpu,
+            metered_memory_mib(cut.gpu) if cut.metered else 0,
+            cut.slices[0].metered_milli or 0,
+            admitted,
+        )
+
+
+def _most_pods(option: NodeOption, cpu_milli: Sequence[int], memory_mib: Sequence[int]) -> int:
+    """The most pods of any mix that its CPU, memory and pod count let it carry, by all classes' sizes; slots aside."""
+    least_cpu = max(min([cpu_milli[number] for number in option.classes]), 1)
+    least_memory = max(min([memory_mib[number] for number in option.classes]), 1)
     return min(option.cpu_milli // least_cpu, option.memory_mib // least_memory, option.pods)
 
 
@@ -320,14 +336,16 @@ def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadC
         if option.cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not option.cut.metered
     ]
     metered = [(option, frozenset(option.classes)) for option in options if option.cut.metered]
-    kept = [option for option in options if option not in slots]
+    equal = set(slots)
+    kept = [option for option in options if option not in equal]
+    cpu, memory = [each.cpu_milli for each in classes], [each.memory_mib for each in classes]
     shared: list[tuple[int, frozenset[int]]] = []
     # Most classes first, so that whoever dominates is met before whom it dominates. Of equals, time-slicing: it has
     # the lower slowdown, and whoever wants enforced memory says so by isolation.
     for option in sorted(
         slots, key=lambda each: (-len(each.classes), -each.units, each.cut.mechanism is Mechanism.MPS)
     ):
-        capacity, admitted = min(option.units, most_pods(option, classes)), frozenset(option.classes)
+        capacity, admitted = min(option.units, _most_pods(option, cpu, memory)), frozenset(option.classes)
         if any(admitted <= others and capacity <= most for most, others in shared):
             continue
         # Whatever fills the slots of a single GPU keeps within the sums of a metered one that has as much time.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from operator import gt
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import Cut, GpuGeometry, NodeOption
 
-    Load = tuple[tuple[tuple[int, int], int], ...]  # ((class number, slice index), replicas), ascending
+    Place = tuple[int, int]  # class number, slice index
+    Load = tuple[tuple[Place, int], ...]  # with replicas, ascending
 
 
 POOL_FEE: Final = 20_000
@@ -112,11 +114,12 @@ class PoolPacking:
         self._pools_for: dict[frozenset[int], list[PoolKey]] = {}
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
         self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
+        self._admitted: dict[NodeOption, frozenset[int]] = {}
 
     def remember(self, packing: Packing) -> None:
         """Take the nodes of a whole packing as an answer for the loads that its pools carry."""
         nodes: dict[PoolKey, list[tuple[Pattern, int]]] = defaultdict(list)
-        loads: dict[PoolKey, Counter[tuple[int, int]]] = defaultdict(Counter)
+        loads: dict[PoolKey, Counter[Place]] = defaultdict(Counter)
         for pattern, count in packing.items():
             pool = pool_of(pattern)
             nodes[pool].append((pattern, count))
@@ -153,16 +156,18 @@ class PoolPacking:
         left = dict(load)
         price = 0
         best: Packed | None = None
-        options = [
-            option
+        fillings = [
+            self._filling(option, pool, load)
             for option in self._by_cut[pool.cut, pool.spot]
             if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
         ]
         while left:
-            finish = self._one_node(options, pool, left)
-            if finish is not None and (best is None or price + finish.option.price < best.price):
-                best = Packed(price + finish.option.price, tuple((nodes + Counter([finish])).items()))
-            loads = ((option, self._fill(option, pool, left)) for option in options)
+            # The cheapest node that carries all that is left.
+            finish = next((each.option for each in fillings if each.carries_the_rest()), None)
+            if finish is not None and (best is None or price + finish.price < best.price):
+                last = _pattern(finish, pool, left)
+                best = Packed(price + finish.price, tuple((nodes + Counter([last])).items()))
+            loads = ((each.option, each.fill(left)) for each in fillings)
             filled = [
                 (self._worth(counts) / max(option.usd, 1e-6), option, counts)
                 for option, counts in loads
@@ -176,6 +181,8 @@ class PoolPacking:
             price += option.price * times
             for place, count in counts.items():
                 left[place] -= count * times
+                for each in fillings:
+                    each.taken(place, count * times, left[place])
                 if not left[place]:
                     del left[place]
             if best is not None and price >= best.price:
@@ -183,68 +190,127 @@ class PoolPacking:
         whole = Packed(price, tuple(nodes.items()))
         return whole if best is None or price < best.price else best
 
-    def _worth(self, counts: Mapping[tuple[int, int], int]) -> float:
+    def _worth(self, counts: Mapping[Place, int]) -> float:
         return sum(self._values[number] * count for (number, _), count in counts.items())
 
-    def _one_node(
-        self, options: Iterable[NodeOption], pool: PoolKey, left: dict[tuple[int, int], int]
-    ) -> Pattern | None:
-        """The cheapest node that carries all that is left."""
-        for option in options:
-            sizes, have = self._dimensions(option, pool, left)
-            if sizes is not None and all(
-                sum(size[r] * count for size, count in zip(sizes, left.values(), strict=True)) <= most
-                for r, most in enumerate(have)
-            ):
-                return _pattern(option, pool, left)
-        return None
-
-    def _fill(
-        self, option: NodeOption, pool: PoolKey, left: dict[tuple[int, int], int]
-    ) -> dict[tuple[int, int], int]:
-        places = [place for place in left if place[0] in option.classes]
-        sizes, have = self._dimensions(option, pool, places)
-        if not places or sizes is None:
-            return {}
+    def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> _Filling:
+        """A node as it is filled; with MIG, instances of each profile count."""
+        if option not in self._admitted:
+            self._admitted[option] = frozenset(option.classes)
+        admitted = self._admitted[option]
+        here = [(place, count) for place, count in load if place[0] in admitted]
+        capacities: tuple[int, ...]
+        sizes: list[tuple[int, ...]]
+        if option.cut.mechanism is Mechanism.MIG:
+            instances = instances_of(option, pool.geometries)
+            capacities = (option.cpu_milli, option.memory_mib, option.pods, *instances)
+            sizes = [
+                (
+                    self._classes[number].cpu_milli,
+                    self._classes[number].memory_mib,
+                    1,
+                    *(int(where == each) for each in range(len(instances))),
+                )
+                for (number, where), _ in here
+            ]
+        else:
+            capacities = capacity(option)
+            sizes = [self._size(option, number) for (number, _), _ in here]
         # What is worth most for the largest share that it takes goes in first, as often as it fits.
-        shares = [max(need / max(most, 1) for need, most in zip(size, have, strict=True)) for size in sizes]
-        ranked = sorted(
-            range(len(places)), key=lambda i: (-self._values[places[i][0]] / shares[i], places[i])
-        )
-        room = list(have)
-        counts: dict[tuple[int, int], int] = {}
-        for i in ranked:
-            count = min([left[places[i]], *(room[r] // need for r, need in enumerate(sizes[i]) if need)])
-            if count:
-                counts[places[i]] = count
-                room = [free - need * count for free, need in zip(room, sizes[i], strict=True)]
-        return counts
-
-    def _dimensions(
-        self, option: NodeOption, pool: PoolKey, places: Iterable[tuple[int, int]]
-    ) -> tuple[list[tuple[int, ...]] | None, tuple[int, ...]]:
-        """Sizes of the places and the node's capacity; with MIG, instances of each profile count."""
-        places = list(places)
-        if any(number not in option.classes for number, _ in places):
-            return None, ()
-        if option.cut.mechanism is not Mechanism.MIG:
-            return [self._size(option, number) for number, _ in places], capacity(option)
-        instances = instances_of(option, pool.geometries)
-        sizes = [
-            (
-                self._classes[number].cpu_milli,
-                self._classes[number].memory_mib,
-                1,
-                *(int(where == each) for each in range(len(instances))),
-            )
-            for number, where in places
+        shares = [
+            max(need / max(most, 1) for need, most in zip(size, capacities, strict=True)) for size in sizes
         ]
-        return sizes, (option.cpu_milli, option.memory_mib, option.pods, *instances)
+        ranked = sorted(
+            range(len(here)), key=lambda at: (-self._values[here[at][0][0]] / shares[at], here[at][0])
+        )
+        return _Filling(
+            option,
+            capacities,
+            [(*here[at], sizes[at]) for at in ranked],
+            sum(count for _, count in load) - sum(count for _, count in here),
+        )
 
     def _size(self, option: NodeOption, number: int) -> tuple[int, ...]:
         if (option, number) not in self._sizes:
             self._sizes[option, number] = usage(number, option, self._classes)
         return self._sizes[option, number]
+
+
+class _Filling:
+    """One option of a pool, filled with what is left of a load, node after node.
+
+    A load may have thousands of places and take as many nodes: nothing here looks at all of them for each node.
+    """
+
+    def __init__(
+        self,
+        option: NodeOption,
+        capacities: tuple[int, ...],
+        ranked: list[tuple[Place, int, tuple[int, ...]]],
+        outside: int,
+    ) -> None:
+        """Begin.
+
+        Args:
+            option: the node.
+            capacities: by resource.
+            ranked: places that it admits, with replicas and the sizes of one, those that go in first first.
+            outside: replicas that it doesn't admit.
+        """
+        self.option = option
+        self._capacities = capacities
+        self._sizes = {place: size for place, _, size in ranked}
+        self._outside = outside
+        self._totals = [0] * len(capacities)
+        for _, count, size in ranked:
+            for resource, need in enumerate(size):
+                self._totals[resource] += need * count
+        self._places = len(ranked)
+        self._rank([place for place, _, _ in ranked])
+
+    def _rank(self, places: list[Place]) -> None:
+        """Keep the order, and from each place on the least that any takes: with less room, nothing more goes in."""
+        least = [0] * len(self._capacities)
+        found: list[tuple[Place, tuple[int, ...], tuple[int, ...]]] = []
+        for at, place in enumerate(reversed(places)):
+            size = self._sizes[place]
+            least = list(map(min, least, size)) if at else list(size)
+            found.append((place, size, tuple(least)))
+        self._ranked = found[::-1]
+
+    def carries_the_rest(self) -> bool:
+        """Whether one node carries all that is left."""
+        return not self._outside and all(
+            total <= most for total, most in zip(self._totals, self._capacities, strict=True)
+        )
+
+    def taken(self, place: Place, count: int, left: int) -> None:
+        """So many replicas of a place are gone, so many are left."""
+        size = self._sizes.get(place)
+        if size is None:
+            self._outside -= count
+            return
+        for resource, need in enumerate(size):
+            self._totals[resource] -= need * count
+        self._places -= not left
+
+    def fill(self, left: Mapping[Place, int]) -> dict[Place, int]:
+        """Replicas by place, as many as go on one node."""
+        if self._places * 2 < len(self._ranked):
+            self._rank([place for place, _, _ in self._ranked if place in left])
+        room = list(self._capacities)
+        counts: dict[Place, int] = {}
+        for place, size, least in self._ranked:
+            if any(map(gt, least, room)):
+                break
+            there = left.get(place)
+            if there is None:
+                continue
+            count = min([there, *[free // need for free, need in zip(room, size, strict=True) if need]])
+            if count:
+                counts[place] = count
+                room = [free - need * count for free, need in zip(room, size, strict=True)]
+        return counts
 
 
 def instances_of(option: NodeOption, geometries: tuple[GpuGeometry, ...]) -> tuple[int, ...]:
@@ -255,7 +321,7 @@ def instances_of(option: NodeOption, geometries: tuple[GpuGeometry, ...]) -> tup
     return tuple(total[where] for where in range(len(option.cut.slices)))
 
 
-def _pattern(option: NodeOption, pool: PoolKey, counts: dict[tuple[int, int], int]) -> Pattern:
+def _pattern(option: NodeOption, pool: PoolKey, counts: Mapping[Place, int]) -> Pattern:
     pods = tuple(sorted((number, where, count) for (number, where), count in counts.items()))
     geometries = pool.geometries * option.units if len(pool.geometries) == 1 else pool.geometries
     return Pattern(option, pods, geometries)

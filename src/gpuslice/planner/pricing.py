@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import Cut, NodeOption
 
     Booleans = NDArray[np.bool_]
-    SizesOfCut = tuple[Integers, Integers]  # of every class, and the numbers of those admitted
+    SizesOfCut = tuple[Integers, Integers]  # of the classes admitted, and their numbers
 
 _LEAST_USD: Final = 1e-6  # of which a node's resources make up the price, where it is free
 _COARSE: Final = Effort(resources=2, cells=8_000, width=200)
@@ -47,6 +47,12 @@ class Patience(IntEnum):
     ALL = 2  # for the few nodes where something is
 
 
+_BESIDE_CPU_AND_MEMORY: Final = [
+    0,
+    4,
+    5,
+]  # of the resources in the order of `usage`; of pods everybody is one
+_FEW_KINDS: Final = 16
 _PLENTY: Final = 150  # loads that are enough for one quick round
 _WORTH_KNOWING: Final = 0.7  # of a node's price, for a load to begin with
 
@@ -167,13 +173,13 @@ class Pricing:
         ]
         self._cuts = list(by_cut.values())
         self._usd = np.asarray([option.usd for option in options], dtype=np.float64)
-        shape = (len(options), len(classes))
-        self._alone = np.zeros(shape)
-        for row, node in enumerate(self._nodes):
-            self._alone[row, node.members] = node.most
-        # The tariffs as arrays: a replica's price is infinite where it isn't admitted.
+        # All options' members one after the other: of thousands of classes most options admit a few hundred.
+        self._first = np.cumsum([0, *(len(node.members) for node in self._nodes)])
+        self._members = _joined([node.members for node in self._nodes])
+        self._alone = _joined([node.most for node in self._nodes])
+        # The tariffs as arrays, with the members' prices in the same order.
         self._node_price = np.full(len(options), np.inf)
-        self._replica_price = np.full(shape, np.inf)
+        self._replica_price = np.full(len(self._members), np.inf)
 
     def node(self, row: int) -> Node:
         """The pricing problem of an option."""
@@ -217,13 +223,25 @@ class Pricing:
     def easier(self) -> Booleans:
         """Whether a replica of the first class goes wherever one of the second goes; shape (classes, classes)."""
         count = len(self._classes)
-        easier = np.ones((count, count), dtype=np.bool_)
+        admits = np.zeros((len(self._cuts), count), dtype=np.float32)
+        for row, (_, admitted) in enumerate(self._cuts):
+            admits[row, admitted] = 1.0
+        both = admits.T @ admits  # cuts that admit the two of them
+        easier: Booleans = np.equal(both, both.diagonal())
+        cpu = np.asarray([each.cpu_milli for each in self._classes])
+        memory = np.asarray([each.memory_mib for each in self._classes])
+        easier &= (cpu[:, None] <= cpu) & (memory[:, None] <= memory)
         for sizes, admitted in self._cuts:
-            barred = np.ones(count, dtype=np.bool_)
-            barred[admitted] = False
-            easier[np.ix_(barred, ~barred)] = False
-            here = sizes[admitted]
-            easier[np.ix_(admitted, admitted)] &= (here[:, None, :] <= here[None, :, :]).all(axis=2)
+            # Of the rest, most cuts take the same of everybody, and the others know few sizes or admit few classes.
+            kinds, kind = np.unique(sizes[:, _BESIDE_CPU_AND_MEMORY], axis=0, return_inverse=True)
+            if len(kinds) == 1:
+                continue
+            fits: Booleans = np.all(kinds[:, None, :] <= kinds[None, :, :], axis=2)
+            if len(kinds) <= _FEW_KINDS:
+                for first, second in np.argwhere(~fits):
+                    easier[np.ix_(admitted[kind == first], admitted[kind == second])] = False
+            else:
+                easier[np.ix_(admitted, admitted)] &= fits[np.ix_(kind, kind)]
         arch = np.asarray([each.arch for each in self._classes])
         spot = np.asarray([each.interruptible for each in self._classes])
         easier &= (arch[:, None] == arch[None, :]) & (spot[:, None] >= spot[None, :])
@@ -280,16 +298,17 @@ class Pricing:
             most: after so many, don't look for more.
         """
         wanted = np.rint(demand).astype(np.int64)
-        worth = np.maximum(values - self._replica_price, 0.0) * np.minimum(self._alone, wanted)
+        gains = np.maximum(values[self._members] - self._replica_price, 0.0)
+        worth = np.add.reduceat(gains * np.minimum(self._alone, wanted[self._members]), self._first[:-1])
         enough = self._usd * (1.0 + tolerance)
         found: list[tuple[int, float]] = []
-        for row in np.flatnonzero(self._node_price + worth.sum(axis=1) > enough).tolist():
+        for row in np.flatnonzero(self._node_price + worth > enough).tolist():
             node = self._nodes[row]
             node.limit(wanted)
             bound = node.bound(values, enough[row])
             if node.tariff is not None:
                 self._node_price[row] = node.tariff.node
-                self._replica_price[row, node.members] = node.tariff.replica
+                self._replica_price[self._first[row] : self._first[row + 1]] = node.tariff.replica
             if bound > enough[row]:
                 found.append((row, bound))
                 if len(found) == most:
@@ -312,27 +331,35 @@ class Pricing:
             a_class: how many options a class, by price per replica and by price for all replicas.
             among: which options, shape (options,).
         """
-        can = (self._alone > 0) & among[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            by_replica = np.where(can, self._usd[:, None] / self._alone, np.inf)
-            nodes = np.ceil(self._demand / self._alone)
-            by_fleet = np.where(can, self._usd[:, None] * nodes, np.inf)
+        rows = np.repeat(np.arange(len(self._nodes)), np.diff(self._first))
+        can = np.flatnonzero((self._alone > 0) & among[rows])
+        can = can[np.argsort(self._members[can], kind="stable")]
+        rows, members, alone = rows[can], self._members[can], self._alone[can]
+        by_replica = self._usd[rows] / alone
+        by_fleet = self._usd[rows] * np.ceil(self._demand[members] / alone)
+        ends = np.searchsorted(members, np.arange(len(self._classes) + 1))
         found = []
         for number in range(len(self._classes)):
-            for costs in (by_replica[:, number], by_fleet[:, number]):
-                rows = np.argsort(costs, kind="stable")[:a_class]
-                found += [(self._nodes[row].option, number) for row in rows if np.isfinite(costs[row])]
+            here = slice(ends[number], ends[number + 1])
+            for costs in (by_replica[here], by_fleet[here]):
+                cheapest = rows[here][np.argsort(costs, kind="stable")[:a_class]]
+                found += [(self._nodes[row].option, number) for row in cheapest]
         return found
+
+
+def _joined(arrays: Sequence[Integers]) -> Integers:
+    return np.concatenate([np.empty(0, dtype=np.int64), *arrays])
 
 
 def _sizes(option: NodeOption, classes: Sequence[WorkloadClass], by_cut: dict[int, SizesOfCut]) -> Integers:
     """What a replica of each of the option's classes takes, shape (classes, resources): the cut alone decides."""
     cut: Cut = option.cut
     if id(cut) not in by_cut:
-        sizes = np.zeros((len(classes), len(capacity(option))), dtype=np.int64)
-        admitted = np.asarray(sorted(cut.admitted()))
-        for number in admitted.tolist():
-            sizes[number] = usage(number, option, classes)
-        by_cut[id(cut)] = sizes, admitted
-    here: Integers = by_cut[id(cut)][0][np.asarray(option.classes)]
+        admitted = sorted(cut.admitted())
+        by_cut[id(cut)] = (
+            np.asarray([usage(number, option, classes) for number in admitted], dtype=np.int64),
+            np.asarray(admitted),
+        )
+    sizes, numbers = by_cut[id(cut)]
+    here: Integers = sizes[np.searchsorted(numbers, np.asarray(option.classes))]
     return here
