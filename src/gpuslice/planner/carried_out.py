@@ -106,22 +106,23 @@ class _Search:
                 tenants[home.pool].append((number, workload, home.slice_index, replicas))
         self._pools = {pool: residents_of(each) for pool, each in tenants.items()}
         self._at_first: int | None = None
+        self._costs: dict[PoolKey, tuple[int | None, int | None]] = {}
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Look at the pools that cost most above their packing first, until nothing more is found."""
-        seen: set[tuple[PoolKey, Residents]] = set()
+        seen: dict[PoolKey, Residents] = {}
         while remaining() > 0 and self._bills.simulated < _MOST_SIMULATED:
             excess = [
-                (self._excess(pool, residents), at, pool)
+                (self._excess(pool), at, pool)
                 for at, (pool, residents) in enumerate(self._pools.items())
-                if (pool, residents) not in seen
+                if seen.get(pool) != residents
             ]
             wasted, _, pool = max(excess, default=(0, 0, None), key=lambda each: (each[0], -each[1]))
             if self._at_first is None:
                 self._at_first = self._mean()
             if pool is None or wasted <= 0:
                 return
-            seen.add((pool, self._pools[pool]))
+            seen[pool] = self._pools[pool]
             self._empty_out(pool)
 
     def _mean(self) -> int | None:
@@ -144,15 +145,22 @@ class _Search:
         found = self._packings.pack(pool, load_of(residents))
         return None if found is None else found.price + self._packings.wishes.fee
 
-    def _excess(self, pool: PoolKey, residents: Residents) -> int:
-        cost, packed = self._cost(pool, residents), self._packed(pool, residents)
+    def _now(self, pool: PoolKey) -> tuple[int | None, int | None]:
+        """What a pool costs and what its packing would, as it is."""
+        if pool not in self._costs:
+            residents = self._pools.get(pool, ())
+            self._costs[pool] = self._cost(pool, residents), self._packed(pool, residents)
+        return self._costs[pool]
+
+    def _excess(self, pool: PoolKey) -> int:
+        cost, packed = self._now(pool)
         return 0 if cost is None or packed is None else cost - packed
 
     def _empty_out(self, pool: PoolKey) -> None:
         """Make the move away from a pool that saves most, by the model, of those that look best by their packing."""
         ranked = []
         for at, after in enumerate(self._moves(pool)):
-            before = [self._cost(each, self._pools.get(each, ())) for each in after]
+            before = [self._now(each)[0] for each in after]
             packed = [self._packed(each, residents) for each, residents in after.items()]
             known = [each for each in packed if each is not None]
             if len(known) == len(packed) and None not in before:
@@ -164,12 +172,11 @@ class _Search:
             costs = [self._cost(each, residents) for each, residents in after.items()]
             if None in costs:
                 continue
-            change = sum(each or 0 for each in costs) - sum(
-                self._cost(each, self._pools.get(each, ())) or 0 for each in after
-            )
+            change = sum(each or 0 for each in costs) - sum(self._now(each)[0] or 0 for each in after)
             if change < best:
                 best, chosen = change, after
         for each, residents in (chosen or {}).items():
+            self._costs.pop(each, None)
             if residents:
                 self._pools[each] = residents
             else:

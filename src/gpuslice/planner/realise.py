@@ -100,6 +100,9 @@ class _Homes:
         self._spread = spread
         self._candidates = candidates
         self._members: dict[PoolKey, Counter[tuple[int, int]]] = defaultdict(Counter)
+        # Moves between pools that are as they were when these moves saved nothing need no second look.
+        self._moves = 0
+        self._changed: dict[PoolKey, int] = {}
         for number, dealt in spread.items():
             for _, home, count in dealt:
                 self._members[home.pool][number, home.slice_index] += count
@@ -124,21 +127,35 @@ class _Homes:
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Move workloads, one by one and a pool or two at a time, while that saves anything and there is time."""
+        looked: dict[tuple[int, int], int] = {}
+        merged: dict[tuple[PoolKey, PoolKey], int] = {}
         moved = True
         while moved:
             moved = False
-            for number, position in sorted(each for each in self._home if not self._stays(each)):
+            for member in sorted(each for each in self._home if not self._stays(each)):
                 if remaining() <= 0:
                     return
-                moved |= self._best_of({(number, position): home} for home in self._homes_for(number))
+                since = looked.get(member, -1)
+                looked[member] = self._moves
+                here = self._home[member].pool
+                homes = [
+                    home for home in self._homes_for(member[0]) if self._is_new((here, home.pool), since)
+                ]
+                moved |= self._best_of({member: home} for home in homes)
             if moved:
                 continue  # merging costs more to try: only where single moves are at their end
             for pair in combinations(list(self._members), 2):
                 if remaining() <= 0:
                     return
-                moved |= self._merge(pair)
+                since = merged.get(pair, -1)
+                merged[pair] = self._moves
+                moved |= self._merge(pair, since)
 
-    def _merge(self, pools: tuple[PoolKey, PoolKey]) -> bool:
+    def _is_new(self, pools: Iterable[PoolKey], since: int) -> bool:
+        """Whether any of these pools has changed after so many moves."""
+        return any(self._changed.get(pool, 0) > since for pool in pools)
+
+    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int) -> bool:
         """Bring everybody of two pools together, in one of these or elsewhere."""
         members = [member for member, home in self._home.items() if home.pool in pools]
         if len(members) < 2 or any(self._stays(member) for member in members):
@@ -150,7 +167,9 @@ class _Homes:
         return self._best_of(
             dict.fromkeys(members, home)
             for home in homes
-            if not home.pool.geometries and all(number in home.pool.cut.fits for number, _ in members)
+            if not home.pool.geometries
+            and self._is_new((*pools, home.pool), since)
+            and all(number in home.pool.cut.fits for number, _ in members)
         )
 
     def _stays(self, member: tuple[int, int]) -> bool:
@@ -171,8 +190,10 @@ class _Homes:
                 best, chosen = saving, moves
         if chosen is None:
             return False
+        self._moves += 1
         for member, home in chosen.items():
             here = self._home[member]
+            self._changed[here.pool] = self._changed[home.pool] = self._moves
             self._members[here.pool][member[0], here.slice_index] -= self._replicas(member)
             self._settle(*member, home)
         return True
