@@ -17,7 +17,7 @@ from gpuslice.cli.console import (
     print_text,
     say,
 )
-from gpuslice.cli.explain_workload import dollars, explain_workload
+from gpuslice.cli.explain_workload import dollars, explain_workload, named
 from gpuslice.cli.planning import (
     DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
@@ -35,10 +35,21 @@ from gpuslice.cli.planning import (
     WorkloadsOption,
     make_plan,
 )
+from gpuslice.cli.savings import (
+    DEFAULT_SAVINGS_LIMIT,
+    SavingsLimitOption,
+    SavingsOption,
+    exit_after,
+    find_savings,
+    print_savings,
+    savings_data,
+)
+from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuslice.cli.savings import Savings
     from gpuslice.planner.explain import PoolUse
     from gpuslice.planner.habits import Habits
     from gpuslice.planner.plan import MissingType, Summary
@@ -72,9 +83,13 @@ def explain(
     fallback: FallbackOption = True,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
+    savings: SavingsOption = False,
+    savings_limit: SavingsLimitOption = DEFAULT_SAVINGS_LIMIT,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show the alternatives of one workload and what each would cost or break, or what binds the whole plan."""
+    if savings and output is Output.NAME:
+        raise InputError("names have no savings", where="-o", fix="with --savings, write table, json or yaml")
     planned = make_plan(
         file,
         catalog_file=catalog_file,
@@ -88,12 +103,18 @@ def explain(
         time_limit=time_limit,
     )
     if workload:
-        explain_workload(planned, workload, output)
+        named(planned, workload)
+    found = None
+    if savings:
+        found = find_savings(planned, time_limit=time_limit, limit=savings_limit, name=workload)
+    if workload:
+        explain_workload(planned, workload, output, found)
     else:
-        _explain_plan(planned, output)
+        _explain_plan(planned, output, found)
+    exit_after(found)
 
 
-def _explain_plan(planned: Planned, output: Output) -> None:
+def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> None:
     from gpuslice.planner.explain import pool_uses
     from gpuslice.planner.habits import habits
 
@@ -115,6 +136,8 @@ def _explain_plan(planned: Planned, output: Output) -> None:
                 _print_drivers(drivers)
             _print_missing(made.missing)
             print_list("Not placed", [f"{each.workload}: {each.reason}" for each in made.unplaced])
+            if savings is not None:
+                print_savings(savings, planned)
         case _:
             print_data(
                 {
@@ -136,6 +159,7 @@ def _explain_plan(planned: Planned, output: Output) -> None:
                     "habits": {} if costs is None else {"cost": _parts(costs), "avoided": _avoided(costs)},
                     "missing": made.missing,
                     "unplaced": made.unplaced,
+                    **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
             )

@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuslice.cli.console import Output, print_data, print_list, print_names, print_table, print_text, say
+from gpuslice.cli.savings import print_savings, savings_data
 from gpuslice.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.cli.planning import Planned
+    from gpuslice.cli.savings import Savings
     from gpuslice.planner.explain import Alternative
     from gpuslice.workloads.model import Workload
 
 
-def explain_workload(planned: Planned, name: str, output: Output) -> None:
-    """Print where it is and why, what else it could have, and what won't do.
+def named(planned: Planned, name: str) -> Workload:
+    """The workload of that name.
 
     Raises:
         InputError: no workload is called so.
     """
     from gpuslice.artefacts.quoting import quoted
-    from gpuslice.planner.explain import alternatives
-    from gpuslice.planner.words import need_in_words
 
     by_name = {each.name: each for each in planned.workloads.workloads}
     if name not in by_name:
@@ -31,9 +31,21 @@ def explain_workload(planned: Planned, name: str, output: Output) -> None:
             f"no workload is called {quoted(name)}",
             fix=nearest(name, by_name) or f"there are {', '.join(list(by_name)[:3])}, …",
         )
-    workload, made = by_name[name], planned.solution.plan
+    return by_name[name]
+
+
+def explain_workload(planned: Planned, name: str, output: Output, savings: Savings | None) -> None:
+    """Print where it is and why, what else it could have, what won't do, and what changes would save.
+
+    Raises:
+        InputError: no workload is called so.
+    """
+    from gpuslice.planner.explain import alternatives
+    from gpuslice.planner.words import need_in_words
+
+    workload, made = named(planned, name), planned.solution.plan
     if workload.service is not None:
-        _explain_service(planned, workload, output)
+        _explain_service(planned, workload, output, savings)
         return
     found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
     placed = [each for each in made.assignments if each.workload == name]
@@ -51,6 +63,8 @@ def explain_workload(planned: Planned, name: str, output: Output) -> None:
                 print_text(f"{name}: no replicas, so nothing to place")
             print_text(f"  need: {need_in_words(workload.need)}")
             _print_alternatives(found, {each.slice for each in placed})
+            if savings is not None:
+                print_savings(savings, planned)
         case _:
             print_data(
                 {
@@ -58,12 +72,13 @@ def explain_workload(planned: Planned, name: str, output: Output) -> None:
                     "assignments": placed,
                     "unplaced": missed,
                     "alternatives": [_plain(each) for each in found],
+                    **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
             )
 
 
-def _explain_service(planned: Planned, workload: Workload, output: Output) -> None:
+def _explain_service(planned: Planned, workload: Workload, output: Output, savings: Savings | None) -> None:
     """Its load, what serves it, and what each of its profiles would take."""
     from msgspec import UNSET
 
@@ -94,7 +109,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output) -> No
             for each in found
         ]
         data = {"workload": workload.name, "assignments": placed, "unplaced": missed, "profiles": listed}
-        print_data(data, output)
+        print_data(data if savings is None else data | {"savings": savings_data(savings)}, output)
         return
     if output is Output.NAME:
         print_names(dict.fromkeys(each.profile.slice for each in found if not each.reason))
@@ -149,6 +164,8 @@ def _explain_service(planned: Planned, workload: Workload, output: Output) -> No
             if each.reason
         ],
     )
+    if savings is not None:
+        print_savings(savings, planned)
 
 
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:

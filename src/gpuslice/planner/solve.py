@@ -149,8 +149,8 @@ def solve(
     wanted, sized = _sized(workloads, wanted, refused, catalog, settings, remaining)
     unplaced += sized.unplaced if sized is not None else ()
     everyone = classes_of(wanted)
-    offered = _options(everyone, catalog, settings)
-    placeable = {number for option in offered for number in option.classes}
+    options = offered(everyone, catalog, settings)
+    placeable = {number for option in options for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
             reason = reason_against(each, catalog, settings.overhead, settings.stack, settings.policy)
@@ -158,7 +158,8 @@ def solve(
     classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
     if not classes:
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
-    options = offered if len(classes) == len(everyone) else _options(classes, catalog, settings)
+    if len(classes) < len(everyone):
+        options = offered(classes, catalog, settings)
     # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
     columns = ColumnGeneration(
@@ -383,7 +384,7 @@ def _sized(
     sized = size_services(
         services,
         wanted,
-        lambda classes: _options(classes, catalog, settings),
+        lambda classes: offered(classes, catalog, settings),
         limits=limits_of(settings.policy),
         gap=settings.gap / 2,
         remaining=remaining,
@@ -408,16 +409,15 @@ def _mixed(
     if packing is not None and not limits:
         return packing, classes
     classes = tuple(each for each in classes if each.replicas)
-    options = _options(classes, catalog, settings)
+    options = offered(classes, catalog, settings)
     columns = ColumnGeneration(options, classes, limits=limits)
     relaxation = columns.relax(tolerance=settings.gap / 3, remaining=lambda: remaining() / 2)
     found = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
     return None if found is None else (found, classes)
 
 
-def _options(
-    classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings
-) -> tuple[NodeOption, ...]:
+def offered(classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings) -> tuple[NodeOption, ...]:
+    """The node options that settings leave for some classes."""
     return node_options(
         classes,
         catalog,

@@ -1,0 +1,254 @@
+"""What one change would save: the part of `gpuslice explain` that plans again, within a time of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from gpuslice.cli.console import print_table, print_text, progress_of, say
+from gpuslice.cli.interruption import INTERRUPTED, interruptible
+from gpuslice.units import HOURS_A_MONTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuslice.cli.planning import Planned
+    from gpuslice.planner.plan import Plan, Summary
+    from gpuslice.planner.sensitivity import Change, Changes, Saving
+    from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.policy import Policy
+
+DEFAULT_SAVINGS_LIMIT: Final = 60.0
+_ESTIMATING: Final = 0.3  # of the time, at most: the rest is for planning again
+_AGAIN: Final = 30  # changes to plan with: a longer list is nobody's list
+_SLOWER: Final = 1.5  # than the slowest so far: time to leave for one more
+_ESTIMATED_SHOWN: Final = 10
+_CENT: Final = 0.01
+
+SavingsOption = Annotated[
+    bool,
+    typer.Option(
+        "--savings",
+        help="Also list what one change would save: another GPU allowed, less isolation, less memory and so on. "
+        "Plans again with each.",
+    ),
+]
+SavingsLimitOption = Annotated[
+    float,
+    typer.Option(
+        "--savings-limit",
+        metavar="SECONDS",
+        help="When to stop planning again; changes not reached are estimated.",
+        min=0,
+    ),
+]
+
+
+@dataclass(slots=True)
+class Savings:
+    """What was found.
+
+    Attributes:
+        changes: with their estimates, those not worth a look left out.
+        confirmed: planned with, whatever came out.
+        estimated: not planned with.
+        interrupted: whether somebody wanted no more.
+    """
+
+    changes: Changes
+    confirmed: list[Saving] = field(default_factory=list)
+    estimated: list[Change] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def worth(self) -> list[Saving]:
+        """Of those planned with, what saves something, the most first.
+
+        A change for many workloads is left out where one of them alone saves as much.
+        """
+        from gpuslice.planner.sensitivity import LEAST_WORTH
+
+        alone = {
+            (each.change.kind, each.change.whose): each.usd_per_hour
+            for each in sorted(self.confirmed, key=lambda each: each.usd_per_hour)
+        }
+        found = [
+            each
+            for each in self.confirmed
+            if each.usd_per_hour * HOURS_A_MONTH >= LEAST_WORTH
+            and not any(
+                alone.get((each.change.kind, member.name), 0.0) >= each.usd_per_hour
+                for member in (each.change.workloads if len(each.change.workloads) > 1 else ())
+            )
+        ]
+        return sorted(found, key=lambda each: (-each.usd_per_hour, each.change.whose, each.change.words))
+
+
+def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str = "") -> Savings:
+    """Estimate every change, and plan again with the best.
+
+    Args:
+        planned: as things are.
+        time_limit: seconds that the plan had: each one made again has as many.
+        limit: seconds for everything.
+        name: of the workload to look at alone; empty: all, and the policy.
+    """
+    from gpuslice.planner.sensitivity import changes, saving
+
+    ends = time.monotonic() + limit
+    workloads, solution = planned.workloads.workloads, planned.solution
+    estimating = time.monotonic() + _ESTIMATING * limit
+    with interruptible() as interrupted, progress_of("planning again …") as done:
+        found = changes(
+            solution,
+            workloads,
+            planned.catalog,
+            planned.settings,
+            remaining=lambda: 0.0 if interrupted() else estimating - time.monotonic(),
+            name=name,
+        )
+        result = Savings(found)
+        slowest = 0.0
+        for at, each in enumerate(found.found):
+            left = ends - time.monotonic()
+            if interrupted() or at >= _AGAIN or left <= min(time_limit, _SLOWER * slowest):
+                result.estimated = list(found.found[at:])
+                break
+            done(at, min(len(found.found), _AGAIN))
+            started = time.monotonic()
+            again = _again(planned, started + min(time_limit, left), interrupted)
+            planned_with = saving(each, solution.plan, workloads, again)
+            slowest = max(slowest, time.monotonic() - started)
+            if planned_with is None or interrupted():
+                result.estimated.append(each)
+            else:
+                result.confirmed.append(planned_with)
+        result.interrupted = interrupted()
+    return result
+
+
+def _again(
+    planned: Planned, ends: float, interrupted: Callable[[], bool]
+) -> Callable[[Sequence[Workload], Policy], Plan]:
+    from gpuslice.planner.solve import solve
+
+    def again(workloads: Sequence[Workload], policy: Policy) -> Plan:
+        return solve(
+            workloads,
+            planned.catalog,
+            replace(planned.settings, policy=policy),
+            remaining=lambda: 0.0 if interrupted() else ends - time.monotonic(),
+        ).plan
+
+    return again
+
+
+def savings_data(found: Savings) -> list[dict[str, object]]:
+    """The same for programs: what was planned with first."""
+    listed = [
+        _entry(each.change)
+        | {
+            "usdPerHour": round(each.usd_per_hour, 6),
+            "usdPerMonth": round(each.usd_per_hour * HOURS_A_MONTH, 2),
+            "provenUsdPerHour": round(each.proven, 6),
+            "confirmed": True,
+        }
+        for each in found.worth
+    ]
+    return listed + [_entry(each) | {"confirmed": False} for each in found.estimated]
+
+
+def _entry(each: Change) -> dict[str, object]:
+    return {
+        "whose": each.whose,
+        "kind": each.kind.value,
+        "change": each.words,
+        "workloads": [workload.name for workload in each.workloads],
+        "estimatedUsdPerHour": round(each.estimate, 6),
+    }
+
+
+def print_savings(found: Savings, planned: Planned) -> None:
+    """What would save something, the most first; what was only estimated; and what the rest comes to."""
+    from gpuslice.cloud.catalog import Purchase
+
+    if found.worth:
+        _print_confirmed(found.worth, planned.solution.plan.summary)
+    if found.estimated:
+        print_text("\nEstimated by the prices of the proof, not planned again:")
+        print_table(
+            ("$ a month", "whose", "change"),
+            [(_month(each.estimate), each.whose, each.words) for each in found.estimated[:_ESTIMATED_SHOWN]],
+            right=("$ a month",),
+        )
+        if len(found.estimated) > _ESTIMATED_SHOWN:
+            say(f"{len(found.estimated) - _ESTIMATED_SHOWN} more changes: -o json lists them all")
+    print_text("\n" + _rest(found))
+    if not any(Purchase.SPOT in each.prices for each in planned.catalog.instance_types):
+        say("spot is left out, as the catalog has no prices for it: see gpuslice catalog refresh")
+
+
+def _print_confirmed(worth: Sequence[Saving], summary: Summary) -> None:
+    proven = any(each.proven for each in worth)
+    print_text("\nWhat one change would save, planned again with it and nothing else changed:")
+    print_table(
+        ("$ a month", *(["proven"] if proven else []), "whose", "change"),
+        [
+            (
+                _month(each.usd_per_hour),
+                *([_month(each.proven) if each.proven else None] if proven else []),
+                each.change.whose,
+                each.change.words,
+            )
+            for each in worth
+        ],
+        right=("$ a month", "proven"),
+    )
+    open_ = (summary.usd_per_hour - summary.bound_usd_per_hour) * HOURS_A_MONTH
+    if open_ < _CENT:
+        doubt = "no plan is cheaper than this one as things are, so that these savings are proven"
+    else:
+        doubt = (
+            f"as things are, a plan might be found that costs up to ${open_:,.2f} a month less than this one: "
+            + ("what goes beyond that is proven" if proven else "so none of these savings is proven")
+        )
+    say(f"{doubt}. Savings of several changes don't add up: plan again after each")
+
+
+def _rest(found: Savings) -> str:
+    """What the changes that aren't listed come to."""
+    asked, missed, tried = found.changes.asked, found.changes.missed, len(found.confirmed)
+    useless = tried - len(found.worth)
+    parts = []
+    if found.worth or found.estimated:
+        parts.append(f"{asked} changes were priced; by the prices of the proof no other saves $1 a month.")
+        if useless:
+            parts.append(f"{useless} of the {tried} planned with save nothing.")
+    elif asked:
+        parts.append(f"Of {asked} changes, none would save $1 a month.")
+    elif not missed:
+        parts.append("There is no rule to loosen.")
+    if missed:
+        most = _month(found.changes.most)
+        parts.append(
+            f"There was no time for {len(missed)} workload{'s' * (len(missed) != 1)}; a change of one of these saves "
+            f"${most} a month at most, as it adds no more to the least possible bill."
+        )
+    return " ".join(parts)
+
+
+def _month(usd_per_hour: float) -> str:
+    return f"{usd_per_hour * HOURS_A_MONTH:,.2f}"
+
+
+def exit_after(found: Savings | None) -> None:
+    """After Ctrl-C, end as shells expect it, with all said that was found.
+
+    Raises:
+        typer.Exit: it was pressed.
+    """
+    if found is not None and found.interrupted:
+        raise typer.Exit(INTERRUPTED)
