@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
@@ -129,10 +129,8 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
         if need.duty_ppm
         else MOST_SLOTS
     )
-    for replicas in range(2, most_slots(gpu, mechanism) + 1):
-        ceiling = slot_time_milli(mechanism, replicas)
-        usable = less_margin(gpu.memory_mib // replicas)
-        if not ceiling or need.memory_mib > usable:
+    for replicas, ceiling, usable in _slots(gpu, mechanism):
+        if need.memory_mib > usable:
             break
         if mechanism is Mechanism.MPS:
             if replicas > reach.slower or replicas > max(partition_most, reach.faster):
@@ -146,6 +144,18 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
             break
         found[replicas] = own, most
     return found
+
+
+@cache
+def _slots(gpu: Gpu, mechanism: Mechanism) -> tuple[tuple[int, int, int], ...]:
+    """Equal slots of a GPU: replicas, the most time of each, thousandths, and the memory that may be given away."""
+    found = []
+    for replicas in range(2, most_slots(gpu, mechanism) + 1):
+        ceiling = slot_time_milli(mechanism, replicas)
+        if not ceiling:
+            break
+        found.append((replicas, ceiling, less_margin(gpu.memory_mib // replicas)))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +214,7 @@ def _may_run(need: Need, slice_: Slice) -> Fit | None:
             Binds.CAPABILITY,
             f"{gpu.name} has compute capability {_version(gpu.compute_capability)}, below {_version(least)}",
         )
-    lacking = need.features - _features(slice_)
+    lacking = need.features and need.features - _features(slice_)
     if lacking:
         what = gpu.name if slice_.profile is None else f"{slice_.profile.name} of {gpu.name}"
         return Fit(Binds.FEATURE, f"{what} lacks {', '.join(sorted(lacking))}")

@@ -46,8 +46,10 @@ class _Machine:
 
     def holds(self, each: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
         """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
-        sizes = (units, each.cpu_milli, each.memory_mib, 1)
-        return min((have // size for have, size in zip(room, sizes, strict=True) if size), default=0)
+        most = min(room[0] // units, room[3])
+        if each.cpu_milli:
+            most = min(most, room[1] // each.cpu_milli)
+        return min(most, room[2] // each.memory_mib) if each.memory_mib else most
 
     @property
     def room(self) -> tuple[int, int, int, int]:
@@ -182,6 +184,7 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
 def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     """How many such machines first-fit needs, the largest pods first."""
     open_nodes: list[tuple[tuple[int, int, int, int], int]] = []  # room left, and how many nodes are alike
+    filled_up = 0  # nodes without a GPU or a pod left, which nobody has to look at any more
     for each in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
         left = each.replicas
         sizes = (each.need.gpus, each.cpu_milli, each.memory_mib, 1)
@@ -204,8 +207,13 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
             after.append((_less(machine.room, sizes, count), full))
         if rest:
             after.append((_less(machine.room, sizes, rest), 1))
-        open_nodes = after
-    return sum(alike for _, alike in open_nodes)
+        open_nodes = []
+        for room, alike in after:
+            if room[0] and room[3]:
+                open_nodes.append((room, alike))
+            else:
+                filled_up += alike
+    return filled_up + sum(alike for _, alike in open_nodes)
 
 
 def _less(

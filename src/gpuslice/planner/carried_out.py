@@ -123,7 +123,7 @@ class _Search:
             if pool is None or wasted <= 0:
                 return
             seen[pool] = self._pools[pool]
-            self._empty_out(pool)
+            self._empty_out(pool, remaining)
 
     def _mean(self) -> int | None:
         """Micro-dollars an hour of all pools as they are, on average; None where somebody fits nowhere."""
@@ -156,10 +156,15 @@ class _Search:
         cost, packed = self._now(pool)
         return 0 if cost is None or packed is None else cost - packed
 
-    def _empty_out(self, pool: PoolKey) -> None:
-        """Make the move away from a pool that saves most, by the model, of those that look best by their packing."""
+    def _empty_out(self, pool: PoolKey, remaining: Callable[[], float]) -> None:
+        """Make the move away from a pool that saves most, by the model, of those that look best by their packing.
+
+        Of those that there is time to pack.
+        """
         ranked = []
         for at, after in enumerate(self._moves(pool)):
+            if remaining() <= 0:
+                break
             before = [self._now(each)[0] for each in after]
             packed = [self._packed(each, residents) for each, residents in after.items()]
             known = [each for each in packed if each is not None]

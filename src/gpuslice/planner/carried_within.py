@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _STEEPER: Final = 4  # times as much for a pool, until they are few enough
 _NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
+_HURRIED_TRIES: Final = 2  # to keep the limits, after the time is up
 _NAMED: Final = 3  # workloads without room that a message lists
 
 
@@ -119,13 +120,18 @@ class Search:
         low, high = float(wishes.fee), None
         dearest = _STEEPER * (cost(carried.carried.packing) + MICRO_USD)
         while low <= dearest and (high is None or high > _NEAR * low):
-            fee = low * _STEEPER if high is None else (low * high) ** 0.5
+            hurried = self._remaining() <= 0
+            if hurried and high is not None:
+                break
+            fee = (dearest if hurried else low * _STEEPER) if high is None else (low * high) ** 0.5
             found = self.carried(relaxation, packing, replace(wishes, fee=round(fee)))
             count = dearest if found is None else len(found.carried.options)
             if found is not None and count < len(fewest.carried.options):
                 fewest = found
             if found is None or count > most:
                 low = fee
+                if hurried:
+                    break
             else:
                 high = fee
                 if best is None or cost(found.carried.packing) < cost(best.carried.packing):
@@ -145,7 +151,11 @@ class Search:
         tolls = self.limits.proper(relaxation.tolls)
         best: Within | None = None
         barred: set[NodeOption] = set()
+        hurried = 0
         for _ in range(len(self.limits.all) + 2):
+            hurried += self._remaining() <= 0
+            if hurried > (_HURRIED_TRIES if best is None else 0):
+                break
             offered = [each for each in self.options if each not in barred]
             start = self._start(packing, offered)
             if start is None:
@@ -230,7 +240,7 @@ class Search:
             found = [
                 pattern
                 for option in offered
-                if number in option.classes and (pattern := alone(option, number, self.classes)) is not None
+                if option.admits(number) and (pattern := alone(option, number, self.classes)) is not None
             ]
             if not found:
                 return None

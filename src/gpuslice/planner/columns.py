@@ -9,6 +9,7 @@ tolls: nodes cost what they cost and their tolls, and what the limits are worth 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ _FIRST = 3  # options to begin with for each class
 _UNCOVERED = 10.0  # times the dearest node: what a replica without a place costs
 _PASSED = 1_000.0  # and what a limit passed by one costs: more than any node carries replicas of worth
 _LEAST_USD = 1e-3  # of the dearest node, where all are free
+_GRACE_SECONDS = 0.5  # for one linear program after the time is up: small fleets always have a mix
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
 
 
@@ -151,7 +153,7 @@ class ColumnGeneration:
         self._pricing.reprice(self.limits.tolled(tolls))
         prices, centre, used = first_prices(self._pricing, demand, remaining)
         if remaining() > 0:
-            self._known.update(dict.fromkeys(self._pricing.loads(used, prices)))
+            self._known.update(dict.fromkeys(self._pricing.loads(used, prices, remaining)))
         return self._rounds(
             demand,
             self.limits.most,
@@ -220,13 +222,20 @@ class ColumnGeneration:
         return master
 
     def _priced(
-        self, priced_at: Floats, demand: Floats, tolerance: float, patience: Patience
+        self,
+        priced_at: Floats,
+        demand: Floats,
+        tolerance: float,
+        patience: Patience,
+        remaining: Callable[[], float],
     ) -> tuple[Priced, Floats]:
         """Patterns worth more than their nodes at prices and tolls, and both brought to where none is."""
         classes = len(self._classes)
         prices, tolls = priced_at[:classes], self.limits.proper(priced_at[classes:])
         self._pricing.reprice(self.limits.tolled(tolls))
-        priced = self._pricing.solve(prices, demand, tolerance=tolerance / 4, patience=patience)
+        priced = self._pricing.solve(
+            prices, demand, tolerance=tolerance / 4, patience=patience, remaining=remaining
+        )
         return priced, np.concatenate([prices * priced.shares, tolls])
 
     def _rounds(
@@ -251,12 +260,10 @@ class ColumnGeneration:
         def worth(prices_and_tolls: Floats) -> float:
             return links.worth(prices_and_tolls[:classes]) - float(room @ prices_and_tolls[classes:])
 
-        def solved() -> tuple[float, Floats, Floats, Floats]:
-            value, amounts, duals = master.solve()
-            return value, amounts, np.concatenate([duals[:classes], duals[first:]]), master.short()[:classes]
-
         bound = worth(centre)
-        value, amounts, duals, short = solved()
+        # Whoever has no time for even this has no mix, only patterns.
+        nothing = math.inf, np.zeros(len(self.exchanges) + len(links.kinds)), centre, np.zeros(classes)
+        value, amounts, duals, short = _solved(master, classes, first, remaining) or nothing
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
                 break
@@ -264,7 +271,7 @@ class ColumnGeneration:
             # Where the smoothed prices teach nothing new, the master's own may.
             smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
             for priced_at, with_patience in ((smooth, patience), (duals, patience), (smooth, Patience.ALL)):
-                priced, scaled = self._priced(priced_at, demand, tolerance, with_patience)
+                priced, scaled = self._priced(priced_at, demand, tolerance, with_patience, remaining)
                 proven = worth(scaled)
                 moved |= proven > bound + abs(bound) * _STANDSTILL
                 if proven > bound:
@@ -277,14 +284,16 @@ class ColumnGeneration:
                 if new or patience is Patience.LITTLE:
                     break
             if new:
-                value, amounts, duals, short = solved()
+                last = value, amounts, duals, short
+                value, amounts, duals, short = _solved(master, classes, first, remaining) or last
             elif not moved:
                 break
             told(value, max(bound, 0.0))
         amounts = amounts[len(links.kinds) :]
         exchanged = len(self.exchanges)
         mix = made(
-            dict(zip(known, amounts[exchanged:].tolist(), strict=True)),
+            # What was found after the last solution has no amount in it.
+            dict(zip(known, amounts[exchanged:].tolist(), strict=False)),
             self.exchanges,
             amounts[:exchanged].tolist(),
         )
@@ -300,6 +309,17 @@ class ColumnGeneration:
             short,
             converged=bound >= value * (1 - tolerance),
         )
+
+
+def _solved(
+    master: LinearMaster, classes: int, first: int, remaining: Callable[[], float]
+) -> tuple[float, Floats, Floats, Floats] | None:
+    """Value, amounts of the columns, prices with tolls, and what is short; None where there is no time for it."""
+    master.limit_time(max(remaining(), _GRACE_SECONDS))
+    value, amounts, duals = master.solve()
+    if not master.solved:
+        return None
+    return value, amounts, np.concatenate([duals[:classes], duals[first:]]), master.short()[:classes]
 
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:

@@ -57,7 +57,11 @@ def first_prices(
         if not program.solved:
             return prices, safe, list(used)
         prices = solved
-        over = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, most=_OPTIONS_A_ROUND + len(used))
+        over = pricing.relaxed(
+            prices, demand, tolerance=_TOLERANCE, most=_OPTIONS_A_ROUND + len(used), remaining=remaining
+        )
+        if remaining() <= 0:
+            return prices, safe, list(used)
         entering = [row for row, _ in over if row not in used]
         if not entering:
             break

@@ -135,5 +135,6 @@ def missing_types(
                 price += (without.total - outcomes[pool].total) // len(without.bills)
             else:
                 unbound += homeless(pools[pool], left)
-        found.append(Missing(name, price, unbound))
+        if bills.has_time():  # else some of these weren't asked about
+            found.append(Missing(name, price, unbound))
     return tuple(found)

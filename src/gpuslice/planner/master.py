@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 6
 _NODES = 30  # of branch and bound
+_LEAST_WORTH = 1e-6  # dollars an hour of a replica, where its price is nought
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
 
@@ -120,6 +121,8 @@ def _dive(
             for number, count in pattern.counts().items():
                 left[number] = max(left[number] - count * times, 0.0)
         packing.update(chosen)
+        if left.any() and remaining() <= 0:
+            return _at_once(packing, columns.patterns, relaxation.duals, left, limits), left
         if left.any():
             used = limits.totals(packing)
             room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
@@ -127,6 +130,49 @@ def _dive(
                 left, np.asarray(room), relaxation, rounds=_ROUNDS_A_DIVE, remaining=remaining
             )
     return packing, left
+
+
+def _at_once(
+    packing: Packing, patterns: Sequence[Pattern], duals: Floats, left: Floats, limits: Limits
+) -> Packing:
+    """The packing, and for whoever is left the nodes that are cheapest for what they still carry, class by class.
+
+    For want of time to do better. Where limits leave no room, replicas stay left.
+    """
+    result = Counter(packing)
+    totals = limits.totals(result)
+    carrying: dict[int, list[tuple[Pattern, dict[int, int]]]] = defaultdict(list)
+    for pattern in patterns:
+        counts = pattern.counts()
+        if any(left[number] > 0 for number in counts):
+            for number in counts:
+                carrying[number].append((pattern, counts))
+
+    prices: list[float] = np.maximum(duals, _LEAST_WORTH).tolist()
+
+    def worth(counts: dict[int, int]) -> float:
+        return float(sum(prices[number] * min(count, left[number]) for number, count in counts.items()))
+
+    for number in np.flatnonzero(left).tolist():
+        while left[number] > 0:
+            rooms = [limits.room(pattern.option, totals) for pattern, _ in carrying[number]]
+            allowed = [
+                (pattern.option.usd / worth(counts), at)
+                for at, ((pattern, counts), room) in enumerate(zip(carrying[number], rooms, strict=True))
+                if room != 0
+            ]
+            if not allowed:
+                break
+            _, at = min(allowed)
+            (pattern, counts), room = carrying[number][at], rooms[at]
+            whole = min(int(left[each] // count) for each, count in counts.items())
+            times = max(1, whole if room is None else min(whole, room))
+            result[pattern] += times
+            for row, weight in enumerate(limits.weights(pattern.option)):
+                totals[row] += weight * times
+            for each, count in counts.items():
+                left[each] = max(left[each] - count * times, 0.0)
+    return result
 
 
 def _surest(relaxed: Relaxation, left: Floats, limits: Limits, totals: list[int]) -> Packing:

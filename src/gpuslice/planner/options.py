@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,10 +68,16 @@ class Cut:
         """
         found: dict[int, tuple[tuple[int, Fit], ...]] = {}
         for number in self._members:
-            answers = (
-                (index, fit(self._classes[number].need, each)) for index, each in enumerate(self.slices)
+            need = self._classes[number].need
+            least = need.memory_mib or 0
+            good = tuple(
+                [
+                    (index, answer)
+                    for index, each in enumerate(self.slices)
+                    # Most slices are too small for most: that needs no reasons.
+                    if least <= each.memory_mib and (answer := fit(need, each)).fits
+                ]
             )
-            good = tuple((index, answer) for index, answer in answers if answer.fits)
             if good:
                 found[number] = good
         return found
@@ -132,6 +139,11 @@ class NodeOption:
     def usd(self) -> float:
         """Dollars per hour, for the solver."""
         return self.price / MICRO_USD
+
+    def admits(self, number: int) -> bool:
+        """Whether it may carry a class."""
+        at = bisect_left(self.classes, number)
+        return at < len(self.classes) and self.classes[at] == number
 
 
 def metered_memory_mib(gpu: Gpu) -> int:
@@ -346,12 +358,12 @@ def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadC
         slots, key=lambda each: (-len(each.classes), -each.units, each.cut.mechanism is Mechanism.MPS)
     ):
         capacity, admitted = min(option.units, _most_pods(option, cpu, memory)), frozenset(option.classes)
-        if any(admitted <= others and capacity <= most for most, others in shared):
+        if any(capacity <= most and admitted <= others for most, others in shared):
             continue
         # Whatever fills the slots of a single GPU keeps within the sums of a metered one that has as much time.
         if any(
-            admitted <= others
-            and capacity <= counted.units
+            capacity <= counted.units
+            and admitted <= others
             and option.units * option.cut.slices[0].time_milli <= counted.gpu_time_milli
             for counted, others in metered
         ):

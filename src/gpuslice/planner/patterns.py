@@ -84,7 +84,7 @@ def capacity(option: NodeOption) -> tuple[int, int, int, int, int, int]:
 
 def carries(option: NodeOption, counts: Mapping[int, int], classes: Sequence[WorkloadClass]) -> bool:
     """Whether a node of an option other than MIG can carry so many of each class."""
-    if any(number not in option.cut.fits or number not in option.classes for number in counts):
+    if not all(map(option.admits, counts)):
         return False
     totals = [0] * 6
     for number, count in counts.items():

@@ -134,10 +134,11 @@ class PoolBills:
         key = (pool, residents)
         if key not in self._known:
             packed = self._packed(pool, residents)
+            found = packed
             if packed is None or (self.has_time() and not self._too_many(packed)):
-                self._known[key] = self._chosen(pool, residents)
-            else:
-                self._known[key] = packed
+                found = self._chosen(pool, residents)
+            # Time may have run out before even one choice of types was priced.
+            self._known[key] = found or (None if self.has_time() else packed)
         return self._known[key]
 
     def _packed(self, pool: PoolKey, residents: Residents) -> Outcome | None:
@@ -175,7 +176,7 @@ class PoolBills:
         return self._remaining() > 0
 
     def tried(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> Outcome | None:
-        """What a pool comes to with just these types; None where replicas are left over."""
+        """What a pool comes to with just these types; None where replicas are left over, or there is no more time."""
         return self._tried(pool, residents, options, 0, None)
 
     def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
@@ -194,7 +195,7 @@ class PoolBills:
         else:
             (main,) = best.options
             pairs = [(each, main) for each in useful if each.price < main.price]
-        fitting = [pair for pair in pairs if all(any(n in each.classes for each in pair) for n in numbers)]
+        fitting = [pair for pair in pairs if all(any(each.admits(n) for each in pair) for n in numbers)]
         best = self._best_of(pool, residents, fitting, best)
         return best if best is not None else self.tried(pool, residents, tuple(useful))
 
@@ -225,12 +226,14 @@ class PoolBills:
         least: int,
         best: Outcome | None,
     ) -> Outcome | None:
-        """The outcome, unless it turns out on the way that it can't be better than the best."""
+        """The outcome, unless it turns out on the way that it can't be better than the best, or time runs out."""
         offer = self._offer(pool, options)
         load = tuple((self._ask(pool, each), each.replicas) for each in residents)
         bills: list[Bill] = []
         so_far = worst = 0
         for at, order in enumerate(self.orders):
+            if not self.has_time():
+                return None
             bill = self._realiser.bill(offer, load, order)
             self.simulated += sum(each.replicas for each in residents)
             so_far, worst = so_far + bill.price, max(worst, bill.price)

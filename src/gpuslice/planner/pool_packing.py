@@ -147,7 +147,7 @@ class PoolPacking:
                 PoolKey(cut, (), spot)
                 for (cut, spot), options in self._by_cut.items()
                 if cut.mechanism is not Mechanism.MIG
-                and all(any(number in each.classes for each in options) for number in wanted)
+                and all(any(each.admits(number) for each in options) for number in wanted)
             ]
         return self._pools_for[wanted]
 

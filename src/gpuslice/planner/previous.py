@@ -77,7 +77,7 @@ def homes_kept(
         for workload, name in here.items():
             number = numbers[workload]
             index = next((at for at, _ in cut.fits.get(number, ()) if cut.slices[at].name == name), None)
-            if index is not None and any(number in option.classes for option in offered):
+            if index is not None and any(option.admits(number) for option in offered):
                 homes[workload] = Home(PoolKey(cut, geometries, spot), index)
                 nodes |= dict.fromkeys(offered)
     return homes, tuple(nodes)

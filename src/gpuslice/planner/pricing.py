@@ -7,6 +7,7 @@ where the one before leaves it open. So the answer holds columns and, for every 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from gpuslice.planner.patterns import Pattern, capacity, usage
 from gpuslice.planner.relaxed_load import RelaxedLoad, Tariff
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -160,6 +161,10 @@ class Node:
         return load.value, load.bound, Pattern(self.option, pods) if pods else None
 
 
+def _endless() -> float:
+    return math.inf
+
+
 class Pricing:
     """The pricing problems of all options, with what one round teaches the next."""
 
@@ -248,8 +253,16 @@ class Pricing:
         np.fill_diagonal(easier, val=False)
         return easier
 
-    def solve(self, values: Floats, demand: Floats, *, tolerance: float, patience: Patience) -> Priced:
-        """Price all options.
+    def solve(
+        self,
+        values: Floats,
+        demand: Floats,
+        *,
+        tolerance: float,
+        patience: Patience,
+        remaining: Callable[[], float] = _endless,
+    ) -> Priced:
+        """Price all options; where time runs out before that is done, the answer is that nothing is found or proven.
 
         Args:
             values: what a replica of each class is worth, dollars, not negative.
@@ -257,25 +270,33 @@ class Pricing:
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
             patience: with each search.
+            remaining: seconds left.
         """
         factor = 1.0 + tolerance
         found: list[tuple[float, float, Pattern]] = []
         shares = np.full(len(values), 1.0 / factor)
-        for row, relaxed in self.relaxed(values, demand, tolerance=tolerance):
-            node, most = self._nodes[row], relaxed
+        nothing = Priced((), np.zeros(len(values)))
+        for row, bound in self.relaxed(values, demand, tolerance=tolerance, remaining=remaining):
+            if remaining() <= 0:
+                return nothing
+            node, most = self._nodes[row], bound
             if patience > Patience.LITTLE or len(found) < _PLENTY:
                 value, proven, pattern = node.best(values, self._usd[row] * factor, patience)
                 most = min(most, proven)
                 if pattern is not None:
                     found.append((self._usd[row] / value, value, pattern))
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
+        if remaining() <= 0:  # perhaps before all options were asked
+            return nothing
         found.sort(key=lambda each: each[0])
         return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
 
-    def loads(self, rows: Sequence[int], values: Floats) -> list[Pattern]:
-        """Good loads of the options in these rows, whether or not they are worth their price."""
+    def loads(self, rows: Sequence[int], values: Floats, remaining: Callable[[], float]) -> list[Pattern]:
+        """Good loads of the options in these rows, whether or not they are worth their price, while there is time."""
         found = []
         for row in rows:
+            if remaining() <= 0:
+                break
             node = self._nodes[row]
             node.limit(self._demand)
             node.bound(values, 0.0)
@@ -285,17 +306,24 @@ class Pricing:
         return found
 
     def relaxed(
-        self, values: Floats, demand: Floats, *, tolerance: float, most: int | None = None
+        self,
+        values: Floats,
+        demand: Floats,
+        *,
+        tolerance: float,
+        most: int | None = None,
+        remaining: Callable[[], float] = _endless,
     ) -> list[tuple[int, float]]:
         """Options that may be worth more than their price x (1 + tolerance), with their relaxed bounds.
 
-        The most promising first.
+        The most promising first. Not all of them, if no time remains after.
 
         Args:
             values: as of `solve`.
             demand: as of `solve`.
             tolerance: as of `solve`.
             most: after so many, don't look for more.
+            remaining: seconds left.
         """
         wanted = np.rint(demand).astype(np.int64)
         gains = np.maximum(values[self._members] - self._replica_price, 0.0)
@@ -303,6 +331,8 @@ class Pricing:
         enough = self._usd * (1.0 + tolerance)
         found: list[tuple[int, float]] = []
         for row in np.flatnonzero(self._node_price + worth > enough).tolist():
+            if remaining() <= 0:
+                break
             node = self._nodes[row]
             node.limit(wanted)
             bound = node.bound(values, enough[row])

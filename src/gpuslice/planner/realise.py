@@ -138,10 +138,12 @@ class _Homes:
                 since = looked.get(member, -1)
                 looked[member] = self._moves
                 here = self._home[member].pool
-                homes = [
-                    home for home in self._homes_for(member[0]) if self._is_new((here, home.pool), since)
-                ]
-                moved |= self._best_of({member: home} for home in homes)
+                choices = (
+                    {member: home}
+                    for home in self._homes_for(member[0])
+                    if self._is_new((here, home.pool), since)
+                )
+                moved |= self._best_of(choices, remaining)
             if moved:
                 continue  # merging costs more to try: only where single moves are at their end
             for pair in combinations(list(self._members), 2):
@@ -149,13 +151,13 @@ class _Homes:
                     return
                 since = merged.get(pair, -1)
                 merged[pair] = self._moves
-                moved |= self._merge(pair, since)
+                moved |= self._merge(pair, since, remaining)
 
     def _is_new(self, pools: Iterable[PoolKey], since: int) -> bool:
         """Whether any of these pools has changed after so many moves."""
         return any(self._changed.get(pool, 0) > since for pool in pools)
 
-    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int) -> bool:
+    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int, remaining: Callable[[], float]) -> bool:
         """Bring everybody of two pools together, in one of these or elsewhere."""
         members = [member for member, home in self._home.items() if home.pool in pools]
         if len(members) < 2 or any(self._stays(member) for member in members):
@@ -164,13 +166,14 @@ class _Homes:
         if self._pools.wishes.fee > POOL_FEE:  # pools are to be few: wherever all of them fit
             anywhere = self._pools.pools_for(number for number, _ in members)
             homes |= dict.fromkeys(Home(pool, 0) for pool in anywhere)
-        return self._best_of(
+        choices = (
             dict.fromkeys(members, home)
             for home in homes
             if not home.pool.geometries
             and self._is_new((*pools, home.pool), since)
             and all(number in home.pool.cut.fits for number, _ in members)
         )
+        return self._best_of(choices, remaining)
 
     def _stays(self, member: tuple[int, int]) -> bool:
         return self._classes[member[0]].members[member[1]].name in self._pools.wishes.kept
@@ -181,10 +184,14 @@ class _Homes:
         found |= dict.fromkeys(Home(pool, 0) for pool in self._members if not pool.geometries)
         return [home for home in found if number in home.pool.cut.fits]
 
-    def _best_of(self, choices: Iterable[dict[tuple[int, int], Home]]) -> bool:
-        """Make the moves that save most, if any saves."""
+    def _best_of(
+        self, choices: Iterable[dict[tuple[int, int], Home]], remaining: Callable[[], float]
+    ) -> bool:
+        """Make the moves that save most, if any saves; of those that there is time to look at."""
         best, chosen = 0, None
         for moves in choices:
+            if remaining() <= 0:
+                break
             saving = self._saving(moves)
             if saving is not None and saving > best:
                 best, chosen = saving, moves

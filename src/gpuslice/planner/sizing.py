@@ -283,7 +283,7 @@ def cheapest_alone(
     for number, each in enumerate(supplies):
         for kind in each.kinds:
             for option in options:
-                if number in option.classes:
+                if option.admits(number):
                     share = max(
                         use / most
                         for use, most in zip(usage(number, option, classes), capacity(option), strict=True)
