@@ -87,3 +87,13 @@ def test_a_cell_that_is_refused_is_told_of_in_its_own_words(gpuslice, arguments,
     ended = gpuslice(*arguments)
     assert ended.code == 2
     assert "no policy is called 'hole'" in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("none.yaml", "none.yaml: can't be read: no such file"), ("-", "-f -: each replay of a sweep reads")],
+)
+def test_every_replay_reads_its_files_so_they_must_be_there(gpuslice, arguments, name, words):
+    ended = gpuslice(*(each if index != 2 else name for index, each in enumerate(arguments)))
+    assert ended.code == 2
+    assert words in ended.err

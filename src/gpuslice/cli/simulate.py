@@ -122,8 +122,23 @@ def simulate(
         ),
     ] = "",
     jobs: Annotated[
-        int, typer.Option("--jobs", metavar="N", help="Processes of a sweep at once.", min=1, max=256)
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help="Replays of a sweep at once; default: 2, and with --ray as many as its CPUs.",
+            min=1,
+            max=1000,
+        ),
+    ] = None,
+    ray: Annotated[
+        str,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Replay a sweep on this Ray cluster: HOST:PORT, or ray://HOST:PORT (needs gpuslice[ray]).",
+        ),
+    ] = "",
     stack: StackOption = StackName.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
@@ -141,6 +156,8 @@ def simulate(
     The policy `plan` is the plan named with -f, else one made for the most replicas that there are at once;
     `replan-6h` plans anew every 6 hours for who was there since, and counts whom that moves.
     """
+    from pathlib import Path
+
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.cli.plan import write_plan
@@ -177,10 +194,9 @@ def simulate(
             *_given("--stack", stack.value),
             *_given("--time-limit", f"{time_limit:g}"),
         ]
-        run(
-            sweep, common, [each for each in (*(files or ()), trace, catalog_file) if each], jobs, out, output
-        )
+        run(sweep, common, jobs, out, output, ray=ray)
         return
+    _check_alone(ray, jobs)
     plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
     names = [each.strip() for each in policies.split(",") if each.strip()]
     _check_outputs(out, plan_out, planned=plan is None and _PLAN in names, what_if=prices)
@@ -237,7 +253,7 @@ def simulate(
         "whole, time-slicing and MIG nodes are bought on demand, a plan's as the plan says",
         _spot(spot_interruptions, seed),
         "daemonsets as they are planned for; EC2 is never out of a type",
-        *((f"prices of {prices} in place of the catalog's",) if prices else ()),
+        *((f"prices of {Path(prices).name} in place of the catalog's",) if prices else ()),
     )
     found = simulation(timeline, outcomes, catalog, plan if _PLAN in names else None, assumptions)
     if out:
@@ -267,6 +283,11 @@ def _check_sweep(given: dict[str, bool]) -> None:
         raise InputError(
             f"{', '.join(named)}: the sweep's file says that", where="--sweep", fix="write it there"
         )
+
+
+def _check_alone(ray: str, jobs: int | None) -> None:
+    if ray or jobs is not None:
+        raise InputError("is for a sweep", where="--ray" if ray else "--jobs", fix="name one: --sweep FILE")
 
 
 def _check_outputs(out: str, plan_out: str, *, planned: bool, what_if: str) -> None:

@@ -1,69 +1,69 @@
 """`gpuslice simulate --sweep`: each cell of a grid is a `gpuslice simulate` of its own, in a process of its own.
 
 What a cell came to is kept in a file that is named by all that it depends on. So a sweep that was cut off goes on where
-it was, and the same cells come out whatever the number of processes.
+it was, and the same cells come out whatever the number of processes, here or on a Ray cluster.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cli.console import Output, print_data, print_names, print_table, progress_of, say
+from gpuslice.cli.replays import FILE_OPTIONS, Ended, here
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from gpuslice.simulator.sweep import Cell, Sweep, WhatIf
 
+_JOBS: Final = 2
 
-def run(path: str, common: Sequence[str], inputs: Sequence[str], jobs: int, out: str, output: Output) -> None:
+
+def run(
+    path: str, common: Sequence[str], jobs: int | None, out: str, output: Output, *, ray: str = ""
+) -> None:
     """Replay all cells of a sweep, and print what they came to.
 
     Args:
         path: of the sweep.
         common: options that all cells have.
-        inputs: files that those options name.
-        jobs: processes at once.
+        jobs: replays at once; None: 2 here, and on a Ray cluster as many as it has CPUs.
         out: where to write the result; "" for nowhere.
         output: what to print.
+        ray: address of the Ray cluster to replay on; "" for processes of this machine.
 
     Raises:
         InputError: the sweep is none, or names what isn't there; or a cell was refused.
-        EnvironmentFailedError: a cell failed.
+        EnvironmentFailedError: a cell failed, or the Ray cluster did.
     """
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.simulator.sweep import SweepResult, grid
 
     sweep = _read(path)
-    folder = Path(path).with_suffix(".cells")
-    folder.mkdir(parents=True, exist_ok=True)
     cells = grid(sweep)
     commands = [(*common, *_options(path, *each)) for each in cells]
-    read = [*inputs, *(str(_beside(path, each.prices)) for each in sweep.what_ifs if each.prices)]
-    content = hashlib.sha256(b"".join(Path(each).read_bytes() for each in read)).hexdigest()
+    content = _content(commands)
+    folder = Path(path).with_suffix(".cells")
+    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{_key(command, content)}.json" for command in commands]
     missing = [each for each in zip(commands, files, strict=True) if not each[1].exists()]
     if len(missing) < len(cells):
         say(f"{len(cells) - len(missing)} of {len(cells)} replays are in {folder} already")
-    with progress_of(f"{len(cells)} replays") as shown, ThreadPoolExecutor(max_workers=jobs) as pool:
+    with (
+        progress_of(f"{len(cells)} replays") as shown,
+        closing(_replayed([command for command, _ in missing], jobs, ray)) as ended,
+    ):
         shown(len(cells) - len(missing), len(cells))
-        started = [pool.submit(_replay, *each) for each in missing]
-        try:
-            for done, each in enumerate(as_completed(started), 1):
-                each.result()
-                shown(len(cells) - len(missing) + done, len(cells))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done, (number, each) in enumerate(ended, len(cells) - len(missing) + 1):
+            _keep(each, *missing[number])
+            shown(done, len(cells))
     result = SweepResult(
         api_version="gpuslice.io/v1alpha1",
         kind="SweepResult",
@@ -79,6 +79,18 @@ def run(path: str, common: Sequence[str], inputs: Sequence[str], jobs: int, out:
             print_names(f"{each.what_if}/{each.policy}/{each.seed}" for each in result.cells)
         case _:
             print_data(result, output)
+
+
+def _replayed(commands: Sequence[Sequence[str]], jobs: int | None, ray: str) -> Generator[tuple[int, Ended]]:
+    """Nothing where there is nothing to do: then no cluster is asked for anything."""
+    if not commands:
+        return
+    if ray:
+        from gpuslice.cli.ray_sweep import on_ray
+
+        yield from on_ray(commands, ray, jobs)
+    else:
+        yield from here(commands, jobs or _JOBS)
 
 
 def _read(path: str) -> Sweep:
@@ -130,17 +142,32 @@ def _key(command: Sequence[str], content: str) -> str:
     return hashlib.sha256(json.dumps([__version__, content, *command]).encode()).hexdigest()[:20]
 
 
-def _replay(command: Sequence[str], file: Path) -> None:
+def _content(commands: Sequence[Sequence[str]]) -> str:
+    """A digest of all files that the cells read, in the order in which they are named first."""
+    named = [
+        each[place] for each in commands for place in range(1, len(each)) if each[place - 1] in FILE_OPTIONS
+    ]
+    whole = hashlib.sha256()
+    for name in dict.fromkeys(named):
+        if name == "-":
+            raise InputError("each replay of a sweep reads its files", where="-f -", fix="name a file")
+        try:
+            whole.update(hashlib.sha256(Path(name).read_bytes()).digest())
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise InputError(f"can't be read: {why.lower()}", where=name, fix="name a file") from None
+    return whole.hexdigest()
+
+
+def _keep(ended: Ended, command: Sequence[str], file: Path) -> None:
     """One cell, whole or not at all."""
     from gpuslice.artefacts.output import write_atomically
 
-    program = [sys.executable, "-m", "gpuslice", "simulate", *command, "-o", "json"]
-    ended = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603  no shell
-    if ended.returncode:
-        words = ended.stderr.strip().removeprefix("error: ").splitlines() or ["no word of why"]
-        kind = InputError if ended.returncode in {1, 2} else EnvironmentFailedError
+    if ended.code:
+        words = ended.err.strip().removeprefix("error: ").splitlines() or ["no word of why"]
+        kind = InputError if ended.code in {1, 2} else EnvironmentFailedError
         raise kind(words[0], where=" ".join(command[-4:]), fix=" ".join(words[1:]))
-    write_atomically(str(file), ended.stdout)
+    write_atomically(str(file), ended.out)
 
 
 def _cell(what_if: WhatIf, policy: str, seed: int, file: Path) -> Cell:
