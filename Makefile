@@ -23,7 +23,7 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane go lint format docs browser prometheus reference parity bench fuzz lock clean
+.PHONY: setup demo test e2e control-plane go lint format docs browser prometheus reference pictures parity bench fuzz lock clean
 
 setup: $(VENV)/.project
 
@@ -110,6 +110,11 @@ prometheus: setup
 
 # Pages that are made from the code: the tests hold what is committed to it.
 reference: setup
+	@$(BIN)/python -m tools.reference
+
+# What the report's pictures in docs/ show is kept, so that it doesn't change with every choice of the planner.
+pictures: setup
+	@$(BIN)/python -m tools.report_pictures
 	@$(BIN)/python -m tools.reference
 
 # The model of Karpenter beside the real one, which is built the first time (Go; minutes).

@@ -16,6 +16,7 @@ from tools.checks import check_page
 from tools.command_line import command_line
 from tools.hardware_tables import gpus, mig
 from tools.pictures import pictures
+from tools.report_pictures import report_pictures
 from tools.rules import annotation_page, assumption_page
 from tools.schemas import schema_files
 from tools.sharing_table import sharing_page
@@ -36,7 +37,7 @@ def files() -> dict[str, str]:
         "assumptions.md": assumption_page(),
         **schema_files(),
     }
-    return {f"docs/reference/{name}": text for name, text in found.items()} | pictures()
+    return {f"docs/reference/{name}": text for name, text in found.items()} | pictures() | report_pictures()
 
 
 def main(arguments: list[str]) -> int:
