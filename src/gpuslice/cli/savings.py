@@ -65,7 +65,7 @@ class Savings:
 
     @property
     def worth(self) -> list[Saving]:
-        """Of those planned with, what saves something, the most first.
+        """Of those planned with, what saves something, the most first by what bills and estimates agree on.
 
         A change for many workloads is left out where one of them alone saves as much.
         """
@@ -84,7 +84,7 @@ class Savings:
                 for member in (each.change.workloads if len(each.change.workloads) > 1 else ())
             )
         ]
-        return sorted(found, key=lambda each: (-each.usd_per_hour, each.change.whose, each.change.words))
+        return sorted(found, key=lambda each: (-round(each.agreed, 6), each.change.whose, each.change.words))
 
 
 def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str = "") -> Savings:
@@ -195,17 +195,18 @@ def _print_confirmed(worth: Sequence[Saving], summary: Summary) -> None:
     proven = any(each.proven for each in worth)
     print_text("\nWhat one change would save, planned again with it and nothing else changed:")
     print_table(
-        ("$ a month", *(["proven"] if proven else []), "whose", "change"),
+        ("$ a month", "estimate", *(["proven"] if proven else []), "whose", "change"),
         [
             (
                 _month(each.usd_per_hour),
+                _month(each.change.estimate),
                 *([_month(each.proven) if each.proven else None] if proven else []),
                 each.change.whose,
                 each.change.words,
             )
             for each in worth
         ],
-        right=("$ a month", "proven"),
+        right=("$ a month", "estimate", "proven"),
     )
     open_ = (summary.usd_per_hour - summary.bound_usd_per_hour) * HOURS_A_MONTH
     if open_ < _CENT:
@@ -215,7 +216,10 @@ def _print_confirmed(worth: Sequence[Saving], summary: Summary) -> None:
             f"as things are, a plan might be found that costs up to ${open_:,.2f} a month less than this one: "
             + ("what goes beyond that is proven" if proven else "so none of these savings is proven")
         )
-    say(f"{doubt}. Savings of several changes don't add up: plan again after each")
+    say(
+        f"listed by the smaller of saving and estimate; {doubt}. Savings of several changes don't add up: plan again "
+        "after each"
+    )
 
 
 def _rest(found: Savings) -> str:

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     Part = tuple[int, int]  # number of a class, and replicas of a workload that is one of its members
     StepsOf = Mapping[Part, Sequence[Step]]
 
-_AT_ONCE: Final = (
-    60  # classes after a step beside those of the plan: more make more cuts, and each is asked of all
-)
+# Classes after a step beside those of the plan, and at least a part of these: more make more cuts, and each is asked of
+# all; fewer lay out the same options more often.
+_AT_ONCE: Final = 60
+_AT_ONCE_OF: Final = 4
 _ROUNDS: Final = 20  # each lowers the price; a handful is usual
 _NOTHING: Final = 1e-9  # of a node's price
 
@@ -58,7 +59,7 @@ def reduced_costs(
         remaining: seconds left; steps that are not reached by then are absent.
     """
     found: dict[tuple[Part, Step], float] = {}
-    for some in _in_parts(steps):
+    for some in _in_parts(steps, max(_AT_ONCE, len(classes) // _AT_ONCE_OF)):
         if remaining() <= 0:
             break
         variants = [each for part in some for each in _variants(part, classes, some[part])]
@@ -97,11 +98,11 @@ def reduced_together(
     return market.together([part for part, _ in taken])
 
 
-def _in_parts(steps: StepsOf) -> list[dict[Part, Sequence[Step]]]:
+def _in_parts(steps: StepsOf, most: int) -> list[dict[Part, Sequence[Step]]]:
     parts: list[dict[Part, Sequence[Step]]] = [{}]
     size = 0
     for part, each in steps.items():
-        if size >= _AT_ONCE:
+        if size >= most:
             parts.append({})
             size = 0
         parts[-1][part] = each

@@ -94,6 +94,14 @@ class Saving:
     usd_per_hour: float
     proven: float
 
+    @property
+    def agreed(self) -> float:
+        """What both the bills and the prices of the proof say, dollars per hour.
+
+        What bills differ by beyond the estimate, a change can't do to the least possible one: one search was luckier.
+        """
+        return min(self.usd_per_hour, self.change.estimate)
+
 
 def changes(
     solution: Solution,
@@ -259,10 +267,10 @@ def _of_tenants(
         together.setdefault((each.workload.tenant, words), []).append(each)
     found = []
     for (tenant, words), some in together.items():
-        if len(some) == 1 or remaining() <= 0:
+        if len(some) == 1:
             continue
         estimate = sum(each.usd for each in some)
-        if estimate * HOURS_A_MONTH < LEAST_WORTH:
+        if estimate * HOURS_A_MONTH < LEAST_WORTH and remaining() > 0:
             # Each by itself has nobody to share with: only together they may.
             estimate = reduced_together(
                 solution.classes,
