@@ -15,6 +15,7 @@ from tools.answers import answers
 from tools.checks import check_page
 from tools.command_line import command_line
 from tools.hardware_tables import gpus, mig
+from tools.permissions import permission_page
 from tools.pictures import pictures
 from tools.report_pictures import report_pictures
 from tools.rules import annotation_page, assumption_page
@@ -30,6 +31,7 @@ def files() -> dict[str, str]:
         "command-line.md": command_line(),
         "answers.md": answers(),
         "checks.md": check_page(),
+        "permissions.md": permission_page(),
         "gpus.md": gpus(),
         "mig.md": mig(),
         "sharing.md": sharing_page(),

@@ -138,7 +138,11 @@ def test_a_cluster_wide_setting_is_printed_like_a_plan_and_its_limits_go_to_stde
     ("arguments", "message"),
     [
         ((), "nothing to render was named"),
-        (("-f", "plan.yaml", "--cluster-wide", "mps=2"), "--cluster-wide needs no plan"),
+        (("-f", "plan.yaml", "--cluster-wide", "mps=2"), "-f and --cluster-wide were given"),
+        (("--cluster-wide", "mps=2", "--rbac", "view"), "--cluster-wide and --rbac were given"),
+        (("--cluster-wide", "mps=2", "--bind-to", "user:me"), "--bind-to: is for a role"),
+        (("--rbac", "view", "--role", "nodes"), "--role: is for a plan"),
+        (("--rbac", "view", "--out", "x"), "--out: is for a plan"),
         (("--cluster-wide", "mps=2", "--cluster", "lab"), "--cluster: is for a plan"),
         (("--cluster-wide", "mps=2", "--role", "nodes"), "--role: is for a plan"),
         (("--cluster-wide", "mps=2", "-o", "table"), "-o: objects have no table"),
@@ -157,3 +161,32 @@ def test_several_plans_in_one_file_are_refused(plan_file):
     plan_file.write_text(plan_file.read_text() + "---\n" + plan_file.read_text())
     with pytest.raises(InputError, match="holds 2 documents"):
         run("-f", plan_file, "--cluster", "lab", "--role", "nodes")
+
+
+def test_a_role_is_printed_for_kubectl_and_says_where_nobody_is_bound():
+    printed = run("--rbac", "apply", "--operator-namespace", "nvidia")
+    objects = list(yaml.safe_load_all(printed.stdout))
+    assert [(each["kind"], each["metadata"].get("namespace")) for each in objects] == [
+        ("Namespace", None),
+        ("ClusterRole", None),
+        ("Role", "nvidia"),
+        ("Role", "gpuslice"),
+    ]
+    assert "nobody is bound" in printed.stderr
+    bound = run("--rbac", "view", "--bind-to", "group:readers", "-o", "name")
+    assert "clusterrolebinding.rbac.authorization.k8s.io/gpuslice-view" in bound.stdout.splitlines()
+    assert not bound.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rbac", "aply"), "--rbac: there is no role 'aply'\ndid you mean 'apply'?"),
+        (("--rbac", "view", "--bind-to", "me"), "--bind-to: 'me' is nobody"),
+        (("--rbac", "view", "--operator-namespace", "X_"), "--operator-namespace: 'X_' is no name"),
+    ],
+)
+def test_a_role_that_cannot_be_is_refused_by_its_flag(arguments, message):
+    with pytest.raises(InputError) as refused:
+        run(*arguments)
+    assert str(refused.value).startswith(message)

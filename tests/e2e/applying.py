@@ -9,7 +9,7 @@ from lightkube import ApiError
 from lightkube.models.apps_v1 import DeploymentSpec
 from lightkube.models.core_v1 import Container, PodSpec, PodTemplateSpec, ResourceRequirements, Toleration
 from lightkube.models.meta_v1 import LabelSelector, ObjectMeta
-from lightkube.resources.apps_v1 import Deployment, ReplicaSet
+from lightkube.resources.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod
 
 from gpuslice.cloud import snapshot as catalogs
@@ -66,9 +66,10 @@ def rendered(made, directory):
 
 
 def run(kubeconfig, *arguments):
-    """The program in a process of its own."""
+    """The program in a process of its own; without a kubeconfig for what needs no cluster."""
+    connection = ("--kubeconfig", str(kubeconfig)) if kubeconfig else ()
     return subprocess.Popen(
-        [sys.executable, "-m", "gpuslice", *map(str, arguments), "--kubeconfig", str(kubeconfig)],
+        [sys.executable, "-m", "gpuslice", *map(str, arguments), *connection],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -81,9 +82,9 @@ def ended(process, seconds=180):
     return process.returncode, out, err
 
 
-def gpuslice(kubeconfig, *arguments):
+def gpuslice(kubeconfig, *arguments, seconds=180):
     """Run to the end."""
-    return ended(run(kubeconfig, *arguments))
+    return ended(run(kubeconfig, *arguments), seconds)
 
 
 def create_if_absent(client, made):
@@ -192,13 +193,18 @@ def delete_if_present(client, kind, each):
 
 
 def standing(client):
-    """Everything that an apply may touch, as it was stated, without what the API server adds; the journal isn't in."""
+    """Everything that an apply of the plans above may touch, as it was stated."""
+    return standing_in(client, ("gpu-operator", "search", "chat"))
+
+
+def standing_in(client, namespaces):
+    """Everything that an apply may touch, without what the API server adds; the journal isn't in."""
     found: dict[tuple[str, ...], dict[str, object]] = {}
     for kind in (NodePool, NodeOverlay, EC2NodeClass, NodeFeatureRule, ClusterPolicy):
         for each in client.list(kind):
             found[kind.__name__, each.metadata.name] = stated(each.to_dict())
-    for namespace in ("gpu-operator", "search", "chat"):
-        for local in (ConfigMap, Deployment):
+    for namespace in namespaces:
+        for local in (ConfigMap, Deployment, StatefulSet):
             for each in client.list(local, namespace=namespace):
                 if each.metadata.name != "kube-root-ca.crt":
                     data = msgspec.to_builtins(stated(each.to_dict()))

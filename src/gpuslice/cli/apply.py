@@ -153,6 +153,7 @@ def _apply(
     if workloads:
         for each in steps.left:
             say(f"left as it is: {each}")
+    preflight.permitted(api, [each.work for each in steps.shown])
     _consent(steps, previous, dry_run=dry_run, yes=yes)
     if dry_run:
         return
@@ -170,7 +171,7 @@ def _apply(
 
 
 def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: list[str]) -> None:
-    from gpuslice.cluster import carry_out, journal
+    from gpuslice.cluster import carry_out, journal, preflight
     from gpuslice.cluster.journal import Edit, Put, Remove
 
     stored = journal.load(api)
@@ -200,6 +201,7 @@ def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: l
                 print_text(f"put back    {each.ref.title}")
     if dry_run:
         return
+    preflight.permitted(api, [each for each in stored.journal.steps if each.ref.title not in skip])
     _ask("Take it back?", yes=yes)
     from dataclasses import replace
 
@@ -237,11 +239,13 @@ def _desired(
 
 def _read(api: Api, desired: Desired, *, install: bool) -> Snapshot:
     """The cluster, with a GPU Operator where the plan needs one."""
+    from gpuslice.cluster import preflight
     from gpuslice.cluster.preflight import helm_command, namespace_of
     from gpuslice.cluster.read import read
 
     with progress("reading the cluster …"):
         snapshot = read(api)
+    preflight.readable(snapshot)
     if desired.policy is None or snapshot.cluster_policies:
         return snapshot
     namespace = namespace_of(desired)

@@ -27,6 +27,23 @@ def render(
             help="Instead of a plan, the same for every GPU: time-slicing=4, mps=4 or mig=all-1g.10gb.",
         ),
     ] = "",
+    rbac: Annotated[
+        str,
+        typer.Option(
+            "--rbac",
+            metavar="ROLE",
+            help="Instead of a plan, what gpuslice needs to be allowed: view (scan, doctor, status), apply, or "
+            "apply-workloads.",
+        ),
+    ] = "",
+    bind_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bind-to",
+            metavar="SUBJECT",
+            help="Who gets that role: user:NAME, group:NAME or serviceaccount:NAMESPACE/NAME; several times.",
+        ),
+    ] = None,
     cluster: Annotated[
         str,
         typer.Option(
@@ -76,27 +93,26 @@ def render(
 
     Printed are the objects that `kubectl apply -k` would apply; --out writes these and everything beside them: Helm
     values, patches of the workloads, and a README that says what to do in which order. --cluster-wide needs no plan: it
-    renders one setting of the GPU Operator for all nodes.
+    renders one setting of the GPU Operator for all nodes. Nor does --rbac: it prints a role, for `kubectl apply -f -`.
     """
     if output is Output.TABLE:
         raise InputError("objects have no table", where="-o", fix="choose yaml, json or name")
-    if bool(plan_file) == bool(cluster_wide):
-        raise InputError(
-            "--cluster-wide needs no plan" if cluster_wide else "nothing to render was named",
-            fix="leave out -f, or --cluster-wide"
-            if cluster_wide
-            else "name a plan: -f plan.yaml; or one setting for all GPUs: --cluster-wide time-slicing=4",
-        )
+    one = _only({"-f": plan_file, "--cluster-wide": cluster_wide, "--rbac": rbac})
+    for_plans = {
+        "--cluster": cluster,
+        "--role": role,
+        "--instance-profile": instance_profile,
+        "--image-version": image_version,
+        "--catalog": catalog_file,
+    }
+    for flag in (each for each, value in for_plans.items() if value and one != "-f"):
+        raise InputError("is for a plan", where=flag, fix=f"leave it out with {one}")
+    if one != "--rbac" and bind_to:
+        raise InputError("is for a role", where="--bind-to", fix="name one: --rbac view")
+    if rbac:
+        _rbac(rbac, operator_namespace, bind_to or [], out, output)
+        return
     if cluster_wide:
-        for_plans = {
-            "--cluster": cluster,
-            "--role": role,
-            "--instance-profile": instance_profile,
-            "--image-version": image_version,
-            "--catalog": catalog_file,
-        }
-        for flag in (each for each, value in for_plans.items() if value):
-            raise InputError("is for a plan", where=flag, fix="leave it out with --cluster-wide")
         _cluster_wide(cluster_wide, operator_namespace, out, output)
         return
     from gpuslice.artefacts.documents import read_documents
@@ -143,6 +159,19 @@ def render(
         _print(objects, output)
 
 
+def _only(given: dict[str, str]) -> str:
+    """The one option of these that was given."""
+    named = [flag for flag, value in given.items() if value]
+    if not named:
+        raise InputError(
+            "nothing to render was named",
+            fix="name a plan: -f plan.yaml; or one setting for all GPUs: --cluster-wide time-slicing=4",
+        )
+    if len(named) > 1:
+        raise InputError(f"{' and '.join(named)} were given", fix="keep one of them")
+    return named[0]
+
+
 def _cluster_wide(text: str, namespace: str, out: str, output: Output) -> None:
     from gpuslice.artefacts.output import write_directory
     from gpuslice.render import cluster_wide
@@ -157,6 +186,28 @@ def _cluster_wide(text: str, namespace: str, out: str, output: Output) -> None:
     else:
         say("note: the patch of the ClusterPolicy is no object, and isn't printed: --out writes it")
         _print(cluster_wide.objects(setting, namespace), output)
+
+
+def _rbac(text: str, namespace: str, bind_to: list[str], out: str, output: Output) -> None:
+    from gpuslice.cluster.permissions import COMMANDS, Role, Subject, manifests
+    from gpuslice.errors import nearest
+    from gpuslice.render.files import RenderedFile
+    from gpuslice.render.settings import check_namespace
+
+    if text not in list(Role):
+        raise InputError(
+            f"there is no role {text[:30]!r}",
+            where="--rbac",
+            fix=nearest(text, [each.value for each in Role]) or f"choose {', '.join(Role)}",
+        )
+    if out:
+        raise InputError("is for a plan", where="--out", fix="a role is printed: redirect it into a file")
+    check_namespace(namespace)
+    made = manifests(Role(text), namespace, [Subject.parse(each) for each in bind_to])
+    comment = f"For {', '.join(COMMANDS[Role(text)])}."
+    if not bind_to:
+        say("note: nobody is bound to it: --bind-to user:NAME, group:NAME or serviceaccount:NAMESPACE/NAME")
+    _print((RenderedFile("rbac.yaml", tuple(made), comment),), output)
 
 
 def _print(objects: tuple[RenderedFile, ...], output: Output) -> None:

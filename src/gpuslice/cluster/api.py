@@ -304,7 +304,7 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
     elif code == 403 and any(each.reason == "NamespaceTerminating" for each in status.details.causes):
         fix = "wait until the namespace is gone, make it anew, and run this again"
     elif code == 403 and "admission webhook" not in said and "ValidatingAdmissionPolicy" not in said:
-        fix = "ask for the permission to do that"
+        fix = "ask for the permission to do that; gpuslice render --rbac ROLE has all that is needed"
     elif "does not support dry run" in said:
         fix = "ask those who run the webhook to declare sideEffects: None; what can't be tried isn't written"
     elif "webhook" in said or "ValidatingAdmissionPolicy" in said:

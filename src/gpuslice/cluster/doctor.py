@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.checks import drift, nodes, overlays, placement, sharing, slices
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity, Use
-from gpuslice.cluster.resources import Resource
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.cluster.snapshot import Snapshot, Unread
     from gpuslice.planner.plan import Plan
 
 CHECKS: Final[tuple[Check, ...]] = tuple(
@@ -44,21 +43,21 @@ def diagnose(
     seen = Seen(snapshot, catalog, plan, use)
     found: list[Finding] = []
     for check in checks:
-        missing = [each for each in check.reads if not snapshot.could_read(each)]
+        missing = {each.title for each in check.reads if not snapshot.could_read(each)}
         if missing:
-            found.append(_unknown(check, missing))
+            found.append(_unknown(check, [each for each in snapshot.unread if each.what in missing]))
             continue
         found += [replace(each, code=check.code, severity=check.severity) for each in check.find(seen)]
     return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
 
 
-def _unknown(check: Check, missing: list[Resource]) -> Finding:
-    names = ", ".join(each.title for each in missing)
+def _unknown(check: Check, missing: list[Unread]) -> Finding:
+    why = "; ".join(f"{each.what} can't be read: {each.why}" for each in missing)
     return Finding(
         check.title,
-        f"not looked at: {names} can't be read",
+        f"not looked at: {why}",
         "nobody knows",
-        "ask for the permission to do that",
+        "ask for the role of who looks: gpuslice render --rbac view --bind-to user:NAME",
         code=check.code,
         severity=Severity.UNKNOWN,
     )

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from gpuslice.cluster import applyset, permissions
+from gpuslice.cluster.api import joined
 from gpuslice.cluster.checks import overlays, placement
 from gpuslice.cluster.finding import Seen
-from gpuslice.cluster.resources import NODE_CLASS, NODE_FEATURE_RULE, NODE_OVERLAY, NODE_POOL
-from gpuslice.errors import AnswerIsNoError
+from gpuslice.cluster.journal import Edit
+from gpuslice.cluster.resources import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    NAMESPACE,
+    NODE,
+    NODE_CLASS,
+    NODE_FEATURE_RULE,
+    NODE_OVERLAY,
+    NODE_POOL,
+    NODE_SIDE,
+)
+from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
 from gpuslice.render.operator import CHART_VERSION
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.api import Api
     from gpuslice.cluster.desired import Desired
+    from gpuslice.cluster.journal import Work
     from gpuslice.cluster.snapshot import Snapshot
 
 
@@ -37,6 +53,22 @@ def namespace_of(desired: Desired) -> str:
     )
 
 
+def readable(snapshot: Snapshot) -> None:
+    """Accept a snapshot in which nothing is taken for absent that only couldn't be read.
+
+    Raises:
+        EnvironmentFailedError: something couldn't be read that decides over what is applied.
+    """
+    for resource in (*NODE_SIDE, NODE, DEPLOYMENT, DAEMON_SET):
+        for each in snapshot.unread:
+            if each.what == resource.title:
+                raise EnvironmentFailedError(
+                    f"{each.what} can't be read: {each.why}",
+                    where=snapshot.where,
+                    fix=f"ask for that role: gpuslice render --rbac {permissions.Role.APPLY} --bind-to user:NAME",
+                )
+
+
 def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
     """What a person should know before he consents.
 
@@ -46,11 +78,6 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
     kinds = {each.get("kind") for each in desired.objects}
     for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
         if resource.kind in kinds and resource.group_kind not in snapshot.served:
-            if not snapshot.could_read(resource):
-                raise AnswerIsNoError(
-                    f"{resource.title} can't be read",
-                    fix="ask for the permission to do that",
-                )
             what = (
                 "Node Feature Discovery"
                 if resource is NODE_FEATURE_RULE
@@ -83,3 +110,24 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
             seen, [each for each in desired.objects if each.get("kind") == "NodePool"]
         )
     ]
+
+
+def permitted(api: Api, works: Sequence[Work]) -> None:
+    """Accept what the user may do to the end, and take back: a dry run doesn't try all of it.
+
+    Raises:
+        EnvironmentFailedError: he may not, with what is missing.
+    """
+    wanted = [asked for each in works for asked in permissions.for_step(each)]
+    if api.find(NAMESPACE.path(applyset.NAMESPACE), dict[str, Any]) is None:
+        wanted.append(permissions.Asked(NAMESPACE, "create", name=applyset.NAMESPACE))
+    found = permissions.missing(api, [*wanted, *permissions.for_journal()])
+    if not found:
+        return
+    moving = any(isinstance(each, Edit) and each.workload for each in works)
+    role = permissions.Role.APPLY_WORKLOADS if moving else permissions.Role.APPLY
+    raise EnvironmentFailedError(
+        f"you may not {joined([str(each) for each in found], 4)}",
+        where=f"context {api.name}" if api.name else "",
+        fix=f"ask for that role: gpuslice render --rbac {role} --bind-to user:NAME",
+    )

@@ -159,14 +159,18 @@ class _Reader:
     def config_maps(self, names: Iterable[tuple[str, str]]) -> list[Data]:
         """ConfigMaps by namespace and name, where they are."""
         found: list[Data] = []
+        refused: set[str] = set()
         for namespace, name in sorted(set(names)):
+            if namespace in refused:
+                continue
             try:
                 data = self._api.find(CONFIG_MAP.path(name, namespace), dict[str, object])
             except ApiError as error:
                 if error.code != 403:
                     raise
                 self.unread.append(Unread(CONFIG_MAP.title, error.message))
-                break
+                refused.add(namespace)
+                continue
             if data is not None:
                 found.append(_slim(CONFIG_MAP, data))
         return found
