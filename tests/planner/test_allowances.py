@@ -12,6 +12,8 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.hardware.slices import Isolation
 from gpuslice.planner.allowances import Kind, policy_steps, steps
+from gpuslice.planner.classes import classes_of
+from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.policy import FREE, Policy
 from tests.planner.test_solve_rules import workload
 from tests.strategies import A10G, L4, T4, TYPES, catalog_of, known_needs, needs, slices
@@ -21,12 +23,14 @@ SPOT = catalog_of(replace(T4, prices={**T4.prices, Purchase.SPOT: 200_000}), L4)
 NEED = Need(memory_mib=3000, duty_ppm=50_000, on="T4", allow=frozenset({"T4"}), max_slowdown_milli=2000)
 
 
+def possible(need, catalog=CATALOG, **more):
+    """Steps of one small pod with that need, which may be interrupted."""
+    app = Workload("red/app", 1, 500, 1024, need, tenant="red", **{"interruptible": True, **more})
+    return steps(classes_of([app])[0], catalog)
+
+
 def taken(need, kind, catalog=CATALOG, **more):
-    return {
-        each.words: each.need
-        for each in steps(need, catalog, interruptible=more.pop("interruptible", True), **more)
-        if each.kind is kind
-    }
+    return {each.words: each.need for each in possible(need, catalog, **more) if each.kind is kind}
 
 
 def test_each_model_of_the_catalog_that_is_not_allowed_and_would_do_is_a_step():
@@ -63,8 +67,8 @@ def test_nothing_worse_than_todays_is_proposed_where_the_need_is_not_known(need)
 
 
 def test_a_need_not_known_that_states_no_model_has_no_step():
-    assert steps(Need(on="T4"), CATALOG, interruptible=True) == ()
-    assert steps(Need(), CATALOG, interruptible=True) == ()
+    assert possible(Need(on="T4")) == ()
+    assert possible(Need()) == ()
 
 
 def test_isolation_is_given_up_level_by_level():
@@ -91,34 +95,48 @@ def test_spot_is_a_step_where_it_has_a_price_and_is_not_allowed_yet():
     assert len(taken(NEED, Kind.SPOT, SPOT, interruptible=False)) == 1
     assert taken(NEED, Kind.SPOT, SPOT, interruptible=True) == {}
     assert taken(NEED, Kind.SPOT, CATALOG, interruptible=False) == {}
-    (step,) = (each for each in steps(NEED, SPOT, interruptible=False) if each.kind is Kind.SPOT)
+    (step,) = (each for each in possible(NEED, SPOT, interruptible=False) if each.kind is Kind.SPOT)
     app = replace(workload(), need=NEED)
     assert step.taken(app) == replace(app, interruptible=True)
 
 
-def test_of_a_service_only_how_it_is_bought_is_a_step():
-    (step,) = steps(NEED, SPOT, interruptible=False, service=True)
-    assert step.kind is Kind.SPOT
+def test_of_a_service_only_its_pods_and_how_it_is_bought_are_rules():
+    service = Service(10.0, "requests/s", 100.0, (ServiceProfile("L4/whole", 1, 1, 10.0, 20.0),))
+    found = possible(NEED, SPOT, interruptible=False, service=service)
+    assert [each.kind for each in found] == [Kind.SPOT]
+
+
+def test_pods_may_request_less_where_they_request_more_than_that():
+    app = workload(cpu=1500, ram=4096)
+    cpu, memory = (
+        each for each in steps(classes_of([app])[0], CATALOG) if each.kind in {Kind.CPU, Kind.POD_MEMORY}
+    )
+    assert (cpu.words, memory.words) == ("request 500m less CPU: 1", "request 1Gi less memory: 3Gi")
+    assert cpu.taken(app) == replace(app, cpu_milli=1000)
+    assert memory.taken(app) == replace(app, memory_mib=3072)
 
 
 def test_a_framework_that_takes_all_memory_could_be_told_not_to():
     assert list(taken(replace(NEED, limitable=False), Kind.LIMIT).values()) == [NEED]
 
 
-@given(known_needs(), slices(), st.booleans())
-def test_whatever_fits_before_a_step_fits_after_it(need, slice_, interruptible):
+@given(known_needs(), slices())
+def test_whatever_fits_before_a_step_fits_after_it(need, slice_):
     if fit(need, slice_).fits:
-        for step in steps(need, catalog_of(*TYPES), interruptible=interruptible):
-            assert fit(step.need, slice_).fits
+        for step in possible(need, catalog_of(*TYPES)):
+            assert fit(step.need or need, slice_).fits
 
 
-@given(needs(), st.booleans())
-def test_a_step_changes_one_thing(need, interruptible):
-    for step in steps(need, SPOT, interruptible=interruptible):
-        before, after = (
-            {name: getattr(each, name) for name in Need.__dataclass_fields__} for each in (need, step.need)
-        )
-        assert len([name for name in before if before[name] != after[name]]) == (step.kind is not Kind.SPOT)
+@given(needs(), st.booleans(), st.integers(0, 4000), st.integers(0, 9000))
+def test_a_step_changes_one_thing(need, interruptible, cpu, memory):
+    app = Workload("red/app", 1, cpu, memory, need, interruptible=interruptible)
+    for step in steps(classes_of([app])[0], SPOT):
+        after = step.taken(app)
+        fields = [
+            *((name, app, after) for name in Workload.__dataclass_fields__ if name != "need"),
+            *((name, need, after.need) for name in Need.__dataclass_fields__),
+        ]
+        assert len([name for name, one, two in fields if getattr(one, name) != getattr(two, name)]) == 1
 
 
 def test_each_entry_of_a_policy_is_loosened_by_one_step():

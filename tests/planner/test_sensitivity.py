@@ -133,6 +133,23 @@ def test_a_laxer_limit_on_slowdown_lets_more_share():
     assert found["red/app", "at most 1.5x slower instead of 1x"] == pytest.approx(0.9776, rel=WITHIN)
 
 
+def test_half_a_core_less_saves_a_node_where_cpu_keeps_pods_apart():
+    fleet = [workload(replicas=2, cpu=2000)]
+    (change,) = asked(fleet, catalog_of(replace(L4, allocatable_cpu_milli=3920))).found
+    assert (change.kind, change.words) == (Kind.CPU, "request 500m less CPU: 1500m")
+    assert change.estimate == pytest.approx(0.9776, rel=WITHIN)
+    again = confirmed(change, fleet, catalog_of(replace(L4, allocatable_cpu_milli=3920)))
+    assert again.usd_per_hour == pytest.approx(0.9776)
+
+
+def test_a_gibibyte_less_memory_of_a_pod_saves_a_node_where_that_keeps_pods_apart():
+    catalog = catalog_of(replace(L4, allocatable_memory_mib=14_000))
+    fleet = [workload(replicas=2, ram=7500)]
+    (change,) = asked(fleet, catalog).found
+    assert (change.kind, change.words) == (Kind.POD_MEMORY, "request 1Gi less memory: 6476Mi")
+    assert confirmed(change, fleet, catalog).usd_per_hour == pytest.approx(0.9776)
+
+
 def test_spot_is_worth_what_it_is_cheaper():
     catalog = catalog_of(replace(L4, prices={**L4.prices, Purchase.SPOT: 400_000}))
     found = asked([workload()], catalog)
@@ -282,7 +299,7 @@ def test_no_plan_after_a_step_is_below_the_bound_less_the_estimate(fleet, catalo
     assume(relaxation is not None)
     assert relaxation is not None
     asked_of = {
-        (number, member.replicas): steps(each.need, catalog, interruptible=each.interruptible)
+        (number, member.replicas): steps(each, catalog)
         for number, each in enumerate(solution.classes)
         for member in each.members
     }
@@ -317,7 +334,7 @@ def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_toge
     assume(relaxation is not None)
     assert relaxation is not None
     possible = {
-        member.name: ((number, member.replicas), steps(each.need, catalog, interruptible=each.interruptible))
+        member.name: ((number, member.replicas), steps(each, catalog))
         for number, each in enumerate(solution.classes)
         for member in each.members
     }

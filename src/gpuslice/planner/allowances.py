@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import UNSET, structs
 
@@ -18,7 +18,7 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU
 from gpuslice.hardware.slices import Isolation
-from gpuslice.units import format_memory
+from gpuslice.units import format_cpu, format_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.need import Need
+    from gpuslice.planner.classes import WorkloadClass
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.policy import Policy
 
+Pods = TypeVar("Pods", "Workload", "WorkloadClass")
+
 LESS_MEMORY_MIB: Final = 1024
+LESS_CPU_MILLI: Final = 500
 _SLOWDOWNS: Final = (1500, 2000, 3000, 4000, 6000, 8000, 12_000, 16_000, 24_000)
 _NOTICEABLE: Final = 1.25  # times as slow as before: less is within what is known of slowdown
 _MORE_SPOT: Final = 0.1  # of the bill
@@ -44,30 +48,39 @@ class Kind(StrEnum):
     SLOWDOWN = "slowdown"
     SPOT = "spot"
     LIMIT = "limit"
+    CPU = "cpu"
+    POD_MEMORY = "podMemory"
     POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule of a need loosened, for whoever has that need.
+    """One rule loosened, for whoever has that need and pods of that size.
 
     Attributes:
         kind: the rule.
         words: what its owner would do: "allow L4 too".
-        need: afterwards; the same for spot.
+        need: afterwards; None: it stays.
         gpu: the model that is allowed; empty for all other kinds.
+        cpu_milli, memory_mib: that a pod requests less.
     """
 
     kind: Kind
     words: str
-    need: Need
+    need: Need | None = None
     gpu: str = ""
+    cpu_milli: int = 0
+    memory_mib: int = 0
 
-    def taken(self, workload: Workload) -> Workload:
-        """The workload with this step taken."""
-        if self.kind is Kind.SPOT:
-            return replace(workload, interruptible=True)
-        return replace(workload, need=self.need)
+    def taken(self, by: Pods) -> Pods:
+        """The workload or class with this step taken."""
+        return replace(
+            by,
+            need=self.need or by.need,
+            cpu_milli=by.cpu_milli - self.cpu_milli,
+            memory_mib=by.memory_mib - self.memory_mib,
+            interruptible=by.interruptible or self.kind is Kind.SPOT,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +100,20 @@ class PolicyStep:
     units: float = 1.0
 
 
-def steps(need: Need, catalog: Catalog, *, interruptible: bool, service: bool = False) -> tuple[Step, ...]:
-    """Every step that the owner of a need could take.
+def steps(each: WorkloadClass, catalog: Catalog) -> tuple[Step, ...]:
+    """Every step that the owner of a workload could take.
+
+    A service that is sized by its load goes where its profiles let it: only its pods and how they are bought are rules.
 
     Args:
-        need: as it is.
+        each: the class of the workload.
         catalog: whose GPUs and spot prices matter.
-        interruptible: whether it may be on spot already.
-        service: whether it is sized by its load: where it may go then follows from its profiles, and only how it is
-            bought is a rule.
     """
-    found = [] if service else [*_models(need, catalog), *_rules(need)]
-    if not interruptible and any(Purchase.SPOT in each.prices for each in catalog.instance_types):
-        found.append(Step(Kind.SPOT, "may be interrupted, so that spot will do", need))
+    service = each.members[0].service is not None
+    found = [] if service else [*_models(each.need, catalog), *_rules(each.need)]
+    found += _pods(each)
+    if not each.interruptible and any(Purchase.SPOT in machine.prices for machine in catalog.instance_types):
+        found.append(Step(Kind.SPOT, "may be interrupted, so that spot will do"))
     return tuple(found)
 
 
@@ -208,3 +222,13 @@ def _rules(need: Need) -> Iterator[Step]:
     if not need.limitable:
         words = "let its framework be told how much GPU memory to take"
         yield Step(Kind.LIMIT, words, replace(need, limitable=True))
+
+
+def _pods(each: WorkloadClass) -> Iterator[Step]:
+    """Smaller requests, where there is more than that."""
+    if each.cpu_milli > LESS_CPU_MILLI:
+        less = f"{format_cpu(LESS_CPU_MILLI)} less CPU: {format_cpu(each.cpu_milli - LESS_CPU_MILLI)}"
+        yield Step(Kind.CPU, f"request {less}", cpu_milli=LESS_CPU_MILLI)
+    if each.memory_mib > LESS_MEMORY_MIB:
+        less = f"{format_memory(LESS_MEMORY_MIB)} less memory: {format_memory(each.memory_mib - LESS_MEMORY_MIB)}"
+        yield Step(Kind.POD_MEMORY, f"request {less}", memory_mib=LESS_MEMORY_MIB)

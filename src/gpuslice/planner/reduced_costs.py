@@ -131,12 +131,11 @@ def _variants(part: Part, classes: Sequence[WorkloadClass], steps: Sequence[Step
     models = tuple(step for step in steps if step.kind is Kind.GPU)
     found = []
     if models:
-        allow = frozenset[str]().union(*(step.need.allow for step in models))
-        found.append(_Variant(part, replace(now, need=replace(models[0].need, allow=allow)), models))
-    for step in steps:
-        if step.kind is not Kind.GPU:
-            spot = now.interruptible or step.kind is Kind.SPOT
-            found.append(_Variant(part, replace(now, need=step.need, interruptible=spot), (step,)))
+        allow = frozenset[str]().union(*(step.need.allow for step in models if step.need is not None))
+        found.append(
+            _Variant(part, replace(now, need=replace(models[0].taken(now).need, allow=allow)), models)
+        )
+    found += [_Variant(part, step.taken(now), (step,)) for step in steps if step.kind is not Kind.GPU]
     return found
 
 

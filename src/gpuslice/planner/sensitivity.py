@@ -135,13 +135,7 @@ def changes(
     }
     paid = {part: float(relaxation.duals[part[0]]) * part[1] for part in members.values()}
     asked_of = {
-        part: steps(
-            classes[part[0]].need,
-            catalog,
-            interruptible=classes[part[0]].interruptible,
-            service=classes[part[0]].members[0].service is not None,
-        )
-        for part in sorted(paid, key=lambda each: (-paid[each], each))
+        part: steps(classes[part[0]], catalog) for part in sorted(paid, key=lambda each: (-paid[each], each))
     }
     costs = reduced_costs(
         classes,
@@ -238,7 +232,7 @@ def _mildest(priced: Sequence[_Taken]) -> list[_Taken]:
     kept = [each for each in priced if each.step.kind is not Kind.GPU or each is best]
     isolated = sorted(
         (each for each in kept if each.step.kind is Kind.ISOLATION),
-        key=lambda each: -each.step.need.isolation.rank,
+        key=lambda each: -each.step.taken(each.workload).need.isolation.rank,
     )
     for milder, bolder in pairwise(isolated):
         if milder.usd >= _AS_GOOD * bolder.usd:
@@ -257,7 +251,7 @@ def _of_tenants(
     """The same step for several workloads of a tenant, which may then share GPUs with each other."""
     together: dict[tuple[str, str], list[_Taken]] = {}
     for each in alone:
-        need, worth = each.step.need, each.usd * HOURS_A_MONTH >= LEAST_WORTH
+        need, worth = each.step.taken(each.workload).need, each.usd * HOURS_A_MONTH >= LEAST_WORTH
         if each.step.kind is Kind.ISOLATION and need.isolation is Isolation.NONE:
             words = "no isolation"
         elif each.step.kind in _TOGETHER or (each.step.kind is Kind.GPU and worth):
