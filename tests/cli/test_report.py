@@ -170,6 +170,21 @@ def test_a_replay_of_another_plan_is_refused(gpuslice, plan, replayed, tmp_path)
     assert not out.exists()
 
 
+def test_a_replay_of_other_prices_is_refused(gpuslice, plan, fleet, tmp_path):
+    replayed, out = tmp_path / "sim.json", tmp_path / "report.html"
+    arguments = ("simulate", "-f", fleet, "--days", 1, "--policies", "whole", "--out", replayed)
+    assert gpuslice(*arguments).code == 0
+    report = ("report", "-f", plan, "--simulation", replayed, "--out", out)
+    assert gpuslice(*report).code == 0
+    assert "This plan was not among the policies" in out.read_text()
+    out.unlink()
+    replayed.write_text(replayed.read_text().replace("2026-07-20", "2020-01-01"))
+    ended = gpuslice(*report)
+    assert ended.code == 2
+    assert "has prices of us-east-1 of 2020-01-01, the plan is of us-east-1 of 2026-07-20" in ended.err
+    assert not out.exists()
+
+
 SERVICE = """\
 apiVersion: gpuslice.io/v1alpha1
 kind: Workloads

@@ -95,6 +95,97 @@ def test_what_if_another_model_were_allowed_is_seen_in_the_plan(gpuslice, fleet,
     assert usual != moved
 
 
+def test_what_if_none_asked_for_isolation_costs_less_and_says_so(gpuslice, fleet, counts):
+    fleet.write_text(
+        fleet.read_text().replace("  gpu: {allow: [T4]}", "  gpu: {allow: [T4]}\n  isolation: hardware")
+    )
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
+    usual, free = (json.loads(gpuslice(*arguments, *more).out) for more in ((), ("--isolation", "none")))
+    assert free["outcomes"][0]["usd"] < usual["outcomes"][0]["usd"]
+    assert free["demand"]["notes"] == ["what if: every workload asked for isolation none"]
+    assert "notes" not in usual["demand"]
+
+
+def test_what_if_all_might_run_on_another_model_says_which(gpuslice, fleet, counts, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "--plan-out", plan)
+    ended = gpuslice(*arguments, "--allow", "L4")
+    assert ended.code == 0
+    assert "what if: every workload might run on L4" in ended.out
+    assert "gpu: L4" in plan.read_text()
+    assert "gpu: T4" not in plan.read_text()
+
+
+def test_what_if_spot_nodes_were_taken_back_counts_the_restarts(gpuslice, fleet, counts, tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("g4dn.xlarge: {spot: 0.1}\n")
+    fleet.write_text(
+        fleet.read_text().replace("  gpu: {allow: [T4]}", "  gpu: {allow: [T4]}\n  interruptible: true")
+    )
+    arguments = (
+        *("simulate", "-f", fleet, "--trace", counts, "--policies", "whole,plan", "--prices", prices),
+        *("--spot-interruptions", "4", "-o", "json"),
+    )
+    ended = gpuslice(*arguments, "--seed", 1)
+    whole, planned = json.loads(ended.out)["outcomes"]
+    assert planned["interruptions"] > 0
+    assert "interruptions" not in whole  # bought on demand
+    assert any(
+        "EC2 takes a spot node back 4 times per hour" in each for each in json.loads(ended.out)["assumptions"]
+    )
+    assert gpuslice(*arguments, "--seed", 1).out == ended.out != gpuslice(*arguments, "--seed", 2).out
+
+
+def test_a_plan_that_is_made_keeps_the_policy_of_the_workloads(gpuslice, fleet, counts, tmp_path):
+    text = fleet.read_text().replace("[T4]", "[T4, L4]")
+    plan = tmp_path / "plan.yaml"
+    arguments = (
+        "simulate",
+        "-f",
+        fleet,
+        "--trace",
+        counts,
+        "--policies",
+        "plan,replan-1h",
+        "--plan-out",
+        plan,
+    )
+    for policy, bought in (("{}", "g4dn"), ("{forbid: [g4dn]}", "g6")):
+        fleet.write_text(text.replace("workloads:\n", f"policy: {policy}\nworkloads:\n", 1))
+        assert gpuslice(*arguments).code == 0
+        assert f"instanceType: {bought}." in plan.read_text()
+    fleet.write_text(text.replace("workloads:\n", "policy: {forbid: [g4dm]}\nworkloads:\n", 1))
+    ended = gpuslice(*arguments)
+    assert ended.code == 2
+    assert "policy.forbid[0]" in ended.err
+
+
+def test_rows_that_cannot_be_used_are_counted_named_and_harmless(gpuslice, fleet, tmp_path):
+    counts = tmp_path / "counts.csv"
+    rows = (
+        "0,shop/search,2",
+        "-60,shop/search,9",
+        ",shop/search,9",
+        "60,shop/search,",
+        "90,shop/\x1b[2Jghost,3",
+    )
+    counts.write_text(
+        "\n".join(("time,workload,replicas", *rows, "0,shop/search,9", "3600,shop/search,1", ""))
+    )
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "--policies", "whole")
+    found = json.loads(gpuslice(*arguments, "-o", "json").out)["demand"]
+    assert found["pods"] == 2
+    assert found["notes"] == [
+        "1 rows of 'shop/\\x1b[2Jghost', which is no workload, skipped (line 6)",
+        "3 rows without a time and a count skipped (lines 3, 4, 5)",
+        "1 rows that count a workload a second time at one moment skipped (line 7)",
+    ]
+    ended = gpuslice(*arguments)
+    assert "\x1b" not in ended.out
+    for note in found["notes"]:
+        assert note in ended.out
+
+
 def test_what_if_instances_cost_something_else(gpuslice, fleet, counts, tmp_path):
     prices = tmp_path / "prices.yaml"
     types = bundled().instance_types
@@ -156,6 +247,9 @@ def test_two_outputs_need_two_files(gpuslice, fleet, counts, tmp_path):
         (("--days", "1"), "days are replayed of workloads"),
         (("--trace", "COUNTS"), "counts replicas of workloads"),
         (("--trace", "COUNTS", "-f", "FLEET", "--policies", "hole"), "did you mean 'whole'?"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--policies", ","), "--policies: names no policy"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--policies", "plan,whole,plan"), "names 'plan' twice"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--allow", ","), "--allow: names no GPU model"),
         (("--trace", "COUNTS", "-f", "FLEET", "--isolation", "some"), "no isolation is called 'some'"),
         (("--trace", "COUNTS", "-f", "FLEET", "-f", "FLEET"), "one file too many"),
         (("--trace", "COUNTS", "--days", "2", "-f", "FLEET"), "a trace and days are both named"),

@@ -5,6 +5,7 @@ from importlib import resources
 import pytest
 
 from tests.report.subjects import big, broken, hostile, simulated, subject, unplaced, without_workloads
+from tools.report_pictures import pictured as docs
 
 SUBJECTS = {
     "shared": subject,
@@ -22,7 +23,7 @@ def _computed(page, selector, name):
     return page.locator(selector).first.evaluate(f"e => getComputedStyle(e).getPropertyValue('{name}')")
 
 
-@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("width", [360, 780, 1440])
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_nothing_is_wider_than_the_window(opened, name, width):
     page = opened(SUBJECTS[name](), width=width).page
@@ -38,6 +39,29 @@ def test_nothing_is_wider_than_the_window(opened, name, width):
     assert wide == []
 
 
+def test_names_of_policies_are_not_broken_on_a_tablet(opened):
+    page = opened(docs(), width=780).page
+    heights = page.locator(".outcomes th[scope=row]").evaluate_all(
+        "all => all.map(each => each.clientHeight)"
+    )
+    assert len(heights) == 4
+    assert max(heights) < 2 * 21 + 12  # a line is 21 px high
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_every_picture_has_words(opened, name):
+    page = opened(SUBJECTS[name]()).page
+    mute = page.evaluate(
+        """() => [...document.querySelectorAll('svg')].filter(each =>
+             each.getAttribute('role') === 'img' ? !each.getAttribute('aria-label')
+                                                 : each.getAttribute('aria-hidden') !== 'true')
+           .concat([...document.querySelectorAll('figure')].filter(each =>
+             !each.querySelector('figcaption').textContent.trim()))
+           .map(each => each.outerHTML.slice(0, 120))"""
+    )
+    assert mute == []
+
+
 @pytest.mark.parametrize(
     ("name", "scheme"),
     [
@@ -47,6 +71,8 @@ def test_nothing_is_wider_than_the_window(opened, name, width):
         ("broken", "dark"),
         ("alone", "light"),
         ("simulated", "dark"),
+        ("simulated", "light"),
+        ("cut", "dark"),
     ],
 )
 def test_axe_finds_no_serious_fault(opened, name, scheme):
@@ -72,6 +98,17 @@ def test_the_figures_on_the_page_are_the_plans(opened):
     assert page.locator(".figure.today b").inner_text() == f"${summary.baselines[0].usd_per_hour * 730:,.0f}"
     total = page.locator(".costs tfoot td.n").nth(1).inner_text()
     assert total == f"${summary.usd_per_hour * 730:,.0f}"
+    saved = summary.baselines[0].usd_per_hour - summary.usd_per_hour
+    assert page.locator(".figure.saved b").inner_text() == f"${saved * 730:,.0f}"
+    left = summary.usd_per_hour - summary.bound_usd_per_hour
+    assert page.locator(".figure.left b").inner_text() == f"${left * 730:,.0f}"
+    bills = [each.usd_per_hour for each in (summary.baselines[0], summary, summary.baselines[1])]
+    shown = page.locator(".ladder tbody tr td.n:not(.soft)").all_inner_texts()
+    assert {f"${each * 730:,.0f}" for each in (*bills, summary.bound_usd_per_hour)} <= set(shown)
+    costs = page.locator(".costs").nth(1).locator("tbody tr td.n:nth-last-child(2)").all_inner_texts()
+    idle = page.locator(".costs .idle td.n:nth-last-child(2)").inner_text()
+    dollars = sum(int(each.strip("$").replace(",", "")) for each in (*costs, idle))
+    assert dollars == pytest.approx(summary.usd_per_hour * 730, abs=len(costs))
     counted = page.evaluate(
         "[...document.querySelectorAll('figure.node b')].map(e => Number(e.textContent.replace(/,/g, '')))"
     )

@@ -17,6 +17,7 @@ from gpuslice.hardware.need import Need
 from gpuslice.hardware.slices import Isolation
 from gpuslice.planner.plan import Plan
 from gpuslice.simulator.cluster import Cluster
+from gpuslice.simulator.ledger import quantile
 from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan
 from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import digest, look_seconds, replay
@@ -274,6 +275,13 @@ def test_series_add_up_to_the_bill():
     assert sum(found.over_time.usd_per_hour) / len(found.over_time.usd_per_hour) * hours == pytest.approx(
         found.usd, rel=1e-3
     )
+
+
+def test_a_quantile_is_a_wait_that_was_there():
+    waits = [float(each) for each in range(200, 0, -1)]
+    assert [quantile(waits, share) for share in (0.5, 0.95, 0.99, 1.0)] == [100.0, 190.0, 198.0, 200.0]
+    assert [quantile([7.0, 3.0, 5.0], share) for share in (0.5, 0.95)] == [5.0, 7.0]
+    assert quantile([], 0.99) == 0.0
 
 
 def test_long_replays_look_less_often():

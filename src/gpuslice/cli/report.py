@@ -111,6 +111,13 @@ def _simulation(path: str, plan: Plan, files: list[str]) -> Simulation:
             where=document.where,
             fix=f"replay this one: gpuslice simulate {' '.join(f'-f {each}' for each in files)} …",
         )
+    if (found.region, found.prices) != (plan.catalog.region, plan.catalog.prices):
+        raise InputError(
+            f"has prices of {found.region[:40]} of {found.prices[:40]}, the plan is of {plan.catalog.region[:40]} "
+            f"of {plan.catalog.prices[:40]}",
+            where=document.where,
+            fix="replay with the plan's catalog: --catalog FILE",
+        )
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,6 +18,7 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
+from gpuslice.cli.demand import inputs_of, market_of, timeline_of, what_if
 from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
@@ -27,7 +27,7 @@ from gpuslice.cli.planning import (
     StackOption,
     TimeLimitOption,
 )
-from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Plan
     from gpuslice.simulator.policies import Policy
     from gpuslice.simulator.result import Simulation
-    from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.policy import Policy as Rules
     from gpuslice.workloads.timelines import Timeline
 
 _POLICIES: Final = "whole,time-slicing-4,all-1g-mig,plan"
@@ -71,6 +71,7 @@ def simulate(
             metavar="N",
             help="Without a trace: replicas that rise from now to peak each day.",
             min=0,
+            max=3660,
         ),
     ] = 0,
     seed: Annotated[
@@ -111,7 +112,9 @@ def simulate(
     ] = 300,
     boot: Annotated[
         float,
-        typer.Option("--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0),
+        typer.Option(
+            "--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0, max=86_400
+        ),
     ] = 180,
     sweep: Annotated[
         str,
@@ -162,10 +165,8 @@ def simulate(
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.cli.plan import write_plan
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
-    from gpuslice.cloud.selection import choose
     from gpuslice.simulator.replanning import Replanning, hours_of
     from gpuslice.simulator.replay import look_seconds, replay, simulation
-    from gpuslice.workloads.policy import priced
 
     if sweep:
         from gpuslice.cli.sweep import run
@@ -197,19 +198,12 @@ def simulate(
         run(sweep, common, jobs, out, output, ray=ray)
         return
     _check_alone(ray, jobs)
-    plan, workloads, peaks = _inputs(files or [], accept_assumed=accept_assumed)
-    names = [each.strip() for each in policies.split(",") if each.strip()]
+    plan, workloads, peaks = inputs_of(files or [], accept_assumed=accept_assumed)
+    names = _names(policies)
     _check_outputs(out, plan_out, planned=plan is None and _PLAN in names, what_if=prices)
     given = plan is not None
-    timeline = _what_if(_timeline(trace, today, days, seed, workloads, peaks), allow, isolation)
-    catalog = choose(catalog_file, workloads.region if workloads is not None else "")
-    if plan is not None:
-        catalog = priced(plan.policy, catalog)
-        _accept(plan, catalog, catalog_file)
-    if prices:
-        from gpuslice.cloud.what_if import with_prices
-
-        catalog = with_prices(catalog, prices)
+    timeline = what_if(timeline_of(trace, today, days, seed, workloads, peaks), allow, isolation)
+    catalog, rules = market_of(plan, workloads, catalog_file, prices)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()
     look = look_seconds(timeline.seconds)
     outcomes = []
@@ -220,6 +214,7 @@ def simulate(
                 catalog=catalog,
                 taken=taken,
                 stack=stack,
+                rules=rules,
                 seconds=time_limit,
                 assumed=not overhead,
             )
@@ -290,6 +285,16 @@ def _check_alone(ray: str, jobs: int | None) -> None:
         raise InputError("is for a sweep", where="--ray" if ray else "--jobs", fix="name one: --sweep FILE")
 
 
+def _names(policies: str) -> list[str]:
+    """The policies, each once."""
+    names = [each.strip() for each in policies.split(",") if each.strip()]
+    if not names:
+        raise InputError("names no policy", where="--policies", fix=f"such as {_POLICIES}")
+    if twice := [each for each in names if names.count(each) > 1]:
+        raise InputError(f"names {twice[0][:40]!r} twice", where="--policies", fix="name each once")
+    return names
+
+
 def _check_outputs(out: str, plan_out: str, *, planned: bool, what_if: str) -> None:
     """Before anything is replayed: that what is to be written will be there, and in files of their own."""
     if plan_out and not planned:
@@ -306,41 +311,6 @@ def _check_outputs(out: str, plan_out: str, *, planned: bool, what_if: str) -> N
         raise InputError("is named twice", where="--out and --plan-out", fix="write two files")
 
 
-def _inputs(
-    files: list[str], *, accept_assumed: bool
-) -> tuple[Plan | None, WorkloadSet | None, dict[str, int]]:
-    """The plan and the workloads among the files, and the workloads' peaks."""
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
-    from gpuslice.workloads.artefact import parse_workloads
-
-    plan: Plan | None = None
-    workloads: WorkloadSet | None = None
-    peaks: dict[str, int] = {}
-    for path in files:
-        documents = read_documents(path)
-        match documents[0].data:
-            case {"kind": "Plan"} if plan is None:
-                plan = decode(documents[0].data, Plan, where=documents[0].where)
-            case _ if workloads is None:
-                workloads = parse_workloads(documents, accept_assumed=accept_assumed)
-                peak = parse_workloads(documents, at="peak", accept_assumed=accept_assumed)
-                peaks = {each.name: each.replicas for each in peak.workloads}
-            case _:
-                raise InputError(
-                    "is one file too many", where=path, fix="name one plan and one workloads.yaml"
-                )
-    for each in workloads.workloads if workloads is not None else ():
-        if each.service is not None:
-            raise InputError(
-                f"{each.name} is sized by its load, and what is replayed is numbers of replicas",
-                where="-f",
-                fix="plan it, and write the plan's replicas and a need in place of its service",
-            )
-    return plan, workloads, peaks
-
-
 def _spot(rate: float, seed: int) -> str:
     if not rate:
         return "EC2 never takes a spot node back"
@@ -350,71 +320,12 @@ def _spot(rate: float, seed: int) -> str:
     )
 
 
-def _accept(plan: Plan, catalog: Catalog, catalog_file: str) -> None:
-    """A plan that breaks a rule, or is of other prices, is not replayed as if it were one."""
-    from gpuslice.planner.verify import verify_alone
-
-    if (catalog.region, catalog.prices_date) != (plan.catalog.region, plan.catalog.prices):
-        raise InputError(
-            f"has prices of {catalog.region} of {catalog.prices_date}, the plan is of "
-            f"{plan.catalog.region[:40]} of {plan.catalog.prices[:40]}",
-            where=catalog_file or "the bundled catalog",
-            fix="name the catalog that the plan was made with: --catalog FILE; or plan again",
-        )
-    violations = verify_alone(plan, catalog)
-    if violations:
-        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        raise AnswerIsNoError(
-            f"the plan breaks a rule: {violations[0]}{more}",
-            fix="plan again; gpuslice report shows every rule that it breaks",
-        )
-
-
-def _timeline(
-    trace: str, today: str, days: int, seed: int, workloads: WorkloadSet | None, peaks: dict[str, int]
-) -> Timeline:
-    from gpuslice.workloads.timelines import from_file, wave
-
-    if bool(trace) == bool(days):
-        raise InputError(
-            "neither a trace nor days are named" if not trace else "a trace and days are both named",
-            where="--trace",
-            fix="name --trace FILE, or --days N with -f workloads.yaml",
-        )
-    if trace:
-        return from_file(trace, workloads=workloads, today=today or None)
-    if workloads is None:
-        raise InputError("days are replayed of workloads", where="--days", fix="name them: -f workloads.yaml")
-    return wave(workloads, peaks, days, seed)
-
-
-def _what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
-    """The same demand of workloads with other rules."""
-    from gpuslice.hardware.gpus import gpu_named
-    from gpuslice.hardware.slices import Isolation
-
-    models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
-    levels = [str(each.value) for each in Isolation]
-    if isolation and isolation not in levels:
-        raise InputError(
-            f"no isolation is called {isolation[:40]!r}",
-            where="--isolation",
-            fix=f"write {', '.join(levels)}",
-        )
-    changed = []
-    for each in timeline.workloads:
-        need = replace(each.need, allow=models) if models else each.need
-        changed.append(
-            replace(each, need=replace(need, isolation=Isolation(isolation)) if isolation else need)
-        )
-    return replace(timeline, workloads=tuple(changed))
-
-
 def _planned(
     workloads: Sequence[Workload],
     catalog: Catalog,
     taken: DaemonsetOverhead,
     stack: StackName,
+    rules: Rules,
     seconds: float,
     *,
     assumed: bool,
@@ -428,7 +339,7 @@ def _planned(
     return solve(
         workloads,
         catalog,
-        Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value)),
+        Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value), policy=rules),
         remaining=lambda: started + seconds - time.monotonic(),
     ).plan
 

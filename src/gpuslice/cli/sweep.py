@@ -108,6 +108,10 @@ def _read(path: str) -> Sweep:
             raise InputError(
                 f"names a {what} twice", where=document.where, fix="name each once: they are a grid"
             )
+    if listed := [each for each in sweep.policies if "," in each]:
+        raise InputError(
+            f"{listed[0]!r} is more than one policy", where=document.where, fix="write each on its own"
+        )
     count = len(names) * len(sweep.policies) * len(sweep.seeds)
     if count > MOST_CELLS:
         raise InputError(f"is {count:,} replays", where=document.where, fix=f"{MOST_CELLS:,} at most")

@@ -1,0 +1,151 @@
+"""What `gpuslice simulate` replays: plan and workloads of its files, prices, and demand over time, as it is or if."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gpuslice.errors import AnswerIsNoError, InputError
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.policy import Policy
+    from gpuslice.workloads.timelines import Timeline
+
+
+def inputs_of(
+    files: list[str], *, accept_assumed: bool
+) -> tuple[Plan | None, WorkloadSet | None, dict[str, int]]:
+    """The plan and the workloads among the files, and the workloads' peaks."""
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.artefact import parse_workloads
+
+    plan: Plan | None = None
+    workloads: WorkloadSet | None = None
+    peaks: dict[str, int] = {}
+    for path in files:
+        documents = read_documents(path)
+        match documents[0].data:
+            case {"kind": "Plan"} if plan is None:
+                plan = decode(documents[0].data, Plan, where=documents[0].where)
+            case _ if workloads is None:
+                workloads = parse_workloads(documents, accept_assumed=accept_assumed)
+                peak = parse_workloads(documents, at="peak", accept_assumed=accept_assumed)
+                peaks = {each.name: each.replicas for each in peak.workloads}
+            case _:
+                raise InputError(
+                    "is one file too many", where=path, fix="name one plan and one workloads.yaml"
+                )
+    for each in workloads.workloads if workloads is not None else ():
+        if each.service is not None:
+            raise InputError(
+                f"{each.name} is sized by its load, and what is replayed is numbers of replicas",
+                where="-f",
+                fix="plan it, and write the plan's replicas and a need in place of its service",
+            )
+    return plan, workloads, peaks
+
+
+def market_of(
+    plan: Plan | None, workloads: WorkloadSet | None, catalog_file: str, prices: str
+) -> tuple[Catalog, Policy]:
+    """The catalog with the prices that are to be paid, and what may be bought of it.
+
+    Args:
+        plan: to replay; None: one will be made.
+        workloads: that a plan would be made for.
+        catalog_file: "" for the bundled catalog.
+        prices: a file of prices in place of the catalog's; "" for none.
+
+    Raises:
+        InputError: of another region or date than the plan's, or a policy or prices that are none.
+        AnswerIsNoError: the plan breaks a rule.
+    """
+    from gpuslice.cloud.selection import choose
+    from gpuslice.workloads.policy import FREE, check_policy, priced
+
+    catalog = choose(catalog_file, workloads.region if workloads is not None else "")
+    if plan is not None:
+        rules = plan.policy
+        catalog = priced(rules, catalog)
+        _accept(plan, catalog, catalog_file)
+    else:
+        rules = FREE if workloads is None else workloads.policy
+        check_policy(rules, catalog, "policy")
+        catalog = priced(rules, catalog)
+    if prices:
+        from gpuslice.cloud.what_if import with_prices
+
+        catalog = with_prices(catalog, prices)
+    return catalog, rules
+
+
+def _accept(plan: Plan, catalog: Catalog, catalog_file: str) -> None:
+    """A plan that breaks a rule, or is of other prices, is not replayed as if it were one."""
+    from gpuslice.planner.verify import verify_alone
+
+    if (catalog.region, catalog.prices_date) != (plan.catalog.region, plan.catalog.prices):
+        raise InputError(
+            f"has prices of {catalog.region} of {catalog.prices_date}, the plan is of "
+            f"{plan.catalog.region[:40]} of {plan.catalog.prices[:40]}",
+            where=catalog_file or "the bundled catalog",
+            fix="name the catalog that the plan was made with: --catalog FILE; or plan again",
+        )
+    violations = verify_alone(plan, catalog)
+    if violations:
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise AnswerIsNoError(
+            f"the plan breaks a rule: {violations[0]}{more}",
+            fix="plan again; gpuslice report shows every rule that it breaks",
+        )
+
+
+def timeline_of(
+    trace: str, today: str, days: int, seed: int, workloads: WorkloadSet | None, peaks: dict[str, int]
+) -> Timeline:
+    """Demand over time: of a trace, or a daily wave between the workloads' replicas and their peaks."""
+    from gpuslice.workloads.timelines import from_file, wave
+
+    if bool(trace) == bool(days):
+        raise InputError(
+            "neither a trace nor days are named" if not trace else "a trace and days are both named",
+            where="--trace",
+            fix="name --trace FILE, or --days N with -f workloads.yaml",
+        )
+    if trace:
+        return from_file(trace, workloads=workloads, today=today or None)
+    if workloads is None:
+        raise InputError("days are replayed of workloads", where="--days", fix="name them: -f workloads.yaml")
+    return wave(workloads, peaks, days, seed)
+
+
+def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
+    """The same demand of workloads with other rules."""
+    from gpuslice.hardware.gpus import gpu_named
+    from gpuslice.hardware.slices import Isolation
+
+    models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
+    if allow and not models:
+        raise InputError("names no GPU model", where="--allow", fix="name some: --allow L4,A10G")
+    levels = [str(each.value) for each in Isolation]
+    if isolation and isolation not in levels:
+        raise InputError(
+            f"no isolation is called {isolation[:40]!r}",
+            where="--isolation",
+            fix=f"write {', '.join(levels)}",
+        )
+    changed = []
+    for each in timeline.workloads:
+        need = replace(each.need, allow=models) if models else each.need
+        changed.append(
+            replace(each, need=replace(need, isolation=Isolation(isolation)) if isolation else need)
+        )
+    notes = (
+        *((f"what if: every workload might run on {', '.join(sorted(models))}",) if models else ()),
+        *((f"what if: every workload asked for isolation {isolation}",) if isolation else ()),
+    )
+    return replace(timeline, workloads=tuple(changed), notes=(*timeline.notes, *notes))
