@@ -91,7 +91,7 @@ def test_savings_within_what_is_not_proven_say_so(gpuslice, rules, monkeypatch):
     assert "PROVEN" not in alone.out
 
 
-def test_what_one_search_was_luckier_by_ranks_nothing_higher(gpuslice, rules, monkeypatch):
+def test_what_bills_differ_by_beyond_the_estimate_ranks_nothing_higher(gpuslice, rules, monkeypatch):
     real = sensitivity.saving
 
     def lucky(change, *others):

@@ -98,7 +98,8 @@ class Saving:
     def agreed(self) -> float:
         """What both the bills and the prices of the proof say, dollars per hour.
 
-        What bills differ by beyond the estimate, a change can't do to the least possible one: one search was luckier.
+        Bills may differ by more, since nodes come whole and one search is luckier than another: no reason to look at
+        that change first.
         """
         return min(self.usd_per_hour, self.change.estimate)
 
