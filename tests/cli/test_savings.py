@@ -172,7 +172,14 @@ def test_where_there_is_no_rule_that_is_said(gpuslice, tmp_path):
         FLEET[: FLEET.index("policy")]
         + "workloads:\n- {name: a/b, target: {kind: Job}, replicas: 1, need: {'on': T4}}\n"
     )
-    assert gpuslice("explain", "-f", path, "--savings").out.endswith("\nThere is no rule to loosen.\n")
+    assert gpuslice("explain", "-f", path, "--savings").out.endswith(
+        "\nNothing that is placed has a rule to loosen.\n"
+    )
+
+
+def test_a_workload_that_is_not_placed_has_nothing_to_save(gpuslice, misfit):
+    out = gpuslice("explain", "shop/giant", "-f", misfit, "--savings").out
+    assert out.endswith("\nNothing that is placed has a rule to loosen.\n")
 
 
 def test_ctrl_c_while_planning_again_keeps_what_was_found(gpuslice, rules, monkeypatch):

@@ -234,7 +234,7 @@ def _rest(found: Savings) -> str:
     elif asked:
         parts.append(f"Of {asked} changes, none would save $1 a month.")
     elif not missed:
-        parts.append("There is no rule to loosen.")
+        parts.append("Nothing that is placed has a rule to loosen.")
     if missed:
         most = _month(found.changes.most)
         parts.append(
