@@ -1,5 +1,6 @@
 """Demand over time, read and made."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,79 @@ def test_counts_of_unknown_workloads_negative_and_double_ones_are_named(read):
         "2 rows without a time and a count skipped (lines 5, 6)",
         "1 rows that count a workload a second time at one moment skipped (line 3)",
     )
+
+
+def test_of_many_unknown_workloads_the_first_are_named(read):
+    rows = [f"0,shop/other-{index},1" for index in range(9)]
+    notes = read("time,workload,replicas", "0,shop/web,2", *rows, workloads=WORKLOADS).notes
+    assert len(notes) == 6
+    assert notes[-1] == "4 rows of other names that are no workload skipped (lines 8, 9, 10, 11)"
+
+
+def answered(*series: tuple[dict[str, str], list[tuple[float, str]]]) -> str:
+    result = [{"metric": labels, "values": values} for labels, values in series]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
+def test_an_answer_of_prometheus_is_counts_of_replicas(read):
+    web = {"namespace": "shop", "deployment": "web"}
+    found = read(
+        answered(
+            (
+                web,
+                [
+                    (1000.0, "2"),
+                    (1300.0, "1"),
+                    (1600.2, "2"),
+                    (1900.0, "NaN"),
+                    (2200.0, "-1"),
+                    (2500.0, "1.5"),
+                ],
+            ),
+            ({**web, "instance": "another"}, [(1000.0, "9")]),
+            ({"namespace": "shop", "statefulset": "night"}, [(1300.0, "1")]),
+            ({"namespace": "shop", "deployment": "gone"}, [(1000.0, "4"), (1300.0, "4")]),
+            ({"namespace": "shop", "cronjob": "odd"}, [(1000.0, "4")]),
+            (web, []),
+        ),
+        workloads=WORKLOADS,
+    )
+    assert found.lives == (
+        Life("shop/web", 0, 300),
+        Life("shop/web", 0, None),
+        Life("shop/night", 300, None),
+        Life("shop/web", 600, None),
+    )
+    assert found.seconds == 600
+    assert found.notes == (
+        "3 samples of 2 names that are no workload skipped: 'shop/gone', 'shop/'",
+        "3 samples that are no count skipped",
+        "1 samples that count a workload a second time at one moment skipped",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"status":"error","error":"nope"}', "no answer of Prometheus"),
+        ('{"status":"success","data":{"resultType":"vector","result":[]}}', "no answer of Prometheus"),
+        (
+            '{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1]]}]}}',
+            "no answer",
+        ),
+        ('{"status":', "no answer of Prometheus"),
+        (answered(), "no usable row"),
+        (answered(({"namespace": "shop", "deployment": "web"}, [(0, "x")])), "no usable row"),
+    ],
+)
+def test_an_answer_that_is_none_or_empty_is_refused(read, text, words):
+    with pytest.raises(InputError, match=words):
+        read(text, workloads=WORKLOADS)
+
+
+def test_an_answer_of_prometheus_needs_workloads(read):
+    with pytest.raises(InputError, match="counts replicas of workloads"):
+        read(answered())
 
 
 def test_counts_need_workloads_and_a_usable_row(read):

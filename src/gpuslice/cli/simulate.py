@@ -58,7 +58,9 @@ def simulate(
     trace: Annotated[
         str,
         typer.Option(
-            "--trace", metavar="FILE", help="openb, GenTD26, or counts: a CSV with time,workload,replicas."
+            "--trace",
+            metavar="FILE",
+            help="openb, GenTD26, or counts: a CSV with time,workload,replicas, or an answer of Prometheus.",
         ),
     ] = "",
     today: Annotated[

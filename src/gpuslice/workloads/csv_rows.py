@@ -47,10 +47,19 @@ def number(cell: str, digits: int = 9) -> int | None:
 class Rows:
     """A CSV file: its header, then its rows with their line numbers."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, text: str | None = None) -> None:
+        """Begin to read.
+
+        Args:
+            path: of the file.
+            text: of the file, where it has been read already.
+
+        Raises:
+            InputError: the file can't be read, or is no text.
+        """
         self.path = path
         self.bad = Bad()
-        self._reader = csv.reader(io.StringIO(_text(path), newline=""))
+        self._reader = csv.reader(io.StringIO(read_text(path) if text is None else text, newline=""))
         self.header = tuple(cell.strip() for cell in self._next() or ())
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -71,7 +80,12 @@ class Rows:
             ) from error
 
 
-def _text(path: str) -> str:
+def read_text(path: str) -> str:
+    """A file of text in UTF-8, plain or packed by gzip.
+
+    Raises:
+        InputError: it can't be read or unpacked, is too large, or no text.
+    """
     try:
         with Path(path).open("rb") as file:
             content = file.read(_LARGEST + 1)

@@ -1,10 +1,10 @@
 """Demand over time: which pods there are from when to when, from traces, counts of replicas, or a daily wave.
 
-openb     arrivals and departures, second by second.
-GenTD26   a pod is there from its first minute to its last.
-counts    time,workload,replicas: seconds from the start, a workload of workloads.yaml, how many from then on.
-          (Prometheus: kube_deployment_spec_replicas, say.)
-A wave    between `now` and `peak` replicas of workloads.yaml, highest in the afternoon; with a seed.
+openb       arrivals and departures, second by second.
+GenTD26     a pod is there from its first minute to its last.
+counts      time,workload,replicas: seconds from the start, a workload of workloads.yaml, how many from then on.
+Prometheus  such counts, as it answers a range query of kube_deployment_spec_replicas.
+A wave      between `now` and `peak` replicas of workloads.yaml, highest in the afternoon; with a seed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
-from gpuslice.workloads.csv_rows import Bad, Rows, number
+from gpuslice.workloads.csv_rows import Bad, Rows, number, read_text
+from gpuslice.workloads.replica_series import LATEST, replica_series
 from gpuslice.workloads.traces import (
     GENTD26_HEADER,
     OPENB_HEADER,
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
 
 COUNTS_HEADER: Final = ("time", "workload", "replicas")
 _DAY: Final = 86_400
+_UNKNOWN_NAMED: Final = 5
 _STEP: Final = 900  # seconds between the wave's changes: autoscalers seldom act more often for long
 _PEAK_HOUR: Final = 15
 _NOISE: Final = 0.08  # standard deviation of the wave, as a share of its height
-_LATEST: Final = 10 * 366 * _DAY  # ten years: more is another unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +81,30 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
     """The demand of a trace; its kind is told by its header.
 
     Args:
-        path: CSV, plain or packed by gzip.
+        path: CSV, or JSON of Prometheus; plain or packed by gzip.
         workloads: for counts: whom they are of.
         today: for GenTD26: the GPU model that its pods ran on.
 
     Raises:
         InputError: unreadable, not a known trace, no usable row, or something that belongs to it is missing.
     """
-    rows = Rows(path)
+    text = read_text(path)
+    if text.lstrip()[:1] == "{":
+        known = _known(path, workloads)
+        found = replica_series(path, text, known)
+        return _counted(path, known, found.points, found.notes)
+    rows = Rows(path, text)
     if rows.header == OPENB_HEADER:
         return _openb(rows)
     if rows.header == GENTD26_HEADER:
         return _gentd26(rows, today)
     if rows.header == COUNTS_HEADER:
-        if workloads is None:
-            raise InputError("counts replicas of workloads", where=path, fix="name them: -f workloads.yaml")
-        return _counts(rows, workloads)
+        return _counts(rows, _known(path, workloads))
     raise InputError(
         f"is no known trace: its first line is {quoted(','.join(rows.header))}",
         where=path,
-        fix=f"known are openb, GenTD26 ({','.join(GENTD26_HEADER)}) and counts ({','.join(COUNTS_HEADER)})",
+        fix=f"known are openb, GenTD26 ({','.join(GENTD26_HEADER)}) and counts ({','.join(COUNTS_HEADER)}; "
+        "or JSON of Prometheus)",
     )
 
 
@@ -172,31 +177,44 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
     return _timeline(f"GenTD26, {len(lives)} pods", made.values(), lives, notes)
 
 
-def _counts(rows: Rows, workloads: WorkloadSet) -> Timeline:
-    known = {each.name: each for each in workloads.workloads}
+def _known(path: str, workloads: WorkloadSet | None) -> dict[str, Workload]:
+    """By name, the workloads whose replicas are counted."""
+    if workloads is None:
+        raise InputError("counts replicas of workloads", where=path, fix="name them: -f workloads.yaml")
+    return {each.name: each for each in workloads.workloads}
+
+
+def _counts(rows: Rows, known: Mapping[str, Workload]) -> Timeline:
     points: dict[str, dict[int, int]] = {}
     unknown: dict[str, Bad] = {}
-    twice = Bad()
-    last = 0
+    others, twice = Bad(), Bad()
     for line, (cell, name, replicas) in rows:
         time, count = number(cell), number(replicas, digits=6)
-        if time is None or count is None or time > _LATEST:
+        if time is None or count is None or time > LATEST:
             rows.bad.add(line)
         elif name not in known:
-            unknown.setdefault(name, Bad()).add(line)
+            named = len(unknown) < _UNKNOWN_NAMED or name in unknown
+            (unknown.setdefault(name, Bad()) if named else others).add(line)
         elif time in points.setdefault(name, {}):
             twice.add(line)
         else:
             points[name][time] = count
-            last = max(last, time)
-    if not points:
-        raise InputError("has no usable row", where=rows.path, fix="name counts of these workloads' replicas")
     notes = [bad.note(f"rows of {quoted(name)}, which is no workload,") for name, bad in unknown.items()]
+    notes += [others.note("rows of other names that are no workload")] if others.count else []
     notes += [rows.bad.note("rows without a time and a count")] if rows.bad.count else []
     notes += [twice.note("rows that count a workload a second time at one moment")] if twice.count else []
+    return _counted(rows.path, known, points, notes)
+
+
+def _counted(
+    path: str, known: Mapping[str, Workload], points: Mapping[str, Mapping[int, int]], notes: Sequence[str]
+) -> Timeline:
+    """Pods from the counts of each workload."""
+    if not points:
+        raise InputError("has no usable row", where=path, fix="name counts of these workloads' replicas")
     lives = [life for name, counts in points.items() for life in _lives(name, counts)]
     found = _timeline(f"replicas of {len(points)} workloads", known.values(), lives, notes)
-    return replace(found, seconds=max(found.seconds, last))
+    return replace(found, seconds=max(found.seconds, *(max(counts) for counts in points.values())))
 
 
 def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int) -> Timeline:

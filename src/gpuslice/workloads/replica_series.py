@@ -1,0 +1,102 @@
+"""Counts of replicas over time as Prometheus answers a range query (`/api/v1/query_range`), kept in a file.
+
+kube-state-metrics has them: kube_deployment_spec_replicas, kube_statefulset_replicas, kube_replicaset_spec_replicas. A
+series is of the workload that its labels name. A gap keeps the count before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from gpuslice.artefacts.quoting import quoted
+from gpuslice.errors import InputError
+from gpuslice.workloads.csv_rows import number
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+LATEST: Final = 10 * 366 * 86_400
+"""Seconds, ten years: more is another unit."""
+_OWNERS: Final = ("deployment", "statefulset", "replicaset")
+_NAMED: Final = 5
+_DIGITS: Final = 6
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]]
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    result_type: Literal["matrix"]
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    status: Literal["success"]
+    data: _Data
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Replicas over time.
+
+    Attributes:
+        points: of each workload, how many from which second on; the first sample of all is at 0.
+        notes: what was left out.
+    """
+
+    points: dict[str, dict[int, int]]
+    notes: tuple[str, ...]
+
+
+def replica_series(path: str, text: str, known: Collection[str]) -> Counts:
+    """The counts in an answer of Prometheus.
+
+    Args:
+        path: of the file, for messages.
+        text: of the file.
+        known: names of the workloads that are replayed.
+
+    Raises:
+        InputError: it is no answer to a range query.
+    """
+    try:
+        series = msgspec.json.decode(text, type=_Answer).data.result
+    except msgspec.DecodeError as error:
+        raise InputError(
+            f"is no answer of Prometheus to a range query: {str(error)[:200]}",
+            where=path,
+            fix="keep what /api/v1/query_range answers to kube_deployment_spec_replicas",
+        ) from None
+    start = min((each.values[0][0] for each in series if each.values), default=0.0)
+    points: dict[str, dict[int, int]] = {}
+    strangers: dict[str, int] = {}
+    bad = twice = 0
+    for each in series:
+        owner = next((each.metric[kind] for kind in _OWNERS if kind in each.metric), "")
+        name = f"{each.metric.get('namespace', '')}/{owner}"
+        if name not in known:
+            strangers[name] = strangers.get(name, 0) + len(each.values)
+            continue
+        for time, value in each.values:
+            count = number(value, _DIGITS)
+            second = round(time - start)
+            if count is None or not 0 <= second <= LATEST:
+                bad += 1
+            elif second in points.setdefault(name, {}):
+                twice += 1
+            else:
+                points[name][second] = count
+    notes = []
+    if strangers:
+        listed = ", ".join(map(quoted, list(strangers)[:_NAMED])) + ", …" * (len(strangers) > _NAMED)
+        notes.append(
+            f"{sum(strangers.values()):,} samples of {len(strangers):,} names that are no workload skipped: {listed}"
+        )
+    notes += [f"{bad:,} samples that are no count skipped"] if bad else []
+    notes += [f"{twice:,} samples that count a workload a second time at one moment skipped"] if twice else []
+    return Counts(points, tuple(notes))
