@@ -1,6 +1,12 @@
 """`gpuslice simulate --sweep`: a grid of replays, kept cell by cell."""
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +104,26 @@ def test_every_replay_reads_its_files_so_they_must_be_there(gpuslice, arguments,
     ended = gpuslice(*(each if index != 2 else name for index, each in enumerate(arguments)))
     assert ended.code == 2
     assert words in ended.err
+
+
+def test_ctrl_c_ends_what_runs_and_keeps_what_is_done(arguments, sweep, tmp_path):
+    policies = ", ".join(["whole", *(f"replan-{hours}h" for hours in range(1, 40))])
+    sweep.write_text(SWEEP.replace("whole, plan", policies))
+    command = [sys.executable, "-m", "gpuslice", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    cells = tmp_path / "sweep.cells"
+    until = time.monotonic() + 90
+    while not (cells.is_dir() and list(cells.iterdir())):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    replays: list[str] = []
+    while not replays:  # one has ended, and the next begins
+        with contextlib.suppress(OSError):
+            tasks = Path(f"/proc/{process.pid}/task").iterdir()
+            replays = [each for task in tasks for each in (task / "children").read_text().split()]
+    process.send_signal(signal.SIGINT)  # to it alone, as a supervisor may; a terminal tells the replays too
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "error: interrupted\n")
+    assert not [each for each in replays if Path(f"/proc/{each}").exists()]
+    assert all(each.read_bytes().endswith(b"}\n") for each in cells.iterdir())

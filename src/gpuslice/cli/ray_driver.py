@@ -134,7 +134,8 @@ def _in_words(error: Exception, *, connected: bool) -> dict[str, object]:
     """What Ray says, for people."""
     from ray import exceptions
 
-    words = " ".join(str(error).split()) or type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    words = lines[-1] if any("Traceback" in each for each in lines) else " ".join(" ".join(lines).split())
     match error:
         case exceptions.OutOfMemoryError():
             failed = f"a worker ran out of memory {RETRIES + 1} times"
@@ -142,7 +143,7 @@ def _in_words(error: Exception, *, connected: bool) -> dict[str, object]:
         case exceptions.WorkerCrashedError() | exceptions.NodeDiedError():
             failed, fix = f"a worker died {RETRIES + 1} times", "the logs of Ray's nodes tell why"
         case exceptions.RayTaskError():
-            failed, fix = f"a worker failed: {str(error).strip().splitlines()[-1]}", ""
+            failed, fix = f"a worker failed: {lines[-1]}", ""
         case _ if connected:
             failed, fix = f"was lost: {words}", "run it again: what is done is kept"
         case _:

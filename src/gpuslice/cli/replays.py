@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from gpuslice.cli.interruption import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -27,20 +30,49 @@ class Ended:
 def here(commands: Sequence[Sequence[str]], jobs: int) -> Generator[tuple[int, Ended]]:
     """Replay in processes of this machine, and tell which command has ended, in the order in which they do.
 
+    Closing the generator ends those that still run.
+
     Args:
         commands: arguments of `gpuslice simulate`.
         jobs: processes at once.
     """
+    running = _Running()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        numbers = {pool.submit(_replay, each): number for number, each in enumerate(commands)}
+        numbers = {pool.submit(running.replay, each): number for number, each in enumerate(commands)}
         try:
             for each in as_completed(numbers):
                 yield numbers[each], each.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            running.end()
 
 
-def _replay(command: Sequence[str]) -> Ended:
-    program = [sys.executable, "-m", "gpuslice", "simulate", *command, "-o", "json"]
-    ended = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603  no shell
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+class _Running:
+    """The processes that run now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    def replay(self, command: Sequence[str]) -> Ended:
+        """One replay, from start to end."""
+        program = [sys.executable, "-m", "gpuslice", "simulate", *command, "-o", "json"]
+        with self._lock:
+            if self._ended:
+                return Ended(INTERRUPTED, "", "")
+            process = subprocess.Popen(  # noqa: S603  no shell
+                program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            self._processes.add(process)
+        out, err = process.communicate()
+        with self._lock:
+            self._processes.discard(process)
+        return Ended(process.returncode, out, err)
+
+    def end(self) -> None:
+        """No more of them."""
+        with self._lock:
+            self._ended = True
+            for each in self._processes:
+                each.terminate()
