@@ -301,10 +301,10 @@ class Watched(Cluster):
         self.lifetimes[node.name] = [node.price, self._now, -1.0]
         return super()._launch(node)
 
-    def _terminate(self, pool, command):
-        for node in command.nodes:
-            self.lifetimes[node.name][2] = self._now
-        super()._terminate(pool, command)
+    def _take_away(self, node):
+        assert self.lifetimes[node.name][2] < 0, "a node goes twice"
+        self.lifetimes[node.name][2] = self._now
+        return super()._take_away(node)
 
     def _take(self, machine, running):
         assert running.pod.uid not in self.where, "a pod runs twice"
@@ -331,15 +331,40 @@ SIZES = {
 }
 
 
-@settings(max_examples=30)
-@given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*BASELINES, "plan"]))
+SPOT = catalog_of(SPOT_L4, A10G)
+
+
+def run(name: str, demand: Timeline) -> tuple[Policy, Catalog, Replanning | None, float]:
+    """A way to run the cluster: policy, catalog, what plans anew, and how often spot nodes are taken back."""
+    if name == "spot":
+        plan = solved(demand.workloads, SPOT).plan
+        return of_plan(plan, demand.workloads, SPOT, OVERHEAD, AFTER), SPOT, None, 2.0
+    if name != "replan-1h":
+        return policy(name, demand), CATALOG, None, 0.0
+    made = Replanning(
+        demand, lambda workloads: solved(list(workloads), CATALOG).plan, 1, CATALOG, OVERHEAD, AFTER
+    )
+    return made.policy(0.0), CATALOG, made, 0.0
+
+
+@settings(max_examples=40)
+@given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*BASELINES, "plan", "spot", "replan-1h"]))
 def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):
     counts = Counter(each.workload for each in drawn)
-    sized = tuple(replace(SIZES[each], replicas=count) for each, count in sorted(counts.items()))
+    sized = tuple(
+        replace(SIZES[each], replicas=count, interruptible=name == "spot")
+        for each, count in sorted(counts.items())
+    )
     demand = timeline(*drawn, workloads=sized)
-    chosen = policy(name, demand)
-    cluster = Watched(chosen, CATALOG.by_name(), lambda gpu: GPUS[gpu].memory_mib, demand.seconds)
-    ledger = cluster.replay(demand.lives)
+    chosen, catalog, replanning, rate = run(name, demand)
+    cluster = Watched(
+        chosen,
+        catalog.by_name(),
+        lambda gpu: GPUS[gpu].memory_mib,
+        demand.seconds,
+        spot_interruptions=rate,
+    )
+    ledger = cluster.replay(demand.lives, () if replanning is None else replanning.later())
     billed = sum(
         price * ((demand.seconds if end < 0 else end) - start)
         for price, start, end in cluster.lifetimes.values()
@@ -350,9 +375,13 @@ def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):
     assert min(ledger.waits, default=0) >= 0
     alive = set(cluster.where.values())
     assert all(cluster.lifetimes[node][2] < 0 for node in alive)
+
     # Again, on its own: the same bytes.
-    once, twice = (dump_json(replay(demand, policy(name, demand), CATALOG)) for _ in range(2))
-    assert once == twice
+    def again() -> str:
+        chosen, catalog, replanning, rate = run(name, demand)
+        return dump_json(replay(demand, chosen, catalog, spot_interruptions=rate, replanning=replanning))
+
+    assert again() == again()
 
 
 def test_a_plan_is_known_by_its_content():
