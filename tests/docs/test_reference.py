@@ -66,4 +66,4 @@ def test_the_readme_names_every_dependency_and_no_other():
     names = {line.strip().strip('"').partition(">")[0] for line in listed.splitlines() if line.strip()}
     table = README.partition("## Dependencies")[2].partition("\n\nRanges")[0]
     rows = {line.split("|")[1].split()[0] for line in table.splitlines() if line.startswith("| ")}
-    assert rows - {"package", "boto3", "nvidia-ml-py"} == names
+    assert rows - {"package", "boto3", "nvidia-ml-py", "ray"} == names
