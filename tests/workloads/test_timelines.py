@@ -188,6 +188,7 @@ def test_an_answer_of_prometheus_is_counts_of_replicas(read):
             "no answer",
         ),
         ('{"status":', "no answer of Prometheus"),
+        ('{"status":"success","x":' + "[" * 100_000, "no answer of Prometheus"),
         (answered(), "no usable row"),
         (answered(({"namespace": "shop", "deployment": "web"}, [(0, "x")])), "no usable row"),
     ],

@@ -66,7 +66,7 @@ def replica_series(path: str, text: str, known: Collection[str]) -> Counts:
     """
     try:
         series = msgspec.json.decode(text, type=_Answer).data.result
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(
             f"is no answer of Prometheus to a range query: {str(error)[:200]}",
             where=path,
