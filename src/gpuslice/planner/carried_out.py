@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.realised import Order
     from gpuslice.workloads.model import Workload
 
-_MOST_SIMULATED: Final = 6_000
+_MOST_SIMULATED: Final = 15_000
 """Pods that the search may let arrive in the model: it ends after as much work on every machine."""
 _TRIED: Final = 4  # of the moves that a packing finds best for one workload
 

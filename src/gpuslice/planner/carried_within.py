@@ -195,7 +195,6 @@ class Search:
             remaining=lambda: remaining() - self._kept,
         )
         bills = PoolBills(
-            options,
             self.classes,
             settings.overhead,
             settings.stack,

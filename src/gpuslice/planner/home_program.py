@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.pool_packing import Home, pool_of
 from gpuslice.planner.solver import INFINITY, Column, solve_mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.master import Packing
 
     Member = tuple[int, int]  # class number, position among its members
 
 
-_NODES = 30  # of branch and bound
-_MOST_CHOICES = (
-    250  # of homes for workloads: beyond, the search that follows does nearly as well, and much sooner
-)
+_NODES: Final = 30  # of branch and bound
+_MANY_CHOICES: Final = 250  # of homes for workloads: beyond, only the likely ones of each class
+_LIKELY: Final = 3
+_MOST_CHOICES: Final = 1_000  # beyond, the search that follows has to do
 
 
 def choose_homes(
-    patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], *, seconds: float, gap: float
+    patterns: Sequence[Pattern],
+    classes: Sequence[WorkloadClass],
+    values: Floats,
+    *,
+    seconds: float,
+    gap: float,
 ) -> tuple[dict[Member, Home], Packing] | None:
     """A home for every workload that needs one, such that nodes of the patterns known are cheapest.
 
     Args:
         patterns: to choose from; for every class some carry it alone.
         classes: to place; splittable ones need no home.
+        values: what a replica of each class is worth, dollars an hour, by which homes are preferred.
         seconds: time limit.
         gap: relative, at which to stop.
 
@@ -39,6 +46,10 @@ def choose_homes(
         The homes, and the nodes, which carry exactly the replicas there are; None where there are too many choices,
         or time ran out before there was an answer.
     """
+    if _choices(patterns, classes) > _MANY_CHOICES:
+        patterns = _likely(patterns, values)
+    if _choices(patterns, classes) > _MOST_CHOICES:
+        return None
     rows, lower, columns = _supply(patterns, classes)
     upper = [INFINITY] * len(lower)
     choices: list[tuple[Member, Home]] = []
@@ -54,8 +65,6 @@ def choose_homes(
             for home, row in offered:
                 choices.append(((number, position), home))
                 columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-    if len(choices) > _MOST_CHOICES:
-        return None
     answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
     if answer.values is None:
         return None
@@ -71,6 +80,34 @@ def choose_homes(
         {pattern: round(x) for pattern, x in zip(patterns, answer.values, strict=False) if x > 0.5}
     )
     return chosen, _without_surplus(amounts, wanted, classes)
+
+
+def _choices(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> int:
+    homes = {(number, pool_of(pattern), where) for pattern in patterns for number, where, _ in pattern.pods}
+    return sum(len(classes[number].members) for number, _, _ in homes if not classes[number].splittable)
+
+
+def _likely(patterns: Sequence[Pattern], values: Floats) -> list[Pattern]:
+    """The patterns that have everybody in one of the best homes of its class: those with patterns worth their price."""
+    lost = {
+        pattern: 1.0 - sum(values[number] * count for number, _, count in pattern.pods) / pattern.option.usd
+        for pattern in patterns
+        if pattern.option.usd
+    }
+    ranked = sorted(patterns, key=lambda each: lost.get(each, 0.0))
+    best: dict[int, dict[Home, None]] = defaultdict(dict)
+    for pattern in ranked:
+        for number, where, _ in pattern.pods:
+            if len(best[number]) < _LIKELY:
+                best[number][Home(pool_of(pattern), where)] = None
+    likely = [
+        pattern
+        for pattern in patterns
+        if all(Home(pool_of(pattern), where) in best[number] for number, where, _ in pattern.pods)
+    ]
+    covered = {number for pattern in likely for number, _, _ in pattern.pods}
+    # Whom the best homes of others leave out can live alone.
+    return likely + [each for each in patterns if len(each.pods) == 1 and each.pods[0][0] not in covered]
 
 
 def _supply(

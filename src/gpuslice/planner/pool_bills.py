@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.planner.layouts import layout_of, resource_of
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import DaemonsetOverhead
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.classes import WorkloadClass
-    from gpuslice.planner.options import Cut, NodeOption
+    from gpuslice.planner.options import NodeOption
     from gpuslice.planner.pool_packing import Load, PoolKey, PoolPacking
     from gpuslice.workloads.model import Workload
 
@@ -94,7 +93,6 @@ class PoolBills:
 
     def __init__(
         self,
-        options: Sequence[NodeOption],
         classes: Sequence[WorkloadClass],
         overhead: DaemonsetOverhead,
         stack: Stack,
@@ -106,12 +104,11 @@ class PoolBills:
         """Keep what all pools share.
 
         Args:
-            options: nodes to choose from, cheapest first.
-            classes: that they carry.
+            classes: that pools carry.
             overhead: of daemonsets, on each node.
             stack: what nodes run, which names MIG's resources.
             orders: of arrival, over which bills are summed.
-            packings: nodes where the model can't be asked.
+            packings: the nodes of pools, also where the model can't be asked.
             remaining: seconds left.
         """
         self._packings = packings
@@ -123,9 +120,6 @@ class PoolBills:
         self._stack = stack
         self._overhead = overhead
         self._realiser = Realiser(overhead)
-        self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
-        for option in options:
-            self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
         self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], Offer] = {}
         self._known: dict[tuple[PoolKey, Residents], Outcome | None] = {}
 
@@ -181,12 +175,7 @@ class PoolBills:
 
     def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
         numbers = {each.number for each in residents}
-        options = [
-            each
-            for each in self._by_cut[pool.cut, pool.spot]
-            if len(pool.geometries) <= 1 or each.units == len(pool.geometries)
-        ]
-        useful = [each for each in options if not numbers.isdisjoint(each.classes)]
+        useful = [each for each in self._packings.options_of(pool) if not numbers.isdisjoint(each.classes)]
         alone = [(each,) for each in useful if numbers.issubset(each.classes)]
         best = self._best_of(pool, residents, alone, None)
         # Smaller types beside the best one take what is left over; without a best one, pairs are all there is.

@@ -139,6 +139,14 @@ class PoolPacking:
             self._known[key] = self._packed(pool, load)
         return self._known[key]
 
+    def options_of(self, pool: PoolKey) -> list[NodeOption]:
+        """The nodes that a pool may have, cheapest first."""
+        return [
+            option
+            for option in self._by_cut[pool.cut, pool.spot]
+            if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
+        ]
+
     def pools_for(self, numbers: Iterable[int]) -> list[PoolKey]:
         """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
         wanted = frozenset(numbers)
@@ -156,11 +164,7 @@ class PoolPacking:
         left = dict(load)
         price = 0
         best: Packed | None = None
-        fillings = [
-            self._filling(option, pool, load)
-            for option in self._by_cut[pool.cut, pool.spot]
-            if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
-        ]
+        fillings = [self._filling(option, pool, load) for option in self.options_of(pool)]
         while left:
             # The cheapest node that carries all that is left.
             finish = next((each.option for each in fillings if each.carries_the_rest()), None)
