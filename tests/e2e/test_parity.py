@@ -6,6 +6,7 @@ from bench.karpenter import crowd
 from tools.parity.__main__ import FAMILIES, measured
 from tools.parity.build import built
 from tools.parity.compare import answers, compare
+from tools.parity.fleets import planned_fleets
 from tools.parity.scenario import Scenario
 
 SCENARIOS = range(1, 41)
@@ -31,3 +32,12 @@ def test_a_thousand_pods_over_four_pools_get_the_same_nodes_pod_by_pod(driver):
     found = compare(scenario, answer)
     assert len(answer["new"]) > 200
     assert found.exact, found.note
+
+
+def test_karpenter_launches_what_plans_of_random_fleets_promise(driver):
+    found = list(planned_fleets(driver, (10, 20, 30)))
+    assert [each.compared for each in found if not all(one.exact for one in each.compared)] == []
+    for each in found:
+        pods = sum(len(one.scenario.pods) for one in each.compared)
+        assert pods == each.pods * len(each.compared) > 0
+        assert each.cheapest <= each.launched <= 1.05 * each.planned

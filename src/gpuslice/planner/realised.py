@@ -164,12 +164,7 @@ class Realiser:
             consolidate: count the nodes that are left once Karpenter has consolidated, not those launched first.
         """
         self._overhead = overhead
-        taken = {CPU: overhead.cpu_milli, MEMORY: overhead.memory_mib}
-        anywhere = (Toleration(operator="Exists"),)
-        self._daemons = tuple(
-            PodClass(f"daemonset-{at}", taken if at == 0 else {}, tolerations=anywhere)
-            for at in range(max(1, overhead.pods))
-        )
+        self._daemons = daemons_of(overhead)
         self._consolidate = consolidate
         self._pools: dict[Offer, Pools] = {}
         self._classes: dict[tuple[Offer, Ask], PodClass] = {}
@@ -260,7 +255,7 @@ class Realiser:
         pattern, seed = order
         pools = self._pools.get(offer)
         if pools is None:
-            pool, overlays = _karpenter_pool(offer)
+            pool, overlays = karpenter_pool(offer)
             settings = Settings(exact_ties=False)  # other pools' nodes stand between these, or don't
             pools = self._pools[offer] = Pools(
                 [pool], overlays=overlays, daemons=self._daemons, settings=settings
@@ -277,12 +272,7 @@ class Realiser:
         key = (offer, ask)
         found = self._classes.get(key)
         if found is None:
-            found = self._classes[key] = PodClass(
-                ask.workload,
-                {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
-                selector={POOL_LABEL: offer.name},
-                tolerations=(Toleration(POOL_LABEL, "Equal", offer.name, "NoSchedule"),),
-            )
+            found = self._classes[key] = pod_class(offer, ask)
         return found
 
 
@@ -354,7 +344,27 @@ def realised_spread(
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)
 
 
-def _karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:
+def daemons_of(overhead: DaemonsetOverhead) -> tuple[PodClass, ...]:
+    """Daemonsets that take so much of each node."""
+    taken = {CPU: overhead.cpu_milli, MEMORY: overhead.memory_mib}
+    anywhere = (Toleration(operator="Exists"),)
+    return tuple(
+        PodClass(f"daemonset-{at}", taken if at == 0 else {}, tolerations=anywhere)
+        for at in range(max(1, overhead.pods))
+    )
+
+
+def pod_class(offer: Offer, ask: Ask) -> PodClass:
+    """The pods of a pool that ask for so much, as they are rendered."""
+    return PodClass(
+        ask.workload,
+        {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
+        selector={POOL_LABEL: offer.name},
+        tolerations=(Toleration(POOL_LABEL, "Equal", offer.name, "NoSchedule"),),
+    )
+
+
+def karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:
     """The NodePool and its overlays, as they are rendered."""
     pool = NodePool(
         offer.name,

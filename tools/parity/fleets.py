@@ -1,0 +1,121 @@
+"""Plans for random fleets, and what the real Karpenter launches for them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.fleets import fleet
+from gpuslice.cloud.allocatable import daemonset_overhead
+from gpuslice.cloud.selection import choose
+from gpuslice.karpenter.rollout import Pattern, arrivals
+from gpuslice.planner.realised import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
+from gpuslice.planner.solve import Settings, solve
+from gpuslice.units import MICRO_USD, micro_usd
+from gpuslice.workloads.sources import read
+from tools.parity.compare import Comparison, answers, compare
+from tools.parity.scenario import Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.planner.plan import Plan
+    from gpuslice.workloads.model import Workload
+
+SIZES: Final = (10, 10, 12, 14, 16, 18, 20, 20, 22, 25, 28, 30, 30, 35, 40, 40, 45, 50, 55, 60)
+"""Workloads of each fleet."""
+_FIRST_SEED: Final = 100
+_ORDERS: Final = 3  # of arrival, of which the plan knows none
+_FIRST_ORDER: Final = 1_000
+_SECONDS: Final = 60.0  # told to the planner, which never gets there
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFleet:
+    """A fleet, its plan, and what Karpenter made of it.
+
+    Attributes:
+        seed, workloads, pods: of the fleet.
+        cheapest: packing found, dollars an hour.
+        planned: bill, dollars an hour.
+        launched: bill of the real Karpenter, the mean over orders of arrival, dollars an hour.
+        compared: the model beside it, for each order.
+    """
+
+    seed: int
+    workloads: int
+    pods: int
+    cheapest: float
+    planned: float
+    launched: float
+    compared: tuple[Comparison, ...]
+
+    @property
+    def above(self) -> float:
+        """What Karpenter's bill is above the cheapest packing, relative."""
+        return self.launched / self.cheapest - 1
+
+
+def planned_fleets(binary: str, sizes: Iterable[int] = SIZES) -> Iterator[PlannedFleet]:
+    """Random fleets: planned, and all their pods put before the real Karpenter at once, in an empty cluster."""
+    overhead = daemonset_overhead()
+    for seed, size in enumerate(sizes, _FIRST_SEED):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "workloads.yaml"
+            path.write_text(fleet(seed, size))
+            workloads = read(str(path), at="now", accept_assumed=False, region="us-east-1")
+        catalog = choose("", workloads.region)
+        plan = solve(workloads.workloads, catalog, Settings(overhead), remaining=lambda: _SECONDS).plan
+        listed = [
+            scenario_of(f"fleet {seed}", plan, workloads.workloads, catalog, overhead, _FIRST_ORDER + order)
+            for order in range(_ORDERS)
+        ]
+        compared = tuple(compare(scenario, answer) for scenario, answer in answers(binary, listed))
+        yield PlannedFleet(
+            seed,
+            size,
+            len(listed[0].pods),
+            micro_usd(plan.summary.optimal_usd_per_hour) / MICRO_USD,
+            micro_usd(plan.summary.usd_per_hour) / MICRO_USD,
+            sum(each.theirs for each in compared) / len(compared) / MICRO_USD,
+            compared,
+        )
+
+
+def scenario_of(
+    name: str,
+    plan: Plan,
+    workloads: Iterable[Workload],
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    seed: int,
+) -> Scenario:
+    """All pools and pods of a plan, the pods in an order by the seed."""
+    offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
+    pools, overlays, counts = [], [], []
+    for pool, load in loads.items():
+        made, its_overlays = karpenter_pool(offers[pool])
+        pools.append(made)
+        overlays += its_overlays
+        counts += [(pod_class(offers[pool], ask), count) for ask, count in load]
+    pods = tuple(each.pod for each in arrivals(counts, Pattern.AT_ONCE, seed))
+    return Scenario(name, tuple(pools), pods, tuple(overlays), daemons_of(overhead))
+
+
+def table(found: Iterable[PlannedFleet]) -> str:
+    """Rows of a table in Markdown, and their mean."""
+    listed = tuple(found)
+    rows = [
+        f"| {each.seed} | {each.workloads} | {each.pods} | {each.cheapest:,.2f} | {each.planned:,.2f} "
+        f"| {each.launched:,.2f} | {each.above:.1%} "
+        f"| {sum(one.exact for one in each.compared)} of {len(each.compared)} |"
+        for each in listed
+    ]
+    mean = sum(each.above for each in listed) / len(listed)
+    worst = max(each.above for each in listed)
+    rows.append(f"| mean | | | | | | {mean:.1%} | |")
+    rows.append(f"| worst | | | | | | {worst:.1%} | |")
+    return "\n".join(rows)
