@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -53,10 +53,10 @@ def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[a
         for member in each.members
     )
     found: Counter[tuple[str, str, int, artefact.Layout, Dealt]] = Counter()
-    for pattern, pods in dealt.nodes(packing):
+    for pattern, pods, alike in dealt.nodes(packing):
         option = pattern.option
         layout = layout_of(option.cut, pattern.geometries)
-        found[option.instance_type.name, option.purchase.value, option.price, layout, pods] += 1
+        found[option.instance_type.name, option.purchase.value, option.price, layout, pods] += alike
     sized = {member.name for each in classes for member in each.members if member.service is not None}
     return tuple(
         artefact.OptimalNode(
@@ -133,10 +133,10 @@ class Assembly:
             here = Counter({each: self._packing[each] for each in self._members[key]})
             nodes: Counter[tuple[NodeOption, Dealt]] = Counter()
             order: dict[str, NodeOption] = {}
-            for pattern, pods in dealer.nodes(here):
+            for pattern, pods, alike in dealer.nodes(here):
                 option = pattern.option
                 order[f"{option.instance_type.name}/{option.purchase}"] = option
-                nodes[order[f"{option.instance_type.name}/{option.purchase}"], pods] += 1
+                nodes[order[f"{option.instance_type.name}/{option.purchase}"], pods] += alike
             cut = self._members[key][0].option.cut
             ranked = sorted(
                 nodes.items(), key=lambda each: (each[0][0].price, each[0][0].instance_type.name, each[0][1])
@@ -222,30 +222,48 @@ class _Dealer:
 
     def __init__(self, replicas: Iterable[tuple[int, int | None, Workload, int]]) -> None:
         """Take (class number, slice index or None for any, workload, replicas)."""
-        self._left: dict[tuple[int, int | None], list[_Open]] = defaultdict(list)
+        self._left: dict[tuple[int, int | None], deque[_Open]] = defaultdict(deque)
         for number, where, workload, count in replicas:
             self._left[number, where].append(_Open(workload, count))
 
-    def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, Dealt]]:
-        """Each node of a packing, one by one, with the replicas by workload and slice that it carries."""
-        for pattern, count in packing.items():
-            for _ in range(count):
-                pods: Counter[tuple[str, str]] = Counter()
-                for number, where, wanted in pattern.pods:
-                    self._deal(number, where, wanted, pods, pattern.option.cut.slices[where].name)
-                yield pattern, tuple((*key, carried) for key, carried in sorted(pods.items()))
+    def nodes(self, packing: Packing) -> Iterable[tuple[Pattern, Dealt, int]]:
+        """The nodes of a packing, with the replicas by workload and slice that each carries, and how many are alike.
 
-    def _deal(
-        self, number: int, where: int, wanted: int, pods: Counter[tuple[str, str]], slice_: str
-    ) -> None:
-        for entry in self._left[number, where] or self._left[number, None]:
-            take = min(wanted, entry.left)
-            if take:
-                pods[entry.workload.name, slice_] += take
+        As if they were dealt to one by one, but in as many steps as there are kinds, not nodes.
+        """
+        for pattern, count in packing.items():
+            left = count
+            while left:
+                pods: Counter[tuple[str, str]] = Counter()
+                taken: dict[int, tuple[_Open, int]] = {}
+                same = True  # as long as each place is filled by one workload that has more
+                for number, where, wanted in pattern.pods:
+                    slice_ = pattern.option.cut.slices[where].name
+                    takes = self._take(number, where, wanted)
+                    same &= len(takes) == 1 and takes[0][1] == wanted
+                    for entry, take in takes:
+                        pods[entry.workload.name, slice_] += take
+                        taken[id(entry)] = entry, take + taken.get(id(entry), (entry, 0))[1]
+                more = min((entry.left // take for entry, take in taken.values()), default=0) if same else 0
+                alike = min(left, 1 + more)
+                for entry, take in taken.values():
+                    entry.left -= take * (alike - 1)
+                left -= alike
+                yield pattern, tuple((*key, carried) for key, carried in sorted(pods.items())), alike
+
+    def _take(self, number: int, where: int | None, wanted: int) -> list[tuple[_Open, int]]:
+        """Replicas for one place of one node: of which workloads, and how many of each."""
+        taken: list[tuple[_Open, int]] = []
+        entries = self._left[number, where] or self._left[number, None]
+        while wanted and entries:
+            entry = entries[0]
+            if take := min(wanted, entry.left):
+                taken.append((entry, take))
                 entry.left -= take
                 wanted -= take
-            if not wanted:
-                return
+            else:
+                entries.popleft()
+        return taken
 
 
 def _served(workload: Workload, kind: Kind) -> artefact.Served | UnsetType:

@@ -184,7 +184,8 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
 def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     """How many such machines first-fit needs, the largest pods first."""
     open_nodes: list[tuple[tuple[int, int, int, int], int]] = []  # room left, and how many nodes are alike
-    filled_up = 0  # nodes without a GPU or a pod left, which nobody has to look at any more
+    filled_up = 0  # nodes that hold nobody any more, which nobody has to look at
+    cpu, memory = min(each.cpu_milli for each in group), min(each.memory_mib for each in group)
     for each in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
         left = each.replicas
         sizes = (each.need.gpus, each.cpu_milli, each.memory_mib, 1)
@@ -209,7 +210,7 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
             after.append((_less(machine.room, sizes, rest), 1))
         open_nodes = []
         for room, alike in after:
-            if room[0] and room[3]:
+            if room[0] and room[3] and room[1] >= cpu and room[2] >= memory:
                 open_nodes.append((room, alike))
             else:
                 filled_up += alike

@@ -20,6 +20,7 @@ from gpuslice.planner.carried_out import CarriedOut, carried_out
 from gpuslice.planner.columns import alone
 from gpuslice.planner.limits import Limits
 from gpuslice.planner.master import cost
+from gpuslice.planner.options import by_class
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
 from gpuslice.planner.realise import Realisation, realise
@@ -157,7 +158,7 @@ class Search:
             if hurried > (_HURRIED_TRIES if best is None else 0):
                 break
             offered = [each for each in self.options if each not in barred]
-            start = self._start(packing, offered)
+            start = self._start(packing, offered, relaxation)
             if start is None:
                 break
             tolled = _Tolled(offered, self.limits, tolls)
@@ -229,18 +230,25 @@ class Search:
         packed = tolled.bought(homes.packing)
         return Within(carried, None if self.limits.broken(packed) else packed)
 
-    def _start(self, packing: Packing, offered: Sequence[NodeOption]) -> Packing | None:
+    def _start(
+        self, packing: Packing, offered: Sequence[NodeOption], relaxation: Relaxation
+    ) -> Packing | None:
         """The packing; where it has options that aren't offered any more, each class by itself on those that are."""
         there = set(offered)
         if all(pattern.option in there for pattern in packing):
-            return within(packing, offered, self.classes, self.limits)
+            return within(packing, offered, self.classes, self.limits, remaining=self._remaining)
+        known: dict[int, list[Pattern]] = defaultdict(list)
+        for pattern in relaxation.patterns:
+            counts = pattern.counts()
+            if len(counts) == 1 and pattern.option in there:
+                known[next(iter(counts))].append(pattern)
+        carriers = by_class(offered)
         result: Packing = Counter()
         for number, each in enumerate(self.classes):
-            found = [
-                pattern
-                for option in offered
-                if option.admits(number) and (pattern := alone(option, number, self.classes)) is not None
-            ]
+            found = known[number]
+            if not found or self._remaining() > 0:
+                alones = (alone(option, number, self.classes) for option in carriers.get(number, ()))
+                found = [pattern for pattern in alones if pattern is not None]
             if not found:
                 return None
             best = min(found, key=lambda pattern: pattern.option.price / pattern.counts()[number])

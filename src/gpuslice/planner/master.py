@@ -12,6 +12,7 @@ from gpuslice.planner.columns import column_of
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import made_whole
 from gpuslice.planner.limits import moved
+from gpuslice.planner.options import by_class
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.solver import INFINITY, solve_mixed
 from gpuslice.planner.within_limits import reserved_first, within
@@ -69,7 +70,11 @@ def cheapest_packing(
     limits = columns.limits
     good_enough = relaxation.bound / (1 - gap) * MICRO_USD
     dived, left = _dive(columns, relaxation, classes, remaining)
-    best = None if left.any() else within(trimmed(dived, options, classes, limits), options, classes, limits)
+    best = (
+        None
+        if left.any()
+        else within(trimmed(dived, options, classes, limits), options, classes, limits, remaining=remaining)
+    )
     if best is None or (cost(best) > good_enough and remaining() > 0):
         patterns = columns.patterns
         unlimited = [INFINITY] * len(classes)
@@ -95,7 +100,9 @@ def cheapest_packing(
                 {pattern: amount for pattern, amount in zip(patterns, whole, strict=False) if amount}
             )
             found = made_whole(nodes, columns.exchanges, whole[len(patterns) :])
-            other = within(trimmed(found, options, classes, limits), options, classes, limits)
+            other = within(
+                trimmed(found, options, classes, limits), options, classes, limits, remaining=remaining
+            )
             if best is None or (other is not None and cost(other) < cost(best)):
                 best = other
     return None if best is None else reserved_first(best, options, limits)
@@ -165,13 +172,16 @@ def _at_once(
                 break
             _, at = min(allowed)
             (pattern, counts), room = carrying[number][at], rooms[at]
-            whole = min(int(left[each] // count) for each, count in counts.items())
-            times = max(1, whole if room is None else min(whole, room))
-            result[pattern] += times
+            # Nobody beyond who is left: else a million nodes would be taken one by one, for one replica on them.
+            surplus = {each: count - int(left[each]) for each, count in counts.items() if count > left[each]}
+            chosen = pattern.without(surplus) if surplus else pattern
+            whole = min(int(left[each] // count) for each, count in chosen.counts().items())
+            times = whole if room is None else min(whole, room)
+            result[chosen] += times
             for row, weight in enumerate(limits.weights(pattern.option)):
                 totals[row] += weight * times
-            for each, count in counts.items():
-                left[each] = max(left[each] - count * times, 0.0)
+            for each, count in chosen.counts().items():
+                left[each] -= count * times
     return result
 
 
@@ -218,6 +228,7 @@ def trimmed(
         for number, carried in pattern.counts().items():
             surplus[number] += carried * count
     result: Packing = Counter()
+    carriers = by_class(options)
     # Dear nodes first: what comes off there may make them a cheaper type, or none.
     for pattern, count in sorted(packing.items(), key=lambda each: (-each[0].option.price, each[0].pods)):
         load = pattern.counts()
@@ -227,7 +238,10 @@ def trimmed(
             smaller = pattern.without(off)
             surplus.subtract(off)
             kept -= 1
-            home = cheapest_home(smaller, options, classes, limits, totals) if smaller.pods else None
+            home = None
+            if smaller.pods:
+                fewest = min((carriers[number] for number, _, _ in smaller.pods), key=len)
+                home = cheapest_home(smaller, fewest, classes, limits, totals)
             moved(totals, limits, pattern.option, None if home is None else home.option)
             if home is not None:
                 result[home] += 1
@@ -243,9 +257,12 @@ def cheapest_home(
     limits: Limits,
     totals: Sequence[int],
 ) -> Pattern:
-    """The same load on the cheapest node that carries it and that the limits, used up to these totals, allow."""
+    """The same load on the cheapest node that carries it and that the limits, used up to these totals, allow.
+
+    The options, cheapest first, need be those alone that may carry one of its classes.
+    """
     counts = pattern.counts()
-    for option in options:  # cheapest first
+    for option in options:
         if option.price >= pattern.option.price:
             break
         if (

@@ -189,6 +189,15 @@ def node_options(
     return tuple(sorted(kept, key=lambda option: (option.price, option.instance_type.name, option.purchase)))
 
 
+def by_class(options: Iterable[NodeOption]) -> dict[int, list[NodeOption]]:
+    """For each class that any of the options may carry, those that may, in their order."""
+    found: dict[int, list[NodeOption]] = defaultdict(list)
+    for option in options:
+        for number in option.classes:
+            found[number].append(option)
+    return found
+
+
 def _cuts(
     gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], stack: Stack
 ) -> list[Cut]:
@@ -254,16 +263,27 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
     offered: list[Cut] = []
     for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
         times = {number: slot_times(classes[number].need, gpu, mechanism) for number in members}
-        for replicas in range(2, max(map(len, times.values()), default=0) + 2):
+        kept: list[frozenset[int]] = []
+        found: list[list[Cut]] = []
+        # Most replicas first: fewer are of use only for whom they admit beside those.
+        for replicas in range(max(map(len, times.values()), default=0) + 1, 1, -1):
             ranges = {number: here[replicas] for number, here in times.items() if replicas in here}
+            cuts_here: list[Cut] = []
+            sets_here: list[frozenset[int]] = []
             for most in sorted({most for _, most in ranges.values()}):
                 admitted = [number for number, (own, bearable) in ranges.items() if own <= most <= bearable]
+                if any(others.issuperset(admitted) for others in kept):
+                    continue
                 # No lighter than the heaviest pod admitted: its neighbours then are as light as can be said.
                 heaviest = (
                     None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
                 )
                 sized = cuts.slot(gpu, mechanism, replicas, heaviest)
-                offered.append(Cut((sized,), classes, admitted, tenant=tenant))
+                cuts_here.append(Cut((sized,), classes, admitted, tenant=tenant))
+                sets_here.append(frozenset(admitted))
+            kept += sets_here
+            found.append(cuts_here)
+        offered += [cut for cuts_here in reversed(found) for cut in cuts_here]
     return offered
 
 
@@ -347,28 +367,32 @@ def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadC
         for option in options
         if option.cut.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not option.cut.metered
     ]
-    metered = [(option, frozenset(option.classes)) for option in options if option.cut.metered]
+    # Only who has the tenant's classes can beat one of its cuts.
+    metered: dict[str, list[tuple[NodeOption, frozenset[int]]]] = defaultdict(list)
+    for option in options:
+        if option.cut.metered:
+            metered[option.cut.tenant].append((option, frozenset(option.classes)))
     equal = set(slots)
     kept = [option for option in options if option not in equal]
     cpu, memory = [each.cpu_milli for each in classes], [each.memory_mib for each in classes]
-    shared: list[tuple[int, frozenset[int]]] = []
+    shared: dict[str, list[tuple[int, frozenset[int]]]] = defaultdict(list)
     # Most classes first, so that whoever dominates is met before whom it dominates. Of equals, time-slicing: it has
     # the lower slowdown, and whoever wants enforced memory says so by isolation.
     for option in sorted(
         slots, key=lambda each: (-len(each.classes), -each.units, each.cut.mechanism is Mechanism.MPS)
     ):
         capacity, admitted = min(option.units, _most_pods(option, cpu, memory)), frozenset(option.classes)
-        if any(capacity <= most and admitted <= others for most, others in shared):
+        if any(capacity <= most and admitted <= others for most, others in shared[option.cut.tenant]):
             continue
         # Whatever fills the slots of a single GPU keeps within the sums of a metered one that has as much time.
         if any(
             capacity <= counted.units
             and admitted <= others
             and option.units * option.cut.slices[0].time_milli <= counted.gpu_time_milli
-            for counted, others in metered
+            for counted, others in metered[option.cut.tenant]
         ):
             continue
-        shared.append((capacity, admitted))
+        shared[option.cut.tenant].append((capacity, admitted))
         kept.append(option)
     return kept
 

@@ -237,6 +237,8 @@ class Pricing:
         memory = np.asarray([each.memory_mib for each in self._classes])
         easier &= (cpu[:, None] <= cpu) & (memory[:, None] <= memory)
         for sizes, admitted in self._cuts:
+            if len(admitted) == 1:
+                continue
             # Of the rest, most cuts take the same of everybody, and the others know few sizes or admit few classes.
             kinds, kind = np.unique(sizes[:, _BESIDE_CPU_AND_MEMORY], axis=0, return_inverse=True)
             if len(kinds) == 1:

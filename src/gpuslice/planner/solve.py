@@ -42,6 +42,9 @@ DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what 
 DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
+# Of the time that laying out the options took, as that grows with the kinds of workloads as writing down, baselines and
+# verifying the plan do.
+_FOR_THE_REST: Final = 0.5
 _LEFT_BY_BOUND: Final = 0.3  # of the time, for what follows
 _LEFT_BY_PACKING: Final = 0.12
 _LEFT_BY_HOMES: Final = 0.08
@@ -149,7 +152,9 @@ def solve(
     wanted, sized = _sized(workloads, wanted, refused, catalog, settings, remaining)
     unplaced += sized.unplaced if sized is not None else ()
     everyone = classes_of(wanted)
+    began = remaining()
     options = offered(everyone, catalog, settings)
+    remaining = _keeping(_FOR_THE_REST * (began - remaining()), remaining)
     placeable = {number for option in options for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
@@ -270,6 +275,11 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation, realised)
+
+
+def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], float]:
+    """What remains when so many seconds are kept."""
+    return lambda: remaining() - seconds
 
 
 def _few_pools(

@@ -187,11 +187,12 @@ class _Check:
         if pool.resource and any(each.resource != pool.resource for each in admitted):
             yield Violation("resource", where, f"not all its pods ask for {pool.resource}")
         yield from self._choice(pool, workloads, where)
+        by_workload: dict[str, list[Assignment]] = defaultdict(list)
+        for each in admitted:
+            by_workload[each.workload].append(each)
         asks = {
-            name: self._ask_assigned(
-                self.workloads[name], [each for each in admitted if each.workload == name]
-            )
-            for name in {each.workload for each in admitted}
+            name: self._ask_assigned(self.workloads[name], assigned)
+            for name, assigned in by_workload.items()
             if name in self.workloads
         }
         for node in pool.nodes:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.limits import moved
+from gpuslice.planner.options import by_class
 from gpuslice.planner.patterns import Pattern, carries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.limits import Limits
@@ -25,6 +26,7 @@ def within(
     classes: Sequence[WorkloadClass],
     limits: Limits,
     *,
+    remaining: Callable[[], float],
     same_pool: bool = False,
 ) -> Packing | None:
     """The packing with as few nodes as possible changed so that it keeps the limits; None: no single change does it.
@@ -34,25 +36,22 @@ def within(
         options: to change nodes to.
         classes: that they carry.
         limits: to be kept.
+        remaining: seconds left; without any, the first change found is made, not the cheapest.
         same_pool: change to nodes of the same cut alone, bought spot or not as before.
     """
     result = Counter(packing)
     totals = limits.totals(result)
+    if all(total <= limit.most for total, limit in zip(totals, limits.all, strict=True)):
+        return result
+    carriers = by_class(options)
     for row, limit in enumerate(limits.all):
         while totals[row] > limit.most:
-            best: tuple[float, Pattern, Pattern] | None = None
-            for pattern in result:
-                if limits.weights(pattern.option)[row] <= 0:
-                    continue
-                for other in _others(pattern, options, classes, same_pool=same_pool):
-                    eased = limits.weights(pattern.option)[row] - limits.weights(other.option)[row]
-                    if eased > 0 and limits.allows(totals, pattern.option, other.option):
-                        paid = (other.option.price - pattern.option.price) / eased
-                        if best is None or paid < best[0]:
-                            best = paid, pattern, other
+            best = _cheapest_change(
+                result, row, carriers, classes, limits, totals, remaining=remaining, same_pool=same_pool
+            )
             if best is None:
                 return None
-            _, pattern, other = best
+            pattern, other = best
             # As many at once as it takes, but one by one where other limits are near.
             eased = limits.weights(pattern.option)[row] - limits.weights(other.option)[row]
             wanted = min(-(-(totals[row] - limit.most) // eased), result[pattern])
@@ -65,6 +64,34 @@ def within(
             if not result[pattern]:
                 del result[pattern]
     return result
+
+
+def _cheapest_change(
+    packing: Packing,
+    row: int,
+    carriers: Mapping[int, Sequence[NodeOption]],
+    classes: Sequence[WorkloadClass],
+    limits: Limits,
+    totals: Sequence[int],
+    *,
+    remaining: Callable[[], float],
+    same_pool: bool,
+) -> tuple[Pattern, Pattern] | None:
+    """The node to change and what to, that costs least for what it eases the limit of a row."""
+    best: tuple[float, Pattern, Pattern] | None = None
+    for pattern in packing:
+        if limits.weights(pattern.option)[row] <= 0:
+            continue
+        if best is not None and remaining() <= 0:
+            break
+        fewest = min((carriers[number] for number, _, _ in pattern.pods), key=len)
+        for other in _others(pattern, fewest, classes, same_pool=same_pool):
+            eased = limits.weights(pattern.option)[row] - limits.weights(other.option)[row]
+            if eased > 0 and limits.allows(totals, pattern.option, other.option):
+                paid = (other.option.price - pattern.option.price) / eased
+                if best is None or paid < best[0]:
+                    best = paid, pattern, other
+    return None if best is None else best[1:]
 
 
 def reserved_first(packing: Packing, options: Sequence[NodeOption], limits: Limits) -> Packing:

@@ -1,0 +1,88 @@
+"""Fleets that are out to make the planner run on: thousands of kinds, of tenants, of nodes. It ends when it is told to.
+
+Time is this process's own time on a processor, so that a busy machine changes nothing.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.fleets import fleet
+from gpuslice.cloud.selection import choose
+from gpuslice.planner.solve import Settings, solve
+from gpuslice.workloads.model import Workload
+from gpuslice.workloads.policy import FREE, Policy, Reservation
+from gpuslice.workloads.sources import read
+from gpuslice.workloads.target import Target
+from tests.strategies import OVERHEAD
+
+KINDS = 2000
+LIMIT = 10.0  # seconds, the default
+GRACE = 2.0
+TIGHT = Policy(
+    max_nodes={"g6.xlarge": 20, "g4dn.xlarge": 50},
+    max_spot_share=0.3,
+    reserved=(Reservation(instance_type="g6.12xlarge", count=5),),
+)
+
+Change = Callable[[int, Workload], Workload]
+
+
+def as_it_is(_: int, each: Workload) -> Workload:
+    return each
+
+
+def two_hundred_tenants(number: int, each: Workload) -> Workload:
+    return replace(each, tenant=f"tenant-{number % 200}")
+
+
+def a_million_replicas(_: int, each: Workload) -> Workload:
+    return replace(each, replicas=1_000_000)
+
+
+def bare_pods_with_limits_of_their_own(number: int, each: Workload) -> Workload:
+    need = replace(each.need, max_slowdown_milli=1100 + number)
+    return replace(each, target=Target(kind="Pod"), need=need, interruptible=number % 2 == 0)
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workload, ...]:
+    path: Path = tmp_path_factory.mktemp("hostile") / "workloads.yaml"
+    path.write_text(fleet(1, KINDS, tenants=5))
+    return tuple(read(str(path), region="us-east-1").workloads)
+
+
+@pytest.mark.parametrize(
+    ("change", "policy"),
+    [
+        (as_it_is, FREE),
+        (as_it_is, TIGHT),
+        (two_hundred_tenants, FREE),
+        (a_million_replicas, FREE),
+        (bare_pods_with_limits_of_their_own, FREE),
+    ],
+)
+def test_two_thousand_kinds_end_in_time_with_a_verified_plan_for_everybody(kinds, change, policy):
+    fleet_ = [change(number, each) for number, each in enumerate(kinds)]
+    catalog = choose("", "us-east-1")
+    began = time.process_time()
+    plan = solve(
+        fleet_,
+        catalog,
+        Settings(OVERHEAD, policy=policy),
+        remaining=lambda: began + LIMIT - time.process_time(),
+    ).plan
+    took = time.process_time() - began
+    placed: Counter[str] = Counter()
+    for each in plan.assignments:
+        placed[each.workload] += each.replicas
+    assert placed == {each.name: each.replicas for each in fleet_}
+    summary = plan.summary
+    assert summary.status == "feasible"
+    assert summary.termination == "time-limit"
+    assert 0 < summary.bound_usd_per_hour <= summary.optimal_usd_per_hour <= summary.usd_per_hour
+    assert took <= LIMIT + GRACE
