@@ -13,6 +13,7 @@ from gpuslice.simulator.result import Simulation
 from gpuslice.simulator.sweep import Sweep
 from gpuslice.workloads.artefact import schema as workloads_schema
 from gpuslice.workloads.entries import SCHEMA_ID
+from gpuslice.workloads.policy import PolicyFile
 from tools.markdown import code, page, table
 
 Schema = Mapping[str, object]
@@ -29,6 +30,7 @@ _TITLE: Final = {
     "catalog": "Catalog file",
     "simulation": "simulation.json",
     "sweep": "sweep.yaml",
+    "policy": "Policy file",
 }
 _ABOUT: Final = {
     "workloads": """\
@@ -48,6 +50,11 @@ What a replay of demand over time came to, policy by policy. `gpuslice simulate 
     "sweep": """\
 A grid of policies, what-ifs and seeds. `gpuslice simulate --sweep sweep.yaml` replays each cell for itself.
 """,
+    "policy": """\
+What may be bought, in a file of its own for several sets of workloads. `gpuslice plan --policy FILE` reads it: over the
+`policy` of workloads.yaml, which has the same fields, and under the options. See [Say what may be
+bought](../how-to/policies.md).
+""",
     "catalog": """\
 Instance types with GPUs and their prices in one region. `gpuslice catalog refresh` writes it, `--catalog` reads it. It
 holds what EC2 says of a machine; what Kubernetes can give to pods is computed from that.
@@ -64,6 +71,7 @@ def schemas() -> dict[str, Schema]:
             Simulation, title="gpuslice Simulation", schema_id=f"{_BASE}/simulation.json"
         ),
         "sweep": json_schema(Sweep, title="gpuslice Sweep", schema_id=f"{_BASE}/sweep.json"),
+        "policy": json_schema(PolicyFile, title="gpuslice Policy", schema_id=f"{_BASE}/policy.json"),
         "catalog": json_schema(CatalogFile, title="gpuslice Catalog", schema_id=f"{_BASE}/catalog.json"),
     }
 

@@ -34,6 +34,45 @@ def test_options_add_to_the_policy_of_the_file_and_the_plan_repeats_it(gpuslice,
     assert [node["purchase"] for pool in plan["pools"] for node in pool["nodes"]].count("reserved") == 1
 
 
+def test_a_policy_file_goes_over_the_workloads_policy_and_under_the_options(gpuslice, strict, tmp_path):
+    file = strict(
+        "{forbid: [p4d], maxNodes: {g4dn.xlarge: 5, g6.xlarge: 7}, maxSpotShare: 0.1,"
+        " reserved: [{instanceType: g4dn.xlarge, count: 3}]}"
+    )
+    rules = tmp_path / "policy.yaml"
+    rules.write_text(
+        "apiVersion: gpuslice.io/v1alpha1\nkind: Policy\nforbid: [g5, p4d]\n"
+        "maxNodes: {g4dn.xlarge: 4, g6.2xlarge: 2}\nmaxSpotShare: 0.2\nmaxPools: 9\n"
+        "reserved: [{instanceType: g4dn.xlarge, count: 1, usdPerHour: 0.1}]\n"
+    )
+    ended = gpuslice("plan", "-f", file, "--policy", rules, "--max-nodes", "g6.2xlarge=3", "-o", "json")
+    assert ended.code == 0
+    assert json.loads(ended.out)["policy"] == {
+        "forbid": ["p4d", "g5"],
+        "maxNodes": {"g4dn.xlarge": 4, "g6.xlarge": 7, "g6.2xlarge": 3},
+        "maxSpotShare": 0.2,
+        "reserved": [{"instanceType": "g4dn.xlarge", "count": 1, "usdPerHour": 0.1}],
+        "maxPools": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("forbid: [p33]", "policy.yaml: forbid[0]: no family 'p33' in the catalog of us-east-1"),
+        ("maxSpotShare: 2", "policy.yaml: maxSpotShare"),
+        ("forbit: [g5]", "forbid"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_file_is_told_by_its_field(gpuslice, fleet, tmp_path, text, words):
+    rules = tmp_path / "policy.yaml"
+    rules.write_text(f"apiVersion: gpuslice.io/v1alpha1\nkind: Policy\n{text}\n")
+    ended = gpuslice("plan", "-f", fleet, "--policy", rules)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+    assert len(ended.err.splitlines()) <= 2
+
+
 def test_who_has_no_place_for_what_is_forbidden_is_told_so(gpuslice, fleet):
     ended = gpuslice("plan", "-f", fleet, "--forbid", "g4dn")
     assert ended.code == 1

@@ -33,6 +33,7 @@ from gpuslice.cli.planning import (
     Moment,
     MomentOption,
     OverheadOption,
+    PolicyFileOption,
     PreviousOption,
     ReservedOption,
     SpotShareOption,
@@ -60,6 +61,7 @@ def plan(
     at: MomentOption = Moment.NOW,
     accept_assumed: AssumedOption = False,
     without: WithoutOption = None,
+    policy: PolicyFileOption = "",
     forbid: ForbidOption = None,
     max_nodes: MaxNodesOption = None,
     max_spot_share: SpotShareOption = None,
@@ -91,7 +93,12 @@ def plan(
         previous=previous,
         min_saving=min_saving,
         buying=Buying(
-            tuple(forbid or ()), tuple(max_nodes or ()), max_spot_share, tuple(reserved or ()), max_pools
+            policy,
+            tuple(forbid or ()),
+            tuple(max_nodes or ()),
+            max_spot_share,
+            tuple(reserved or ()),
+            max_pools,
         ),
     )
     made = planned.solution.plan

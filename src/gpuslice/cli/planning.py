@@ -142,6 +142,14 @@ ReservedOption = Annotated[
 ]
 
 
+PolicyFileOption = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="What may be bought, in a file of its own: over the workloads' policy, under the options.",
+    ),
+]
 MaxPoolsOption = Annotated[
     int | None,
     typer.Option(
@@ -152,8 +160,13 @@ MaxPoolsOption = Annotated[
 
 @dataclass(frozen=True)
 class Buying:
-    """What the options say may be bought, as written; it is added to the policy in the file, or replaces its parts."""
+    """What the options say may be bought, as written; it is added to the workloads' policy, or replaces its parts.
 
+    Attributes:
+        file: of a policy, over that of the workloads and under the other options.
+    """
+
+    file: str = ""
     forbid: tuple[str, ...] = ()
     max_nodes: tuple[str, ...] = ()
     max_spot_share: float | None = None
@@ -250,25 +263,40 @@ def in_words(found: Found) -> str:
 
 
 def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog) -> Policy:
-    """The policy of the workloads and that of the options together."""
-    from msgspec.structs import replace as with_fields
+    """The policy of the workloads, over it that of a file, and over both that of the options."""
+    from msgspec import UNSET
 
-    from gpuslice.workloads.policy import check_policy, stated_counts, stated_reservations
+    from gpuslice.workloads.policy import Policy, check_policy, merged, stated_counts, stated_reservations
 
     policy = workloads.policy
     check_policy(policy, catalog, f"{'stdin' if path == '-' else path}: policy")
-    reserved = stated_reservations(buying.reserved)
-    given = {each.instance_type for each in reserved}
-    policy = with_fields(
-        policy,
-        forbid=tuple(dict.fromkeys((*policy.forbid, *buying.forbid))),
-        max_nodes=policy.max_nodes | stated_counts(buying.max_nodes),
-        max_spot_share=policy.max_spot_share if buying.max_spot_share is None else buying.max_spot_share,
-        reserved=(*(each for each in policy.reserved if each.instance_type not in given), *reserved),
-        max_pools=policy.max_pools if buying.max_pools is None else buying.max_pools,
+    if buying.file:
+        stated, where = _policy_file(buying.file)
+        check_policy(stated, catalog, f"{where}: ")
+        policy = merged(policy, stated)
+    options = Policy(
+        forbid=buying.forbid,
+        max_nodes=stated_counts(buying.max_nodes),
+        max_spot_share=UNSET if buying.max_spot_share is None else buying.max_spot_share,
+        reserved=stated_reservations(buying.reserved),
+        max_pools=UNSET if buying.max_pools is None else buying.max_pools,
     )
-    check_policy(policy, catalog, "the options")
-    return policy
+    check_policy(options, catalog, "the options")
+    return merged(policy, options)
+
+
+def _policy_file(path: str) -> tuple[Policy, str]:
+    """The policy of a file, and how messages call the file."""
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.workloads.policy import PolicyFile
+
+    documents = read_documents(path)
+    if len(documents) != 1:
+        raise InputError(
+            f"{len(documents)} documents, where one is wanted", where=path, fix="keep one in the file"
+        )
+    return decode(documents[0].data, PolicyFile, where=documents[0].where), documents[0].where
 
 
 def setting(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -79,6 +79,13 @@ class Policy(_Part, frozen=True, kw_only=True):
     """The most pools: each is a NodePool with its overlays to look after."""
 
 
+class PolicyFile(Policy, frozen=True, kw_only=True):
+    """A policy in a file of its own, for whatever is planned: what it says goes before the `policy` of workloads."""
+
+    api_version: Literal["gpuslice.io/v1alpha1"]
+    kind: Literal["Policy"]
+
+
 FREE: Final = Policy()
 _COUNT: Final = re.compile(r"[0-9]{1,5}")
 _PRICE: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,6})?")
@@ -90,20 +97,22 @@ def check_policy(policy: Policy, catalog: Catalog, where: str) -> None:
     Args:
         policy: to check.
         catalog: that plans are made with.
-        where: of the policy, for messages: "workloads.yaml: policy".
+        where: of the policy, for messages: "workloads.yaml: policy"; with ": " at its end where its fields are those of
+            a document: "policy.yaml: ".
 
     Raises:
         InputError: a type or family that isn't in the catalog, or that is said twice.
     """
+    where = where if where.endswith(": ") else f"{where}."
     types = catalog.by_name()
     families = {each.family for each in catalog.instance_types}
     for index, name in enumerate(policy.forbid):
-        _known(name, types if "." in name else families, f"{where}.forbid[{index}]", catalog)
+        _known(name, types if "." in name else families, f"{where}forbid[{index}]", catalog)
     for name in policy.max_nodes:
-        _known(name, types, f"{where}.maxNodes", catalog)
+        _known(name, types, f"{where}maxNodes", catalog)
     seen: dict[str, int] = {}
     for index, each in enumerate(policy.reserved):
-        place = f"{where}.reserved[{index}]"
+        place = f"{where}reserved[{index}]"
         _known(each.instance_type, types, f"{place}.instanceType", catalog)
         if each.instance_type in seen:
             raise InputError(
@@ -112,6 +121,21 @@ def check_policy(policy: Policy, catalog: Catalog, where: str) -> None:
                 fix="add the counts up, with the ids of both",
             )
         seen[each.instance_type] = index
+
+
+def merged(policy: Policy, over: Policy) -> Policy:
+    """A policy with another over it: what is forbidden adds up, of the rest the other one's word counts.
+
+    Caps on nodes and reservations are told apart by their instance types.
+    """
+    stated = {each.instance_type for each in over.reserved}
+    return Policy(
+        forbid=tuple(dict.fromkeys((*policy.forbid, *over.forbid))),
+        max_nodes=policy.max_nodes | over.max_nodes,
+        max_spot_share=policy.max_spot_share if over.max_spot_share is UNSET else over.max_spot_share,
+        reserved=(*(each for each in policy.reserved if each.instance_type not in stated), *over.reserved),
+        max_pools=policy.max_pools if over.max_pools is UNSET else over.max_pools,
+    )
 
 
 def stated_counts(texts: Iterable[str]) -> dict[str, int]:
