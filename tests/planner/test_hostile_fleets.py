@@ -86,3 +86,16 @@ def test_two_thousand_kinds_end_in_time_with_a_verified_plan_for_everybody(kinds
     assert summary.termination == "time-limit"
     assert 0 < summary.bound_usd_per_hour <= summary.optimal_usd_per_hour <= summary.usd_per_hour
     assert took <= LIMIT + GRACE
+
+
+def test_a_million_replicas_of_each_of_fifty_kinds_take_no_longer_than_a_few(kinds):
+    catalog = choose("", "us-east-1")
+    few = kinds[:50]
+    many = [a_million_replicas(number, each) for number, each in enumerate(few)]
+    took = []
+    for workloads in (few, many):
+        began = time.process_time()
+        plan = solve(workloads, catalog, Settings(OVERHEAD), remaining=lambda: LIMIT).plan
+        took.append(time.process_time() - began)
+        assert sum(each.replicas for each in plan.assignments) == sum(each.replicas for each in workloads)
+    assert took[1] <= took[0] + GRACE

@@ -144,15 +144,28 @@ def _without_surplus(
     for pattern, amount in sorted(
         amounts.items(), key=lambda each: (each[0].option.price, each[0].pods, each[0].geometries)
     ):
-        for _ in range(amount):
+        keys = [
+            (number, None if classes[number].splittable else Home(pool_of(pattern), where))
+            for number, where, _ in pattern.pods
+        ]
+        left = amount
+        while left:
             pods = []
-            for number, where, count in pattern.pods:
-                splittable = classes[number].splittable
-                key = (number, None if splittable else Home(pool_of(pattern), where))
+            used: Counter[tuple[int, Home | None]] = Counter()
+            same = True  # as long as places are filled as they can be, or not at all
+            for key, (number, where, count) in zip(keys, pattern.pods, strict=True):
                 carried = min(count, wanted[key])
+                same &= carried in {0, count}
                 wanted[key] -= carried
                 if carried:
+                    used[key] += carried
                     pods.append((number, where, carried))
-            if pods:
-                packing[Pattern(pattern.option, tuple(pods), pattern.geometries)] += 1
+            if not pods:
+                break
+            more = min(wanted[key] // carried for key, carried in used.items()) if same else 0
+            alike = min(left, 1 + more)
+            for key, carried in used.items():
+                wanted[key] -= carried * (alike - 1)
+            packing[Pattern(pattern.option, tuple(pods), pattern.geometries)] += alike
+            left -= alike
     return packing

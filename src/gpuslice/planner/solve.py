@@ -154,7 +154,8 @@ def solve(
     everyone = classes_of(wanted)
     began = remaining()
     options = offered(everyone, catalog, settings)
-    remaining = _keeping(_FOR_THE_REST * (began - remaining()), remaining)
+    shares = _FOR_THE_REST if settings.previous is None else 2 * _FOR_THE_REST  # homes are then chosen twice
+    remaining = _keeping(shares * (began - remaining()), remaining)
     placeable = {number for option in options for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
