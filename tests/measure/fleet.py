@@ -26,6 +26,7 @@ workloads:
         *((f"gen/sd-{each:02}", "Deployment", "") for each in range(12)),
         ("shop/rank", "StatefulSet", ""),
         ("shop/alone", "Pod", ""),
+        ("shop/full", "Pod", ""),
         ("shop/one", "Pod", ""),
         ("shop/two", "Pod", ""),
         ("shop/slice", "Pod", ""),
@@ -78,7 +79,10 @@ def odd():
     yield Pod("shop", "rank-1", steady / 2, grows, spelling="exported_", job="other")
     blank = steady.copy()
     blank[100] = 9223372036854775794.0
-    yield Pod("shop", "alone", blank, grows, gpu="GPU-alone")
+    hides = grows.copy()
+    hides[-5] = 9223372036854775794.0  # in the hour of the peak
+    yield Pod("shop", "alone", blank, hides, gpu="GPU-alone")
+    yield Pod("shop", "full", np.where(np.arange(MINUTES) % 10 < 5, 1.0, 1.02), grows)
     yield Pod("shop", "one", steady, grows, gpu="GPU-both")
     yield Pod("shop", "two", steady, grows, gpu="GPU-both")
     yield Pod("shop", "slice", steady, grows, labels=(("GPU_I_ID", "3"), ("GPU_I_PROFILE", "1g.10gb")))

@@ -61,7 +61,13 @@ def test_both_spellings_of_labels_lead_to_the_pod(needs):
 
 def test_a_blank_reading_of_dcgm_is_left_out(needs):
     assert needs["shop/alone"].duty_ppm == 300_000
-    assert "2 readings that no GPU can give" in notes(needs, "shop/alone")
+    assert needs["shop/alone"].memory_mib == 3000
+    assert "3 times with a reading that no GPU can give" in notes(needs, "shop/alone")
+
+
+def test_a_counter_a_little_above_all_of_the_time_is_all_of_it(needs):
+    assert needs["shop/full"].duty_ppm == 1_000_000
+    assert "no GPU can give" not in notes(needs, "shop/full")
 
 
 def test_pods_on_one_gpu_have_no_figures_of_their_own_but_bounds(needs):
@@ -134,7 +140,7 @@ def test_the_program_writes_them_into_the_file(gpuslice, url, tmp_path):
     path.write_text("# ours\n" + WORKLOADS)
     ended = gpuslice("measure", "prometheus", "--url", url, "-f", path, "--window", "1000m", "--until", UNTIL)
     assert ended.code == 0, ended.err
-    assert "22 needs written" in ended.err
+    assert "23 needs written" in ended.err
     assert "nothing was read of 1 workloads: shop/gone" in ended.err
     assert "containers restarted 4 times" in ended.out
     assert "containers restarted" not in ended.err  # once is enough

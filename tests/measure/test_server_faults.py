@@ -24,6 +24,11 @@ GARBLED = {"metric": {"pod": "a"}, "values": [[60, "a lot"]]}
 ONE = {"metric": {"pod": "a"}, "values": [[60, "0.5"]]}
 
 
+def matrix(values):
+    result = [{"metric": {"pod": "a"}, "values": values}]
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+
+
 def error(code, kind, said):
     return code, json.dumps({"status": "error", "errorType": kind, "error": said}).encode()
 
@@ -72,6 +77,12 @@ def answering(answer, context=None, **access):
         ((200, b'{"status":"success","data":{"resultType":"matrix","result":[{"metric"'), "no whole JSON"),
         ((200, b'{"status":"success","data":...'), "broke the connection"),
         ((200, b""), "no whole JSON"),
+        ((503, b"[" * 100_000), "answered 503, 4 times"),
+        ((200, b'{"status":"success","data":' + b"[" * 100_000), "no whole JSON"),
+        ((200, matrix([[60, "1"], [10**30, "1"]])), "for a time that was not asked for"),
+        ((200, matrix([[-60, "1"]])), "for a time that was not asked for"),
+        ((200, matrix([])), "a series without a value"),
+        ((200, b'{"status":"error","error":"no such tenant"}'), "answered 'error' (no such tenant), 4 times"),
         ((200, b'{"status":"success","data":{"resultType":"vector","result":[]}}'), "a 'vector'"),
         (
             (200, b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{}}]}}'),
@@ -152,7 +163,7 @@ def test_an_answer_that_trickles_is_given_up_too():
 
 
 def test_nobody_listening_is_said():
-    with pytest.raises(EnvironmentFailedError, match="broke the connection"):
+    with pytest.raises(EnvironmentFailedError, match="can't be reached"):
         Server(Access("http://127.0.0.1:9"), sleep=lambda _: None).range("up", 0, 60, 60)
 
 
@@ -223,7 +234,38 @@ def test_amazon_managed_prometheus_is_asked_by_signed_requests(monkeypatch):
     assert "/eu-west-1/aps/aws4_request" in signed
 
 
-@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://a", "http://me:secret@host", ""])
+@pytest.mark.parametrize("value", ["+Inf", "NaN", "0", "-1"])
+def test_a_count_that_is_none_is_an_error(value):
+    answer = 200, matrix([[60, value]])
+    with (
+        answering(lambda form, _: answer) as (server, _),
+        pytest.raises(EnvironmentFailedError, match="no count"),
+    ):
+        list(server.counts("up", (60, 60), 60))
+
+
+@pytest.mark.parametrize("token", ["secret\nsecret", "se cret", "s\x00ecret", "secret\u00e9"])
+def test_what_can_stand_in_no_header_is_refused_and_not_shown(token):
+    with pytest.raises(InputError, match="more than a token") as refused:
+        Server(Access("http://127.0.0.1:9", bearer=token))
+    assert "cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "prometheus:9090",
+            "ftp://a",
+            "http://me:secret@host",
+            "",
+            "http://[::1",
+            "http://a:99999",
+            "http://a b",
+        ),
+        *("http://a/?secret", "http://a/#graph", "http://:9090", "http://me:secret@host:x"),
+    ],
+)
 def test_what_is_no_url_is_refused(url):
     with pytest.raises(InputError) as refused:
         Server(Access(url))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuslice.measure.readings import BIN_SECONDS, from_samples, mark_sharers
+from gpuslice.measure.readings import BIN_SECONDS, Cache, from_samples, mark_sharers
 from gpuslice.measure.statistics import outliers, pool
 from gpuslice.workloads.measurement import Confidence
 from tests.measure.made import DAY, FORTNIGHT, START, readings
@@ -59,7 +59,7 @@ def test_what_a_shared_gpu_reads_is_no_replicas_own():
     found = pool(both, FORTNIGHT)
     assert found.memory_mib is None
     assert found.duty_ppm is None
-    assert "shared with up to 1 other pods" in notes(found)
+    assert "shared with up to 1 other pod," in notes(found)
     assert "at most 3000Mi and busy at most 20.0% of the time" in notes(found)
     assert found.measurement.confidence is Confidence.LOW
 
@@ -166,6 +166,13 @@ def test_memory_that_never_moves_and_fills_the_gpu_is_suspected_of_being_a_pool(
     assert found.suspicion is not None
     assert found.suspicion.like == "vllm"
     assert "pool taken in advance" in found.suspicion.note
+
+
+@pytest.mark.parametrize(("hours", "needed"), [(14, 12_300), (13, 12_300), (12, 20_300)])
+def test_a_caches_use_counts_if_it_was_read_for_as_long_as_memory(hours, needed):
+    found = pool([readings(peak=20_300, cache=Cache(0.2, 10_000, hours))], FORTNIGHT)
+    assert (found.memory_mib, found.of_caches) == (needed, needed < 20_300)
+    assert ("not read for as long as its memory" in notes(found)) is (needed == 20_300)
 
 
 @pytest.mark.parametrize(("peak", "floor"), [(20_300, 12_000), (5_000, 4_990)])

@@ -52,6 +52,14 @@ def measure_prometheus(
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml here; default: into -f.")
     ] = "",
+    match: Annotated[
+        str,
+        typer.Option(
+            "--match",
+            metavar="LABELS",
+            help="Only series with these labels, as PromQL has: 'cluster=\"prod\"'.",
+        ),
+    ] = "",
     token_file: Annotated[
         str, typer.Option("--token-file", metavar="FILE", help="Holds a bearer token.")
     ] = "",
@@ -95,7 +103,7 @@ def measure_prometheus(
     access = Access(
         url,
         bearer=secret_in(token_file),
-        basic=(user, os.environ.get("GPUSLICE_PROMETHEUS_PASSWORD", "")) if user else None,
+        basic=_basic(user, token_file),
         certificate=_pair(client_cert, client_key),
         authority=ca_cert,
         sigv4_region=sigv4,
@@ -104,7 +112,14 @@ def measure_prometheus(
     server = Server(access)
     try:
         with progress_of(f"asking {server.url}") as advance:
-            found = read_needs(server, workloads, start=end - seconds, end=end, progress=advance)
+            found = read_needs(
+                server,
+                workloads,
+                start=end - seconds,
+                end=end,
+                within=match.strip().strip("{},"),
+                progress=advance,
+            )
     finally:
         server.close()
     asked = Window(seconds, utc(end), Means.PROMETHEUS)
@@ -120,11 +135,32 @@ def secret_in(path: str) -> str:
     from gpuslice.errors import InputError
 
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
         raise InputError(
-            f"can't be read: {error}", where=path, fix="name a file that holds a token"
+            f"can't be read: {error.strerror}", where=path, fix="name a file that holds a token"
         ) from None
+    except UnicodeDecodeError:
+        raise InputError("is no text", where=path, fix="name a file that holds a token") from None
+    if not found:
+        raise InputError("is empty", where=path, fix="name a file that holds a token")
+    return found
+
+
+def _basic(user: str, token_file: str) -> tuple[str, str] | None:
+    if not user:
+        return None
+    from gpuslice.errors import InputError
+
+    if token_file:
+        raise InputError("--user and --token-file exclude each other", fix="give one of them")
+    password = os.environ.get("GPUSLICE_PROMETHEUS_PASSWORD")
+    if password is None:
+        raise InputError(
+            f"--user {user[:40]} has no password",
+            fix="set GPUSLICE_PROMETHEUS_PASSWORD, to an empty one if it has none",
+        )
+    return user, password
 
 
 def _pair(certificate: str, key: str) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from gpuslice.measure.prometheus import Server, ask_in_halves, labels_in_halves, spans
+from gpuslice.measure.prometheus import Server, ask_in_halves, labels_in_halves, selected, spans
 from gpuslice.measure.readings import Cache
 from gpuslice.units import MIB
 
@@ -31,16 +31,24 @@ _STEPS: Final = 500  # of one answer: a series is one server
 Pod = tuple[str, str]
 
 
-def read_caches(server: Server, *, start: int, end: int) -> dict[Pod, Cache]:
+def read_caches(server: Server, within: str, *, start: int, end: int) -> dict[Pod, Cache]:
     """The caches of all pods that told of theirs between two times, by (namespace, pod).
+
+    Args:
+        server: to ask.
+        within: matchers of every series.
+        start: of the window, seconds since 1970.
+        end: likewise.
 
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    found = labels_in_halves(server, [*USAGE, BLOCKS, CONFIGURATION], start, end)
+    selectors = [selected(each, within) for each in (*USAGE, BLOCKS, CONFIGURATION)]
+    found = labels_in_halves(server, selectors, start, end)
     names = {each.get("__name__", "") for each in found}
-    most: dict[Pod, float] = {}
-    for metric, share in (*((each, _most(each)) for each in USAGE), (BLOCKS, _OF_BLOCKS)):
+    hours: dict[Pod, dict[int, float]] = {}
+    usage = ((each, _most(selected(each, within))) for each in USAGE)
+    for metric, share in (*usage, (BLOCKS, _of_blocks(within))):
         if metric not in names:
             continue
         query = f"max by (namespace, pod) ({share})"
@@ -49,26 +57,31 @@ def read_caches(server: Server, *, start: int, end: int) -> dict[Pod, Cache]:
             for answer in ask_in_halves(server, query, span, _HOUR):
                 for series in answer:
                     pod = series.metric.get("namespace", ""), series.metric.get("pod", "")
-                    shares = [value for _, text in series.values if 0 <= (value := float(text)) <= 1]
+                    shares = {
+                        int(at): value for at, text in series.values if 0 <= (value := float(text)) <= 1
+                    }
                     if all(pod) and shares:
-                        most[pod] = max(most.get(pod, 0.0), *shares)
+                        own = hours.setdefault(pod, {})
+                        own |= {at: max(value, own.get(at, 0.0)) for at, value in shares.items()}
     sizes: dict[Pod, set[float | None]] = {}
     for labels in found:
         if labels.get("__name__") == CONFIGURATION:
             pod = labels.get("namespace", ""), labels.get("pod", "")
             sizes.setdefault(pod, set()).add(_size(labels.get(_SIZE, "")))
-    return {pod: Cache(share, _only(sizes.get(pod, set()))) for pod, share in most.items()}
+    return {
+        pod: Cache(max(own.values()), _only(sizes.get(pod, set())), len(own)) for pod, own in hours.items()
+    }
 
 
 def _most(selector: str) -> str:
     return f"max_over_time({selector}[{_HOUR}s])"
 
 
-def _of_kind(kind: str) -> str:
-    return _most(f'{BLOCKS}{{kv_cache_block_type="{kind}"}}')
-
-
-_OF_BLOCKS: Final = f"{_of_kind('used')} / ignoring (kv_cache_block_type) {_of_kind('max')}"
+def _of_blocks(within: str) -> str:
+    used, most = (
+        _most(selected(f'{BLOCKS}{{kv_cache_block_type="{kind}"}}', within)) for kind in ("used", "max")
+    )
+    return f"{used} / ignoring (kv_cache_block_type) {most}"
 
 
 def _size(text: str) -> float | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -21,11 +22,13 @@ import numpy as np
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.measure.caches import read_caches
-from gpuslice.measure.pods import Matcher, Owners, Source, exporting_jobs, source_of
-from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, spans
-from gpuslice.measure.readings import BIN_SECONDS, Memory, Readings, mark_sharers
+from gpuslice.measure.pods import Labels, Matcher, Owners, Source, exporting_jobs, source_of
+from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, selected, spans
+from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, Memory, Readings, mark_sharers
 from gpuslice.measure.restarts import METRIC as RESTARTS
 from gpuslice.measure.restarts import read_restarts
+from gpuslice.measure.shared_gpus import Shared, read_shared
+from gpuslice.measure.times import utc
 from gpuslice.workloads.model import Workload
 
 MEMORY: Final = "DCGM_FI_DEV_FB_USED"
@@ -40,9 +43,13 @@ HOUR: Final = 3600
 # Points of one answer: some 6 MB of JSON, read in a blink and freed.
 MOST_POINTS: Final = 200_000
 AT_A_TIME: Final = 2  # a Prometheus serves dashboards too
-_SHARED_RESOURCE: Final = "_shared$"
 _NO_GPU_MIB: Final = 1024 * 1024
+# Counters over an interval that isn't quite what they were divided by: a little above 1 is all of the time, no blank.
+_FULL: Final = 1.05
 _NAMESPACES_NAMED: Final = 50
+_PODS_NAMED: Final = 100
+# Labels by which servers of several clusters tell them apart; others can be named by --match.
+_CLUSTER: Final = ("cluster", "cluster_name", "k8s_cluster", "k8s_cluster_name", "kubernetes_cluster")
 _MOST_STEPS: Final = 10_000  # Prometheus answers up to 11,000
 
 
@@ -71,6 +78,11 @@ class _Question:
         # A millisecond less: before Prometheus 3, a range has both its ends, and a reading there would count twice.
         return f"{self.function}({self.metric}{{{selector}}}[{self.step * 1000 - 1}ms]){self.only}"
 
+    def query_of_possible(self, selector: str, *, every: int) -> str:
+        """The same of memory's readings that a GPU can give, looked at every so many seconds: dear for the server."""
+        possible = f"{self.metric}{{{selector}}} >= 0 < {_NO_GPU_MIB}"
+        return f"{self.function}(({possible})[{self.step * 1000 - 1}ms:{every}s])"
+
 
 def read_needs(
     server: Server,
@@ -78,40 +90,55 @@ def read_needs(
     *,
     start: int,
     end: int,
+    within: str = "",
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> dict[str, list[Readings]]:
     """What the workloads' pods did between two times, seconds since 1970: readings by workload's name.
 
+    Args:
+        server: to ask.
+        workloads: whose pods are wanted.
+        start: of the window, seconds since 1970.
+        end: likewise.
+        within: PromQL's matchers of labels that every series must have, such as `cluster="prod"`.
+        progress: told how many questions are answered, and of how many.
+
     Raises:
         AnswerIsNoError: no metric of the DCGM exporter is there.
         EnvironmentFailedError: the server fails.
+        InputError: the server has pods of several clusters by these names.
     """
     end = end // BIN_SECONDS * BIN_SECONDS
     names = [MEMORY, BUSY, UTILISATION, *ACTIVITY.values()]
-    series = labels_in_halves(server, names, start, end)
+    series = labels_in_halves(server, [selected(each, within) for each in names], start, end)
     if not series:
         raise AnswerIsNoError(
-            "no metric of the DCGM exporter is there",
+            f"no metric of the DCGM exporter is there from {utc(start)} to {utc(end)}",
             where=server.url,
             fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
         )
     jobs = exporting_jobs(series)
-    state = _state(server, start, end)
+    state = _state(server, within, start, end)
     matcher = Matcher(workloads, Owners(state))
-    shared = _shared(server, start, end)
+    shared = read_shared(server, series, within, start=start, end=end)
     wanted: dict[Source, str] = {}
     metrics: dict[Source, set[str]] = {}
+    theirs = []
     for labels in series:
         source = source_of(labels, exported=labels.get("job", "") in jobs)
         workload = None if source is None else matcher.workload(source)
         if source is not None and workload is not None:
             wanted[source] = workload
             metrics.setdefault(source, set()).add(labels.get("__name__", ""))
+            theirs.append(labels)
+    _refuse_several_clusters(theirs, server.url)
     # Every pod that was on one of their GPUs matters to who shares it, also those of no workload asked about.
     gpus = {each.gpu for each in wanted}
     every = {each for labels in series if (each := source_of(labels, exported=labels.get("job", "") in jobs))}
     folded = {each: _Folded() for each in every if each.gpu in gpus}
-    selector = _namespaces({each.namespace for each in folded})
+    selector = [
+        f"{each},{within}" if within else each for each in _namespaces({each.namespace for each in folded})
+    ]
     usual = {
         metric: _usual_count(server, metric, selector, start, end)
         for metric in _metrics_of_duty(metrics.values())
@@ -130,7 +157,7 @@ def read_needs(
 
     def ask(task: tuple[_Question, str, tuple[int, int]]) -> None:
         question, part, span = task
-        for answer in ask_in_halves(server, question.query(part), span, question.step):
+        for answer in _answers(server, question, part, span, usual):
             with one_at_a_time:
                 fold(answer, question)
 
@@ -143,7 +170,7 @@ def read_needs(
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         for done, _ in enumerate(pool.map(ask, tasks), 1):
             progress(done, len(tasks))
-    caches = read_caches(server, start=start, end=end)
+    caches = read_caches(server, within, start=start, end=end)
     begun = read_restarts(server, state, selector, start=start, end=end)
     readings = {
         source: replace(
@@ -170,34 +197,22 @@ def _namespaces(names: set[str]) -> list[str]:
     return [f'namespace=~"{pattern}",exported_namespace=""', f'exported_namespace=~"{pattern}"']
 
 
-def _state(server: Server, start: int, end: int) -> list[dict[str, str]]:
+def _refuse_several_clusters(series: Sequence[Labels], url: str) -> None:
+    """Namespaces and workloads have the same names in a cluster for tests and in that for customers."""
+    for label in _CLUSTER:
+        found = sorted({each[label] for each in series if each.get(label)})
+        if len(found) > 1:
+            raise InputError(
+                f"has pods of these workloads in several clusters: {', '.join(found[:5])}",
+                where=url,
+                fix=f"name one: --match '{label}=\"{found[0]}\"'",
+            )
+
+
+def _state(server: Server, within: str, start: int, end: int) -> list[dict[str, str]]:
     """Labels of what kube-state-metrics tells of pods, where it is scraped."""
     names = ["kube_pod_owner", "kube_replicaset_owner", "kube_job_owner", RESTARTS]
-    return labels_in_halves(server, names, start, end)
-
-
-def _shared(server: Server, start: int, end: int) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
-    """Pods that asked for a shared GPU, and nodes whose GPUs are shared, where kube-state-metrics tells."""
-    pods, nodes = set(), set()
-    for each in labels_in_halves(
-        server,
-        [
-            f'kube_pod_container_resource_requests{{resource=~"nvidia_com_.*{_SHARED_RESOURCE}"}}',
-            'kube_node_labels{label_nvidia_com_gpu_sharing_strategy=~"time-slicing|mps"}',
-        ],
-        start,
-        end,
-    ):
-        if each.get("__name__") == "kube_node_labels":
-            nodes.add(each.get("exported_node") or each.get("node", ""))
-        else:
-            pods.add(
-                (
-                    each.get("exported_namespace") or each.get("namespace", ""),
-                    each.get("exported_pod") or each.get("pod", ""),
-                )
-            )
-    return frozenset(pods), frozenset(nodes)
+    return labels_in_halves(server, [selected(each, within) for each in names], start, end)
 
 
 def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: int, end: int) -> int:
@@ -208,9 +223,41 @@ def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: i
             f"quantile(0.5, {_Question(metric, 'count_over_time', BIN_SECONDS, 'counts').query(selector)})"
         )
         for span in spans(_first(start, end, HOUR), end, HOUR, _MOST_STEPS):
-            for answer in ask_in_halves(server, query, span, HOUR):
+            for answer in server.counts(query, span, HOUR):
                 found.update(round(float(value)) for series in answer for _, value in series.values)
     return found.most_common(1)[0][0] if found else 1
+
+
+def _answers(
+    server: Server, question: _Question, selector: str, span: tuple[int, int], usual: Mapping[str, int]
+) -> Iterator[list[Series]]:
+    """What the server says to a question, with what blank readings of memory hid."""
+    ask = server.counts if question.into == "counts" else partial(ask_in_halves, server)
+    for answer in ask(question.query(selector), span, question.step):
+        yield answer
+        if question.into == "memory" and (blank := [each.metric for each in answer if _blank(each)]):
+            # The most of an hour with a blank is the blank: the hour's other readings are asked for without it.
+            query = question.query_of_possible(
+                f"{selector},{_pods(blank)}" if len(blank) <= _PODS_NAMED else selector,
+                every=_half_an_interval(usual),
+            )
+            yield from ask_in_halves(server, query, span, question.step)
+
+
+def _pods(series: Sequence[Labels]) -> str:
+    """A matcher of the pods that these series are about."""
+    label = "exported_pod" if any("exported_pod" in each for each in series) else "pod"
+    names = sorted({each.get(label, "") for each in series})
+    return f'{label}=~"{"|".join(names)}"'  # names of pods are DNS names: a dot matches more, and harms none
+
+
+def _blank(series: Series) -> bool:
+    return not all(0 <= float(value) < _NO_GPU_MIB for _, value in series.values)
+
+
+def _half_an_interval(usual: Mapping[str, int]) -> int:
+    """Seconds in which no two readings are taken."""
+    return max(1, BIN_SECONDS // max((*usual.values(), 5)) // 2)
 
 
 def _metrics_of_duty(metrics: Iterable[set[str]]) -> list[str]:
@@ -260,18 +307,20 @@ def _fold(folded: _Folded, question: _Question, series: Series) -> None:
             folded.peaks.append((times[good], values[good]))
         case "duty":
             values = values / 100 if question.metric == UTILISATION else values
-            good = (values >= 0) & (values <= 1)
-            folded.duty.setdefault(question.metric, []).append((times[good] - BIN_SECONDS, values[good]))
+            good = (values >= 0) & (values <= _FULL)
+            folded.duty.setdefault(question.metric, []).append(
+                (times[good] - BIN_SECONDS, np.minimum(values[good], 1.0))
+            )
         case name:
-            good = (values >= 0) & (values <= 1)
-            folded.means.setdefault(name, []).append(values[good])
+            good = (values >= 0) & (values <= _FULL)
+            folded.means.setdefault(name, []).append(np.minimum(values[good], 1.0))
     folded.impossible += int(values.size - good.sum())
 
 
 def _readings(
     source: Source,
     folded: _Folded,
-    shared: tuple[frozenset[tuple[str, str]], frozenset[str]],
+    shared: Shared,
     usual: Mapping[str, int],
 ) -> Readings:
     gpu = _gpu(source.model)
@@ -283,8 +332,7 @@ def _readings(
         for name, parts in folded.means.items()
         if sum(part.size for part in parts)
     }
-    pods, nodes = shared
-    told = (source.namespace, source.pod) in pods or source.node in nodes
+    told = (source.namespace, source.pod) in shared.pods or source.node in shared.nodes
     weights = np.full(bins.size, usual.get(metric, 1), np.int64)
     others, counts = _most_at_each(folded.counts.get(metric, []))
     _, at, of = np.intersect1d(bins, others, assume_unique=True, return_indices=True)
@@ -312,7 +360,7 @@ def _readings(
         tensor=means.get("tensor"),
         dram=means.get("dram"),
         coarse=metric == UTILISATION and bool(bins.size),
-        sharers=frozenset({"others on a shared GPU"}) if told else frozenset(),
+        sharers=frozenset({NOT_NAMED}) if told else frozenset(),
         impossible=folded.impossible,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gpuslice.measure.lifetimes import COVERED
 from gpuslice.measure.readings import Readings
 
 # Memory of a program that allocates as it works moves by more than this between a quiet and a busy hour; a pool's
@@ -68,10 +69,16 @@ def suspect(readings: Sequence[Readings]) -> Suspicion | None:
 
 
 def need_of_caches(readings: Sequence[Readings]) -> int | None:
-    """MiB that the worst replica needs of what it holds; None: not every replica tells its cache's size and use."""
+    """MiB that the worst replica needs of what it holds; None: not every replica tells its cache's size and use.
+
+    A use that was read for part of the time only says nothing of the rest.
+    """
     needs = [
         None
-        if each.memory is None or each.cache is None or each.cache.size_mib is None
+        if each.memory is None
+        or each.cache is None
+        or each.cache.size_mib is None
+        or each.cache.windows < COVERED * each.memory.windows
         else need_without_idle_cache(each.memory.peak_mib, each.cache.size_mib, each.cache.most_used)
         for each in readings
     ]

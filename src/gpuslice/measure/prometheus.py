@@ -6,6 +6,7 @@ no answer: it is asked for again, and then the run fails. Nothing is ever conclu
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _TOO_MUCH: Final = (
     *("too many samples", "timed out", "maximum resolution", "exceeded", "limit", "query is too", "canceled"),
     *("too many chunks", "too large"),
 )
+_ASK_AGAIN: Final = "nothing was measured; ask again, or a shorter --window"
+_UNREACHED: Final = "check --url from here; in a cluster: kubectl port-forward svc/NAME 9090"
 
 
 class TooMuchError(Exception):
@@ -57,6 +60,19 @@ class Access:
     authority: str = ""
     sigv4_region: str = ""
     timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """No answer, but worth asking for again.
+
+    Attributes:
+        said: why, in words.
+        fix: what to do if it stays so.
+    """
+
+    said: str
+    fix: str = _ASK_AGAIN
 
 
 class _Answer(msgspec.Struct, rename="camel"):
@@ -103,15 +119,31 @@ class Server:
         data = self._ask("query_range", [("query", query), ("start", start), ("end", end), ("step", step)])
         try:
             matrix = msgspec.json.decode(data, type=_Matrix)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._failed(f"answered in an unknown form ({error})") from None
         if matrix.result_type != "matrix":
             raise self._failed(f"answered a {matrix.result_type[:20]!r}, where a matrix was asked for")
         for series in matrix.result:
-            for _, value in series.values:
+            if not series.values:
+                raise self._failed("answered a series without a value")
+            for at, value in series.values:
                 if not _is_number(value):
                     raise self._failed(f"answered {value[:20]!r}, where a number was asked for")
+                # Some servers move the steps to whole multiples of one.
+                if not start - step < at < end + step:
+                    raise self._failed("answered for a time that was not asked for")
         return matrix.result
+
+    def counts(self, query: str, span: tuple[int, int], step: int) -> Iterator[list[Series]]:
+        """As `ask_in_halves`, where every value is a count.
+
+        Raises:
+            EnvironmentFailedError: also where one is none.
+        """
+        for answer in ask_in_halves(self, query, span, step):
+            if not all(0 < float(value) < math.inf for series in answer for _, value in series.values):
+                raise self._failed("answered no count, where one was asked for")
+            yield answer
 
     def series(self, selectors: Sequence[str], start: int, end: int) -> list[dict[str, str]]:
         """The labels of all series that there were.
@@ -124,22 +156,22 @@ class Server:
         )
         try:
             return msgspec.json.decode(data, type=list[dict[str, str]])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise self._failed(f"answered in an unknown form ({error})") from None
 
     def _ask(self, endpoint: str, form: Sequence[tuple[str, object]]) -> msgspec.Raw:
-        why = ""
+        why = _Again("")
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._sleep(min(_LONGEST_PAUSE, _PAUSE * 2 ** (attempt - 1)))
             answer = self._try(endpoint, form)
-            if not isinstance(answer, str):
+            if not isinstance(answer, _Again):
                 return answer
             why = answer
-        raise self._failed(f"{why}, {ATTEMPTS} times")
+        raise EnvironmentFailedError(f"{why.said}, {ATTEMPTS} times", where=self.url, fix=why.fix)
 
-    def _try(self, endpoint: str, form: Sequence[tuple[str, object]]) -> msgspec.Raw | str:
-        """The answer's data, or in words why it is worth asking again."""
+    def _try(self, endpoint: str, form: Sequence[tuple[str, object]]) -> msgspec.Raw | _Again:
+        """The answer's data, or why it is worth asking again."""
         import httpx2 as httpx
 
         url = f"{self.url}/api/v1/{endpoint}"
@@ -152,14 +184,19 @@ class Server:
                 status = response.status_code
                 content = _limited(response, time.monotonic() + self._timeout)
         except (httpx.ReadTimeout, TimeoutError):
-            return "didn't answer in time"
+            return _Again("didn't answer in time")
         except (httpx.TransportError, httpx.DecodingError) as error:
-            if "CERTIFICATE" in str(error).upper():
-                raise self._failed(f"can't be trusted: {error}") from None
-            return f"broke the connection ({' '.join(str(error).split())[:120] or type(error).__name__})"
+            said = " ".join(str(error).split())[:120] or type(error).__name__
+            if "CERTIFICATE_VERIFY" in said.upper():
+                raise EnvironmentFailedError(
+                    f"can't be trusted: {said}", where=self.url, fix="name the CA it is signed by: --ca-cert"
+                ) from None
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                return _Again(f"can't be reached ({said})", _UNREACHED)
+            return _Again(f"broke the connection ({said})")
         try:
             answer = msgspec.json.decode(content, type=_Answer)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer = None
         if answer is not None and status == 200 and answer.status == "success":
             if answer.warnings:
@@ -167,7 +204,7 @@ class Server:
             return answer.data
         return self._refused(status, answer)
 
-    def _refused(self, status: int, answer: _Answer | None) -> str:
+    def _refused(self, status: int, answer: _Answer | None) -> _Again:
         said = "" if answer is None else " ".join(answer.error.split())[:200]
         if status in {401, 403}:
             raise EnvironmentFailedError(
@@ -185,15 +222,15 @@ class Server:
             if status != 503:
                 raise self._failed(f"refuses the question: {said or status}")
         if status in _BUSY:
-            return f"answered {status}" + (f" ({said})" if said else "")
+            return _Again(f"answered {status}" + (f" ({said})" if said else ""))
         if status == 200:
-            return "answered no whole JSON" if answer is None else f"answered {answer.status!r}"
+            return _Again(
+                "answered no whole JSON" if answer is None else f"answered {answer.status[:20]!r} ({said})"
+            )
         raise self._failed(f"answered {status}" + (f": {said}" if said else ""))
 
     def _failed(self, why: str) -> EnvironmentFailedError:
-        return EnvironmentFailedError(
-            why, where=self.url, fix="nothing was measured; ask again, or a shorter --window"
-        )
+        return EnvironmentFailedError(why, where=self.url, fix=_ASK_AGAIN)
 
 
 def _is_number(text: str) -> bool:
@@ -216,6 +253,14 @@ def _limited(response: httpx.Response, until: float) -> bytes:
             raise TooMuchError(f"an answer of over {_LARGEST >> 20} MiB")
         parts.append(part)
     return b"".join(parts)
+
+
+def selected(selector: str, within: str) -> str:
+    """A selector, with more matchers of labels."""
+    if not within:
+        return selector
+    head, brace, tail = selector.partition("{")
+    return f"{head}{{{within},{tail}" if brace else f"{head}{{{within}}}"
 
 
 def spans(start: int, end: int, step: int, steps: int) -> Iterator[tuple[int, int]]:
@@ -275,16 +320,35 @@ def labels_in_halves(server: Server, selectors: Sequence[str], start: int, end: 
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that don't close, a port that is none
+        usable = False
+    if not usable or any(each.isspace() or not each.isprintable() for each in url):
         raise InputError(
-            f"{url[:80]!r} is no URL", where="--url", fix="such as http://prometheus.monitoring:9090"
+            f"{url.rpartition('@')[2][:80]!r} is no URL",
+            where="--url",
+            fix="such as http://prometheus.monitoring:9090",
         )
     if parts.username or parts.password:
         raise InputError(
             "holds a password", where="--url", fix="give --user and GPUSLICE_PROMETHEUS_PASSWORD instead"
         )
+    if parts.query or parts.fragment:
+        raise InputError(
+            "goes on after its path", where="--url", fix="give it without what follows the ? or #"
+        )
     return url.rstrip("/").removesuffix("/api/v1")
+
+
+def _secret(text: str) -> str:
+    """A token that can stand in a header. It is never shown."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise InputError(
+            "holds more than a token", where="--token-file", fix="its file has the token alone, on one line"
+        )
+    return text
 
 
 def _client(access: Access) -> httpx.Client:
@@ -299,7 +363,7 @@ def _client(access: Access) -> httpx.Client:
     except (OSError, ssl.SSLError) as error:
         files = ", ".join(filter(None, (access.authority, *(access.certificate or ()))))
         raise InputError(f"can't be used: {error}", where=files, fix="name PEM files") from None
-    headers = {"Authorization": f"Bearer {access.bearer}"} if access.bearer else {}
+    headers = {"Authorization": f"Bearer {_secret(access.bearer)}"} if access.bearer else {}
     return httpx.Client(
         auth=access.basic,
         headers=headers,

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 BIN_SECONDS: Final = 300
 """Duty is judged by five-minute means: long enough that one burst is no peak, short enough to show a busy hour."""
 
+NOT_NAMED: Final = "others on a shared GPU"
+"""Stands among the sharers of a replica that is known to share its GPU, but not with whom."""
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -43,10 +46,12 @@ class Cache:
     Attributes:
         most_used: the most of it that was ever in use, 0 to 1.
         size_mib: its size on one GPU; None: not told.
+        windows: hours in which it was read.
     """
 
     most_used: float
     size_mib: float | None = None
+    windows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,5 +221,10 @@ def _joined(earlier: Readings, later: Readings) -> Readings:
 
 
 def _overlap(one: Readings, other: Readings) -> bool:
-    """Whether both were read in more than one window: a pod that follows another on a GPU may touch its last."""
+    """Whether both were read in more than one window: a pod that follows another on a GPU may touch its last.
+
+    Of memory alone it isn't known when it was read: then they may have been there together.
+    """
+    if not (one.bins.size and other.bins.size):
+        return one.memory is not None and other.memory is not None
     return np.intersect1d(one.bins, other.bins, assume_unique=True).size > 1

@@ -18,6 +18,8 @@ METRIC: Final = "kube_pod_container_status_restarts_total"
 _HOUR: Final = 3600
 _MOST_POINTS: Final = 100_000  # of one answer
 
+_NO_COUNT: Final = 1e9
+
 Pod = tuple[str, str]
 
 
@@ -51,14 +53,18 @@ def read_restarts(
                 for series in answer:
                     counts = seen.setdefault((_pod(series.metric), series.metric.get("uid", "")), {})
                     for at, value in series.values:
+                        if not 0 <= float(value) < _NO_COUNT:
+                            continue
                         counts[int(at)] = max(float(value), counts.get(int(at), 0.0))
     return _begun(seen)
 
 
 def _begun(seen: dict[tuple[Pod, str], dict[int, float]]) -> dict[Pod, Begun]:
-    earliest = min((min(counts) for counts in seen.values()), default=0)
+    earliest = min((min(counts) for counts in seen.values() if counts), default=0)
     found: dict[Pod, Begun] = {}
     for (pod, _), counts in seen.items():
+        if not counts:
+            continue
         ordered = [counts[at] for at in sorted(counts)]
         # What a counter shows when it is first seen is of this window only if others were counted before it.
         own = Begun(*_counted(ordered, anew=min(counts) > earliest))

@@ -20,7 +20,7 @@ import numpy as np
 
 from gpuslice.measure.lifetimes import COVERED, coverage, length, lives
 from gpuslice.measure.preallocation import Suspicion, need_of_caches, suspect
-from gpuslice.measure.readings import BIN_SECONDS, Readings, one_after_the_other
+from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, Readings, one_after_the_other
 from gpuslice.units import PPM, format_memory
 from gpuslice.workloads.measurement import Confidence, Means, Measurement
 
@@ -98,7 +98,7 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     if any(each.coarse for each in here):
         notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
     if impossible := sum(each.impossible for each in readings):
-        notes.append(f"{impossible:,} readings that no GPU can give: left out")
+        notes.append(f"{impossible:,} times with a reading that no GPU can give: left out")
     needed = None if shared or memory is None else _without_idle_caches(readings, notes)
     suspicion = None if shared or memory is None or needed is not None else suspect(readings)
     memory = memory if needed is None else needed
@@ -167,7 +167,12 @@ def _without_idle_caches(readings: Sequence[Readings], notes: list[str]) -> int 
         return None
     needed = need_of_caches(readings)
     of = f"its key-value cache was at most {max(used):.0%} in use"
-    if needed is None:
+    sized = all(each.cache is not None and each.cache.size_mib is not None for each in readings)
+    if needed is None and sized:
+        notes.append(
+            f"{of}, by its own word, which was not read for as long as its memory: what it can do with can't be told"
+        )
+    elif needed is None:
         notes.append(
             f"{of}, by its own word, which doesn't say how large that cache is: it can do with less memory"
         )
@@ -206,10 +211,11 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
 
 def _bounds(readings: Sequence[Readings], notes: list[str]) -> None:
     """What holds of a replica on a shared GPU, whose counters are sums over all on it."""
-    others = max(len(each.sharers) for each in readings)
+    others = max(len(each.sharers - {NOT_NAMED}) for each in readings)
+    pods = f" with up to {others} other pod{'s' * (others > 1)}" if others else ""
     notes.append(
-        f"its GPUs were shared with up to {others} other pods, and their counters are sums: no replica's own figures "
-        "can be told, so memory and duty are left out"
+        f"its GPUs were shared{pods}, and their counters are sums: no replica's own figures can be told, so memory and "
+        "duty are left out"
     )
     bounds = []
     if peaks := [each.memory.peak_mib for each in readings if each.memory is not None]:
@@ -262,4 +268,4 @@ def _confidence(reach: int, covered: float, *, shared: bool, known: bool) -> Con
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else min(1.0, math.ceil(value * 10_000) / 10_000)
+    return None if value is None else min(1.0, math.ceil(round(value * 10_000, 6)) / 10_000)

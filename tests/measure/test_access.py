@@ -1,0 +1,50 @@
+"""Credentials that can't be what was meant: refused before anything is asked, and never shown."""
+
+import pytest
+
+from tests.measure.fleet import WORKLOADS
+
+
+@pytest.fixture
+def refused(gpuslice, tmp_path):
+    def run(*options):
+        path = tmp_path / "workloads.yaml"
+        path.write_text(WORKLOADS)
+        ended = gpuslice("measure", "prometheus", "--url", "http://127.0.0.1:9", "-f", path, *options)
+        assert ended.code == 2
+        assert path.read_text() == WORKLOADS
+        return ended.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xff\xfe", "is no text"),
+        (b"secret\nsecret", "holds more than a token"),
+    ],
+)
+def test_a_file_that_holds_no_token(refused, tmp_path, content, said):
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    found = refused("--token-file", path)
+    assert said in found
+    assert "secret" not in found
+
+
+def test_a_user_without_a_password(refused, monkeypatch):
+    monkeypatch.delenv("GPUSLICE_PROMETHEUS_PASSWORD", raising=False)
+    assert "--user me has no password" in refused("--user", "me")
+
+
+def test_two_ways_to_say_who_asks(refused, tmp_path):
+    path = tmp_path / "token"
+    path.write_text("secret")
+    assert "exclude each other" in refused("--user", "me", "--token-file", path)
+
+
+def test_half_a_client_certificate(refused):
+    assert "go together" in refused("--client-cert", "a.pem")
