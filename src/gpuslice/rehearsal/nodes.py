@@ -94,6 +94,7 @@ class NodePlayer:
         self._types = catalog.by_name()
         self._namespace = operator_namespace
         self._seen: set[str] = set()
+        self._ended: set[str] = set()
         self._plugin: dict[str, dict[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._images: dict[str, str] = {}
@@ -361,6 +362,10 @@ class NodePlayer:
         if operation == "DELETED":
             return None
         if pod.metadata.deletionTimestamp:
+            # Once: the next pod of a StatefulSet has the same name, and would be ended by a second time.
+            if pod.metadata.uid in self._ended:
+                return None
+            self._ended.add(pod.metadata.uid)
             return self._end_pod(pod)
         return self._run_pod(pod) if pod.status.phase == "Pending" else None
 
@@ -392,9 +397,9 @@ class NodePlayer:
             "conditions": [{"type": each, "status": "True", **_now()} for each in kinds],
             "containerStatuses": containers,
         }
-        await self._client.patch(
-            Pod.Status, pod.metadata.name, {"status": status}, namespace=pod.metadata.namespace
-        )
+        # Of exactly this pod, not of the next one of its name.
+        change = {"metadata": {"uid": pod.metadata.uid}, "status": status}
+        await self._client.patch(Pod.Status, pod.metadata.name, change, namespace=pod.metadata.namespace)
 
 
 def _now(field: str = "lastTransitionTime") -> dict[str, str]:
