@@ -168,6 +168,12 @@ def test_memory_that_never_moves_and_fills_the_gpu_is_suspected_of_being_a_pool(
     assert "pool taken in advance" in found.suspicion.note
 
 
+def test_who_held_more_than_the_gpu_has_was_on_another():
+    found = pool([readings("shop/a", peak=24_000), readings("shop/b", peak=40_000)], FORTNIGHT)
+    assert found.memory_mib is None
+    assert "shop/b held 40000Mi, more than its GPU has" in notes(found)
+
+
 @pytest.mark.parametrize(("hours", "needed"), [(14, 12_300), (13, 12_300), (12, 20_300)])
 def test_a_caches_use_counts_if_it_was_read_for_as_long_as_memory(hours, needed):
     found = pool([readings(peak=20_300, cache=Cache(0.2, 10_000, hours))], FORTNIGHT)

@@ -2,9 +2,11 @@ import gzip
 
 import pytest
 
+from gpuslice.artefacts.documents import read_documents
 from gpuslice.errors import InputError
 from gpuslice.measure.statistics import Window, pool
 from gpuslice.measure.trace import read_trace
+from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.measurement import Means
 
 
@@ -80,3 +82,37 @@ def test_blank_readings_are_left_out_and_bad_rows_are_counted(trace):
 def test_a_trace_that_says_too_little_is_refused(trace, lines, today, said):
     with pytest.raises(InputError, match=said):
         read_trace(trace(*lines), today=today)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,0,5,40000,T4", "a held 40000Mi, which no T4 has"),
+        ("a,0,5,40000,Frob", "no GPU of EC2 is named 'Frob'"),
+    ],
+)
+def test_a_gpu_that_it_can_not_have_been_is_refused(trace, row, said):
+    path = trace("pod,minute,duty,mem_mib,gpu", "b,0,5,15200,T4", row)
+    with pytest.raises(InputError) as refused:
+        read_trace(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert said in str(refused.value)
+
+
+def test_pods_by_any_name_make_a_file_that_can_be_read(gpuslice, trace, tmp_path):
+    rows = [f"{pod},0,5,100" for pod in ("A_x", "a-x", "a.x", "NS_1/b", "ns/b/c", "//", "_")]
+    out = tmp_path / "workloads.yaml"
+    ended = gpuslice(
+        "measure", "trace", trace("pod,minute,duty,mem_mib", *rows), "--today", "T4", "--out", out
+    )
+    assert ended.code == 0, ended.err
+    found = [each.name for each in parse_workloads(read_documents(out)).workloads]
+    assert sorted(found) == [
+        "ns-1/b",
+        "ns/b-c",
+        "trace/a-x",
+        "trace/a-x-2",
+        "trace/a-x-3",
+        "trace/pod",
+        "trace/pod-2",
+    ]

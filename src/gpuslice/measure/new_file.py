@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gpuslice.hardware.need import Need, Source
@@ -20,13 +20,13 @@ def new_workloads(needs: Mapping[str, Measured], *, region: str, notes: tuple[st
 
     A trace says no requests: its pods are taken to ask for nothing but their GPU, which the notes say.
     """
-    workloads = tuple(_workload(name, each) for name, each in needs.items())
+    names = _names(needs)
+    workloads = tuple(_workload(name, names[name], each) for name, each in needs.items())
     assumed = "the readings say no requests of CPU and memory: none are taken; state them under `pod`"
     return WorkloadSet(region, workloads, (assumed, *notes))
 
 
-def _workload(name: str, measured: Measured) -> Workload:
-    full = _name(name)
+def _workload(name: str, full: str, measured: Measured) -> Workload:
     namespace, _, _ = full.partition("/")
     how = measured.measurement
     return Workload(
@@ -51,10 +51,22 @@ def _workload(name: str, measured: Measured) -> Workload:
     )
 
 
-def _name(text: str) -> str:
-    """As Kubernetes has names: a trace may call its pods anything."""
-    namespace, slash, own = text.partition("/")
-    if not slash:
-        namespace, own = NAMESPACE, text
-    squeezed = re.sub(r"[^a-z0-9-]+", "-", own.lower()).strip("-")[:200].strip("-")
-    return f"{namespace}/{squeezed or 'pod'}"
+def _names(found: Iterable[str]) -> dict[str, str]:
+    """As Kubernetes has names: a trace may call its pods anything. Those that become alike are numbered."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for text in found:
+        first, slash, rest = text.partition("/")
+        namespace, own = (_label(first, 63) or NAMESPACE, rest) if slash else (NAMESPACE, text)
+        name = full = f"{namespace}/{_label(own, 200) or 'pod'}"
+        number = 1
+        while full in taken:
+            number += 1
+            full = f"{name}-{number}"
+        taken.add(full)
+        names[text] = full
+    return names
+
+
+def _label(text: str, longest: int) -> str:
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:longest].strip("-")

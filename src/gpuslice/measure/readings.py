@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 BIN_SECONDS: Final = 300
 """Duty is judged by five-minute means: long enough that one burst is no peak, short enough to show a busy hour."""
 
+TOTAL: Final = 1.1
+"""A reading of memory may count what the driver keeps, by which a card has less than its total: 5 % at most."""
+
 NOT_NAMED: Final = "others on a shared GPU"
 """Stands among the sharers of a replica that is known to share its GPU, but not with whom."""
 

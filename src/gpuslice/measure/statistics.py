@@ -20,7 +20,7 @@ import numpy as np
 
 from gpuslice.measure.lifetimes import COVERED, coverage, length, lives
 from gpuslice.measure.preallocation import Suspicion, need_of_caches, suspect
-from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, Readings, one_after_the_other
+from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, TOTAL, Readings, one_after_the_other
 from gpuslice.units import PPM, format_memory
 from gpuslice.workloads.measurement import Confidence, Means, Measurement
 
@@ -156,8 +156,23 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
         return None
     if shared:
         return None
+    if beyond := [
+        (each.memory.peak_mib, each.replica) for each in readings if each.memory and _too_much(each)
+    ]:
+        held, name = max(beyond)
+        notes.append(
+            f"{name} held {format_memory(math.ceil(held))}, more than its GPU has: memory is left out, and it is in "
+            "doubt which GPU that was"
+        )
+        return None
     _name_outliers("memory", _most_by_replica(found), lambda value: format_memory(math.ceil(value)), notes)
     return max(found)[0]
+
+
+def _too_much(each: Readings) -> bool:
+    """Whether it held more than its GPU has."""
+    held = 0.0 if each.memory is None else each.memory.peak_mib
+    return each.capacity_mib is not None and held > each.capacity_mib * TOTAL
 
 
 def _without_idle_caches(readings: Sequence[Readings], notes: list[str]) -> int | None:

@@ -23,10 +23,10 @@ from typing import Final
 import numpy as np
 
 from gpuslice.errors import InputError
-from gpuslice.hardware.gpus import gpu_named
-from gpuslice.measure.readings import Readings, from_samples
+from gpuslice.hardware.gpus import Gpu, gpu_named
+from gpuslice.measure.readings import TOTAL, Readings, from_samples
 from gpuslice.measure.times import utc
-from gpuslice.units import MIB
+from gpuslice.units import MIB, format_memory
 from gpuslice.workloads.csv_rows import Rows
 
 _TIMES: Final = ("minute", "seconds", "time")
@@ -105,7 +105,15 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
     by_workload: dict[str, list[Readings]] = {}
     for workload, pod, model in sorted(series):
         each = series[workload, pod, model]
-        gpu = gpu_named(model)
+        gpu = _gpu(model, path)
+        held = max((value for value in each.memory if not math.isnan(value)), default=0.0)
+        if held > gpu.memory_mib * TOTAL:
+            raise InputError(
+                f"{pod} held {format_memory(math.ceil(held))}, which no {gpu.name} has "
+                f"({format_memory(gpu.memory_mib)})",
+                where=path,
+                fix="name the GPU that it ran on (--today, or a column gpu); of several GPUs, the rows of one",
+            )
         by_workload.setdefault(workload, []).append(
             from_samples(
                 pod,
@@ -119,6 +127,13 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
     notes = (rows.bad.note("rows that are no reading"),) if rows.bad.count else ()
     last = max(max(each.seconds) for each in series.values())
     return Trace(by_workload, notes, utc(last) if when == "time" else "")
+
+
+def _gpu(model: str, path: str) -> Gpu:
+    try:
+        return gpu_named(model)
+    except InputError as error:
+        raise error.inside(path) from None
 
 
 def _one_of(names: tuple[str, ...], columns: dict[str, int], rows: Rows) -> str:
