@@ -1,7 +1,8 @@
 """What the same workloads would cost as people run them today: whole GPUs, uniform time-slicing, all-1g MIG.
 
-Each is packed first-fit onto the type that is cheapest per pod, which flatters it: no cluster packs better by hand.
-Replicas that a baseline would run outside their rules are in its price and counted as misfits.
+Each is packed first-fit onto the types that are cheapest per pod, or onto those that are cheapest for the pods of
+each kind alone, whichever comes to less: a node of eight GPUs may cost no more per GPU than a node of one, and is no
+place for a single pod. Replicas that a baseline would run outside their rules are in its price and counted as misfits.
 """
 
 from __future__ import annotations
@@ -132,15 +133,35 @@ def _priced(
     *,
     anywhere: bool = False,
 ) -> Baseline | None:
+    """The cheaper of two ways to pack everybody; None where somebody has no machine at all."""
+    found = [
+        each
+        for alone in (False, True)
+        if (each := _packed(name, note, classes, whole, sliced, anywhere=anywhere, alone=alone)) is not None
+    ]
+    return min(found, key=lambda each: each.usd_per_hour, default=None)
+
+
+def _packed(
+    name: str,
+    note: str,
+    classes: Sequence[WorkloadClass],
+    whole: Sequence[_Machine],
+    sliced: Sequence[_Machine] | None,
+    *,
+    anywhere: bool,
+    alone: bool,
+) -> Baseline | None:
     """Pack everybody; None where somebody has no machine at all."""
     groups: dict[tuple[str, Mechanism, str], list[WorkloadClass]] = defaultdict(list)
     chosen: dict[tuple[str, Mechanism, str], _Machine] = {}
     misfits = 0
     for each in classes:
         cut = sliced is not None and each.need.gpus == 1
-        machine = _cheapest(each, sliced if cut and sliced is not None else whole, anywhere=anywhere and cut)
+        offered = sliced if cut and sliced is not None else whole
+        machine = _cheapest(each, offered, anywhere=anywhere and cut, alone=alone)
         if machine is None and cut:
-            machine = _cheapest(each, whole, anywhere=False)
+            machine = _cheapest(each, whole, anywhere=False, alone=alone)
         if machine is None:
             return None
         shares = machine.slice_.mechanism is Mechanism.TIME_SLICING
@@ -153,13 +174,16 @@ def _priced(
     return Baseline(name, usd(price), misfits, note)
 
 
-def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bool) -> _Machine | None:
-    """The machine with the lowest price per replica: of today's model, else of one that fits whole.
+def _cheapest(
+    each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bool, alone: bool
+) -> _Machine | None:
+    """The machine with the lowest price: of today's model, else of one that fits whole.
 
     Args:
         each: to run.
         machines: to choose from.
         anywhere: whether another model than today's will do.
+        alone: whether the price is that of nodes for its replicas alone; else of a replica's part of a full node.
     """
     candidates: list[tuple[bool, float, str, _Machine]] = []
     fits: dict[str, bool] = {}
@@ -175,9 +199,8 @@ def _cheapest(each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bo
             fits[gpu.name] = anywhere or same or fit(each.need, cuts.whole(gpu)).fits
         if not fits[gpu.name]:
             continue
-        candidates.append(
-            (not same and not anywhere, machine.price / count, machine.instance_type.name, machine)
-        )
+        price = machine.price * -(-each.replicas // count) if alone else machine.price / count
+        candidates.append((not same and not anywhere, price, machine.instance_type.name, machine))
     return min(candidates, key=lambda entry: entry[:3])[3] if candidates else None
 
 
