@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from msgspec import UNSET
 
-from gpuslice.hardware.fit import Binds
+from gpuslice.hardware import cut
+from gpuslice.hardware.fit import Binds, fit
+from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.need import ANY_GPU, Need
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.slices import Isolation, Mechanism
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.explain import Alternative, alternatives, pool_uses
+from gpuslice.planner.plan import Layout, Metered
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import prices, solved
@@ -79,6 +83,40 @@ def test_what_does_not_fit_says_what_it_would_break():
 def test_a_stack_lists_only_what_it_can_do():
     found = _by_slice(_app(allow=frozenset({ANY_GPU})), stack=Stack.BOTTLEROCKET)
     assert not any("metered" in name or "fractional" in name for name in found)
+
+
+def test_what_a_plan_gives_is_listed_as_the_plan_has_it():
+    slots = Layout(gpu="L4", mechanism="time-slicing", replicas=3, slot_time=200)
+    metered = Layout(
+        gpu="A10G", mechanism="time-slicing", replicas=16, metered=Metered(memory="21389Mi", time=350)
+    )
+    app = _app(allow=frozenset({ANY_GPU}))
+    free = _by_slice(app)
+    found = {
+        each.slice: each for each in alternatives(app, CATALOG, OVERHEAD, Stack.AL2023, (slots, metered))
+    }
+    assert "L4/time-slicing/3" not in free
+    assert found["L4/time-slicing/3"].answer == fit(
+        app.need, cut.slot(GPUS["L4"], Mechanism.TIME_SLICING, 3, 200)
+    )
+    assert found["A10G/time-slicing/metered"].answer == fit(app.need, cut.metered(GPUS["A10G"], 350))
+    assert found["A10G/time-slicing/metered"].answer != free["A10G/time-slicing/metered"].answer
+    assert found["L4/time-slicing/metered"] == free["L4/time-slicing/metered"]
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_the_slice_that_a_workload_got_is_among_its_alternatives_at_the_slowdown_of_the_plan(fleet, catalog):
+    plan = solved(fleet, catalog).plan
+    layouts = {each.name: each.layout for each in plan.pools}
+    by_name = {each.name: each for each in fleet}
+    for each in plan.assignments:
+        given_ = (layouts[each.pool],)
+        found = alternatives(by_name[each.workload], catalog, OVERHEAD, Stack.AL2023, given_)
+        (same,) = [other for other in found if other.slice == each.slice]
+        assert same.answer.fits
+        if each.expected_slowdown is not UNSET and same.answer.slowdown is not None:
+            assert each.expected_slowdown == pytest.approx(float(same.answer.slowdown), abs=0.006)
 
 
 def test_an_unknown_need_has_whole_gpus_only():

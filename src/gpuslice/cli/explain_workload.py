@@ -47,8 +47,10 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
     if workload.service is not None:
         _explain_service(planned, workload, output, savings)
         return
-    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack)
     placed = [each for each in made.assignments if each.workload == name]
+    pools = {each.pool for each in placed}
+    given = [each.layout for each in made.pools if each.name in pools]
+    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack, given)
     missed = [each for each in made.unplaced if each.workload == name]
     match output:
         case Output.NAME:

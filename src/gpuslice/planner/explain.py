@@ -17,12 +17,12 @@ from gpuslice.planner.options import metered_memory_mib
 from gpuslice.units import parse_cpu_milli, parse_memory_mib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.planner.plan import Plan
+    from gpuslice.planner.plan import Layout, Plan
     from gpuslice.workloads.model import Workload
 
 
@@ -31,7 +31,7 @@ class Alternative:
     """One slice that a workload could have, and what it would cost or break.
 
     Attributes:
-        slice: its name; where several counts of replicas are possible, the most that fit.
+        slice: its name; where several counts of replicas are possible, the most that fit and the one that it has.
         answer: of `fit`.
         instance_type: on which a replica is cheapest, if all replicas there were this workload's; empty: none.
         price: micro-dollars per hour and replica there; None where it doesn't fit or nothing offers it.
@@ -46,7 +46,11 @@ class Alternative:
 
 
 def alternatives(
-    workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack
+    workload: Workload,
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    stack: Stack,
+    given: Collection[Layout] = (),
 ) -> tuple[Alternative, ...]:
     """Every mechanism on every GPU of the catalog: those that fit by price, then those that don't.
 
@@ -55,12 +59,13 @@ def alternatives(
         catalog: types and prices.
         overhead: of daemonsets.
         stack: what nodes run; what it can't do isn't listed.
+        given: layouts of the pools that a plan has it in: each is listed as it is there.
     """
     found = []
     for name in sorted({each.gpu for each in catalog.instance_types}):
         gpu = GPUS[name]
         types = [each for each in catalog.instance_types if each.gpu == name]
-        for slice_, per_gpu in _slices(gpu, types, workload, stack):
+        for slice_, per_gpu in _slices(gpu, types, workload, stack, given):
             found.append(_alternative(workload, slice_, per_gpu, types, overhead))
     return tuple(
         sorted(
@@ -70,7 +75,7 @@ def alternatives(
 
 
 def _slices(
-    gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack
+    gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack, given: Collection[Layout]
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
     yield cuts.whole(gpu), 1
@@ -97,11 +102,21 @@ def _slices(
             continue
         times = slot_times(workload.need, gpu, mechanism)
         replicas = max(times, default=2)
-        own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
-        yield cuts.slot(gpu, mechanism, replicas, own), replicas
+        had = {
+            each.replicas: each.slot_time or None
+            for each in given
+            if (each.gpu, each.mechanism) == (gpu.name, mechanism.value)
+            and each.replicas
+            and not each.metered
+        }
+        if replicas not in had:
+            own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
+            yield cuts.slot(gpu, mechanism, replicas, own), replicas
+        yield from ((cuts.slot(gpu, mechanism, count, time), count) for count, time in had.items())
     single = any(each.gpu_count == 1 for each in types)
     if single and why_not(stack, gpu.name, Mechanism.TIME_SLICING, metered=True) is None:
-        offers = [cuts.metered(gpu, time) for time in METERED_TIMES]
+        had_time = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
+        offers = [cuts.metered(gpu, time) for time in had_time[:1] or METERED_TIMES]
         fitting = [each for each in offers if fit(workload.need, each).fits]
         yield (fitting or offers)[-1], 0
 

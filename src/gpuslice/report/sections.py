@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -303,6 +304,10 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
     stack = Stack(plan.stack)
     cost = {each.name: each.planned for each in bill.workloads}
     unplaced = {each.workload for each in plan.unplaced}
+    layouts = {each.name: each.layout for each in plan.pools}
+    pools: dict[str, set[str]] = defaultdict(set)
+    for placed in plan.assignments:
+        pools[placed.workload].add(placed.pool)
     classes = classes_of(each for each in subject.workloads if each.name in cost or each.name in unplaced)
     dearest = sorted(
         classes,
@@ -313,7 +318,8 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
     )
     known = {}
     for alike in dearest[: ALL_EXPLAINED if len(dearest) <= ALL_EXPLAINED else DEAREST_EXPLAINED]:
-        found = alternatives(alike.members[0], catalog, taken, stack)
+        theirs = sorted({pool for member in alike.members for pool in pools[member.name]})
+        found = alternatives(alike.members[0], catalog, taken, stack, [layouts[each] for each in theirs])
         after = loosened(alike.members[0], catalog, taken, stack)
         why = tuple(refusals(found))
         for each in alike.members:
