@@ -55,6 +55,14 @@ def test_several_gpus_a_pod_are_a_need_of_their_own(gpuslice, tmp_path):
     assert "need: 8 whole GPUs per pod" in out
 
 
+def test_models_other_than_that_of_several_gpus_a_pod_are_refused_in_one_line(gpuslice, tmp_path):
+    path = tmp_path / "w.yaml"
+    big = "- {name: lab/big, target: {kind: Job}, replicas: 1, need: {gpus: 8, on: A100-40GB}}\n"
+    path.write_text(WORKLOADS + big)
+    refused = gpuslice("explain", "lab/big", "-f", path).out.partition("Won't do:\n")[2]
+    assert refused.count("name it in gpu.allow if it will do") == 1
+
+
 def test_a_workload_without_replicas_has_nothing_to_place(gpuslice, tmp_path):
     path = tmp_path / "w.yaml"
     path.write_text(WORKLOADS.replace("replicas: 1", "replicas: 0"))
@@ -81,6 +89,21 @@ def test_the_whole_plan_is_told_what_binds_it_and_what_the_money_goes_to(gpuslic
     assert {line.split()[0] for line in drivers.splitlines()[2:]} == {"shop/search", "shop/train"}
     assert missing.splitlines()[0] == "What it means while EC2 is out of an instance type:"
     assert len(missing.splitlines()) > 2
+
+
+def test_a_colon_stands_only_where_parts_follow(gpuslice, tmp_path):
+    """Within limits pools are searched for in prices that are no dollars, so that what habits cost isn't known."""
+    path = tmp_path / "w.yaml"
+    pod = "pod: {cpu: 1, memory: 2Gi}"
+    more = "".join(
+        f"- {{name: {tenant}/app, replicas: 2, {pod}, need: {{memory: 3Gi, duty: 0.1, on: T4}}}}\n"
+        for tenant in ("lab", "web", "ops")
+    )
+    capped = WORKLOADS.replace("workloads:", "policy: {maxNodes: {g4dn.xlarge: 1}}\nworkloads:") + more
+    path.write_text(capped)
+    lines = gpuslice("explain", "-f", path).out.splitlines()
+    told = next(at for at, line in enumerate(lines) if "more than the cheapest packing" in line)
+    assert lines[told].endswith(":") == lines[told + 1].startswith("    ")
 
 
 def test_programs_get_the_whole_plan_explained(gpuslice, fleet):

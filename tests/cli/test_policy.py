@@ -118,6 +118,25 @@ def test_a_policy_that_makes_no_sense_is_refused_with_its_place(gpuslice, strict
     assert len(ended.err.splitlines()) <= 2
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--forbid", "p33"), "error: --forbid: no family 'p33' in the catalog of us-east-1"),
+        (("--max-nodes", "g5.xlrge=3"), "error: --max-nodes: no instance type 'g5.xlrge'"),
+        (("--reserved", "g5.xlrge=3"), "error: --reserved: no instance type 'g5.xlrge'"),
+        (
+            ("--reserved", "g5.xlarge=3", "--reserved", "g5.xlarge=2"),
+            "error: --reserved: names g5.xlarge twice\nadd the counts up",
+        ),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_by_its_name(gpuslice, fleet, options, words):
+    ended = gpuslice("plan", "-f", fleet, *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+    assert len(ended.err.splitlines()) <= 2
+
+
 def test_reserved_nodes_are_rendered_only_where_karpenter_can_find_them(gpuslice, strict, tmp_path):
     for ids, code in (("", 2), (", ids: [cr-1]", 0)):
         file = strict(f"{{reserved: [{{instanceType: g4dn.xlarge, count: 2{ids}}}]}}")

@@ -401,7 +401,7 @@ def test_the_plan_names_its_prices_and_what_it_takes_for_granted():
     text = "\n".join(plan.assumptions)
     assert "2026-07-20" in text
     assert "daemonsets take 180m CPU" in text
-    assert "1 services state no maxSlowdown" in text
+    assert "1 service states no maxSlowdown" in text
     assert (plan.catalog.region, plan.catalog.prices) == ("us-east-1", "2026-07-20")
 
 

@@ -181,10 +181,14 @@ def _print_prices(summary: Summary, costs: Habits | None) -> None:
     planned, optimal, bound = summary.usd_per_hour, summary.optimal_usd_per_hour, summary.bound_usd_per_hour
     print_text(f"planned: ${planned:,.2f} an hour")
     if planned - optimal >= _SHOWN:
-        print_text(f"  ${planned - optimal:,.2f} more than the cheapest packing, ${optimal:,.2f}:")
-        for name, usd in _parts(costs).items() if costs is not None else ():
-            if abs(usd) >= _SHOWN:
-                print_text(f"    {usd:+,.2f}  {_HABITS[name]}")
+        parts = (
+            {} if costs is None else {name: usd for name, usd in _parts(costs).items() if abs(usd) >= _SHOWN}
+        )
+        print_text(
+            f"  ${planned - optimal:,.2f} more than the cheapest packing, ${optimal:,.2f}{':' if parts else ''}"
+        )
+        for name, usd in parts.items():
+            print_text(f"    {usd:+,.2f}  {_HABITS[name]}")
     if costs is not None:
         for name, usd in _avoided(costs).items():
             if usd >= _SHOWN:

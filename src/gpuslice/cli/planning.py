@@ -281,7 +281,7 @@ def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog)
         reserved=stated_reservations(buying.reserved),
         max_pools=UNSET if buying.max_pools is None else buying.max_pools,
     )
-    check_policy(options, catalog, "the options")
+    check_policy(options, catalog, "")
     return merged(policy, options)
 
 

@@ -206,8 +206,8 @@ def _may_run(need: Need, slice_: Slice) -> Fit | None:
     if need.gpus > 1 and need.on is not None and not need.allow and gpu.name != need.on:
         return Fit(
             Binds.MODEL,
-            f"several GPUs of a pod talk to each other, and how fast they do on {gpu.name} is not known here: "
-            "name it in gpu.allow if it will do",
+            f"{gpu.name} is not today's model, and how fast several GPUs of a pod talk to each other there is "
+            "not known: name it in gpu.allow if it will do",
         )
     if gpu.compute_capability < least:
         return Fit(

@@ -47,7 +47,8 @@ def assumptions(
     members = [(each, member) for each in classes for member in each.members]
     defaulted = sum(member.slowdown_defaulted for _, member in members if member.service is None)
     if defaulted:
-        found.append(f"{defaulted} services state no maxSlowdown: 2 is taken")
+        one = "1 service states" if defaulted == 1 else f"{defaulted} services state"
+        found.append(f"{one} no maxSlowdown: 2 is taken")
     sized = sum(member.service is not None for _, member in members)
     if sized:
         found.append(

@@ -64,7 +64,9 @@ class RenderSettings:
     def __post_init__(self) -> None:
         if not _CLUSTER.fullmatch(self.cluster):
             raise InputError(
-                f"{_shown(self.cluster)} is no name of an EKS cluster",
+                f"{_shown(self.cluster)} is no name of an EKS cluster"
+                if self.cluster
+                else "no cluster is named",
                 where="--cluster",
                 fix="write the name that `aws eks list-clusters` shows",
             )

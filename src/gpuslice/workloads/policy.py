@@ -98,27 +98,32 @@ def check_policy(policy: Policy, catalog: Catalog, where: str) -> None:
         policy: to check.
         catalog: that plans are made with.
         where: of the policy, for messages: "workloads.yaml: policy"; with ": " at its end where its fields are those of
-            a document: "policy.yaml: ".
+            a document: "policy.yaml: "; empty where each is an option: "--max-nodes".
 
     Raises:
         InputError: a type or family that isn't in the catalog, or that is said twice.
     """
-    where = where if where.endswith(": ") else f"{where}."
+    forbid, max_nodes, reserved = ("--forbid", "--max-nodes", "--reserved")
+    if where:
+        start = where if where.endswith(": ") else f"{where}."
+        forbid, max_nodes, reserved = (f"{start}{name}" for name in ("forbid", "maxNodes", "reserved"))
     types = catalog.by_name()
     families = {each.family for each in catalog.instance_types}
     for index, name in enumerate(policy.forbid):
-        _known(name, types if "." in name else families, f"{where}forbid[{index}]", catalog)
+        _known(name, types if "." in name else families, f"{forbid}[{index}]" if where else forbid, catalog)
     for name in policy.max_nodes:
-        _known(name, types, f"{where}maxNodes", catalog)
+        _known(name, types, max_nodes, catalog)
     seen: dict[str, int] = {}
     for index, each in enumerate(policy.reserved):
-        place = f"{where}reserved[{index}]"
-        _known(each.instance_type, types, f"{place}.instanceType", catalog)
+        place = f"{reserved}[{index}]" if where else reserved
+        _known(each.instance_type, types, f"{place}.instanceType" if where else place, catalog)
         if each.instance_type in seen:
             raise InputError(
-                f"is of {each.instance_type}, as reserved[{seen[each.instance_type]}] is",
+                f"is of {each.instance_type}, as reserved[{seen[each.instance_type]}] is"
+                if where
+                else f"names {each.instance_type} twice",
                 where=place,
-                fix="add the counts up, with the ids of both",
+                fix="add the counts up, with the ids of both" if where else "add the counts up",
             )
         seen[each.instance_type] = index
 
