@@ -27,6 +27,7 @@ workloads:
         ("shop/rank", "StatefulSet", ""),
         ("shop/alone", "Pod", ""),
         ("shop/full", "Pod", ""),
+        ("shop/stuck", "Pod", ""),
         ("shop/one", "Pod", ""),
         ("shop/two", "Pod", ""),
         ("shop/slice", "Pod", ""),
@@ -55,6 +56,7 @@ class Pod:
     first: int = 0
     spelling: str = ""
     metric: str = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
+    percent: np.ndarray | None = None
     job: str = "dcgm"
 
 
@@ -82,6 +84,10 @@ def odd():
     hides = grows.copy()
     hides[-5] = 9223372036854775794.0  # in the hour of the peak
     yield Pod("shop", "alone", blank, hides, gpu="GPU-alone")
+    # The exporter's profiling stops half way.
+    yield Pod(
+        "shop", "stuck", np.where(np.arange(MINUTES) < 500, 0.3, 0.0), grows, percent=np.full(MINUTES, 40.0)
+    )
     yield Pod("shop", "full", np.where(np.arange(MINUTES) % 10 < 5, 1.0, 1.02), grows)
     yield Pod("shop", "one", steady, grows, gpu="GPU-both")
     yield Pod("shop", "two", steady, grows, gpu="GPU-both")
@@ -122,12 +128,13 @@ def metrics(found):
     for name, values in (
         ("DCGM_FI_DEV_FB_USED", lambda pod: pod.memory),
         ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", lambda pod: pod.duty),
-        ("DCGM_FI_DEV_GPU_UTIL", lambda pod: pod.duty),
+        ("DCGM_FI_DEV_GPU_UTIL", lambda pod: pod.duty if pod.percent is None else pod.percent),
         ("DCGM_FI_PROF_SM_ACTIVE", lambda pod: pod.duty / 2),
     ):
         yield f"# TYPE {name} gauge\n"
         for pod in found:
-            if name.endswith(("ENGINE_ACTIVE", "GPU_UTIL")) and pod.metric != name:
+            both = pod.percent is not None
+            if name.endswith(("ENGINE_ACTIVE", "GPU_UTIL")) and pod.metric != name and not both:
                 continue
             if name.endswith("SM_ACTIVE") and pod.namespace != "shop":
                 continue

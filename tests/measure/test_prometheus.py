@@ -70,6 +70,12 @@ def test_a_counter_a_little_above_all_of_the_time_is_all_of_it(needs):
     assert "no GPU can give" not in notes(needs, "shop/full")
 
 
+def test_an_activity_that_stands_at_zero_beside_a_busy_gpu_is_not_believed(needs):
+    assert needs["shop/stuck"].duty_ppm == 400_000
+    assert "stood at zero for hours while utilisation did not" in notes(needs, "shop/stuck")
+    assert "was not scraped" not in notes(needs, "shop/stuck")
+
+
 def test_pods_on_one_gpu_have_no_figures_of_their_own_but_bounds(needs):
     for name in ("shop/one", "shop/two"):
         assert (needs[name].memory_mib, needs[name].duty_ppm) == (None, None)
@@ -140,7 +146,7 @@ def test_the_program_writes_them_into_the_file(gpuslice, url, tmp_path):
     path.write_text("# ours\n" + WORKLOADS)
     ended = gpuslice("measure", "prometheus", "--url", url, "-f", path, "--window", "1000m", "--until", UNTIL)
     assert ended.code == 0, ended.err
-    assert "23 needs written" in ended.err
+    assert "24 needs written" in ended.err
     assert "nothing was read of 1 workloads: shop/gone" in ended.err
     assert "containers restarted 4 times" in ended.out
     assert "containers restarted" not in ended.err  # once is enough

@@ -168,6 +168,14 @@ def test_memory_that_never_moves_and_fills_the_gpu_is_suspected_of_being_a_pool(
     assert "pool taken in advance" in found.suspicion.note
 
 
+@pytest.mark.parametrize(("unchecked", "duty"), [(True, None), (False, 1)])
+def test_a_zero_that_nothing_confirms_is_no_duty(unchecked, duty):
+    found = pool([readings(duty=0, unchecked=unchecked)], FORTNIGHT)
+    assert found.duty_ppm == duty
+    assert ("never seen to keep the GPU busy" in notes(found)) is unchecked
+    assert pool([readings(duty=0.3, unchecked=unchecked)], FORTNIGHT).duty_ppm == 300_000
+
+
 def test_who_held_more_than_the_gpu_has_was_on_another():
     found = pool([readings("shop/a", peak=24_000), readings("shop/b", peak=40_000)], FORTNIGHT)
     assert found.memory_mib is None

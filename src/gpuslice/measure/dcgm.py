@@ -28,6 +28,7 @@ from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, Memory, Readings, 
 from gpuslice.measure.restarts import METRIC as RESTARTS
 from gpuslice.measure.restarts import read_restarts
 from gpuslice.measure.shared_gpus import Shared, read_shared
+from gpuslice.measure.stuck import read_stuck
 from gpuslice.measure.times import utc
 from gpuslice.workloads.model import Workload
 
@@ -43,7 +44,7 @@ HOUR: Final = 3600
 # Points of one answer: some 6 MB of JSON, read in a blink and freed.
 MOST_POINTS: Final = 200_000
 AT_A_TIME: Final = 2  # a Prometheus serves dashboards too
-_NO_GPU_MIB: Final = 1024 * 1024
+_NO_GPU_MIB: Final = 1024 * 1024  # a terabyte
 # Counters over an interval that isn't quite what they were divided by: a little above 1 is all of the time, no blank.
 _FULL: Final = 1.05
 _NAMESPACES_NAMED: Final = 50
@@ -139,6 +140,13 @@ def read_needs(
     selector = [
         f"{each},{within}" if within else each for each in _namespaces({each.namespace for each in folded})
     ]
+    stuck = (
+        read_stuck(server, selector, jobs, busy=BUSY, utilisation=UTILISATION, start=start, end=end)
+        if any({BUSY, UTILISATION} <= each for each in metrics.values())
+        else frozenset()
+    )
+    for each in stuck & metrics.keys():
+        metrics[each].discard(BUSY)
     usual = {
         metric: _usual_count(server, metric, selector, start, end)
         for metric in _metrics_of_duty(metrics.values())
@@ -164,7 +172,7 @@ def read_needs(
     def fold(answer: list[Series], question: _Question) -> None:
         for each in answer:
             source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
-            if source in folded:
+            if source in folded and not (source in stuck and question.metric == BUSY):
                 _fold(folded[source], question, each)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -177,6 +185,8 @@ def read_needs(
             _readings(source, each, shared, usual),
             cache=caches.get((source.namespace, source.pod)),
             begun=begun.get((source.namespace, source.pod)),
+            stuck=source in stuck,
+            unchecked=UTILISATION not in metrics.get(source, ()),
         )
         for source, each in folded.items()
     }

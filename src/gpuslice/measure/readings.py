@@ -87,6 +87,8 @@ class Readings:
         cache: what the program says of its key-value cache; None: nothing.
         sm, tensor, dram: mean activity over the window, 0 to 1; None: never read.
         coarse: duty is `nvidia-smi`'s utilisation, for want of the graphics engine's activity.
+        stuck: the graphics engine's activity stood at zero while utilisation didn't, so that it is not believed.
+        unchecked: there is no utilisation that a zero of the graphics engine's activity could be checked by.
         sharers: other replicas that were on the same GPU at the same time: then every figure is the GPU's, not its own.
         impossible: readings that no GPU can give (DCGM's blank values), left out.
         begun: how often the replica began anew; None: not told.
@@ -106,6 +108,8 @@ class Readings:
     tensor: float | None = None
     dram: float | None = None
     coarse: bool = False
+    stuck: bool = False
+    unchecked: bool = False
     sharers: frozenset[str] = frozenset()
     impossible: int = 0
     begun: Begun | None = None
@@ -219,7 +223,12 @@ def _joined(earlier: Readings, later: Readings) -> Readings:
         sums[at] += each.duty * each.weights
     heavier = max(earlier, later, key=lambda each: int(each.weights.sum()))
     return replace(
-        heavier, bins=bins, duty=sums / weights, weights=weights, coarse=earlier.coarse or later.coarse
+        heavier,
+        bins=bins,
+        duty=sums / weights,
+        weights=weights,
+        coarse=earlier.coarse or later.coarse,
+        stuck=earlier.stuck or later.stuck,
     )
 
 

@@ -95,7 +95,13 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     duty = None if shared else _duty(here, window, notes)
     if shared:
         _bounds(readings, notes)
-    if any(each.coarse for each in here):
+    if stuck := sorted({each.replica for each in here if each.stuck}):
+        more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+        notes.append(
+            f"the graphics engine's activity of {stuck[0]}{more} stood at zero for hours while utilisation did not, as "
+            "when the exporter's profiling has stopped: utilisation is taken for duty, which is coarser"
+        )
+    if any(each.coarse and not each.stuck for each in here):
         notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
     if impossible := sum(each.impossible for each in readings):
         notes.append(f"{impossible:,} times with a reading that no GPU can give: left out")
@@ -212,6 +218,12 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
         return None
     found = [(each.mean_duty or 0.0, each.replica) for each in long_enough]
     worst = max(found)[0]
+    if not worst and any(each.unchecked for each in here):
+        notes.append(
+            "it was never seen to keep the GPU busy, and no utilisation is scraped that would tell rest from a fault "
+            "of the exporter's: duty is left out"
+        )
+        return None
     if profiles:
         notes.append(
             f"read on MIG instances ({', '.join(profiles)}), which it kept busy {worst:.1%} of the time: what that is "
