@@ -2,15 +2,20 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightkube.resources.core_v1 import Node
 
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
-from gpuslice.rehearsal.cluster import scratch_cluster
+from gpuslice.rehearsal.cluster import scratch_cluster, settings
+from gpuslice.rehearsal.kinds import NodeClaim, NodeOverlay
 from gpuslice.rehearsal.nodes import Behaviour
 from gpuslice.rehearsal.rehearse import Patience, rehearse
+from gpuslice.render import manifests
+from gpuslice.render.settings import NODE_ROOM
+from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
 from tests.e2e.conftest import CLUSTER_POLICY_CRD
 from tests.render.plans import MIG_ALIKE, SHARED, TS4, WHOLE, assignment, plan, pool
@@ -162,12 +167,48 @@ def test_the_only_type_out_of_capacity_leaves_pods_without_a_node(cluster):
     assert found.launched_usd_per_hour == 0
 
 
+def test_a_pool_at_its_limit_launches_no_more_and_the_rest_waits(cluster):
+    rooms = NODE_ROOM * 2  # nodes, for two planned
+    more = assignment("a/slots", "slots", SHARED, replicas=4 * rooms + 3)
+    made = plan(SLOTS.pools, (more,))
+
+    found = run(cluster, made)
+
+    assert [(each.planned, each.launched) for each in found.nodes] == [(2, rooms)]
+    ((waiting,),) = (found.workloads,)
+    assert (waiting.replicas, waiting.bound) == (4 * rooms + 3, 4 * rooms)
+    assert "limit" in waiting.why
+    assert not found.matches
+
+
+def test_an_overlay_that_contradicts_ours_is_told(cluster):
+    ours = next(
+        each
+        for file in manifests.objects(SLOTS, CATALOG, settings())
+        for each in file.objects
+        if each.get("kind") == "NodeOverlay"
+    )
+    spec: Any = ours["spec"]
+    theirs: Any = {
+        **ours,
+        "metadata": {"name": "z-contradiction"},  # of equal weights, the last name wins
+        "spec": {**spec, "capacity": {SHARED: "9"}},
+    }
+    with cluster.control_plane.client() as client:
+        client.create(NodeOverlay.from_dict(theirs))
+
+    found = run(cluster, SLOTS)
+
+    assert not found.matches
+    assert any("is not ready" in each and "conflict" in each.lower() for each in found.troubles), found
+    # Karpenter believed the other one, and bought a node for eight pods that has four slots.
+    assert [each.bound for each in found.workloads] == [8]
+    assert [(each.promised, each.registered) for each in found.slices] == [(4, (4, 4))]
+
+
 def test_a_node_is_what_its_instance_is(cluster):
     """What Karpenter reckons with is what the node has: else it would pack by one figure and schedule by another."""
     run(cluster, SLOTS)
-
-    from gpuslice.rehearsal.kinds import NodeClaim
-    from gpuslice.units import parse_quantity
 
     with cluster.control_plane.client() as client:
         nodes = {each.metadata.name: each.status.allocatable for each in client.list(Node)}

@@ -233,7 +233,10 @@ def test_the_mig_manager_is_touched_only_where_there_is_mig():
 
 
 def test_a_pool_may_double_and_no_more():
-    assert applied(SLOTS, "NodePool")["search-l4-ts4"]["limits"] == {"nodes": "4"}
+    assert applied(SLOTS, "NodePool")["search-l4-ts4"]["limits"] == {
+        "nodes": "4",
+        "nvidia.com/gpu.shared": "64",  # as if all were of the larger of its two types
+    }
     empty = plan((pool("p", TS4, ("g6.xlarge",), count=0),))
     assert "limits" not in applied(empty, "NodePool")["p"]
 

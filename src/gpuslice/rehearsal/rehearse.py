@@ -84,10 +84,13 @@ def rehearse(
     """
     pods = list(_pods(plan, {each.name: each for each in workloads}))
     with cluster.control_plane.client() as client:
-        troubles = _apply(client, plan, catalog)
-        say(f"{len(plan.pools)} pools accepted; creating {len(pods)} pods")
+        judged = _apply(client, plan, catalog)
+        refused = len(_unready(client, judged, wait_s=_ACCEPTED_S))
+        say(f"{len(plan.pools)} pools, {refused or 'no'} objects refused; creating {len(pods)} pods")
         _create(client, pods)
         _wait(cluster, client, len(pods), patience, say)
+        # An overlay that looked well before its pool was known may turn out to contradict another one.
+        troubles = _unready(client, judged, wait_s=0)
         outcome = _look(client, [*troubles, *cluster.nodes.troubles])
     return compare(plan, catalog, _promised(plan, catalog), outcome)
 
@@ -131,8 +134,8 @@ def _promised(plan: Plan, catalog: Catalog) -> dict[str, dict[str, dict[str, int
     }
 
 
-def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[str]:
-    """Apply all that is rendered, and wait until Karpenter has looked at it; returns what it doesn't accept."""
+def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]]:
+    """Apply all that is rendered; returns kinds and names of what Karpenter judges."""
     from lightkube import ApiError
     from lightkube.models.meta_v1 import ObjectMeta
     from lightkube.resources.core_v1 import ConfigMap, Namespace
@@ -163,8 +166,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[str]:
                 metadata: Any = each["metadata"]
                 judged.append((kind, metadata["name"]))
     client.create(_daemonset(plan))
-    end = time.monotonic() + _ACCEPTED_S
-    return [trouble for kind, name in judged if (trouble := _unready(client, kind, name, end))]
+    return judged
 
 
 def _settings_of(plan: Plan) -> dict[str, Any]:
@@ -174,16 +176,25 @@ def _settings_of(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _unready(client: Client, kind: Any, name: str, end: float) -> str:  # noqa: ANN401  a generic resource
-    """What an object's Ready condition complains of; empty once it is ready."""
+def _unready(client: Client, judged: Iterable[tuple[Any, str]], *, wait_s: float) -> list[str]:
+    """What the conditions of objects complain of that don't become ready in so many seconds altogether."""
+    end = time.monotonic() + wait_s
+    return [said for kind, name in judged if (said := _complaint(client, kind, name, end))]
+
+
+def _complaint(client: Client, kind: Any, name: str, end: float) -> str:  # noqa: ANN401  a generic resource
     while True:
-        status = client.get(kind, name).get("status") or {}
-        ready = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), None)
-        if ready and ready["status"] == "True":
+        conditions = (client.get(kind, name).get("status") or {}).get("conditions", ())
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
             return ""
         if time.monotonic() > end:
-            said = f"{ready.get('reason', '')} {ready.get('message', '')}" if ready else "nothing said of it"
-            return f"{kind.__name__} {name} is not ready: {said}"
+            # Ready itself only says that another condition doesn't hold, which says why.
+            said = [
+                " ".join(filter(None, (each["type"], each.get("reason"), each.get("message"))))
+                for each in sorted(conditions, key=lambda each: each["type"] == "Ready")
+                if each["status"] != "True"
+            ]
+            return f"{kind.__name__} {name} is not ready: {'; '.join(said) or 'nothing said of it'}"
         time.sleep(_LOOK_EVERY_S)
 
 

@@ -5,6 +5,7 @@ Fields: karpenter.sh/v1 and v1alpha1, karpenter.k8s.aws/v1, Karpenter v1.14.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import POOL_LABEL, mechanism, resources
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, mechanism, resources
 from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted
 from gpuslice.render.files import Object
 from gpuslice.render.naming import OWNED
@@ -121,15 +122,30 @@ def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: R
             "consolidateAfter": settings.consolidate_after,
         },
     }
-    planned = sum(each.count for each in pool.nodes)
-    if planned:
-        spec["limits"] = {"nodes": str(NODE_ROOM * planned)}
+    if limits := _limits(pool, stack, types):
+        spec["limits"] = limits
     return {
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodePool",
         "metadata": {"name": pool.name, "labels": OWNED},
         "spec": spec,
     }
+
+
+def _limits(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, str]:
+    """What the pool may grow to: nodes, and slices.
+
+    Karpenter counts nodes only between batches: a thousand new pods at once would pass the first limit (seen with
+    v1.14.1). What nodes offer it takes off as it opens them, each as if it were of the type that offers most; so it is
+    that type's slices that the room is reckoned in, and the planned nodes are never held up.
+    """
+    room = NODE_ROOM * sum(each.count for each in pool.nodes)
+    most: Counter[str] = Counter()
+    for offered in promised(pool, stack, types).values():
+        slices = {name: int(amount) for name, amount in offered.items() if name not in {GPU_MEMORY, GPU_TIME}}
+        most |= Counter(slices)
+    amounts = {"nodes": room} | {name: room * each for name, each in sorted(most.items()) if each}
+    return {name: str(amount) for name, amount in amounts.items()} if room else {}
 
 
 def _reservations(policy: Policy, used: set[str]) -> list[Object]:
