@@ -118,6 +118,12 @@ class Bench:
             words = " ".join((f"gpuslice plan -f pods-{pods}.yaml", *options))
             self.plan(f"{pods:,} pods, 200 classes", path, *options, repeat=1, shown=words)
 
+    def many_kinds(self) -> None:
+        """Two thousand kinds of pods: more than can be planned well in ten seconds, which must be enough all the same."""
+        path = self.folder / "kinds-2000.yaml"
+        path.write_text(fleet(1, 2_000, tenants=5))
+        self.plan("2,000 kinds", path, repeat=1, shown="gpuslice plan -f kinds-2000.yaml")
+
     def report(self) -> None:
         """The page of a plan of a thousand nodes."""
         from gpuslice.artefacts.documents import dump_json
@@ -255,6 +261,7 @@ def main() -> None:
         bench.random_fleets()
         bench.many_fleets()
         bench.many_pods()
+        bench.many_kinds()
         bench.report()
         bench.scanning()
         bench.measuring()
