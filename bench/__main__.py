@@ -119,7 +119,7 @@ class Bench:
             self.plan(f"{pods:,} pods, 200 classes", path, *options, repeat=1, shown=words)
 
     def many_kinds(self) -> None:
-        """Two thousand kinds of pods: more than can be planned well in ten seconds, which must be enough all the same."""
+        """Two thousand kinds of pods: too many to plan well in ten seconds, which must be enough all the same."""
         path = self.folder / "kinds-2000.yaml"
         path.write_text(fleet(1, 2_000, tenants=5))
         self.plan("2,000 kinds", path, repeat=1, shown="gpuslice plan -f kinds-2000.yaml")
