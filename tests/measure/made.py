@@ -25,6 +25,8 @@ def readings(replica="shop/search-0", *, days=14.0, duty=0.2, peak=3000.0, floor
         bins=bins,
         duty=values,
         weights=more.pop("weights", np.full(values.size, 10, np.int64)),
-        memory=None if peak is None else Memory(peak, peak / 2 if floor is None else floor, 40_000, 14),
+        memory=more.pop(
+            "memory", None if peak is None else Memory(peak, peak / 2 if floor is None else floor, 40_000, 14)
+        ),
         **more,
     )

@@ -14,6 +14,10 @@ workloads:
 - {name: shop/rank, target: {kind: StatefulSet}, replicas: 1}
 - {name: shop/train, target: {kind: CronJob}, replicas: 1}
 - {name: shop/fit, target: {kind: PyTorchJob, apiVersion: kubeflow.org/v1}, replicas: 1}
+- {name: shop/ray, target: {kind: RayService, apiVersion: ray.io/v1}, replicas: 1}
+- {name: shop/infer-predictor, target: {kind: InferenceService, apiVersion: serving.kserve.io/v1beta1, name: infer},
+   replicas: 1}
+- {name: shop/lead, target: {kind: LeaderWorkerSet, apiVersion: leaderworkerset.x-k8s.io/v1}, replicas: 1}
 - {name: shop/two-a, target: {kind: Deployment, name: two, container: a}, replicas: 1}
 - {name: shop/two-b, target: {kind: Deployment, name: two, container: b}, replicas: 1}
 """
@@ -64,6 +68,31 @@ def test_owners_are_believed_more_than_names():
         matched("rank-0", {**pod, "pod": "rank-0", "owner_kind": "StatefulSet", "owner_name": "other"})
         is None
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "workload"),
+    [
+        ("RayCluster", "ray-raycluster-x2x4z", "shop/ray"),
+        ("RayCluster", "ray-x2x4z", "shop/ray"),
+        ("RayCluster", "ray-other-x2x4z", None),
+        ("Deployment", "infer-predictor", "shop/infer-predictor"),
+        ("Deployment", "infer-predictor-00008-deployment", "shop/infer-predictor"),
+        ("Deployment", "infer-other", None),
+        ("StatefulSet", "lead", "shop/lead"),
+        ("StatefulSet", "lead-0", "shop/lead"),
+        ("StatefulSet", "leader", None),
+    ],
+)
+def test_what_custom_kinds_make_is_theirs(kind, name, workload):
+    pod = {
+        "__name__": "kube_pod_owner",
+        "namespace": "shop",
+        "pod": "x",
+        "owner_kind": kind,
+        "owner_name": name,
+    }
+    assert matched("x", pod) == workload
 
 
 def test_renamed_labels_of_kube_state_metrics_are_read():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuslice.measure.readings import BIN_SECONDS, Cache, from_samples, mark_sharers
+from gpuslice.measure.readings import BIN_SECONDS, Cache, Memory, from_samples, mark_sharers
 from gpuslice.measure.statistics import outliers, pool
 from gpuslice.workloads.measurement import Confidence
 from tests.measure.made import DAY, FORTNIGHT, START, readings
@@ -187,6 +187,12 @@ def test_a_caches_use_counts_if_it_was_read_for_as_long_as_memory(hours, needed)
     found = pool([readings(peak=20_300, cache=Cache(0.2, 10_000, hours))], FORTNIGHT)
     assert (found.memory_mib, found.of_caches) == (needed, needed < 20_300)
     assert ("not read for as long as its memory" in notes(found)) is (needed == 20_300)
+
+
+def test_a_replica_that_has_just_begun_takes_no_suspicion_off_the_others():
+    new = readings("shop/new", days=0.01, memory=Memory(20_300, 20_290, 4, 1))
+    assert pool([readings(peak=20_300, floor=20_250), new], FORTNIGHT).suspicion is not None
+    assert pool([new], FORTNIGHT).suspicion is None
 
 
 @pytest.mark.parametrize(("peak", "floor"), [(20_300, 12_000), (5_000, 4_990)])

@@ -48,6 +48,15 @@ _PATTERNS: Final = {
     "Deployment": r"NAME-[a-f0-9]{1,10}-[a-z0-9]{5}|NAME-[bcdf-hj-np-tv-z2-9]{1,10}-[a-z0-9]{5}",
 }
 _OTHERS: Final = r"NAME(-[a-z0-9]+)*"
+# What custom kinds make, as their controllers name it: (kind, what it makes). kube-state-metrics' chains end there.
+_RAY: Final = r"NAME-(raycluster-)?[a-z0-9]{5}"
+_MADE: Final = {
+    ("RayService", "RayCluster"): _RAY,
+    ("RayJob", "RayCluster"): _RAY,
+    ("InferenceService", "Deployment"): r"NAME-predictor(-default)?(-\d{5}-deployment)?",
+    ("Service", "Deployment"): r"NAME-\d{5}-deployment",  # Knative's, of a revision
+    ("LeaderWorkerSet", "StatefulSet"): r"NAME(-\d+)?",
+}
 
 
 def source_of(labels: Labels, *, exported: bool) -> Source | None:
@@ -137,6 +146,7 @@ class Matcher:
         owner = self._owners.top(source.namespace, source.pod)
         if owner is not None:
             exact = [w.name for w, name, _ in candidates if (w.target.kind, name) == (owner.kind, owner.name)]
+            exact = exact or [w.name for w, name, _ in candidates if _made(w.target.kind, name, owner)]
             if exact or owner.kind != "ReplicaSet":
                 return exact[0] if len(exact) == 1 else None
         # A ReplicaSet whose own owner isn't told, or no word at all: by how pods are named. The longest name wins:
@@ -148,3 +158,11 @@ class Matcher:
         if not named or (len(named) > 1 and named[0][0] == named[1][0]):
             return None
         return named[0][1]
+
+
+def _made(kind: str, name: str, owner: Owner) -> bool:
+    """Whether an object of a custom kind makes such owners of pods."""
+    pattern = _MADE.get((kind, owner.kind))
+    return (
+        pattern is not None and re.fullmatch(pattern.replace("NAME", re.escape(name)), owner.name) is not None
+    )

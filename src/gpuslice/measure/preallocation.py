@@ -50,14 +50,17 @@ class Suspicion:
 
 
 def suspect(readings: Sequence[Readings]) -> Suspicion | None:
-    """Whether every replica's memory stays flat at much of its GPU; None: no, or too little was read to say."""
+    """Whether every replica's memory stays flat at much of its GPU; None: no, or too little was read to say.
+
+    Replicas that were read too shortly say neither: one that has just begun takes no suspicion off the others.
+    """
     shares = []
     for each in readings:
         memory = each.memory
         if memory is None or not each.capacity_mib or memory.peak_mib <= 0:
             return None
         if memory.samples < LEAST_SAMPLES or memory.windows < LEAST_WINDOWS:
-            return None
+            continue
         share = memory.peak_mib / each.capacity_mib
         if memory.peak_mib - memory.floor_mib > FLAT * memory.peak_mib or share < LEAST_SHARE:
             return None

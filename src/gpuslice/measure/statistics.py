@@ -167,8 +167,8 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
     ]:
         held, name = max(beyond)
         notes.append(
-            f"{name} held {format_memory(math.ceil(held))}, more than its GPU has: memory is left out, and it is in "
-            "doubt which GPU that was"
+            f"{name} held {format_memory(math.ceil(held))}, more than its GPU has: which GPU that was is in doubt, "
+            "and memory is left out"
         )
         return None
     _name_outliers("memory", _most_by_replica(found), lambda value: format_memory(math.ceil(value)), notes)
