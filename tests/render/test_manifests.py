@@ -341,6 +341,18 @@ def test_bottlerockets_images_are_on_its_second_volume():
             "'lots' is not a quantity",
         ),
         (
+            [pool("p", {**METERED_704, "metered": {"memory": "24Gi", "time": 704}}, ("g6.xlarge",))],
+            [],
+            "al2023",
+            "pools[0].layout.metered.memory: promises 24Gi of an L4, which has 22558Mi",
+        ),
+        (
+            [pool("p", {**METERED_704, "metered": {"memory": "20Gi", "time": 900}}, ("g6.xlarge",))],
+            [],
+            "al2023",
+            "pools[0].layout.metered.time: promises 900 thousandths of the GPU's time, sustained are 704 at most",
+        ),
+        (
             [pool("p", METERED_704, ("g6.xlarge",))],
             [],
             "bottlerocket",

@@ -8,14 +8,17 @@ from msgspec import UNSET
 
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.sharing import sustained_milli
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import why_not
 from gpuslice.planner.promised import geometries, mechanism, replicas
+from gpuslice.units import MIB, format_memory, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gpuslice.cloud.catalog import InstanceType
+    from gpuslice.hardware.gpus import Gpu
     from gpuslice.planner import plan
 
 
@@ -43,6 +46,8 @@ def check(layout: plan.Layout, stack: str, types: Iterable[InstanceType]) -> Non
         replicas(layout)
     if metered and kind is not Mechanism.TIME_SLICING:
         raise InputError(f"{kind.value} can't be metered", where=".layout", fix="meter time-slicing")
+    if layout.metered is not UNSET:
+        _check_promise(layout.metered, GPUS[layout.gpu])
     for each in types:
         if each.gpu != layout.gpu:
             raise InputError(
@@ -68,3 +73,23 @@ def check(layout: plan.Layout, stack: str, types: Iterable[InstanceType]) -> Non
                 where=".layout.geometries",
                 fix="write one list for each GPU",
             )
+
+
+def _check_promise(metered: plan.Metered, gpu: Gpu) -> None:
+    """Accept no more than nodes have: somebody may have edited the plan, and nothing but sums stands behind a promise.
+
+    Whether the margin is kept, the verifier says.
+    """
+    if parse_quantity(metered.memory) > gpu.memory_mib * MIB:
+        raise InputError(
+            f"promises {metered.memory} of an {gpu.name}, which has {format_memory(gpu.memory_mib)}",
+            where=".layout.metered.memory",
+            fix="plan again",
+        )
+    most = sustained_milli(Mechanism.TIME_SLICING)
+    if metered.time > most:
+        raise InputError(
+            f"promises {metered.time} thousandths of the GPU's time, sustained are {most} at most",
+            where=".layout.metered.time",
+            fix="plan again",
+        )
