@@ -73,6 +73,9 @@ def _describe(definition: dict[str, object], struct: type) -> None:
 
 def _field_texts(struct: type) -> dict[str, str]:
     texts: dict[str, str] = {}
+    for parent in struct.__bases__:
+        if parent is not msgspec.Struct and issubclass(parent, msgspec.Struct):
+            texts |= _field_texts(parent)
     _, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("\nAttributes:\n")
     # An entry begins at the section's indentation; its further lines are deeper.
     for entry in re.split(r"\n(?=\S)", textwrap.dedent(attributes)):
