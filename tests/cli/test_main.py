@@ -92,7 +92,8 @@ def test_the_version_is_the_packages(gpuslice):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["frobnicate"], ["--frobnicate"], ["catalog", "frobnicate"], ["explain", "a", "b"]]
+    "arguments",
+    [["frobnicate"], ["--frobnicate"], ["catalog", "frobnicate"], ["explain", "a", "b"], ["explain", "-f"]],
 )
 def test_bad_usage_is_two_lines_and_the_second_says_where_the_right_is_listed(gpuslice, arguments):
     ended = gpuslice(*arguments)
@@ -100,6 +101,11 @@ def test_bad_usage_is_two_lines_and_the_second_says_where_the_right_is_listed(gp
     error, see = ended.err.splitlines()
     assert error.startswith("error: ")
     assert re.fullmatch(r"see gpuslice( catalog| explain)? --help", see)
+
+
+def test_an_option_without_its_value_is_told_with_the_verb_whose_it_is(gpuslice):
+    assert "see gpuslice explain --help" in gpuslice("explain", "-f").err
+    assert "see kubectl gpuslice explain --help" in gpuslice("explain", "-f", program="kubectl-gpuslice").err
 
 
 def test_a_verb_that_was_mistyped_is_named_right(gpuslice):

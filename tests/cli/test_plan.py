@@ -34,6 +34,13 @@ def blocks(out: str) -> list[list[str]]:
     return [each.splitlines() for each in out.strip("\n").split("\n\n")]
 
 
+def test_a_directory_with_a_file_of_workloads_is_told_to_name_the_file(gpuslice, tmp_path):
+    (tmp_path / "workloads.yaml").write_text(WORKLOADS)
+    ended = gpuslice("plan", "-f", tmp_path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(f"name the file in it: -f {tmp_path / 'workloads.yaml'}\n")
+
+
 def test_the_table_says_what_it_costs_who_goes_where_and_what_was_assumed(gpuslice, fleet):
     ended = gpuslice("plan", "-f", fleet)
     assert ended.code == 0

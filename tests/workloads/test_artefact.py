@@ -182,6 +182,7 @@ def test_pods_with_several_gpus_may_ask_for_isolation_and_state_memory():
         ("replicas: {now: 3}", "replicas", "has no peak", "add it: a whole number"),
         ("tenant: a", "", "has no replicas", "add replicas"),
         ("replica: 1", "replica", "unknown field", "did you mean 'replicas'?"),
+        ("replicas: 1, need: {true: T4}", "need.true", "unknown field", "write on: "),
         ("replicas: 1, need: {memroy: 1Gi}", "need.memroy", "unknown field", "did you mean 'memory'?"),
         ("replicas: 1, need: {memory: 5200}", "need.memory", "'5200' has no unit", '"5200Mi"'),
         ("replicas: 1, need: {memory: -5Gi}", "need.memory", "'-5Gi' is not positive", "5200Mi"),

@@ -14,7 +14,7 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.need import Source
 from gpuslice.hardware.slices import Isolation
 from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
-from gpuslice.workloads.manifests import from_manifests
+from gpuslice.workloads.manifests import from_manifests, manifest_files
 from gpuslice.workloads.model import Workload
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -493,6 +493,21 @@ def test_directories_are_read_to_the_bottom_and_hidden_files_are_not(tmp_path):
         (tmp_path / path).write_text("image: x" if name == "values" else json.dumps(deployment(name)))
     found = from_manifests([str(tmp_path)])
     assert [each.name for each in found.workloads] == ["a/a", "a/b", "a/c"]
+
+
+def test_what_gpuslice_rendered_beside_manifests_is_no_workload(tmp_path):
+    (tmp_path / "app.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
+    patches = tmp_path / "manifests" / "workloads"
+    patches.mkdir(parents=True)
+    (tmp_path / "manifests" / ".gpuslice").write_text("workloads/a.yaml\n")
+    (patches / "a.yaml").write_text(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: a}\n"
+    )
+    assert manifest_files(tmp_path) == [tmp_path / "app.yaml"]
+    with pytest.raises(
+        InputError, match="manifests: was written by gpuslice: it holds patches, and no workloads"
+    ):
+        manifest_files(tmp_path / "manifests")
 
 
 def test_a_directory_without_manifests_is_refused(tmp_path):

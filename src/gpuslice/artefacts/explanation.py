@@ -172,6 +172,8 @@ def _explained(
         for key in value:
             if key not in known:
                 hint = nearest(str(key), known) or f"known here: {', '.join(known)}"
+                if key in {"true", "True"} and "on" in known:
+                    hint = "write on: tools of YAML 1.1 take that word for true, and write it so"
                 return InputError("unknown field", where=_place(where, raw, (*path, str(key))), fix=hint)
         for each in struct.fields:
             if each.required and each.encode_name not in value:

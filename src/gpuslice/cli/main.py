@@ -85,7 +85,7 @@ def main() -> None:
         _fail(str(error), error.exit_code, debug=debug)
     except Exception as error:  # noqa: BLE001  a person gets words, --debug gets the traceback
         if isinstance(error, _UsageError):
-            _fail(_usage(error), error.exit_code, debug=debug)
+            _fail(_usage(error, arguments), error.exit_code, debug=debug)
         _fail(
             f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]}\n"
             "this is a fault of gpuslice: --debug shows where",
@@ -107,9 +107,11 @@ class _UsageError(Protocol):
     def format_message(self) -> str: ...
 
 
-def _usage(error: _UsageError) -> str:
+def _usage(error: _UsageError, arguments: list[str]) -> str:
     """One line on what is wrong, and one on where the right is listed."""
-    command = error.ctx.command_path if error.ctx is not None else "gpuslice"
+    # What is raised while options are told apart has no context yet.
+    verb = arguments[0] if arguments and arguments[0].isalpha() else ""
+    command = error.ctx.command_path if error.ctx is not None else f"{_program(arguments)} {verb}".strip()
     if type(error).__name__ == "NoArgsIsHelpError":
         return f"{command} wants a verb\nsee {command} --help"
     message = " ".join(error.format_message().replace("Value error, ", "").split()).removesuffix(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -213,6 +214,13 @@ def make_plan(
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
     workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region)
     if not any(each.replicas or each.service for each in workloads.workloads):
+        beside = os.path.join(path, "workloads.yaml")  # noqa: PTH118  pathlib costs start-up time
+        if os.path.isfile(beside):  # noqa: PTH113  as above
+            raise InputError(
+                "is read as a directory of manifests, and no workload in it asks for a GPU",
+                where=path,
+                fix=f"name the file in it: -f {beside}",
+            )
         raise InputError(
             "holds no workload with replicas that asks for a GPU",
             where="stdin" if path == "-" else path,

@@ -266,7 +266,9 @@ def simulate(
         write_plan(plan, plan_out)
         say(f"the plan is written to {plan_out}")
     if out:
-        shown = plan_out or ("plan.yaml" if given else "")
+        shown = plan_out or (
+            "PLAN" if given and len(files or ()) > 1 else "".join(files or ()) if given else ""
+        )
         say(f"written to {out}" + (f"; next: gpuslice report -f {shown} --simulation {out}" if shown else ""))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gpuslice.artefacts.documents import read_documents
+from gpuslice.artefacts.output import LISTING
 from gpuslice.errors import EnvironmentFailedError, InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.units import parse_quantity
@@ -89,15 +90,28 @@ def from_objects(
 def manifest_files(directory: Path) -> list[Path]:
     """The manifests below a directory, in order of their paths; what is hidden or empty is skipped.
 
+    So is a directory that `gpuslice render` wrote: its patches look like workloads, and are of workloads beside them.
+
     Raises:
         InputError: there are none.
         EnvironmentFailedError: a directory can't be read.
     """
     found: list[Path] = []
+    rendered = ""
     for folder, folders, names in os.walk(directory, onerror=_refuse_unreadable):
+        if LISTING in names:
+            folders[:] = []
+            rendered = folder
+            continue
         folders[:] = [each for each in folders if not each.startswith(".")]
         paths = (Path(folder, name) for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
         found += (path for path in paths if path.is_file() and path.stat().st_size)
+    if not found and rendered:
+        raise InputError(
+            "was written by gpuslice: it holds patches, and no workloads",
+            where=rendered,
+            fix="name the manifests of the workloads, or workloads.yaml",
+        )
     if not found:
         raise InputError(
             "there are no manifests in this directory",
