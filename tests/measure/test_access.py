@@ -1,4 +1,4 @@
-"""Credentials that can't be what was meant: refused before anything is asked, and never shown."""
+"""Options that can't be what was meant: refused before anything is asked, and no credential is ever shown."""
 
 import pytest
 
@@ -48,3 +48,14 @@ def test_two_ways_to_say_who_asks(refused, tmp_path):
 
 def test_half_a_client_certificate(refused):
     assert "go together" in refused("--client-cert", "a.pem")
+
+
+@pytest.mark.parametrize(
+    "match", ['job="dcgm"', '{cluster="prod", pod=~"a.*"}', 'a="job=\\"x\\"",instance!="b"']
+)
+def test_labels_by_which_nobody_would_be_seen_to_share(refused, match):
+    assert "is not a label that all series of a cluster have" in refused("--match", match)
+
+
+def test_a_match_of_nothing(refused):
+    assert "'prod' matches no label" in refused("--match", "prod")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,15 @@ from gpuslice.cli.console import Output, OutputOption, print_data, print_names, 
 
 if TYPE_CHECKING:
     from gpuslice.measure.statistics import Measured
+
+# Labels of what is scraped, or of whom it is about: by these, kube-state-metrics would be left out.
+_OF_ONE_SCRAPE = frozenset(
+    {
+        *("__name__", "job", "instance", "endpoint", "service", "namespace", "pod", "container", "node"),
+        *("exported_namespace", "exported_pod", "exported_container", "exported_node"),
+        *("Hostname", "UUID", "gpu", "device", "modelName", "GPU_I_ID", "GPU_I_PROFILE"),
+    }
+)
 
 app = typer.Typer(help="Measure what workloads need of a GPU: by Prometheus, from a trace, or on a GPU.")
 
@@ -117,7 +127,7 @@ def measure_prometheus(
                 workloads,
                 start=end - seconds,
                 end=end,
-                within=match.strip().strip("{},"),
+                within=_labels(match),
                 progress=advance,
             )
     finally:
@@ -144,6 +154,25 @@ def secret_in(path: str) -> str:
         raise InputError("is no text", where=path, fix="name a file that holds a token") from None
     if not found:
         raise InputError("is empty", where=path, fix="name a file that holds a token")
+    return found
+
+
+def _labels(match: str) -> str:
+    """Matchers as they stand between braces. They hold for kube-state-metrics' series too, which tell who shares."""
+    found = match.strip().removeprefix("{").removesuffix("}").strip(" ,")
+    own = sorted(
+        set(re.findall(r"([a-zA-Z_]\w*)\s*[=!]", re.sub(r'"(\\.|[^"\\])*"', "", found))) & _OF_ONE_SCRAPE
+    )
+    if own or (found and '"' not in found):
+        from gpuslice.errors import InputError
+
+        raise InputError(
+            f"{own[0]} is not a label that all series of a cluster have"
+            if own
+            else f"{match[:40]!r} matches no label",
+            where="--match",
+            fix="match one that kube-state-metrics' series have too, such as 'cluster=\"prod\"'",
+        )
     return found
 
 

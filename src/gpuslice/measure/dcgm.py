@@ -114,7 +114,7 @@ def read_needs(
     series = labels_in_halves(server, [selected(each, within) for each in names], start, end)
     if not series:
         raise AnswerIsNoError(
-            f"no metric of the DCGM exporter is there from {utc(start)} to {utc(end)}",
+            f"no metric of the DCGM exporter is there from {utc(start)} to {utc(end)}{f' with {within}' if within else ''}",
             where=server.url,
             fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
         )
