@@ -137,6 +137,7 @@ def _apply(
 ) -> None:
     from gpuslice.cloud.selection import choose
     from gpuslice.cluster import carry_out, journal, preflight
+    from gpuslice.cluster.journal import Edit
     from gpuslice.cluster.steps import prepare
 
     previous = journal.load(api)
@@ -168,6 +169,10 @@ def _apply(
         )
     )
     _say_stayed(stayed, "run this again once they have moved")
+    if any(isinstance(each.work, Edit) and each.work.workload for each in steps.shown):
+        say(
+            "nodes that are left empty go as Karpenter's budgets let them: gpuslice status shows what there is"
+        )
 
 
 def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: list[str]) -> None:

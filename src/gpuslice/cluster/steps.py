@@ -126,14 +126,20 @@ def prepare(
         shown.append(_policy_edit(api, live, adapted.policy, force=force))
     shown.sort(key=lambda each: ORDER.index(KNOWN[each.work.ref.group, each.work.ref.kind]))
     left = list(desired.unpatched)
+    set_by: dict[str, list[str]] = {}
     if workloads:
         for patch in desired.workloads:
             if exclude(patch.namespace, patch.name):
                 left.append(f"{patch.title}: excluded")
                 continue
-            step = _workload(api, patch, force=force, left=left, notes=notes)
+            step = _workload(api, patch, force=force, left=left, set_by=set_by)
             if step is not None:
                 shown.append(step)
+    for names, titles in set_by.items():
+        which = titles[0] if len(titles) == 1 else f"{len(titles)} workloads, {titles[0]} among them"
+        notes.append(
+            f"{which}: {names} set what changes: put the patches there too, or the next one undoes it"
+        )
     shown += _removals(api, objects)
     return Steps(tuple(shown), tuple(left), tuple(notes))
 
@@ -241,7 +247,7 @@ def _taken(live: Mapping[str, Json], found: Iterable[Change]) -> list[tuple[str,
 
 
 def _workload(
-    api: Api, patch: WorkloadPatch, *, force: bool, left: list[str], notes: list[str]
+    api: Api, patch: WorkloadPatch, *, force: bool, left: list[str], set_by: dict[str, list[str]]
 ) -> Shown | None:
     """The step that moves a workload; None where it stays, with the reason in `left`."""
     resource = KNOWN.get((patch.group, patch.kind))
@@ -272,9 +278,7 @@ def _workload(
         )
         return None
     if names and found:
-        notes.append(
-            f"{patch.title}: {joined(names)} set what changes: put the patch there too, or the next one undoes it"
-        )
+        set_by.setdefault(joined(names), []).append(patch.title)
     return Shown(Edit(ref, tuple(found), workload=True), live, after)
 
 
