@@ -41,3 +41,9 @@ def test_a_plan_with_a_pool_too_many_is_refused():
     assert rules_broken(good, document) == set()
     document["policy"]["maxPools"] = len(document["pools"]) - 1
     assert "policy/max-pools" in rules_broken(good, document)
+
+
+def test_where_time_ran_out_more_of_it_is_the_first_thing_to_try():
+    with pytest.raises(AnswerIsNoError) as caught:
+        solve(SHARED, CATALOG, Settings(OVERHEAD, policy=Policy(max_pools=2)), remaining=lambda: 0.0)
+    assert "--time-limit" in caught.value.fix

@@ -103,6 +103,11 @@ class Search:
             options, self.classes, limits, self._settings, self._remaining, self._kept, self._second
         )
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether homes can't be looked for any more."""
+        return self._remaining() <= self._kept
+
     def with_few_pools(
         self, relaxation: Relaxation, packing: Packing, carried: Within, most: int, wishes: Wishes = NO_WISHES
     ) -> Within:

@@ -299,7 +299,9 @@ def _few_pools(
     if count > most:
         raise AnswerIsNoError(
             f"the fewest pools found are {count}, and policy.maxPools is {most}",
-            fix="allow that many; tenants and kinds of needs that may not share keep pools apart",
+            fix="give it more time (--time-limit), or allow that many"
+            if search.out_of_time
+            else "allow that many; tenants and kinds of needs that may not share keep pools apart",
         )
     return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
 
