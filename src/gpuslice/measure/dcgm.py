@@ -113,8 +113,9 @@ def read_needs(
     names = [MEMORY, BUSY, UTILISATION, *ACTIVITY.values()]
     series = labels_in_halves(server, [selected(each, within) for each in names], start, end)
     if not series:
+        labelled = f" with {within}" if within else ""
         raise AnswerIsNoError(
-            f"no metric of the DCGM exporter is there from {utc(start)} to {utc(end)}{f' with {within}' if within else ''}",
+            f"no metric of the DCGM exporter is there from {utc(start)} to {utc(end)}{labelled}",
             where=server.url,
             fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
         )
