@@ -72,6 +72,7 @@ def test_a_counter_a_little_above_all_of_the_time_is_all_of_it(needs):
 
 def test_an_activity_that_stands_at_zero_beside_a_busy_gpu_is_not_believed(needs):
     assert needs["shop/stuck"].duty_ppm == 400_000
+    assert needs["shop/stuck"].measurement.sm is None
     assert "stood at zero for hours while utilisation did not" in notes(needs, "shop/stuck")
     assert "was not scraped" not in notes(needs, "shop/stuck")
 

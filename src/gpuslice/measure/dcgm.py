@@ -40,6 +40,7 @@ ACTIVITY: Final = {
     "tensor": "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
     "dram": "DCGM_FI_PROF_DRAM_ACTIVE",
 }
+_PROFILED: Final = frozenset({BUSY, *ACTIVITY.values()})
 HOUR: Final = 3600
 # Points of one answer: some 6 MB of JSON, read in a blink and freed.
 MOST_POINTS: Final = 200_000
@@ -173,7 +174,7 @@ def read_needs(
     def fold(answer: list[Series], question: _Question) -> None:
         for each in answer:
             source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
-            if source in folded and not (source in stuck and question.metric == BUSY):
+            if source in folded and not (source in stuck and question.metric in _PROFILED):
                 _fold(folded[source], question, each)
 
     with ThreadPoolExecutor(AT_A_TIME) as pool:
