@@ -499,7 +499,8 @@ def test_what_gpuslice_rendered_beside_manifests_is_no_workload(tmp_path):
     (tmp_path / "app.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")
     patches = tmp_path / "manifests" / "workloads"
     patches.mkdir(parents=True)
-    (tmp_path / "manifests" / ".gpuslice").write_text("workloads/a.yaml\n")
+    for each in (".gpuslice", "kustomization.yaml"):
+        (tmp_path / "manifests" / each).write_text("")
     (patches / "a.yaml").write_text(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: a}\n"
     )

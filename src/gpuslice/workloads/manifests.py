@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gpuslice.workloads.objects import Fields
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+_RENDERED: Final = {LISTING, "kustomization.yaml"}  # in what `gpuslice render` wrote; a dump is listed, too
 
 
 def from_manifests(
@@ -99,7 +100,7 @@ def manifest_files(directory: Path) -> list[Path]:
     found: list[Path] = []
     rendered = ""
     for folder, folders, names in os.walk(directory, onerror=_refuse_unreadable):
-        if LISTING in names:
+        if _RENDERED <= set(names):
             folders[:] = []
             rendered = folder
             continue
