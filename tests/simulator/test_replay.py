@@ -25,7 +25,7 @@ from gpuslice.simulator.result import Outcome
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.timelines import Life, Timeline
 from tests.planner.planned import solved
-from tests.strategies import A10G, H100, L4, L4_EIGHTH, OVERHEAD, T4, catalog_of
+from tests.strategies import A10G, H100, L4, L4_EIGHTH, OVERHEAD, T4, catalog_of, instance_type
 
 CATALOG = catalog_of(L4, T4, A10G, L4_EIGHTH, H100)
 HOUR = 3600
@@ -51,6 +51,18 @@ def policy(name: str, demand: Timeline) -> Policy:
         plan = solved(demand.workloads, CATALOG).plan
         return of_plan(plan, demand.workloads, CATALOG, OVERHEAD, AFTER)
     return baseline(name, demand.workloads, CATALOG, OVERHEAD, AFTER)
+
+
+def test_several_gpus_a_pod_stay_on_todays_model_where_everybody_else_is_cut_by_mig():
+    eight = (
+        instance_type("g6.48xlarge", "L4", 13.35, count=8, cpu=191_450, memory=700_000, pods=345),
+        instance_type("p5.48xlarge", "H100", 55.04, count=8, cpu=191_450, memory=1_970_000, pods=100),
+    )
+    training = Workload("red/train", 1, 8_000, 64_000, Need(gpus=8, on="H100"), tenant="red")
+    found = baseline("all-1g-mig", (training, app()), catalog_of(*eight), OVERHEAD, AFTER)
+    assert found.misfits == ("red/app",)
+    assert found.seats["red/train"].gpus == 8
+    assert {each.name for each in found.layouts} == {"h100-whole-amd64", "h100-mig-amd64"}
 
 
 def test_one_pod_waits_for_its_node_and_the_node_outlives_it_until_it_is_consolidated():

@@ -117,9 +117,8 @@ def baseline(
     seats: dict[str, Seat] = {}
     misfits = []
     for each in workloads:
-        chosen = _chosen(
-            each, catalog, overhead, cut if each.need.gpus == 1 else cuts.whole, anywhere=anywhere
-        )
+        single = each.need.gpus == 1  # several GPUs are never cut, and stay what they are
+        chosen = _chosen(each, catalog, overhead, cut if single else cuts.whole, anywhere=anywhere and single)
         if chosen is None:
             chosen = _chosen(each, catalog, overhead, cuts.whole, anywhere=False)
         if chosen is None:
