@@ -166,7 +166,7 @@ def test_a_time_sliced_pod_takes_no_more_than_its_slots_time():
     assert fit(need(duty=0.176), cut.slot(L4, TS, 4)).fits
     refused = fit(need(duty=0.1761), cut.slot(L4, TS, 4))
     assert refused.binds is Binds.LOAD
-    assert "17.6 %" in refused.reason
+    assert "17.6%" in refused.reason
     # Duty counts on the slice's GPU: half as fast, twice as busy.
     assert fit(need("A10G", duty=0.088), cut.slot(L4, TS, 4)).fits
     assert not fit(need("A10G", duty=0.0881), cut.slot(L4, TS, 4)).fits

@@ -365,4 +365,4 @@ def _version(capability: tuple[int, int]) -> str:
 
 def _percent(share: Fraction | int) -> str:
     value = share / 10 if isinstance(share, int) else float(share * 100)
-    return f"{value:.3g} %"
+    return f"{value:.3g}%"

@@ -293,9 +293,7 @@ def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit,
             return f"{need.gpus} GPUs per pod come only whole"
         if not need.known:
             return f"its need is not known, so it gets a whole GPU, {format_usd(share)} an hour: state or measure it"
-        return (
-            f"a whole {slice_.gpu.name}, {format_usd(share)} an hour: with it the plan as a whole is cheapest"
-        )
+        return f"a whole {slice_.gpu.name}, {format_usd(share)} an hour: the cheapest plan found has it there"
     parts = []
     if need.memory_mib is not None:
         parts.append(f"{format_memory(need.memory_mib)} of {format_memory(less_margin(slice_.memory_mib))}")
