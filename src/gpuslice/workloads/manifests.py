@@ -100,7 +100,7 @@ def manifest_files(directory: Path) -> list[Path]:
     found: list[Path] = []
     rendered = ""
     for folder, folders, names in os.walk(directory, onerror=_refuse_unreadable):
-        if _RENDERED <= set(names):
+        if set(names) >= _RENDERED:
             folders[:] = []
             rendered = folder
             continue
