@@ -59,3 +59,17 @@ def test_labels_by_which_nobody_would_be_seen_to_share(refused, match):
 
 def test_a_match_of_nothing(refused):
     assert "'prod' matches no label" in refused("--match", "prod")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ("prometheus", "--url", "http://127.0.0.1:9"),
+        ("trace", "t.csv"),
+        ("gpu", "--pid", "1", "--workload", "a/b"),
+    ],
+)
+def test_standard_input_can_not_be_written_back_and_that_is_said_first(gpuslice, verb):
+    ended = gpuslice("measure", *verb, "-f", "-")
+    assert (ended.code, ended.out) == (2, "")
+    assert "standard input can't be written back" in ended.err

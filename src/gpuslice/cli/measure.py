@@ -108,6 +108,7 @@ def measure_prometheus(
     from gpuslice.workloads.artefact import read_workloads
     from gpuslice.workloads.measurement import Means
 
+    refuse_stdin(file)
     seconds, end = parse_length(window, field="--window"), parse_date(until, field="--until")
     workloads = read_workloads(file, accept_assumed=True).workloads
     access = Access(
@@ -238,6 +239,11 @@ def measure_trace(
     from gpuslice.measure.trace import read_trace
     from gpuslice.workloads.measurement import Means
 
+    refuse_stdin(file)
+    if file:
+        from gpuslice.workloads.artefact import read_workloads
+
+        read_workloads(file, accept_assumed=True)  # a fault of the file's is said before anything is printed
     trace = read_trace(path, today=today, pooled=pooled)
     window = Window(0, trace.until, Means.TRACE)
     needs = {name: pool(each, window, quantile=quantile) for name, each in trace.by_workload.items()}
@@ -259,6 +265,14 @@ def measure_trace(
         say(f"note: {note}")
 
 
+def refuse_stdin(file: str) -> None:
+    """Needs are written into a file, line by line: said before anything is measured."""
+    if file == "-":
+        from gpuslice.errors import InputError
+
+        raise InputError("standard input can't be written back", where="-f -", fix="name a file")
+
+
 def write_into(
     file: str,
     needs: Mapping[str, Measured],
@@ -273,12 +287,9 @@ def write_into(
     Notes that stand in what was printed are not said again.
     """
     from gpuslice.artefacts.output import write_atomically
-    from gpuslice.errors import InputError
     from gpuslice.measure.write_back import write_needs
     from gpuslice.workloads.artefact import read_workloads
 
-    if file == "-":
-        raise InputError("standard input can't be written back", where="-f -", fix="name a file")
     workloads = {each.name: each for each in read_workloads(file, accept_assumed=True).workloads}
     found = {name: need for name, need in needs.items() if name in workloads}
     if strangers := sorted(set(needs) - set(found)):

@@ -11,7 +11,7 @@ import typer
 
 from gpuslice.cli.console import Output, OutputOption, say
 from gpuslice.cli.gpu_report import Found, report
-from gpuslice.cli.measure import DryRunOption, QuantileOption, write_into
+from gpuslice.cli.measure import DryRunOption, QuantileOption, refuse_stdin, write_into
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ def measure_gpu(
         raise InputError("-f and --workload go together", fix="name the file, and whose need it is")
     if file and everything and index is None:
         raise InputError("-f takes the need of one GPU's programs", fix="name it: --gpu N")
+    refuse_stdin(file)
     load = _load(demand, slo_ms)
     workloads = _workloads(file, workload, load) if file else {}
     with ExitStack() as opened:
