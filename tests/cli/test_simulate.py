@@ -247,6 +247,12 @@ def test_two_outputs_need_two_files(gpuslice, fleet, counts, tmp_path):
         (("--days", "1"), "days are replayed of workloads"),
         (("--trace", "COUNTS"), "counts replicas of workloads"),
         (("--trace", "COUNTS", "-f", "FLEET", "--policies", "hole"), "did you mean 'whole'?"),
+        (
+            ("--trace", "COUNTS", "-f", "FLEET", "--policies", "plan,plann"),
+            "--policies: no policy is called 'plann'",
+        ),
+        (("--trace", "COUNTS", "-f", "FLEET", "--policies", "replan-0h"), "no policy is called 'replan-0h'"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--allow", "L44"), "--allow: no GPU of EC2 is named 'L44'"),
         (("--trace", "COUNTS", "-f", "FLEET", "--policies", ","), "--policies: names no policy"),
         (("--trace", "COUNTS", "-f", "FLEET", "--policies", "plan,whole,plan"), "names 'plan' twice"),
         (("--trace", "COUNTS", "-f", "FLEET", "--allow", ","), "--allow: names no GPU model"),

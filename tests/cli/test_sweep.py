@@ -69,6 +69,7 @@ def test_each_cell_is_the_replay_that_it_names_and_is_not_replayed_again(
     [
         (SWEEP.replace("[0, 1]", "[1, 1]"), "names a seed twice"),
         (SWEEP.replace("[whole, plan]", "[]"), "policies"),
+        (SWEEP.replace("[whole, plan]", "[whole, plann]"), "policies: no policy is called 'plann'"),
         (SWEEP.replace("[whole, plan]", "['whole,plan']"), "'whole,plan' is more than one policy"),
         (SWEEP.replace("prices.yaml", "none.yaml"), "is no file"),
         (SWEEP.replace("whatIfs", "whatifs"), "whatIfs"),

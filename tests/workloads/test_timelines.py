@@ -119,6 +119,7 @@ def test_counts_of_unknown_workloads_negative_and_double_ones_are_named(read):
         "10,shop/other,1",
         "-3,shop/web,1",
         "20,shop/web,",
+        "60,shop/web,2",
         workloads=WORKLOADS,
     )
     assert len(found.lives) == 2
@@ -131,7 +132,8 @@ def test_counts_of_unknown_workloads_negative_and_double_ones_are_named(read):
 
 def test_of_many_unknown_workloads_the_first_are_named(read):
     rows = [f"0,shop/other-{index},1" for index in range(9)]
-    notes = read("time,workload,replicas", "0,shop/web,2", *rows, workloads=WORKLOADS).notes
+    ours = ("0,shop/web,2", *rows, "60,shop/web,2")
+    notes = read("time,workload,replicas", *ours, workloads=WORKLOADS).notes
     assert len(notes) == 6
     assert notes[-1] == "4 rows of other names that are no workload skipped (lines 8, 9, 10, 11)"
 
@@ -208,6 +210,11 @@ def test_counts_need_workloads_and_a_usable_row(read):
         read("time,workload,replicas", "0,shop/web,2")
     with pytest.raises(InputError, match="no usable row"):
         read("time,workload,replicas", "0,shop/else,2", workloads=WORKLOADS)
+
+
+def test_counts_of_one_moment_cover_no_time(read):
+    with pytest.raises(InputError, match="covers no time: all its counts are of one moment"):
+        read("time,workload,replicas", "0,shop/web,2", workloads=WORKLOADS)
 
 
 def test_something_else_is_no_trace(read):

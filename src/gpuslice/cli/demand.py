@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.errors import AnswerIsNoError, InputError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.planner.plan import Plan
     from gpuslice.workloads.artefact import WorkloadSet
@@ -123,12 +125,34 @@ def timeline_of(
     return wave(workloads, peaks, days, seed)
 
 
+def check_policies(names: Sequence[str], where: str) -> None:
+    """Accept names of policies, before any of them is replayed.
+
+    Raises:
+        InputError: one stands for none.
+    """
+    from gpuslice.simulator.policies import BASELINES
+    from gpuslice.simulator.replanning import hours_of
+
+    known = [*BASELINES, "plan"]
+    for each in names:
+        if each not in known and hours_of(each) is None:
+            raise InputError(
+                f"no policy is called {each[:60]!r}",
+                where=where,
+                fix=nearest(each, known) or f"there are {', '.join([*known, 'replan-6h'])}",
+            )
+
+
 def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
     """The same demand of workloads with other rules."""
     from gpuslice.hardware.gpus import gpu_named
     from gpuslice.hardware.slices import Isolation
 
-    models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
+    try:
+        models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
+    except InputError as error:
+        raise error.inside("--allow") from None
     if allow and not models:
         raise InputError("names no GPU model", where="--allow", fix="name some: --allow L4,A10G")
     levels = [str(each.value) for each in Isolation]

@@ -18,7 +18,7 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
-from gpuslice.cli.demand import inputs_of, market_of, timeline_of, what_if
+from gpuslice.cli.demand import check_policies, inputs_of, market_of, timeline_of, what_if
 from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
@@ -296,6 +296,7 @@ def _names(policies: str) -> list[str]:
         raise InputError("names no policy", where="--policies", fix=f"such as {_POLICIES}")
     if twice := [each for each in names if names.count(each) > 1]:
         raise InputError(f"names {twice[0][:40]!r} twice", where="--policies", fix="name each once")
+    check_policies(names, "--policies")
     return names
 
 

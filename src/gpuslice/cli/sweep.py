@@ -96,6 +96,7 @@ def _replayed(commands: Sequence[Sequence[str]], jobs: int | None, ray: str) -> 
 def _read(path: str) -> Sweep:
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
+    from gpuslice.cli.demand import check_policies
     from gpuslice.simulator.sweep import MOST_CELLS, Sweep
 
     if path == "-":
@@ -112,6 +113,7 @@ def _read(path: str) -> Sweep:
         raise InputError(
             f"{listed[0]!r} is more than one policy", where=document.where, fix="write each on its own"
         )
+    check_policies(sweep.policies, f"{document.where}: policies")
     count = len(names) * len(sweep.policies) * len(sweep.seeds)
     if count > MOST_CELLS:
         raise InputError(f"is {count:,} replays", where=document.where, fix=f"{MOST_CELLS:,} at most")

@@ -43,7 +43,10 @@ def of_gpu(catalog: Catalog, gpu: str) -> Catalog:
     """
     if not gpu:
         return catalog
-    name = gpu_named(gpu).name
+    try:
+        name = gpu_named(gpu).name
+    except InputError as error:
+        raise error.inside("--gpu") from None
     types = tuple(each for each in catalog.instance_types if each.gpu == name)
     if not types:
         known = sorted({each.gpu for each in catalog.instance_types})

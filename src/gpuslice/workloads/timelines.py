@@ -214,7 +214,14 @@ def _counted(
         raise InputError("has no usable row", where=path, fix="name counts of these workloads' replicas")
     lives = [life for name, counts in points.items() for life in _lives(name, counts)]
     found = _timeline(f"replicas of {len(points)} workloads", known.values(), lives, notes)
-    return replace(found, seconds=max(found.seconds, *(max(counts) for counts in points.values())))
+    seconds = max(found.seconds, *(max(counts) for counts in points.values()))
+    if not seconds:
+        raise InputError(
+            "covers no time: all its counts are of one moment",
+            where=path,
+            fix="add a row for the end, such as that of a day: 86400,WORKLOAD,REPLICAS",
+        )
+    return replace(found, seconds=seconds)
 
 
 def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int) -> Timeline:
