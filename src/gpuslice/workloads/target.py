@@ -58,21 +58,23 @@ class Target(_Part, frozen=True):
     """The object that owns the pods.
 
     Attributes:
-        kind, api_version: those of the object at the top of the chain of owners. An empty apiVersion means that of the
-            built-in kind.
+        kind: of the object at the top of the chain of owners.
+        api_version: of the same object; empty: that of the built-in kind.
         name: of the object, where the workload's own name is another one: an object with several templates gives
             one workload each.
         container: name of the container that uses the GPU; empty: the pod's only one.
         container_index: its place in the list, for patches of kinds whose lists can't be merged by name.
-        container_path: JSON pointer to the container inside the pod's spec; empty: /containers/<container_index>.
+        container_path: JSON pointer to the container inside the pod's spec; empty: /containers/<containerIndex>.
             Others: "/initContainers/0" (a sidecar), "/model" (KServe).
         pod_spec: JSON pointer to the pod's spec inside the object; empty: where the kind keeps it.
         drop_node_selector: keys of the node selector that pin today's machines, which a new place must drop.
         framework: a preallocator, where one was recognised.
         tolerations: of the pod today. A patch replaces the whole list, so it has to repeat them.
-        gpu_limits, gpu_requests: extended resources for GPUs in the container's limits and requests today.
-        has_node_selector, has_env: whether the pod has a node selector, and the container a list of variables,
-            today: a JSON patch adds to what is there, and has to make what isn't.
+        gpu_limits: extended resources for GPUs in the container's limits today.
+        gpu_requests: the same in its requests.
+        has_node_selector: whether the pod has a node selector today: a JSON patch adds to what is there, and has to
+            make what isn't.
+        has_env: whether the container has a list of variables today, likewise.
     """
 
     kind: str = "Deployment"
