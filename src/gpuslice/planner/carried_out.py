@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.fallbacks import Missing, missing_types, with_fallback
 from gpuslice.planner.pool_bills import Resident, Residents, load_of, residents_of
 from gpuslice.planner.pool_packing import Home
 from gpuslice.planner.realised import NOTHING, Spread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.master import Packing
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _MOST_SIMULATED: Final = 15_000
 """Pods that the search may let arrive in the model: it ends after as much work on every machine."""
+_KEPT_FOR_SAFETY: Final = 5_000  # more of them, for moves that cost nothing
 _TRIED: Final = 4  # of the moves that a packing finds best for one workload
 
 
@@ -83,6 +86,7 @@ def carried_out(
     """
     search = _Search(realisation, classes, packings, bills)
     search.improve(remaining)
+    search.make_safer(remaining)
     return search.result(second)
 
 
@@ -124,6 +128,46 @@ class _Search:
                 return
             seen[pool] = self._pools[pool]
             self._empty_out(pool, remaining)
+
+    def make_safer(self, remaining: Callable[[], float]) -> None:
+        """Move all of a pool to a way of sharing that isolates more, or is plainer, where that costs nothing."""
+        for pool in sorted(self._pools, key=_looseness, reverse=True):
+            residents = self._pools[pool]
+            if any(self._stays(each) for each in residents):
+                continue
+            tighter = [
+                other
+                for other in self._packings.pools_for(each.number for each in residents)
+                if _looseness(other)[0] < _looseness(pool)[0] and other.spot == pool.spot
+            ]
+            for other in sorted(tighter, key=_looseness):
+                if remaining() <= 0 or self._bills.simulated >= _MOST_SIMULATED + _KEPT_FOR_SAFETY:
+                    return
+                moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in residents)
+                after = {pool: (), other: self._together(self._pools.get(other, ()), moved)}
+                if self._change(after) <= 0:
+                    self._settle(after)
+                    break
+
+    def _change(self, after: Mapping[PoolKey, Residents]) -> float:
+        """Micro-dollars an hour more than now; infinite where somebody fits nowhere."""
+        now = sum(self._now(pool)[0] or 0 for pool in after)
+        packed = [self._packed(pool, residents) for pool, residents in after.items()]
+        if None in packed or sum(each or 0 for each in packed) > now:
+            return inf  # Karpenter's bill is no smaller than our packing's, or hardly ever
+        costs = [self._cost(pool, residents) for pool, residents in after.items()]
+        return inf if None in costs else sum(each or 0 for each in costs) - now
+
+    def _settle(self, after: Mapping[PoolKey, Residents]) -> None:
+        for pool, residents in after.items():
+            self._costs.pop(pool, None)
+            if residents:
+                self._pools[pool] = residents
+            else:
+                self._pools.pop(pool, None)
+
+    def _stays(self, each: Resident) -> bool:
+        return self._classes[each.number].splittable or each.name in self._packings.wishes.kept
 
     def _mean(self) -> int | None:
         """Micro-dollars an hour of all pools as they are, on average; None where somebody fits nowhere."""
@@ -180,20 +224,12 @@ class _Search:
             change = sum(each or 0 for each in costs) - sum(self._now(each)[0] or 0 for each in after)
             if change < best:
                 best, chosen = change, after
-        for each, residents in (chosen or {}).items():
-            self._costs.pop(each, None)
-            if residents:
-                self._pools[each] = residents
-            else:
-                self._pools.pop(each, None)
+        self._settle(chosen or {})
 
     def _moves(self, pool: PoolKey) -> Iterator[dict[PoolKey, Residents]]:
         """What pools would be after a move: each workload of a pool, or all of them, to each other pool that fits."""
         here = self._pools[pool]
-        kept = self._packings.wishes.kept
-        movable = [
-            each for each in here if not self._classes[each.number].splittable and each.name not in kept
-        ]
+        movable = [each for each in here if not self._stays(each)]
         groups: list[Residents] = [(each,) for each in movable]
         if len(here) == len(movable) > 1:
             groups.append(here)
@@ -245,6 +281,18 @@ class _Search:
             None if None in packed else sum(each.price for each in packed if each is not None),
             self._at_first,
         )
+
+
+def _looseness(pool: PoolKey) -> tuple[int, int]:
+    """The more, the less neighbours are kept apart; then, the more there is to set up; then, the more they are."""
+    kinds = (
+        Mechanism.WHOLE,
+        Mechanism.FRACTIONAL,
+        Mechanism.MIG,
+        Mechanism.MPS,
+        Mechanism.TIME_SLICING,
+    )
+    return kinds.index(pool.cut.mechanism) + pool.cut.metered, pool.cut.slots_per_gpu
 
 
 def _spread(outcomes: Iterable[Outcome], orders: Sequence[Order]) -> Spread:
