@@ -176,9 +176,9 @@ def test_rows_that_cannot_be_used_are_counted_named_and_harmless(gpuslice, fleet
     found = json.loads(gpuslice(*arguments, "-o", "json").out)["demand"]
     assert found["pods"] == 2
     assert found["notes"] == [
-        "1 rows of 'shop/\\x1b[2Jghost', which is no workload, skipped (line 6)",
-        "3 rows without a time and a count skipped (lines 3, 4, 5)",
-        "1 rows that count a workload a second time at one moment skipped (line 7)",
+        "skipped: rows of 'shop/\\x1b[2Jghost', which is no workload: 1 (line 6)",
+        "skipped: rows without a time and a count: 3 (lines 3, 4, 5)",
+        "skipped: rows that count a workload a second time at one moment: 1 (line 7)",
     ]
     ended = gpuslice(*arguments)
     assert "\x1b" not in ended.out

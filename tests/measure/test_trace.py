@@ -65,7 +65,7 @@ def test_blank_readings_are_left_out_and_bad_rows_are_counted(trace):
     found = needs(read)["a"]
     assert found.duty_ppm is None
     assert found.memory_mib == 100
-    assert "3 rows that are no reading skipped (lines 72, 73, 74)" in read.notes
+    assert "skipped: rows that are no reading: 3 (lines 72, 73, 74)" in read.notes
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def test_rows_with_bad_times_are_counted_and_named(read):
     )
     assert len(found.lives) == 1
     assert found.notes == (
-        "2 rows that are no pod, or have no times skipped (lines 3, 4)",
-        "1 pods that end before they start, or at once skipped (line 5)",
+        "skipped: rows that are no pod, or have no times: 2 (lines 3, 4)",
+        "skipped: pods that end before they start, or at once: 1 (line 5)",
     )
 
 
@@ -71,7 +71,7 @@ def test_a_pod_of_gentd26_is_there_from_its_first_minute_to_its_last(read):
     assert {(each.start, each.end) for each in found.lives} == {(180, 600), (300, 360)}
     assert not [each for each in found.notes if "blank" in each or "without a usable" in each]
     assert sum(each.replicas for each in found.workloads) == 2
-    assert "1 rows without a pod or a minute skipped (line 5)" in found.notes
+    assert "skipped: rows without a pod or a minute: 1 (line 5)" in found.notes
 
 
 def test_blank_and_unusable_readings_of_gentd26_are_counted(read):
@@ -85,7 +85,7 @@ def test_a_pod_of_openb_that_is_named_twice_counts_once(read):
     pod = "a,1000,1024,1,500,,LS,Running,100,400,100"
     found = read(OPENB, pod, pod)
     assert len(found.lives) == 1
-    assert "1 pods of a name that another had before skipped (line 3)" in found.notes
+    assert "skipped: pods of a name that another had before: 1 (line 3)" in found.notes
 
 
 def test_gentd26_needs_a_gpu_model(read):
@@ -124,9 +124,9 @@ def test_counts_of_unknown_workloads_negative_and_double_ones_are_named(read):
     )
     assert len(found.lives) == 2
     assert found.notes == (
-        "1 rows of 'shop/other', which is no workload, skipped (line 4)",
-        "2 rows without a time and a count skipped (lines 5, 6)",
-        "1 rows that count a workload a second time at one moment skipped (line 3)",
+        "skipped: rows of 'shop/other', which is no workload: 1 (line 4)",
+        "skipped: rows without a time and a count: 2 (lines 5, 6)",
+        "skipped: rows that count a workload a second time at one moment: 1 (line 3)",
     )
 
 
@@ -135,7 +135,7 @@ def test_of_many_unknown_workloads_the_first_are_named(read):
     ours = ("0,shop/web,2", *rows, "60,shop/web,2")
     notes = read("time,workload,replicas", *ours, workloads=WORKLOADS).notes
     assert len(notes) == 6
-    assert notes[-1] == "4 rows of other names that are no workload skipped (lines 8, 9, 10, 11)"
+    assert notes[-1] == "skipped: rows of other names that are no workload: 4 (lines 8, 9, 10, 11)"
 
 
 def answered(*series: tuple[dict[str, str], list[tuple[float, str]]]) -> str:

@@ -55,14 +55,14 @@ def test_pods_of_openb_that_ask_for_the_same_are_one_class(read):
 def test_a_pod_of_openb_that_is_named_twice_counts_once_by_its_first_usable_row(read):
     found = read(OPENB, openb(milli=0, name="a"), openb(milli=300, name="a"), openb(milli=700, name="a"))
     assert [(each.name, each.replicas) for each in found.workloads] == [("openb/class-0001-300m", 1)]
-    assert "1 pods of a name that another had before skipped (line 4)" in found.notes
+    assert "skipped: pods of a name that another had before: 1 (line 4)" in found.notes
 
 
 @pytest.mark.parametrize("cell", ["²", "٣" * 2, "9" * 5000, "1_0", " 1", "+1"])
 def test_cells_that_only_look_like_numbers_are_bad_rows(read, cell):
     found = read(OPENB, openb(), openb().replace("1000", cell, 1))
     assert sum(each.replicas for each in found.workloads) == 1
-    assert any(note.startswith("1 rows that are no pod") for note in found.notes)
+    assert any(note.startswith("skipped: rows that are no pod: 1 ") for note in found.notes)
 
 
 def test_a_share_of_a_gpu_is_a_share_of_a_t4s_memory_and_time(read):
@@ -106,7 +106,7 @@ def test_pods_without_a_gpu_and_bad_rows_are_counted_and_the_lines_named(read):
     found = read(OPENB, openb(gpus=0, milli=0), openb(), *bad)
     assert [each.replicas for each in found.workloads] == [1]
     assert "1 pods without a GPU: left out" in found.notes
-    assert "6 rows that are no pod skipped (lines 4, 5, 6, 7, 8, …)" in found.notes
+    assert "skipped: rows that are no pod: 6 (lines 4, 5, 6, 7, 8, …)" in found.notes
 
 
 def test_a_pod_of_gentd26_has_its_mean_duty_and_peak_memory_rounded_up(read):
@@ -184,7 +184,7 @@ def test_readings_that_cannot_be_are_skipped_and_the_lines_named(read):
         GENTD26, "a,0,5,100", "a,1,-5,1", "a,2,101,1", "a,3,nan,1", "a,4,x,1", "a,5,1,inf", today="L40S"
     )
     assert found.workloads[0].need.duty_ppm == 50_000
-    assert found.notes[-1] == "5 rows that are no reading skipped (lines 3, 4, 5, 6, 7)"
+    assert found.notes[-1] == "skipped: rows that are no reading: 5 (lines 3, 4, 5, 6, 7)"
 
 
 def test_gentd26_does_not_say_its_gpu_so_the_flag_must(read):

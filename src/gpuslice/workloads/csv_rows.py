@@ -33,7 +33,7 @@ class Bad:
     def note(self, what: str) -> str:
         """How many of what were skipped, and the lines of the first."""
         lines = ", ".join(str(each) for each in self.lines) + ", …" * (self.count > len(self.lines))
-        return f"{self.count:,} {what} skipped (line{'s' * (self.count > 1)} {lines})"
+        return f"skipped: {what}: {self.count:,} (line{'s' * (self.count > 1)} {lines})"
 
 
 def number(cell: str, digits: int = 9) -> int | None:

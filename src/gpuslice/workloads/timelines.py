@@ -199,7 +199,7 @@ def _counts(rows: Rows, known: Mapping[str, Workload]) -> Timeline:
             twice.add(line)
         else:
             points[name][time] = count
-    notes = [bad.note(f"rows of {quoted(name)}, which is no workload,") for name, bad in unknown.items()]
+    notes = [bad.note(f"rows of {quoted(name)}, which is no workload") for name, bad in unknown.items()]
     notes += [others.note("rows of other names that are no workload")] if others.count else []
     notes += [rows.bad.note("rows without a time and a count")] if rows.bad.count else []
     notes += [twice.note("rows that count a workload a second time at one moment")] if twice.count else []
