@@ -60,6 +60,26 @@ def named_image(**term):
     return node_class(amiSelectorTerms=[term], amiFamily="AL2023")
 
 
+def auto_mode(pool):
+    """A NodePool of EKS Auto Mode's."""
+    pool["spec"]["template"]["spec"]["nodeClassRef"] = {
+        "group": "eks.amazonaws.com",
+        "kind": "NodeClass",
+        "name": "default",
+    }
+    return pool
+
+
+def of_tenant(each, tenant):
+    each["metadata"]["annotations"] = {"gpuslice.io/tenant": tenant}
+    return each
+
+
+def with_init(each, **container):
+    each["spec"]["initContainers"] = [{"name": "init", "resources": {"limits": ONE}, **container}]
+    return each
+
+
 # Code, the part of the healthy cluster that is changed, and words that the finding must have.
 FAULTS = [
     (
@@ -69,6 +89,25 @@ FAULTS = [
             "auto": node("auto", labels={"eks.amazonaws.com/compute-type": "auto"}, capacity={}),
         },
         "Auto Mode has neither",
+    ),
+    (
+        "GS101",
+        {
+            "node": None,
+            "auto": node("auto", labels={"eks.amazonaws.com/compute-type": "auto"}, capacity={}),
+            "pool": auto_mode(node_pool()),
+            "pod": sliced_pod(on="", phase="Pending"),
+        },
+        "Pod search/search-1",
+    ),
+    (
+        "GS101",
+        {
+            "auto": node("auto", labels={"eks.amazonaws.com/compute-type": "auto"}, capacity={}),
+            "theirs": auto_mode(node_pool("general", labels={"gpuslice.io/pool": "general"})),
+            "a": pod("a", asks=ONE, selector={"karpenter.sh/nodepool": "general"}, phase="Pending"),
+        },
+        "Pod shop/a",
     ),
     ("GS102", {"karpenter": karpenter(image="karpenter/controller:v1.9.0")}, "v1.9.0"),
     (
@@ -107,6 +146,20 @@ FAULTS = [
         },
         "others",
     ),
+    (
+        "GS203",
+        {"overlay": overlay(pools=(), capacity={"gpuslice.io/gpu-time": "704"})},
+        "gpuslice.io/gpu-time",
+    ),
+    (
+        "GS203",
+        {
+            "overlay": overlay(
+                pools=(), more=[{"key": "karpenter.sh/nodepool", "operator": "NotIn", "values": ["cpu"]}]
+            )
+        },
+        "reaches NodePools l4-ts4",
+    ),
     ("GS204", {"pool": node_pool(types=("g6.xlarge", "g6.12xlarge"))}, "g6.12xlarge (4)"),
     (
         "GS205",
@@ -135,6 +188,7 @@ FAULTS = [
     ("GS208", {"overlay": overlay(capacity={"nvidia.com/gpu.shared": "-4"})}, "negative"),
     ("GS208", {"overlay": overlay(capacity={"nvidia.com/gpu.shared": "1.5"})}, "whole numbers"),
     ("GS208", {"overlay": overlay(capacity={"not a resource": "1"})}, "no name of a resource"),
+    ("GS208", {"overlay": overlay(capacity={"gpu-shared": "4"})}, "without a domain"),
     ("GS209", {"overlay": overlay(pools=("l4-ts5",))}, "l4-ts5"),
     (
         "GS301",
@@ -157,10 +211,16 @@ FAULTS = [
         "nvidia.com/mig-1g.10gb",
     ),
     (
+        "GS303",
+        {"pod": sliced_pod(asks={"nvidia.com/gpu-shared": "1"}, on="", phase="Pending")},
+        "did you mean 'nvidia.com/gpu.shared'?",
+    ),
+    (
         "GS304",
         {"pod": sliced_pod(more=[{"name": "side", "resources": {"limits": ONE}}])},
         "side (nvidia.com/gpu.shared)",
     ),
+    ("GS304", {"pod": with_init(sliced_pod(), restartPolicy="Always")}, "init (nvidia.com/gpu.shared)"),
     (
         "GS305",
         {"overlay": overlay(capacity=METERED)},
@@ -256,7 +316,17 @@ FAULTS = [
     ),
     ("GS602", {"pod": sliced_pod(pool="l4-ts5")}, "'l4-ts4'"),
     ("GS602", {"pod": sliced_pod(tolerations=[])}, "doesn't tolerate"),
+    (
+        "GS602",
+        {"other": pod("w", asks=ONE, phase="Pending"), "second": node_pool("l4-b"), "node": None},
+        "doesn't tolerate NodePool l4-ts4's taint gpuslice.io/pool=l4-ts4:NoSchedule",
+    ),
     ("GS603", {"other": sliced_pod("vision-1", "vision")}, "search, vision"),
+    (
+        "GS603",
+        {"pod": of_tenant(sliced_pod(), "a"), "other": of_tenant(sliced_pod("search-2"), "b")},
+        "the tenants a, b",
+    ),
     ("GS604", {"policy": cluster_policy(daemonsets={})}, "no device plugin runs"),
     (
         "GS604",
@@ -329,6 +399,32 @@ def test_codes_are_given_once():
         {"other": overlay("other", capacity={"example.com/other": "8"})},
         {"other": sliced_pod("search-2")},
         {"gone": sliced_pod("old", pool="gone", phase="Succeeded")},
+        {"pod": with_init(sliced_pod())},
+        {
+            "owner": of_tenant(deployment("embedder", "vision", asks=ONE), "search"),
+            "other": sliced_pod("embedder-1", "vision", owner=("Deployment", "embedder")),
+        },
+        {
+            "overlay": overlay(capacity={"nvidia.com/gpu.shared": "4"}),
+            "w": pod(
+                "w",
+                asks=WHOLE,
+                tolerations=[TOLERATION],
+                selector={"karpenter.sh/nodepool": "whole"},
+                node="n9",
+            ),
+        },
+        {
+            "overlay": overlay(capacity={"nvidia.com/gpu.shared": "4"}),
+            "w": pod(
+                "w",
+                asks=WHOLE,
+                tolerations=[TOLERATION],
+                selector={"node.kubernetes.io/instance-type": "g5.xlarge"},
+                node="n9",
+            ),
+        },
+        {"w": pod("w", asks=ONE, phase="Pending")},
         {"other": sliced_node("n2", labels={"nvidia.com/mig.config.state": "success"})},
         {"class": node_class(size="", instanceStorePolicy="RAID0")},
         {"class": named_image(name="amazon-eks-node-al2023-x86_64-nvidia-1.35-*")},

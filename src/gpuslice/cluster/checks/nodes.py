@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import requests_of
-from gpuslice.cluster.machines import promised, types_of
+from gpuslice.cluster.machines import POOL, promised, types_of
 from gpuslice.cluster.resources import (
+    AUTO_NODE_CLASS,
     CLUSTER_POLICY,
     DAEMON_SET,
     DEPLOYMENT,
@@ -40,10 +41,16 @@ _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 def _auto_mode(seen: Seen) -> Iterator[Finding]:
     if not seen.cluster.auto_mode:
         return
+    theirs = {
+        each.name
+        for each in seen.cluster.node_pools
+        if each.spec.template.spec.node_class_ref.group == AUTO_NODE_CLASS.group
+    }
     for pod in seen.cluster.gpu_pods:
         sliced = [name for name in requests_of(pod) if name != WHOLE_GPU]
-        auto = any(key.startswith("eks.amazonaws.com/") for key in pod.spec.node_selector)
-        if sliced and (auto or not seen.cluster.node_pools):
+        wanted = pod.spec.node_selector
+        auto = wanted.get(POOL) in theirs or any(key.startswith("eks.amazonaws.com/") for key in wanted)
+        if sliced and (auto or len(theirs) == len(seen.cluster.node_pools)):
             yield Finding(
                 f"Pod {pod.name}",
                 f"asks for {sliced[0]} of nodes that EKS Auto Mode makes",

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.machines import POOL, overlaid, types_of
 from gpuslice.cluster.objects import condition
+from gpuslice.cluster.offered import is_slice
 from gpuslice.cluster.resources import DEPLOYMENT, NODE_OVERLAY, NODE_POOL
 from gpuslice.errors import InputError
 from gpuslice.units import parse_quantity
-from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import NodeOverlay
@@ -28,6 +28,8 @@ GATE_COMMAND: Final = (
 _RESOURCE: Final = re.compile(
     r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 )
+_NATIVE: Final = re.compile(r"cpu|memory|pods|storage|ephemeral-storage|hugepages-.+|attachable-volumes-.+")
+"""What needs no domain: everything else is an extended resource, of which no pod may ask without one."""
 
 
 def _gate_off(seen: Seen) -> Iterator[Finding]:
@@ -61,7 +63,7 @@ def _gate_off(seen: Seen) -> Iterator[Finding]:
 
 
 def _no_crd(seen: Seen) -> Iterator[Finding]:
-    """Only where somebody counts on overlays: pools of ours, or pods that wait for what only an overlay offers."""
+    """Only where somebody counts on overlays: where there are pools of ours."""
     if NODE_OVERLAY.group_kind in seen.cluster.served or NODE_POOL.group_kind not in seen.cluster.served:
         return
     sliced = [each.name for each in seen.cluster.node_pools if "gpuslice.io/pool" in each.labels]
@@ -77,8 +79,9 @@ def _no_crd(seen: Seen) -> Iterator[Finding]:
 
 def _unscoped(seen: Seen) -> Iterator[Finding]:
     for each in seen.cluster.node_overlays:
-        gpus = sorted(name for name in each.spec.capacity if is_gpu(name))
-        if gpus and not any(requirement.key == POOL for requirement in each.spec.requirements):
+        gpus = sorted(name for name in each.spec.capacity if is_slice(name))
+        # NotIn and Exists name no pool either: they reach those yet to come.
+        if gpus and not any(one.key == POOL and one.operator == "In" for one in each.spec.requirements):
             others = [pool.name for pool in seen.cluster.node_pools if _reaches(each, pool.name, seen)]
             yield Finding(
                 f"NodeOverlay {each.name}",
@@ -100,7 +103,7 @@ def _reaches(overlay: NodeOverlay, pool_name: str, seen: Seen) -> bool:
 
 def _several_counts(seen: Seen) -> Iterator[Finding]:
     for each in seen.cluster.node_overlays:
-        if not any(is_gpu(name) and str(amount) != "0" for name, amount in each.spec.capacity.items()):
+        if not any(is_slice(name) and str(amount) != "0" for name, amount in each.spec.capacity.items()):
             continue
         by_count: dict[int, str] = {}
         for pool in seen.cluster.node_pools:
@@ -201,6 +204,8 @@ def _impossible(seen: Seen) -> Iterator[Finding]:
 def _why_impossible(name: str, amount: str) -> str:
     if not _RESOURCE.fullmatch(name):
         return "that is no name of a resource"
+    if "/" not in name and not _NATIVE.fullmatch(name):
+        return "no pod may ask for a resource without a domain, such as nvidia.com/"
     try:
         value = parse_quantity(amount)
     except InputError:

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import requests_of
-from gpuslice.cluster.machines import promised, types_of
-from gpuslice.cluster.objects import NodePool
+from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
+from gpuslice.cluster.objects import NodePool, Requirement
+from gpuslice.cluster.offered import amount
 from gpuslice.cluster.resources import NODE, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.snapshot import pod_objects
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.planner.promised import POOL_LABEL
+from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.objects import convert
+from gpuslice.workloads.owners import Family
 from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import Pod, Taint
     from gpuslice.workloads.target import Toleration
 
+_TENANT: Final = f"{PREFIX}tenant"
 _KEEPS_OFF: Final = frozenset({"NoSchedule", "NoExecute"})
 
 
@@ -60,7 +65,7 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
             continue
         if offered.get(WHOLE_GPU, "0") == "0":
             continue
-        could = [each for each in whole if not _untolerated(each, pool.taints) and _selects(each, pool)]
+        could = [each for each in whole if not _untolerated(each, pool.taints) and _selects(each, pool, seen)]
         if could:
             yield Finding(
                 f"NodePool {pool.name}",
@@ -72,8 +77,11 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
             )
 
 
-def _selects(pod: Pod, pool: NodePool) -> bool:
-    return all(pool.labels.get(key, value) == value for key, value in pod.spec.node_selector.items())
+def _selects(pod: Pod, pool: NodePool, seen: Seen) -> bool:
+    """Whether some machine of a pool has the labels that a pod's node selector names, as far as labels are known."""
+    wanted = [Requirement(key, "In", (value,)) for key, value in pod.spec.node_selector.items()]
+    own = {POOL: pool.name, **pool.labels}
+    return any(admits(wanted, labels_of(kind) | own) for kind in types_of(pool, seen.catalog))
 
 
 def _wrong_pool(seen: Seen) -> Iterator[Finding]:
@@ -104,9 +112,53 @@ def _wrong_pool(seen: Seen) -> Iterator[Finding]:
                 f"add the toleration {{key: {taint.key}, operator: Equal, value: {taint.value!r}, effect: "
                 f"{taint.effect}}}",
             )
+    yield from _kept_off_all(seen)
+
+
+def _kept_off_all(seen: Seen) -> Iterator[Finding]:
+    """Pods that wait, name no pool, and could go to several if these had no taints."""
+    offers = [(each, _offers(each, seen)) for each in seen.cluster.node_pools]
+    looked: set[tuple[str, str]] = set()
+    for pod in seen.cluster.gpu_pods:
+        owner = next((each.name for each in pod.metadata.owner_references), pod.metadata.name)
+        if (
+            pod.spec.node_name
+            or POOL_LABEL in pod.spec.node_selector
+            or (pod.metadata.namespace, owner) in looked
+        ):
+            continue
+        looked.add((pod.metadata.namespace, owner))
+        asked = requests_of(pod)
+        could = [
+            pool
+            for pool, offered in offers
+            if asked and all(amount(offered.get(name, "0")) for name in asked) and _selects(pod, pool, seen)
+        ]
+        kept_off = [(pool, missed) for pool in could if (missed := _untolerated(pod, pool.taints))]
+        if not could or len(kept_off) < len(could) or _has_a_node(pod, asked, seen):
+            continue
+        pool, (taint, *_) = kept_off[0]
+        more = f", and those of {len(kept_off) - 1} more that offer it" if len(kept_off) > 1 else ""
+        yield Finding(
+            f"Pod {pod.name}",
+            f"asks for {next(iter(asked))}, and doesn't tolerate NodePool {pool.name}'s taint "
+            f"{taint.key}={taint.value}:{taint.effect}{more}",
+            "it stays pending: whatever offers that keeps it off",
+            f"add the toleration {{key: {taint.key}, operator: Equal, value: {taint.value!r}, effect: {taint.effect}}}",
+        )
+
+
+def _has_a_node(pod: Pod, asked: Iterable[str], seen: Seen) -> bool:
+    """Whether a node offers what a pod asks for, and lets it on: then it waits for a place there."""
+    return any(
+        all(amount(node.status.allocatable.get(name, "0")) for name in asked)
+        and not _untolerated(pod, node.spec.taints)
+        for node in seen.cluster.nodes
+    )
 
 
 def _tenants(seen: Seen) -> Iterator[Finding]:
+    family: Family | None = None
     for node in seen.cluster.nodes:
         if SHARED_GPU not in node.status.allocatable and node.labels.get(
             "nvidia.com/gpu.sharing-strategy"
@@ -116,16 +168,26 @@ def _tenants(seen: Seen) -> Iterator[Finding]:
         }:
             continue
         users = [each for each in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(each)]
-        tenants = {each.metadata.namespace: each for each in users}
+        if not users:
+            continue
+        family = family or Family(seen.cluster.objects)
+        tenants = {_tenant(each, family, seen): each for each in users}
         if len(tenants) > 1:
             names = sorted(tenants)
             yield Finding(
                 f"Node {node.name}",
-                f"its shared GPUs are used from namespaces {', '.join(names[:4])}: {tenants[names[0]].name} beside "
+                f"its shared GPUs are used by the tenants {', '.join(names[:4])}: {tenants[names[0]].name} beside "
                 f"{tenants[names[1]].name}",
                 "nothing keeps them apart: one can take the memory of the other, and crash it",
-                "give each tenant a pool of its own (gpuslice plan does), or state one gpuslice.io/tenant for them",
+                f"give each tenant a pool of its own (gpuslice plan does), or state one {_TENANT} for them",
             )
+
+
+def _tenant(pod: Pod, family: Family, seen: Seen) -> str:
+    """Whose a pod is: as it or an owner of it states, the nearest first; else its namespace's."""
+    (each,) = pod_objects((pod,), seen.cluster.where)
+    stated = (one.metadata.annotations.get(_TENANT, "").strip() for one in (each, *family.ancestors(each)))
+    return next(filter(None, stated), pod.metadata.namespace)
 
 
 def _operands_kept_off(seen: Seen) -> Iterator[Finding]:

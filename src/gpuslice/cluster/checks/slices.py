@@ -19,7 +19,10 @@ from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cluster.objects import Pod
+    from gpuslice.workloads.objects import Container
 
+_OURS: Final = ("nvidia.com/", "gpuslice.io/")
+"""What begins like this is meant for a GPU, however its end is spelt."""
 _TOLERANCE: Final = 50
 """Thousandths of a GPU's time by which a mean over a quarter of an hour may differ from one over days."""
 
@@ -74,19 +77,20 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
     offered |= {
         name for each in seen.cluster.node_overlays for name, n in each.spec.capacity.items() if amount(n)
     }
-    if any(kind for kind in seen.cluster.node_pools):
+    if seen.cluster.node_pools:
         offered.add("nvidia.com/gpu")  # Karpenter knows of whole GPUs by itself
     by_resource: dict[str, list[Pod]] = {}
     for pod in seen.cluster.pods:
         if pod.ended or pod.spec.node_name:
             continue
-        for container in pod.spec.containers:
-            for name in container.resources.limits:
-                if is_slice(name) and name not in offered:
-                    by_resource.setdefault(name, []).append(pod)
+        asked = {name for each in _containers(pod) for name in each.resources.limits}
+        for name in asked - offered:
+            if name.startswith(_OURS):
+                by_resource.setdefault(name, []).append(pod)
+    slices = sorted(each for each in offered if is_slice(each))
     for name, pods in sorted(by_resource.items()):
-        hint = nearest(name, offered)
-        known = ", ".join(sorted(each for each in offered if is_slice(each)))
+        hint = nearest(name, slices)
+        known = ", ".join(slices)
         yield Finding(
             f"Pod {pods[0].name}",
             f"asks for {name}{f', as {len(pods) - 1} more do' if len(pods) > 1 else ''}; offered are "
@@ -96,12 +100,18 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
         )
 
 
+def _containers(pod: Pod) -> tuple[Container, ...]:
+    return (*pod.spec.containers, *pod.spec.init_containers)
+
+
 def _several_containers(seen: Seen) -> Iterator[Finding]:
     owners: set[tuple[str, str]] = set()
     for pod in seen.cluster.gpu_pods:
         users = [
             (container.name, name)
-            for container in (*pod.spec.containers, *pod.spec.init_containers)
+            for container in _containers(pod)
+            # Those that start and end before the others leave them what they had.
+            if container in pod.spec.containers or container.restart_policy == "Always"
             for name in container.resources.limits
             if is_gpu(name) and name != "nvidia.com/gpu"
         ]
