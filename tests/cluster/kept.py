@@ -1,7 +1,8 @@
 """An API server that also writes, in memory: enough of one for an apply, with the faults that a test asks for.
 
 It knows server-side apply of one manager, JSON patches, strategic merge patches, dry runs and versions. Deployments
-roll out at once, and Karpenter's objects are ready at once. The real API server has tests of its own, in tests/e2e.
+roll out at once, Karpenter's objects are ready at once, and everybody may do everything. The real API server has tests
+of its own, in tests/e2e.
 """
 
 import copy
@@ -79,6 +80,9 @@ class Kept(Served):
         if made is not None:
             self.requests.append(request)
             return made
+        if request.url.path.endswith("/selfsubjectaccessreviews"):
+            self.requests.append(request)
+            return httpx.Response(201, json={"status": {"allowed": True}})
         answer = self._read(request) if request.method == "GET" else self._write(request)
         return self.lost(number, request) or answer
 

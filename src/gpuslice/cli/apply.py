@@ -142,7 +142,7 @@ def _apply(
 
     previous = journal.load(api)
     carry_out.resumable(previous, desired.digest)
-    snapshot = _read(api, desired, install=install_operator and not dry_run)
+    snapshot = _read(api, desired, install=install_operator and not dry_run, yes=yes)
     notes = preflight.check(desired, snapshot, choose(catalog_file))
     with progress("trying it at the API server …"):
         steps = prepare(
@@ -242,7 +242,7 @@ def _desired(
     return of_files(manifests.render(plan, choose(catalog_file, plan.catalog.region), settings))
 
 
-def _read(api: Api, desired: Desired, *, install: bool) -> Snapshot:
+def _read(api: Api, desired: Desired, *, install: bool, yes: bool) -> Snapshot:
     """The cluster, with a GPU Operator where the plan needs one."""
     from gpuslice.cluster import preflight
     from gpuslice.cluster.preflight import helm_command, namespace_of
@@ -260,11 +260,12 @@ def _read(api: Api, desired: Desired, *, install: bool) -> Snapshot:
             fix=f"gpuslice render --out manifests; cd manifests; {' '.join(helm_command(namespace))} "
             "(or let gpuslice do it: --install-operator)",
         )
-    _install(desired, namespace)
-    return read(api)
+    _install(desired, namespace, yes=yes)
+    with progress("reading the cluster …"):
+        return read(api)
 
 
-def _install(desired: Desired, namespace: str) -> None:
+def _install(desired: Desired, namespace: str, *, yes: bool) -> None:
     import shutil
     import subprocess
     import tempfile
@@ -280,6 +281,7 @@ def _install(desired: Desired, namespace: str) -> None:
         values.flush()
         command = helm_command(namespace, values.name)
         say(" ".join(command))
+        _ask("Run that, and show the difference afterwards?", yes=yes)
         if subprocess.run(command, check=False).returncode:  # noqa: S603  the command is ours
             raise EnvironmentFailedError("helm failed", fix="see what it says above")
 
