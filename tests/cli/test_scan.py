@@ -146,3 +146,63 @@ def test_options_of_a_cluster_are_refused_for_files(gpuslice):
     ended = gpuslice("scan", "--from", FLEET, "--context", "prod")
     assert ended.code == 2
     assert "--context is for a cluster" in ended.err
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """A served cluster with two tenants' workloads."""
+    from contextlib import contextmanager
+
+    from gpuslice.cli import connection
+    from tests.cluster.made import deployment, node, pod
+    from tests.cluster.served import Served
+
+    asks = {"nvidia.com/gpu": "1"}
+    objects = [node("n1", "g6.xlarge")]
+    for name, namespace in (("search", "shop"), ("lab", "research")):
+        secret = [{"name": "KEY", "value": "S3CRET"}]
+        objects.append(deployment(name, namespace, asks=asks, labels={"app": name}, env=secret))
+        objects.append(
+            pod(f"{name}-1", namespace, asks=asks, owner=("Deployment", name), node="n1", env=secret)
+        )
+    served = Served(*objects)
+
+    @contextmanager
+    def connected(*_):
+        yield served.api()
+
+    monkeypatch.setattr(connection, "connected", connected)
+    return served
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), ["research/lab", "shop/search"]),
+        (("-A",), ["research/lab", "shop/search"]),
+        (("-n", "shop"), ["shop/search"]),
+        (("-l", "app=lab"), ["research/lab"]),
+        (("--exclude", "shop/*"), ["research/lab"]),
+    ],
+    ids=str,
+)
+def test_a_live_cluster_is_scanned_in_part_or_whole(gpuslice, live, options, names):
+    ended = gpuslice("scan", *options, "-o", "name")
+    assert (ended.code, ended.out.split()) == (0, names)
+
+
+def test_all_namespaces_and_one_are_not_asked_for_together(gpuslice, live):
+    for verb in ("scan", "status"):
+        ended = gpuslice(verb, "-A", "-n", "shop")
+        assert (ended.code, "-n and -A were both given" in ended.err) == (2, True)
+
+
+def test_a_dump_of_a_live_cluster_holds_no_value_of_a_variable_and_answers_as_it_does(
+    gpuslice, live, tmp_path
+):
+    said = gpuslice("scan", "-o", "json", "--dump", tmp_path / "dump")
+    assert said.code == 0
+    assert "5 objects in" in said.err
+    assert "S3CRET" not in "".join(each.read_text() for each in (tmp_path / "dump").iterdir())
+    assert gpuslice("scan", "--from", tmp_path / "dump", "-o", "json").out == said.out
+    assert gpuslice("doctor", "--from", tmp_path / "dump").code == 0

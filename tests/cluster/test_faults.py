@@ -235,6 +235,37 @@ def test_everything_is_tried_before_the_first_write(plans):
     assert ("DELETE", "/apis/karpenter.sh/v1/nodepools/chat-l4-704") in served.tried
 
 
+@pytest.mark.parametrize("moment", ["fault", "lost"])
+def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_and_run_again_it_ends_the_same(plans, moment):
+    served = cluster()
+    apply(served, plans[0])
+    before, first = served.standing(), len(served.written)
+    apply(served, plans[1])
+    wanted, count = served.standing(), len(served.written) - first
+    assert any(method == "DELETE" for method, _ in served.written[first:])
+    for number in range(count):
+        served = cluster()
+        apply(served, plans[0])
+        stop = len(served.written) + number + (moment == "lost")
+
+        def cut(_number, request, served=served, stop=stop):
+            tried = "dryRun" in request.url.params or b"dryRun" in request.content
+            return (
+                reset(request)
+                if request.method != "GET" and not tried and len(served.written) >= stop
+                else None
+            )
+
+        setattr(served, moment, cut)
+        with pytest.raises(EnvironmentFailedError):
+            apply(served, plans[1])
+        setattr(served, moment, lambda _number, _request: None)
+        assert apply(served, plans[1]) == []
+        assert served.standing() == wanted, f"cut short at write {number}"
+        assert roll_back(served) == []
+        assert served.standing() == before, f"cut short at write {number}, then taken back"
+
+
 def test_a_refused_delete_is_known_before_anything_is_written(plans, goal):
     served = cluster()
     apply(served, plans[0])

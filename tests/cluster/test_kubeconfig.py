@@ -8,6 +8,7 @@ import httpx2 as httpx
 import pytest
 import yaml
 
+from gpuslice.cluster import kubeconfig
 from gpuslice.cluster.api import Api, ApiError, connect
 from gpuslice.cluster.credentials import PluginAuth
 from gpuslice.cluster.kubeconfig import load
@@ -175,6 +176,21 @@ def test_a_connection_runs_the_plugin_with_patience(write):
         pytest.raises(EnvironmentFailedError, match="absent-get-token can't be run: No such file"),
     ):
         api.request("GET", "/version")
+
+
+def test_in_a_pod_its_service_account_is_taken(write, tmp_path, monkeypatch):
+    for name, text in (("token", "of-the-pod"), ("ca.crt", "PEM"), ("namespace", "tools")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(kubeconfig, "_SERVICE_ACCOUNT", str(tmp_path))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    found = load()
+    assert found.cluster.server == "https://10.0.0.1:443"
+    assert found.cluster.certificate_auth == str(tmp_path / "ca.crt")
+    assert found.namespace == "tools"
+    assert "of-the-pod" in str(found.user)
+    write("home/.kube/config", config("one"))
+    assert load().context_name == "one"
 
 
 def test_no_kubeconfig_says_how_to_get_one(write):

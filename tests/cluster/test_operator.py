@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+import yaml
 
+from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cluster.desired import of_directory, of_files
 from gpuslice.cluster.operator import adapt
 from gpuslice.cluster.snapshot import Snapshot
@@ -11,7 +13,7 @@ from gpuslice.errors import AnswerIsNoError
 from gpuslice.render import manifests
 from gpuslice.render.cluster_wide import parse, render
 from tests.cluster import made
-from tests.render.plans import CATALOG, SETTINGS, SLOTS
+from tests.render.plans import CATALOG, MIG, SETTINGS, SLOTS
 
 EMPTY = Snapshot("here", "2026-01-01T00:00:00Z")
 OURS = "gpuslice-device-plugin"
@@ -102,3 +104,55 @@ def test_instances_that_would_be_renamed_are_in_the_way():
     with pytest.raises(AnswerIsNoError, match="node n1 uses MIG's mixed strategy"):
         adapt(wide("mig=all-1g.10gb"), policy(strategy="mixed"), cut)
     assert adapt(wide("mig=all-1g.10gb"), policy(strategy="single"), cut).policy
+
+
+def mig_files(namespace="gpu-operator", name="his-layouts", **entries):
+    """A ConfigMap with MIG layouts."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {"config.yaml": dump_yaml({"version": "v1", "mig-configs": entries})},
+    }
+
+
+def layouts(adapted):
+    (text,) = (
+        each["data"]["config.yaml"]
+        for each in adapted.config_maps
+        if each["metadata"]["name"] == "gpuslice-mig-parted"
+    )
+    return yaml.safe_load(text)["mig-configs"]
+
+
+def with_mig_of(name):
+    live = policy(strategy="mixed")
+    live["spec"]["migManager"] = {"config": {"name": name}}
+    return live
+
+
+def test_the_owners_mig_layouts_are_carried_along():
+    his = [{"devices": "all", "mig-enabled": True, "mig-devices": {"3g.40gb": 2}}]
+    desired = of_files(manifests.render(MIG, CATALOG, SETTINGS))
+    known = made.snapshot(
+        mig_files(**{"all-disabled": [], "his-3g": his}),
+        made.node("n1", labels={"nvidia.com/mig.config": "his-3g", "nvidia.com/mig.config.state": "success"}),
+    )
+    found = adapt(desired, with_mig_of("his-layouts"), known)
+    assert found.policy is not None
+    assert found.policy["spec"]["migManager"]["config"]["name"] == "gpuslice-mig-parted"
+    carried = layouts(found)
+    assert carried["his-3g"] == his
+    assert next(iter(carried)) == "all-disabled"
+    assert len(carried) > 2  # the plan's too
+
+
+def test_a_layout_in_use_that_can_not_be_carried_along_is_in_the_way():
+    desired = of_files(manifests.render(MIG, CATALOG, SETTINGS))
+    labels = {"nvidia.com/mig.config": "his-3g", "nvidia.com/mig.config.state": "success"}
+    with pytest.raises(AnswerIsNoError, match="node n1 uses the MIG layout 'his-3g'"):
+        adapt(desired, with_mig_of("his-layouts"), made.snapshot(made.node("n1", labels=labels)))
+    broken = mig_files()
+    broken["data"]["config.yaml"] = "mig-configs: ["
+    with pytest.raises(AnswerIsNoError, match="can't be carried along"):
+        adapt(desired, with_mig_of("his-layouts"), made.snapshot(broken))
