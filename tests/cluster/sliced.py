@@ -116,9 +116,9 @@ def mig_map():
     )
 
 
-def karpenter(gates="NodeOverlay=true", image="public.ecr.aws/karpenter/controller:1.14.1"):
+def karpenter(gates="NodeOverlay=true", image="public.ecr.aws/karpenter/controller:1.14.1", args=()):
     env = [{"name": "FEATURE_GATES", "value": gates}] if gates is not None else []
-    return deployment("karpenter", "kube-system", image=image, env=env)
+    return deployment("karpenter", "kube-system", image=image, env=env, args=args)
 
 
 def daemon_set(

@@ -1,5 +1,7 @@
 """Every check finds its fault, and nothing in a healthy cluster."""
 
+import dataclasses
+
 import pytest
 
 from gpuslice.artefacts.documents import dump_yaml
@@ -7,6 +9,7 @@ from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cluster import dump
 from gpuslice.cluster.doctor import CHECKS, diagnose
 from gpuslice.cluster.finding import Severity
+from gpuslice.cluster.resources import KNOWN, NODE, POD
 from gpuslice.cluster.snapshot import Unread
 from tests.cluster.made import deployment, node, pod
 from tests.cluster.sliced import (
@@ -67,6 +70,13 @@ def auto_mode(pool):
         "kind": "NodeClass",
         "name": "default",
     }
+    return pool
+
+
+def open_pool(name):
+    """One that says nothing of machines."""
+    pool = node_pool(name, labels={"gpuslice.io/pool": name})
+    pool["spec"]["template"]["spec"]["requirements"] = []
     return pool
 
 
@@ -132,6 +142,7 @@ FAULTS = [
         "NodeOverlay=false",
     ),
     ("GS201", {"karpenter": karpenter(None)}, "isn't set"),
+    ("GS201", {"karpenter": karpenter(args=["--feature-gates", "NodeOverlay=false"])}, "NodeOverlay=false"),
     ("GS201", {"karpenter": None, "overlay": overlay(status={})}, "none of 1"),
     ("GS202", {"overlay": None, "node": None, "pod": None}, "isn't there"),
     ("GS203", {"overlay": overlay(pools=())}, "requirements is empty"),
@@ -334,6 +345,12 @@ FAULTS = [
         "DaemonSet gpu-operator/",
     ),
     ("GS701", {"pool": node_pool(types=("g6.xlarge", "g6.12xlarge"))}, "1 to 4 GPUs"),
+    ("GS701", {"pool": node_pool(types=("g6.12xlarge", "g6.48xlarge"))}, "4 to 8 GPUs"),
+    (
+        "GS701",
+        {"any": open_pool("any"), "n2": node("n2", "g6.xlarge", labels={"karpenter.sh/nodepool": "any"})},
+        "NodePool any admits machines of 1 to",
+    ),
     ("GS702", {"class": node_class(size="20Gi")}, "20 GiB"),
     ("GS702", {"class": node_class(size="")}, "Karpenter's default"),
     ("GS703", {"policy": cluster_policy(driver={"enabled": True})}, "has a driver"),
@@ -401,6 +418,12 @@ def test_codes_are_given_once():
         {"gone": sliced_pod("old", pool="gone", phase="Succeeded")},
         {"pod": with_init(sliced_pod())},
         {
+            "karpenter": karpenter(
+                None, args=["--feature-gates=SpotToSpotConsolidation=true,NodeOverlay=true"]
+            )
+        },
+        {"any": open_pool("any")},
+        {
             "owner": of_tenant(deployment("embedder", "vision", asks=ONE), "search"),
             "other": sliced_pod("embedder-1", "vision", owner=("Deployment", "embedder")),
         },
@@ -460,7 +483,27 @@ def test_what_could_not_be_read_is_not_called_healthy():
     found = diagnosed(cluster({"overlay": None}, unread=(Unread("nodeoverlays.karpenter.sh", "forbidden"),)))
     unknown = {each.code for each in found if each.severity is Severity.UNKNOWN}
     assert {"GS201", "GS203", "GS301"} <= unknown
-    assert "GS602" not in unknown
+    assert "GS604" not in unknown
+
+
+@pytest.mark.parametrize("resource", KNOWN.values(), ids=lambda each: each.plural)
+def test_whatever_can_not_be_read_no_check_passes_that_needs_it_nor_finds_what_is_not_there(resource):
+    def without(changes):
+        seen = cluster(changes, unread=(Unread(resource.title, "forbidden"),))
+        return dataclasses.replace(
+            seen,
+            pods=() if resource is POD else seen.pods,
+            nodes=() if resource is NODE else seen.nodes,
+            objects=tuple(each for each in seen.objects if each.kind != resource.kind),
+        )
+
+    assert {each.severity for each in diagnosed(without({}))} <= {Severity.UNKNOWN}
+    for code, changes, _ in FAULTS:
+        check = [each for each in CHECKS if each.code == code]
+        found = {each.subject for each in diagnose(cluster(changes), CATALOG, check)}
+        now = diagnose(without(changes), CATALOG, check)
+        told = any(each.severity is Severity.UNKNOWN for each in now)
+        assert told or found <= {each.subject for each in now}, code
 
 
 def test_the_worst_comes_first():

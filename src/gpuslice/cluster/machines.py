@@ -50,11 +50,13 @@ def admits(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bo
 
 def types_of(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
     """The GPU instance types that a NodePool may launch."""
-    return tuple(
-        each
-        for each in catalog.instance_types
-        if admits(pool.requirements, labels_of(each) | _own(pool)) and _asks_for_type(pool)
-    )
+    return admitted(pool, catalog) if _asks_for_type(pool) else ()
+
+
+def admitted(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
+    """The same, of a pool that says nothing of machines too: it admits them all."""
+    own = _own(pool)
+    return tuple(each for each in catalog.instance_types if admits(pool.requirements, labels_of(each) | own))
 
 
 def overlaid(overlay: NodeOverlay, pool: NodePool, kind: InstanceType) -> bool:

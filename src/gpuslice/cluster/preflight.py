@@ -85,18 +85,15 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
             )
             raise AnswerIsNoError(f"the cluster doesn't know {resource.title}", fix=f"install {what} first")
     seen = Seen(snapshot, catalog)
-    if NODE_OVERLAY.kind in kinds and snapshot.karpenter is not None:
-        gates = [
-            variable.value
-            for container in snapshot.karpenter.pod.containers
-            for variable in container.env
-            if variable.name == "FEATURE_GATES"
-        ]
-        if not any("NodeOverlay=true" in each for each in gates):
-            raise AnswerIsNoError(
-                f"Karpenter's feature gate NodeOverlay is off ({snapshot.karpenter.name})",
-                fix=overlays.GATE_COMMAND,
-            )
+    if (
+        NODE_OVERLAY.kind in kinds
+        and snapshot.karpenter is not None
+        and not overlays.reads_overlays(snapshot.karpenter)
+    ):
+        raise AnswerIsNoError(
+            f"Karpenter's feature gate NodeOverlay is off ({snapshot.karpenter.name})",
+            fix=overlays.GATE_COMMAND,
+        )
     if desired.policy is not None and snapshot.gpu_operator is not None:
         wanted, there = namespace_of(desired), snapshot.gpu_operator.metadata.namespace
         if wanted != there:

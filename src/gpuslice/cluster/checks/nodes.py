@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import requests_of
-from gpuslice.cluster.machines import POOL, promised, types_of
+from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
+from gpuslice.cluster.machines import POOL, admitted, promised, types_of
 from gpuslice.cluster.resources import (
     AUTO_NODE_CLASS,
     CLUSTER_POLICY,
@@ -112,10 +112,17 @@ def _two_plugins(seen: Seen) -> Iterator[Finding]:
 
 
 def _growing(seen: Seen) -> Iterator[Finding]:
+    """A pool that says nothing of machines is spoken of once Karpenter has made a GPU node of it."""
+    kinds = seen.catalog.by_name()
+    with_gpus = {
+        node.labels.get(POOL) for node in seen.cluster.nodes if node.labels.get(INSTANCE_TYPE, "") in kinds
+    }
     for pool in seen.cluster.node_pools:
         types = types_of(pool, seen.catalog)
+        if not types and pool.name in with_gpus:
+            types = admitted(pool, seen.catalog)
         counts = sorted({each.gpu_count for each in types if each.gpu_count})
-        if len(counts) < 2 or counts[0] > 1:
+        if len(counts) < 2:
             continue
         largest = max(types, key=lambda each: each.gpu_count)
         smallest = min((each for each in types if each.gpu_count), key=lambda each: each.gpu_count)
@@ -246,8 +253,20 @@ def _own_driver_off(labels: dict[str, str]) -> bool:
 
 
 CHECKS: Final = (
-    Check("GS101", "EKS Auto Mode is asked for whole GPUs only", Severity.BROKEN, (POD,), _auto_mode),
-    Check("GS102", "Versions are known to work together", Severity.RISK, (DEPLOYMENT, DAEMON_SET), _versions),
+    Check(
+        "GS101",
+        "EKS Auto Mode is asked for whole GPUs only",
+        Severity.BROKEN,
+        (POD, NODE, NODE_POOL),
+        _auto_mode,
+    ),
+    Check(
+        "GS102",
+        "Versions are known to work together",
+        Severity.RISK,
+        (DEPLOYMENT, DAEMON_SET, NODE_OVERLAY, NODE_POOL),
+        _versions,
+    ),
     Check(
         "GS103", "One device plugin runs on a node", Severity.BROKEN, (NODE, POD, DAEMON_SET), _two_plugins
     ),
@@ -255,7 +274,7 @@ CHECKS: Final = (
         "GS701",
         "NodePools can't grow to large GPU machines",
         Severity.RISK,
-        (NODE_POOL, NODE_OVERLAY),
+        (NODE_POOL, NODE_OVERLAY, NODE),
         _growing,
     ),
     Check(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
@@ -19,7 +19,7 @@ from gpuslice.errors import InputError
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import NodeOverlay
+    from gpuslice.cluster.objects import NodeOverlay, Runner
 
 GATE_COMMAND: Final = (
     "helm upgrade karpenter oci://public.ecr.aws/karpenter/karpenter --namespace kube-system --reuse-values "
@@ -32,6 +32,25 @@ _NATIVE: Final = re.compile(r"cpu|memory|pods|storage|ephemeral-storage|hugepage
 """What needs no domain: everything else is an extended resource, of which no pod may ask without one."""
 
 
+def feature_gates(karpenter: Runner) -> str:
+    """What Karpenter's Deployment says of feature gates; its flag goes before the variable; empty: nothing."""
+    for container in karpenter.pod.containers:
+        for word, following in pairwise([*container.command, *container.args, ""]):
+            name, equals, value = word.partition("=")
+            if name in {"--feature-gates", "-feature-gates"}:
+                return value if equals else following
+    for container in karpenter.pod.containers:
+        for variable in container.env:
+            if variable.name == "FEATURE_GATES":
+                return variable.value
+    return ""
+
+
+def reads_overlays(karpenter: Runner) -> bool:
+    """Whether its feature gate is on."""
+    return any(each.strip() == "NodeOverlay=true" for each in feature_gates(karpenter).split(","))
+
+
 def _gate_off(seen: Seen) -> Iterator[Finding]:
     overlays = seen.cluster.node_overlays
     if not overlays:
@@ -39,17 +58,12 @@ def _gate_off(seen: Seen) -> Iterator[Finding]:
     names = ", ".join(each.name for each in overlays[:3])
     karpenter = seen.cluster.karpenter
     if karpenter is not None:
-        gates = [
-            variable.value
-            for container in karpenter.pod.containers
-            for variable in container.env
-            if variable.name == "FEATURE_GATES"
-        ]
-        if any("NodeOverlay=true" in each for each in gates):
+        gates = feature_gates(karpenter)
+        if reads_overlays(karpenter):
             return
         yield Finding(
             f"Deployment {karpenter.name}",
-            f"FEATURE_GATES is {gates[0]!r}" if gates else "FEATURE_GATES isn't set",
+            f"FEATURE_GATES is {gates!r}" if gates else "FEATURE_GATES isn't set",
             f"Karpenter ignores all {len(overlays)} NodeOverlays ({names}): pods that ask for slices stay pending",
             GATE_COMMAND,
         )
@@ -241,7 +255,9 @@ CHECKS: Final = (
         (NODE_OVERLAY, DEPLOYMENT),
         _gate_off,
     ),
-    Check("GS202", "NodeOverlay's CRD is installed where pools need it", Severity.BROKEN, (), _no_crd),
+    Check(
+        "GS202", "NodeOverlay's CRD is installed where pools need it", Severity.BROKEN, (NODE_POOL,), _no_crd
+    ),
     Check(
         "GS203", "Every overlay that slices GPUs is scoped to NodePools", Severity.BROKEN, _BOTH, _unscoped
     ),

@@ -10,7 +10,7 @@ from gpuslice.cluster.inventory import requests_of
 from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
 from gpuslice.cluster.objects import NodePool, Requirement
 from gpuslice.cluster.offered import amount
-from gpuslice.cluster.resources import NODE, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.resources import CLUSTER_POLICY, DAEMON_SET, NODE, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.cluster.snapshot import pod_objects
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
@@ -250,7 +250,7 @@ CHECKS: Final = (
         "GS602",
         "Pods tolerate the taints of the pools they want",
         Severity.BROKEN,
-        (POD, NODE_POOL),
+        (POD, NODE_POOL, NODE, NODE_OVERLAY),
         _wrong_pool,
     ),
     Check("GS603", "Tenants don't share GPUs that nothing divides", Severity.RISK, (POD, NODE), _tenants),
@@ -258,7 +258,7 @@ CHECKS: Final = (
         "GS604",
         "The GPU Operator's operands tolerate the pools' taints",
         Severity.BROKEN,
-        (NODE_POOL,),
+        (NODE_POOL, CLUSTER_POLICY, DAEMON_SET),
         _operands_kept_off,
     ),
 )
