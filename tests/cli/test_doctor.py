@@ -6,9 +6,11 @@ import pytest
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cluster import dump
+from gpuslice.measure.use import Lately
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool
-from tests.cluster.sliced import cluster, overlay, sliced_pod
+from tests.cluster.sliced import cluster, overlay, sliced_node, sliced_pod
+from tests.cluster.test_use import ASKS, METERED
 
 
 @pytest.fixture
@@ -71,3 +73,25 @@ def test_a_way_into_no_prometheus_is_refused(gpuslice, dumped, option):
     ended = gpuslice("doctor", "--from", dumped(), option, "x")
     assert ended.code == 2
     assert "--prometheus URL" in ended.err
+
+
+def test_metered_pods_are_held_against_what_a_prometheus_says_of_their_nodes(gpuslice, dumped, monkeypatch):
+    asked = []
+
+    def lately(server, now):
+        asked.append(server.url)
+        return {"n1": Lately(12 * 1024 + 1, 0.1)}
+
+    monkeypatch.setattr("gpuslice.measure.use.lately", lately)
+    path = dumped(
+        {
+            "overlay": overlay(capacity=METERED),
+            "node": sliced_node(allocatable=METERED),
+            "pod": sliced_pod(asks=ASKS),
+            "other": sliced_pod("search-2", asks=ASKS),
+        }
+    )
+    assert gpuslice("doctor", "--from", path, "-o", "name").out == ""
+    ended = gpuslice("doctor", "--from", path, "--prometheus", "http://prometheus:9090", "-o", "name")
+    assert (ended.code, ended.out) == (0, "GS307 Node n1\n")
+    assert asked == ["http://prometheus:9090"]
