@@ -37,7 +37,10 @@ _COARSE: Final = Effort(resources=2, cells=8_000, width=200)
 _FINE: Final = Effort(resources=3, cells=100_000, width=4_000)
 # Time and memory of a GPU are dear and in small pieces: a finer table for two resources settles most of what is left.
 _METERED: Final = Effort(resources=2, cells=50_000, width=4_000)
-_FINEST: Final = Effort(resources=3, cells=200_000, width=30_000)
+_FINEST: Final = (
+    Effort(resources=3, cells=200_000, width=30_000),
+    Effort(resources=2, cells=400_000, width=100_000),
+)
 
 
 class Patience(IntEnum):
@@ -108,7 +111,7 @@ class Node:
         self._efforts = {
             Patience.LITTLE: (Effort(resources=2, cells=2_000, width=30),),
             Patience.ENOUGH: usual,
-            Patience.ALL: (*usual, _FINEST),
+            Patience.ALL: (*usual, *_FINEST),
         }
         self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, max(option.usd, _LEAST_USD))
         self._mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
