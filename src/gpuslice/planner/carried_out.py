@@ -130,7 +130,7 @@ class _Search:
             self._empty_out(pool, remaining)
 
     def make_safer(self, remaining: Callable[[], float]) -> None:
-        """Move all of a pool to a way of sharing that isolates more, or is plainer, where that costs nothing."""
+        """Move all of a pool to where more keeps them apart, or is plainer, if that costs neither money nor speed."""
         for pool in sorted(self._pools, key=_looseness, reverse=True):
             residents = self._pools[pool]
             if any(self._stays(each) for each in residents):
@@ -138,13 +138,14 @@ class _Search:
             tighter = [
                 other
                 for other in self._packings.pools_for(each.number for each in residents)
-                if _looseness(other)[0] < _looseness(pool)[0] and other.spot == pool.spot
+                if _looseness(other)[0] < _looseness(pool)[0]
+                and other.spot == pool.spot
+                and not any(_is_slower(each, pool, other) for each in residents)
             ]
             for other in sorted(tighter, key=_looseness):
                 if remaining() <= 0 or self._bills.simulated >= _MOST_SIMULATED + _KEPT_FOR_SAFETY:
                     return
-                moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in residents)
-                after = {pool: (), other: self._together(self._pools.get(other, ()), moved)}
+                after = self._moved(pool, residents, other)
                 if self._change(after) <= 0:
                     self._settle(after)
                     break
@@ -214,14 +215,12 @@ class _Search:
             known = [each for each in packed if each is not None]
             if len(known) == len(packed) and None not in before:
                 ranked.append((sum(known) - sum(each or 0 for each in before), at, after))
-        best, chosen = 0, None
+        best: float = 0
+        chosen: dict[PoolKey, Residents] | None = None
         for promise, _, after in sorted(ranked, key=lambda each: each[:2])[:_TRIED]:
             if promise >= best or self._bills.simulated >= _MOST_SIMULATED:
                 break
-            costs = [self._cost(each, residents) for each, residents in after.items()]
-            if None in costs:
-                continue
-            change = sum(each or 0 for each in costs) - sum(self._now(each)[0] or 0 for each in after)
+            change = self._change(after)
             if change < best:
                 best, chosen = change, after
         self._settle(chosen or {})
@@ -236,12 +235,15 @@ class _Search:
         for group in groups:
             for other in self._packings.pools_for(each.number for each in group):
                 if other != pool:
-                    there = self._pools.get(other, ())
-                    moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in group)
-                    yield {
-                        pool: tuple(each for each in here if each not in group),
-                        other: self._together(there, moved),
-                    }
+                    yield self._moved(pool, group, other)
+
+    def _moved(self, pool: PoolKey, group: Residents, other: PoolKey) -> dict[PoolKey, Residents]:
+        """Both pools after some of one have gone to the other."""
+        moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in group)
+        return {
+            pool: tuple(each for each in self._pools[pool] if each not in group),
+            other: self._together(self._pools.get(other, ()), moved),
+        }
 
     def _together(self, one: Residents, other: Residents) -> Residents:
         return residents_of(
@@ -293,6 +295,13 @@ def _looseness(pool: PoolKey) -> tuple[int, int]:
         Mechanism.TIME_SLICING,
     )
     return kinds.index(pool.cut.mechanism) + pool.cut.metered, pool.cut.slots_per_gpu
+
+
+def _is_slower(each: Resident, here: PoolKey, there: PoolKey) -> bool:
+    """Whether somebody would run slower there, or nobody can say."""
+    now = dict(here.cut.fits[each.number])[each.slice_index].slowdown
+    then = dict(there.cut.fits[each.number])[0].slowdown
+    return now != then and (now is None or then is None or then > now)
 
 
 def _spread(outcomes: Iterable[Outcome], orders: Sequence[Order]) -> Spread:
