@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.workloads.artefact import WorkloadSet
+from gpuslice.workloads.sources import read
 
 _GPUS: Final = {"T4": 14_000, "A10G": 21_000, "L4": 21_000, "A100-80GB": 76_000}
 _TENANTS: Final = ("search", "media", "research", "health", "platform")
@@ -34,6 +38,14 @@ def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0) ->
             "workloads": listed,
         }
     )
+
+
+def read_fleet(seed: int, workloads: int = 50, *, tenants: int = 4) -> WorkloadSet:
+    """A random fleet as gpuslice reads it; arguments as of `fleet`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "workloads.yaml"
+        path.write_text(fleet(seed, workloads, tenants=tenants))
+        return read(str(path), at="now", accept_assumed=False, region="us-east-1")
 
 
 def _workload(rng: random.Random, number: int, tenants: Sequence[str]) -> dict[str, Any]:

@@ -5,16 +5,13 @@ Run: `python -m bench.realised`. The difference is split as `gpuslice explain` s
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Final
 
-from bench.fleets import fleet
+from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.solve import Settings, Solution, solve
 from gpuslice.units import micro_usd
-from gpuslice.workloads.sources import read
 
 _SIZES: Final = (10, 10, 15, 20, 20, 25, 30, 30, 40, 50, 60)
 _FIRST_SEED: Final = 100
@@ -37,10 +34,7 @@ def main() -> None:
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     found = []
     for seed, size in enumerate(_SIZES, _FIRST_SEED):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "workloads.yaml"
-            path.write_text(fleet(seed, size))
-            workloads = read(str(path), at="now", accept_assumed=False, region="us-east-1")
+        workloads = read_fleet(seed, size)
         catalog = choose("", workloads.region)
         settings = Settings(daemonset_overhead())
         solution = solve(workloads.workloads, catalog, settings, remaining=lambda: _SECONDS)

@@ -31,6 +31,7 @@ REQUIRED = (
 )
 NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 OURS = {"key": "gpuslice.io/pool", "operator": "Exists", "effect": "NoSchedule"}
+QUICK = ("--no-wait", "--yes")
 TARGET = {"container": "main", "gpuLimits": ["nvidia.com/gpu"], "tolerations": [NVIDIA]}
 
 
@@ -214,3 +215,18 @@ def standing_in(client, namespaces):
                         data["metadata"].pop("annotations", None)
                     found[local.__name__, namespace, each.metadata.name] = data
     return found
+
+
+def wait_for_pods(client, count, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        running = [
+            each
+            for namespace in ("search", "chat")
+            for each in client.list(Pod, namespace=namespace)
+            if each.status.phase == "Running" and not each.metadata.deletionTimestamp
+        ]
+        if len(running) == count:
+            return running
+        assert time.monotonic() < end, [each.metadata.name for each in running]
+        time.sleep(0.2)

@@ -2,14 +2,13 @@
 
 import json
 import subprocess
-import time
 
 import pytest
 from lightkube import ApiError
 from lightkube.models.core_v1 import Toleration
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import ConfigMap, Pod
+from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
 
 from gpuslice.cluster import applyset
@@ -18,6 +17,7 @@ from gpuslice.render import cluster_wide
 from tests.e2e.applying import (
     NVIDIA,
     OURS,
+    QUICK,
     cleared,
     ended,
     gpuslice,
@@ -28,47 +28,10 @@ from tests.e2e.applying import (
     run,
     standing,
     two_pools,
+    wait_for_pods,
 )
 from tests.e2e.between import Between
-from tests.e2e.kubelets import NEVER_READY, played
-
-QUICK = ("--no-wait", "--yes")
-
-
-@pytest.fixture
-def cluster(client):
-    try:
-        prepared(client)
-        yield client
-    finally:
-        cleared(client)
-
-
-@pytest.fixture
-def busy(client, control_plane):
-    """A cluster whose workloads run on whole GPUs."""
-    try:
-        prepared(client, workloads=True)
-        with played(control_plane):
-            wait_for_pods(client, 6)
-            yield client
-    finally:
-        cleared(client)
-
-
-def wait_for_pods(client, count, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        running = [
-            each
-            for namespace in ("search", "chat")
-            for each in client.list(Pod, namespace=namespace)
-            if each.status.phase == "Running" and not each.metadata.deletionTimestamp
-        ]
-        if len(running) == count:
-            return running
-        assert time.monotonic() < end, [each.metadata.name for each in running]
-        time.sleep(0.2)
+from tests.e2e.kubelets import NEVER_READY
 
 
 def test_a_plan_is_shown_applied_and_taken_back(cluster, control_plane, tmp_path):

@@ -32,20 +32,10 @@ from gpuslice.cluster.read import read
 from gpuslice.errors import EnvironmentFailedError
 from gpuslice.rehearsal.control_plane import STRANGER
 from gpuslice.rehearsal.kinds import ClusterPolicy, EC2NodeClass
-from tests.e2e.applying import cleared, gpuslice, prepared, rendered, standing, two_pools
+from tests.e2e.applying import QUICK, gpuslice, rendered, standing, two_pools
 from tests.e2e.between import WRITES, Between
 
-QUICK = ("--no-wait", "--yes")
 TRY_AGAIN_AT_ONCE = {"Retry-After": "0", "Content-Type": "application/json"}
-
-
-@pytest.fixture
-def cluster(client):
-    try:
-        prepared(client)
-        yield client
-    finally:
-        cleared(client)
 
 
 @pytest.fixture(scope="module")

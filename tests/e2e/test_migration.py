@@ -3,7 +3,6 @@
 By somebody who has no right but those of the role apply-workloads.
 """
 
-import os
 import sys
 import time
 from collections import Counter
@@ -23,11 +22,9 @@ from gpuslice.cloud.selection import choose
 from gpuslice.cluster.permissions import Role
 from gpuslice.planner.plan import Plan
 from gpuslice.rehearsal import ec2
-from gpuslice.rehearsal.cluster import scratch_cluster
 from gpuslice.rehearsal.kinds import EC2NodeClass, NodePool
 from tests.e2e.allowed import grant
 from tests.e2e.applying import gpuslice, policy, standing_in, wait_for_storage
-from tests.e2e.conftest import CLUSTER_POLICY_CRD
 from tests.e2e.restarts import watched
 
 CATALOG = choose("", "us-east-1")
@@ -45,20 +42,16 @@ HOLDS = 12
 
 
 @pytest.fixture
-def cluster(binaries, tmp_path):
+def cluster(scratch):
     """Fourteen workloads, about to get their whole GPUs."""
-    real = os.environ.get(CLUSTER_POLICY_CRD)
-    with scratch_cluster(
-        binaries, CATALOG, directory=tmp_path / "scratch", more_crds=[Path(real)] if real else []
-    ) as running:
-        with running.control_plane.client() as client:
-            wait_for_storage(client)
-            client.create(Namespace(metadata=ObjectMeta(name=OPERATOR)))
-            client.create(policy(), field_manager="helm")
-            for data in sorted(today(), key=lambda each: each["kind"] != "Namespace"):
-                made: Any = KINDS[data["kind"]].from_dict(data)
-                client.create(made, field_manager="kubectl")
-        yield running
+    with scratch.control_plane.client() as client:
+        wait_for_storage(client)
+        client.create(Namespace(metadata=ObjectMeta(name=OPERATOR)))
+        client.create(policy(), field_manager="helm")
+        for data in sorted(today(), key=lambda each: each["kind"] != "Namespace"):
+            made: Any = KINDS[data["kind"]].from_dict(data)
+            client.create(made, field_manager="kubectl")
+    return scratch
 
 
 def today():

@@ -22,10 +22,17 @@ from gpuslice.cluster.resources import (
 )
 from gpuslice.rehearsal import crds
 from tests.e2e.allowed import asked, grant, revoke
-from tests.e2e.applying import TARGET, cleared, deployment, gpuslice, prepared, rendered, standing, two_pools
+from tests.e2e.applying import (
+    QUICK,
+    TARGET,
+    deployment,
+    gpuslice,
+    rendered,
+    standing,
+    two_pools,
+    wait_for_pods,
+)
 from tests.e2e.between import Between
-from tests.e2e.kubelets import played
-from tests.e2e.test_apply import QUICK, wait_for_pods
 from tests.render.plans import SHARED, TS4, assignment, plan, pool
 
 KINDS = {(each.group, each.plural): each for each in KNOWN.values()}
@@ -62,26 +69,10 @@ def definition(each):
     }
 
 
-@pytest.fixture
-def cluster(client):
-    try:
-        prepared(client)
-        yield client
-    finally:
-        cleared(client)
-        revoke(client)
-
-
-@pytest.fixture
-def busy(client, control_plane):
-    try:
-        prepared(client, workloads=True)
-        with played(control_plane):
-            wait_for_pods(client, 6)
-            yield client
-    finally:
-        cleared(client)
-        revoke(client)
+@pytest.fixture(autouse=True)
+def nobody_keeps_a_role(client):
+    yield
+    revoke(client)
 
 
 def without(role, row, verb):

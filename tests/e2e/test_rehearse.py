@@ -1,7 +1,5 @@
 """Plans on real Karpenter: what is launched, registered and bound, and what happens when something goes wrong."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ from lightkube.resources.core_v1 import Node
 
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
-from gpuslice.rehearsal.cluster import scratch_cluster, settings
+from gpuslice.rehearsal.cluster import settings
 from gpuslice.rehearsal.kinds import NodeClaim, NodeOverlay
 from gpuslice.rehearsal.nodes import Behaviour
 from gpuslice.rehearsal.rehearse import Patience, rehearse
@@ -17,7 +15,6 @@ from gpuslice.render import manifests
 from gpuslice.render.settings import NODE_ROOM
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
-from tests.e2e.conftest import CLUSTER_POLICY_CRD
 from tests.render.plans import MIG_ALIKE, SHARED, TS4, WHOLE, assignment, plan, pool
 
 CATALOG = choose("", "us-east-1")
@@ -37,13 +34,9 @@ def workload(name, cpu=500, memory=1024):
 
 
 @pytest.fixture
-def cluster(binaries, tmp_path):
+def cluster(scratch):
     """A cluster of its own for each test, with what a plan leaves on it."""
-    real = os.environ.get(CLUSTER_POLICY_CRD)
-    with scratch_cluster(
-        binaries, CATALOG, directory=tmp_path / "scratch", more_crds=[Path(real)] if real else []
-    ) as running:
-        yield running
+    return scratch
 
 
 def run(cluster, plan, quiet_s=20.0):

@@ -18,11 +18,9 @@ def solved(
     stack: Stack = Stack.AL2023,
     gap: float = 0.005,
     seconds: float = 60.0,
-    without: frozenset[str] = frozenset(),
 ) -> Solution:
     """Plan with all the time that it takes; `seconds` are what the planner is told, always the same."""
-    settings = Settings(OVERHEAD, stack=stack, gap=gap, without=without)
-    return solve(workloads, catalog, settings, remaining=lambda: seconds)
+    return solve(workloads, catalog, Settings(OVERHEAD, stack=stack, gap=gap), remaining=lambda: seconds)
 
 
 def prices(plan: Plan) -> tuple[int, int, int]:

@@ -2,28 +2,21 @@
 
 import pytest
 
-from bench.fleets import fleet
+from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner import home_program, home_search
 from gpuslice.planner.solve import Settings, Solution, solve
-from gpuslice.workloads.sources import read
 
 
-@pytest.fixture
-def planned(tmp_path):
-    def solved(seed: int, workloads: int) -> Solution:
-        path = tmp_path / "workloads.yaml"
-        path.write_text(fleet(seed, workloads))
-        read_back = read(str(path), at="now", accept_assumed=False, region="us-east-1")
-        catalog = choose("", read_back.region)
-        return solve(read_back.workloads, catalog, Settings(daemonset_overhead()), remaining=lambda: 60.0)
-
-    return solved
+def planned(seed: int, workloads: int) -> Solution:
+    fleet = read_fleet(seed, workloads)
+    settings = Settings(daemonset_overhead())
+    return solve(fleet.workloads, choose("", fleet.region), settings, remaining=lambda: 60.0)
 
 
 @pytest.mark.parametrize("seed", [100, 101])
-def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatch, planned, seed):
+def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatch, seed):
     # One tenant's workload may be alone in its best homes: no pattern that serves others has it.
     monkeypatch.setattr(home_program, "_MANY_CHOICES", 0)
     plan = planned(seed, 10).plan
@@ -31,7 +24,7 @@ def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatc
     assert len({each.workload for each in plan.assignments}) == 10
 
 
-def test_taking_out_and_putting_back_saves_something(monkeypatch, planned):
+def test_taking_out_and_putting_back_saves_something(monkeypatch):
     found = planned(109, 30).carried
     monkeypatch.setattr(home_search, "_ROUNDS", 0)
     without = planned(109, 30).carried

@@ -7,16 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from bench.fleets import fleet
+from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.solve import Settings, solve
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.policy import FREE, Policy, Reservation
-from gpuslice.workloads.sources import read
 from gpuslice.workloads.target import Target
 from tests.strategies import OVERHEAD
 
@@ -53,10 +51,8 @@ def bare_pods_with_limits_of_their_own(number: int, each: Workload) -> Workload:
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workload, ...]:
-    path: Path = tmp_path_factory.mktemp("hostile") / "workloads.yaml"
-    path.write_text(fleet(1, KINDS, tenants=5))
-    return tuple(read(str(path), region="us-east-1").workloads)
+def kinds() -> tuple[Workload, ...]:
+    return tuple(read_fleet(1, KINDS, tenants=5).workloads)
 
 
 @pytest.mark.parametrize(

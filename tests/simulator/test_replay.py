@@ -101,7 +101,7 @@ def test_a_batch_lasts_ten_seconds_at_most():
 
 def test_a_plan_is_exposed_where_its_pods_come_to_hold_more_than_was_planned_for():
     demand = timeline(*(Life("red/app", 0, 2 * HOUR) for _ in range(4)))
-    plan = solved(demand.workloads, CATALOG, without=frozenset({"mps"})).plan
+    plan = solved(demand.workloads, CATALOG).plan
     assert {each.layout.mechanism for each in plan.pools} == {"time-slicing"}
     planned = of_plan(plan, demand.workloads, CATALOG, OVERHEAD, AFTER)
     assert replay(demand, planned, CATALOG).exposed_gpu_hours == 0

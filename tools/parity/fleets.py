@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bench.fleets import fleet
+from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
 from gpuslice.planner.realised import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
 from gpuslice.planner.solve import Settings, solve
 from gpuslice.units import MICRO_USD, micro_usd
-from gpuslice.workloads.sources import read
 from tools.parity.compare import Comparison, answers, compare
 from tools.parity.scenario import Scenario
 
@@ -63,10 +60,7 @@ def planned_fleets(binary: str, sizes: Iterable[int] = SIZES) -> Iterator[Planne
     """Random fleets: planned, and all their pods put before the real Karpenter at once, in an empty cluster."""
     overhead = daemonset_overhead()
     for seed, size in enumerate(sizes, _FIRST_SEED):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "workloads.yaml"
-            path.write_text(fleet(seed, size))
-            workloads = read(str(path), at="now", accept_assumed=False, region="us-east-1")
+        workloads = read_fleet(seed, size)
         catalog = choose("", workloads.region)
         plan = solve(workloads.workloads, catalog, Settings(overhead), remaining=lambda: _SECONDS).plan
         listed = [

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from gpuslice.cli.console import say
-from gpuslice.cli.replays import FILE_OPTIONS, Ended
+from gpuslice.cli.replays import Ended, file_places
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _task(commands: Sequence[Sequence[str]], address: str, jobs: int | None) -> 
     cells = []
     paths: dict[str, str] = {}
     for command in commands:
-        places = [place for place in range(1, len(command)) if command[place - 1] in FILE_OPTIONS]
+        places = file_places(command)
         paths |= {command[place]: str(Path(command[place]).resolve()) for place in places}
         cells.append((list(command), places))
     task = {

@@ -14,8 +14,7 @@ from gpuslice.cli.interruption import INTERRUPTED
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-FILE_OPTIONS: Final = frozenset({"-f", "--trace", "--catalog", "--prices"})
-"""Options of `gpuslice simulate` that name a file to read."""
+_FILE_OPTIONS: Final = frozenset({"-f", "--trace", "--catalog", "--prices"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,11 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+def file_places(command: Sequence[str]) -> list[int]:
+    """Where arguments of `gpuslice simulate` name files to read."""
+    return [place for place in range(1, len(command)) if command[place - 1] in _FILE_OPTIONS]
 
 
 def here(commands: Sequence[Sequence[str]], jobs: int) -> Generator[tuple[int, Ended]]:

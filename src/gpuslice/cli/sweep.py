@@ -14,7 +14,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cli.console import Output, print_data, print_names, print_table, progress_of, say
-from gpuslice.cli.replays import FILE_OPTIONS, Ended, here
+from gpuslice.cli.replays import Ended, file_places, here
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ def _key(command: Sequence[str], content: str) -> str:
 
 def _content(commands: Sequence[Sequence[str]]) -> str:
     """A digest of all files that the cells read, in the order in which they are named first."""
-    named = [
-        each[place] for each in commands for place in range(1, len(each)) if each[place - 1] in FILE_OPTIONS
-    ]
+    named = [each[place] for each in commands for place in file_places(each)]
     whole = hashlib.sha256()
     for name in dict.fromkeys(named):
         if name == "-":

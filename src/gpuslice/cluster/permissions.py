@@ -263,14 +263,12 @@ class Asked:
 
 def for_step(work: Work) -> Iterator[Asked]:
     """What a step, and taking it back, need."""
-    order = list(Role)
-    most = Role.APPLY_WORKLOADS if isinstance(work, Edit) and work.workload else Role.APPLY
+    role = Role.APPLY_WORKLOADS if isinstance(work, Edit) and work.workload else Role.APPLY
     verbs = {
         verb
-        for each in TABLE
+        for each in of_role(role)
         if (each.resource.group, each.resource.plural) == (work.ref.group, work.ref.plural)
         and each.where is not Where.JOURNAL
-        and order.index(each.role) <= order.index(most)
         for verb in each.verbs
         if verb != "list"
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration
 from gpuslice.planner.links import Links
+from gpuslice.planner.master import cheapest_packing
 from gpuslice.planner.plan import Unplaced
 from gpuslice.planner.service_kinds import Kind, as_replicas, exactly, kinds_of
 from gpuslice.planner.sizing import Sizing, Supply, cheapest_alone, size
@@ -164,6 +165,34 @@ class _Problem:
         return size(
             self.demands, self.supplies, options, self.classes, one_kind=one_kind, gap=gap, seconds=seconds
         )
+
+
+def mixed_kinds(
+    sized: Sized,
+    offer: Offer,
+    *,
+    limits: Sequence[Limit],
+    gap: float,
+    remaining: Callable[[], float],
+) -> tuple[Packing, tuple[WorkloadClass, ...]] | None:
+    """The cheapest packing of services in several kinds each, and the classes that it is of; None: none was found.
+
+    Args:
+        sized: the services.
+        offer: the node options for some classes.
+        limits: on options altogether.
+        gap: relative, at which to stop.
+        remaining: seconds left.
+    """
+    classes, packing = sized.cheapest
+    if packing is not None and not limits:
+        return packing, classes
+    classes = tuple(each for each in classes if each.replicas)
+    options = offer(classes)
+    columns = ColumnGeneration(options, classes, limits=limits)
+    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() / 2)
+    found = cheapest_packing(columns, relaxation, options, classes, gap=gap, remaining=remaining)
+    return None if found is None else (found, classes)
 
 
 def _usd(packing: Packing) -> float:

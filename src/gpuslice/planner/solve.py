@@ -6,25 +6,21 @@ from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET, UnsetType
-
-from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
-from gpuslice.planner.carried_within import Search, Within, no_room
+from gpuslice.planner.carried_within import Search, no_room
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.fallbacks import stand_ins
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cheapest_packing, cost
 from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.pool_packing import Wishes
-from gpuslice.planner.previous import homes_kept, restarts
+from gpuslice.planner.preferences import few_pools, steady
 from gpuslice.planner.service_kinds import on_whole_gpus
-from gpuslice.planner.services import SCALABLE, Sized, size_services
+from gpuslice.planner.services import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.unplaced import reason_against
 from gpuslice.planner.verify import verify
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
@@ -35,7 +31,6 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.planner.carried_out import CarriedOut
-    from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
 DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
@@ -201,8 +196,8 @@ def solve(
         carried = search.carried(relaxation, packing)
     if packing is None or carried is None:
         raise no_room(relaxation, search)
-    carried, any_pools = _few_pools(search, relaxation, packing, carried, settings.policy)
-    carried, change = _steady(search, relaxation, packing, carried, catalog, settings)
+    carried, any_pools = few_pools(search, relaxation, packing, carried, settings.policy)
+    carried, change = steady(search, relaxation, packing, carried, catalog, settings)
     realised = carried.carried
     paid = cost(realised.packing)
     known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
@@ -213,7 +208,13 @@ def solve(
         # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
         proven = sized.bound
         if sized.cheapest[1] is not None or remaining() > _LEFT_BY_MIXING * whole:
-            mixed = _mixed(sized, catalog, settings, remaining)
+            mixed = mixed_kinds(
+                sized,
+                lambda some: offered(some, catalog, settings),
+                limits=limits_of(settings.policy),
+                gap=settings.gap,
+                remaining=remaining,
+            )
             if mixed is not None:
                 packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
     best = cost(packing)
@@ -281,65 +282,6 @@ def solve(
 def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], float]:
     """What remains when so many seconds are kept."""
     return lambda: remaining() - seconds
-
-
-def _few_pools(
-    search: Search, relaxation: Relaxation, packing: Packing, carried: Within, policy: Policy
-) -> tuple[Within, float | UnsetType]:
-    """No more pools than the policy allows, and what it costs with any number, if there would be more.
-
-    Raises:
-        AnswerIsNoError: no so few were found.
-    """
-    most = policy.max_pools
-    if most is UNSET or len(carried.carried.options) <= most:
-        return carried, UNSET
-    fewer = search.with_few_pools(relaxation, packing, carried, most)
-    count = len(fewer.carried.options)
-    if count > most:
-        raise AnswerIsNoError(
-            f"the fewest pools found are {count}, and policy.maxPools is {most}",
-            fix="give it more time (--time-limit), or allow that many"
-            if search.out_of_time
-            else "allow that many; tenants and kinds of needs that may not share keep pools apart",
-        )
-    return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
-
-
-def _steady(
-    search: Search,
-    relaxation: Relaxation,
-    packing: Packing,
-    free: Within,
-    catalog: Catalog,
-    settings: Settings,
-) -> tuple[Within, artefact.Change | UnsetType]:
-    """Pools with everybody who may where the previous plan has it, unless moving saves enough; and the trade."""
-    previous = settings.previous
-    if previous is None:
-        return free, UNSET
-    homes, nodes = homes_kept(previous, search.classes, catalog, settings.overhead, settings.policy)
-    if not homes:
-        return free, UNSET
-    kept = search.with_more(nodes).carried(relaxation, packing, Wishes(kept=homes))
-    most = settings.policy.max_pools
-    if kept is None or (most is not UNSET and len(kept.carried.options) > most):
-        return free, UNSET
-    paid, least = cost(kept.carried.packing), cost(free.carried.packing)
-    moved, stayed = (
-        restarts(previous, Assembly(each.carried, search.classes, settings.stack, previous).assignments())
-        for each in (free, kept)
-    )
-    stays = paid - least <= settings.min_saving * paid
-    change = artefact.Change(
-        kept=stays,
-        kept_usd_per_hour=usd(paid),
-        free_usd_per_hour=usd(least),
-        restarts=stayed if stays else moved,
-        free_restarts=moved,
-        min_saving=settings.min_saving,
-    )
-    return (kept if stays else free), change
 
 
 def _repaired(
@@ -411,22 +353,6 @@ def _as_today(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[Wor
     if all(each.service is None for each in workloads):
         return classes
     return classes_of(on_whole_gpus(each, catalog) or each for each in workloads)
-
-
-def _mixed(
-    sized: Sized, catalog: Catalog, settings: Settings, remaining: Callable[[], float]
-) -> tuple[Packing, tuple[WorkloadClass, ...]] | None:
-    """The cheapest packing of services in several kinds each, and the classes that it is of; None: none was found."""
-    classes, packing = sized.cheapest
-    limits = limits_of(settings.policy)
-    if packing is not None and not limits:
-        return packing, classes
-    classes = tuple(each for each in classes if each.replicas)
-    options = offered(classes, catalog, settings)
-    columns = ColumnGeneration(options, classes, limits=limits)
-    relaxation = columns.relax(tolerance=settings.gap / 3, remaining=lambda: remaining() / 2)
-    found = cheapest_packing(columns, relaxation, options, classes, gap=settings.gap, remaining=remaining)
-    return None if found is None else (found, classes)
 
 
 def offered(classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings) -> tuple[NodeOption, ...]:

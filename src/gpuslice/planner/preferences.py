@@ -1,0 +1,82 @@
+"""What is preferred to the cheapest pools: no more than so many, or those that there are already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, UnsetType
+
+from gpuslice.errors import AnswerIsNoError
+from gpuslice.planner import plan as artefact
+from gpuslice.planner.assemble import Assembly
+from gpuslice.planner.master import cost
+from gpuslice.planner.pool_packing import Wishes
+from gpuslice.planner.previous import homes_kept, restarts
+from gpuslice.units import usd
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.carried_within import Search, Within
+    from gpuslice.planner.columns import Relaxation
+    from gpuslice.planner.master import Packing
+    from gpuslice.planner.solve import Settings
+    from gpuslice.workloads.policy import Policy
+
+
+def few_pools(
+    search: Search, relaxation: Relaxation, packing: Packing, carried: Within, policy: Policy
+) -> tuple[Within, float | UnsetType]:
+    """No more pools than the policy allows, and what it costs with any number, if there would be more.
+
+    Raises:
+        AnswerIsNoError: no so few were found.
+    """
+    most = policy.max_pools
+    if most is UNSET or len(carried.carried.options) <= most:
+        return carried, UNSET
+    fewer = search.with_few_pools(relaxation, packing, carried, most)
+    count = len(fewer.carried.options)
+    if count > most:
+        raise AnswerIsNoError(
+            f"the fewest pools found are {count}, and policy.maxPools is {most}",
+            fix="give it more time (--time-limit), or allow that many"
+            if search.out_of_time
+            else "allow that many; tenants and kinds of needs that may not share keep pools apart",
+        )
+    return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
+
+
+def steady(
+    search: Search,
+    relaxation: Relaxation,
+    packing: Packing,
+    free: Within,
+    catalog: Catalog,
+    settings: Settings,
+) -> tuple[Within, artefact.Change | UnsetType]:
+    """Pools with everybody who may where the previous plan has it, unless moving saves enough; and the trade."""
+    previous = settings.previous
+    if previous is None:
+        return free, UNSET
+    homes, nodes = homes_kept(previous, search.classes, catalog, settings.overhead, settings.policy)
+    if not homes:
+        return free, UNSET
+    kept = search.with_more(nodes).carried(relaxation, packing, Wishes(kept=homes))
+    most = settings.policy.max_pools
+    if kept is None or (most is not UNSET and len(kept.carried.options) > most):
+        return free, UNSET
+    paid, least = cost(kept.carried.packing), cost(free.carried.packing)
+    moved, stayed = (
+        restarts(previous, Assembly(each.carried, search.classes, settings.stack, previous).assignments())
+        for each in (free, kept)
+    )
+    stays = paid - least <= settings.min_saving * paid
+    change = artefact.Change(
+        kept=stays,
+        kept_usd_per_hour=usd(paid),
+        free_usd_per_hour=usd(least),
+        restarts=stayed if stays else moved,
+        free_restarts=moved,
+        min_saving=settings.min_saving,
+    )
+    return (kept if stays else free), change
