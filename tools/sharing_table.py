@@ -36,6 +36,18 @@ def sharing_page() -> str:
             for key, title in _TITLES.items()
             for part in _section(title, [each for each in equal if (each.mechanism, each.limited) == key])
         ),
+        "## One copy under an MPS server",
+        "Against the same program without a server, on an H100 (28 November 2026, `bench/one_client.py`: the faster of "
+        "two runs of 0.8 seconds each way). Expected: 1. What differs by more than a few percent the host holds up.",
+        table(
+            ("load", "without, ms", "slowdown"),
+            [
+                [each.load, f"{each.alone_ms:g}", f"{each.slowdown:.2f}"]
+                for each in readings()
+                if each.copies == 1 and each.mechanism is Mechanism.MPS
+            ],
+            right=("without, ms", "slowdown"),
+        ),
         "## Beside others that fill the GPU",
         "The first is slowed so much by k - 1 neighbours of the second kind, measured; in brackets the part of its "
         "iteration that waits for the GPU. A plan never admits such neighbours: the sustained load forbids it.",

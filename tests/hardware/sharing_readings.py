@@ -4,6 +4,7 @@ Equal copies of each load under time-slicing, under MPS limited to 100/copies % 
 limit; and loads beside others that fill the GPU. Alone: what one copy does on the whole GPU, by NVML's GPM counters.
 Eight copies under MPS without a limit, but for the compute- and memory-bound ones, were read on the H100 on 27
 November, of loads written anew (bench/gpu_loads.py) that differ a little: their rows carry what those do alone.
+One copy under an MPS server was read on the H100 on 28 November (bench/one_client.py), against one without.
 """
 
 import csv
@@ -21,6 +22,7 @@ class Reading:
     Attributes:
         gpu, mechanism, limited, copies, load: what ran, and how it shared.
         neighbour: what the other copies were, where they were another load.
+        alone_ms: of an iteration.
         slowdown: of a whole iteration, against alone.
         work_slowdown: of the part of it in which the GPU is waited for.
         alone: what one copy does alone.
@@ -32,6 +34,7 @@ class Reading:
     copies: int
     load: str
     neighbour: str
+    alone_ms: float
     slowdown: float
     work_slowdown: float
     alone: Activity
@@ -47,6 +50,7 @@ def readings() -> list[Reading]:
                 int(row["copies"]),
                 row["load"],
                 row["neighbour"],
+                float(row["alone_ms"]),
                 float(row["slowdown"]),
                 float(row["work_slowdown"]),
                 Activity(float(row["duty"]), float(row["sm"]), float(row["dram"])),
