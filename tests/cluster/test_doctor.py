@@ -90,6 +90,24 @@ def with_init(each, **container):
     return each
 
 
+# Node groups whose GPUs are shared without a name for that: type, labels, what is offered, and by what one sees it.
+STRATEGY, REPLICAS = "nvidia.com/gpu.sharing-strategy", "nvidia.com/gpu.replicas"
+PRODUCT = "nvidia.com/gpu.product"
+PLAIN_SHARED: list[tuple[str, dict[str, str], str, str]] = [
+    ("g5.xlarge", {STRATEGY: "time-slicing", REPLICAS: "4"}, "4", f"{STRATEGY}=time-slicing"),
+    ("g5.xlarge", {STRATEGY: "mps"}, "4", f"{STRATEGY}=mps"),
+    ("g5.xlarge", {REPLICAS: "4"}, "4", f"{REPLICAS}=4"),
+    ("m5.large", {"nvidia.com/mig-1g.5gb.replicas": "2"}, "2", "nvidia.com/mig-1g.5gb.replicas=2"),
+    ("g5.xlarge", {PRODUCT: "NVIDIA-A10G-SHARED"}, "1", f"{PRODUCT}=NVIDIA-A10G-SHARED"),
+    ("g5.12xlarge", {}, "8", "8 nvidia.com/gpu on g5.12xlarge, which has 4"),
+    (
+        "p4d.24xlarge",
+        {"nvidia.com/mig.strategy": "none"},
+        "16",
+        "16 nvidia.com/gpu on p4d.24xlarge, which has 8",
+    ),
+]
+
 # Code, the part of the healthy cluster that is changed, and words that the finding must have.
 FAULTS = [
     (
@@ -338,6 +356,27 @@ FAULTS = [
         {"pod": of_tenant(sliced_pod(), "a"), "other": of_tenant(sliced_pod("search-2"), "b")},
         "the tenants a, b",
     ),
+    *(
+        (
+            "GS603",
+            {
+                "plain": node("n2", kind, labels=labels, capacity={"nvidia.com/gpu": count}),
+                "a": pod("a", "search", asks=WHOLE, node="n2"),
+                "b": pod("b", "vision", asks=WHOLE, node="n2"),
+            },
+            f"shared ({sign}), and used by the tenants search, vision",
+        )
+        for kind, labels, count, sign in PLAIN_SHARED
+    ),
+    (
+        "GS603",
+        {
+            "plain": node("n2", "p4d.24xlarge", capacity={"nvidia.com/mig-1g.5gb.shared": "8"}),
+            "a": pod("a", "search", asks={"nvidia.com/mig-1g.5gb.shared": "1"}, node="n2"),
+            "b": pod("b", "vision", asks={"nvidia.com/mig-1g.5gb.shared": "1"}, node="n2"),
+        },
+        "shared (nvidia.com/mig-1g.5gb.shared)",
+    ),
     ("GS604", {"policy": cluster_policy(daemonsets={})}, "no device plugin runs"),
     (
         "GS604",
@@ -415,6 +454,22 @@ def test_codes_are_given_once():
         {"claim": claim(status="True", reason="Initialized")},
         {"other": overlay("other", capacity={"example.com/other": "8"})},
         {"other": sliced_pod("search-2")},
+        *(
+            {
+                "plain": node("n2", kind, labels=labels, capacity={"nvidia.com/gpu": count}),
+                "a": pod("a", "search", asks=WHOLE, node="n2"),
+                "b": pod("b", "vision", asks=WHOLE, node="n2"),
+            }
+            for kind, labels, count in [
+                ("g5.12xlarge", {REPLICAS: "1", STRATEGY: "none"}, "4"),
+                ("g5.12xlarge", {REPLICAS: "0"}, "4"),
+                # MIG instances that go by the name of GPUs
+                ("p4d.24xlarge", {"nvidia.com/mig.strategy": "single"}, "56"),
+                ("p4d.24xlarge", {"nvidia.com/mig.config": "all-disabled"}, "16"),
+                ("p4d.24xlarge", {}, "56"),
+                ("g5.12xlarge", {}, "6"),
+            ]
+        ),
         {"gone": sliced_pod("old", pool="gone", phase="Succeeded")},
         {"pod": with_init(sliced_pod())},
         {

@@ -6,14 +6,21 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME
 from gpuslice.units import parse_quantity
-from gpuslice.workloads.pods import is_gpu
+from gpuslice.workloads.pods import MIG_PREFIX, is_gpu
 
 if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import InstanceType
+    from gpuslice.cluster.objects import Node
     from gpuslice.workloads.objects import Quantity
 
 METERED: Final = (GPU_MEMORY, GPU_TIME)
+_GPU_LABEL: Final = "nvidia.com/gpu"
+_SHARED: Final = ".shared"
+_UNCUT: Final = frozenset({"", "none"})
 
 
 def is_slice(resource: str) -> bool:
@@ -27,3 +34,43 @@ def amount(quantity: Quantity) -> Fraction:
         return parse_quantity(quantity)
     except InputError:
         return Fraction(0)
+
+
+def sharing(node: Node, kind: InstanceType | None) -> str:
+    """By what one sees that several pods get the same GPU of a node, in words; empty: by nothing.
+
+    A device plugin may share GPUs without another name for them: then GPU Feature Discovery's labels tell, of which
+    those before v0.15 don't name the strategy, or, without it, a node that offers more GPUs than it was bought with.
+
+    Args:
+        node: with or without GPUs.
+        kind: of machine; None: not known.
+    """
+    for name, quantity in node.status.allocatable.items():
+        if is_gpu(name) and name.endswith(_SHARED) and amount(quantity):
+            return name
+    labels = node.labels
+    strategy = labels.get(f"{_GPU_LABEL}.sharing-strategy", "")
+    if strategy in {"time-slicing", "mps"}:
+        return f"{_GPU_LABEL}.sharing-strategy={strategy}"
+    for key, value in sorted(labels.items()):
+        resource = key.removesuffix(".replicas")
+        known = resource == _GPU_LABEL or resource.startswith(MIG_PREFIX)
+        if resource != key and known and value.isdecimal() and int(value) > 1:
+            return f"{key}={value}"
+    product = labels.get(f"{_GPU_LABEL}.product", "")
+    if product.endswith("-SHARED"):
+        return f"{_GPU_LABEL}.product={product}"
+    offered = amount(node.status.allocatable.get(WHOLE_GPU, "0"))
+    cards = 0 if kind is None else kind.gpu_count
+    if kind is not None and cards and offered >= 2 * cards and not offered % cards and _whole(node, kind):
+        return f"{int(offered)} {WHOLE_GPU} on {kind.name}, which has {cards}"
+    return ""
+
+
+def _whole(node: Node, kind: InstanceType) -> bool:
+    """Whether the GPUs of a node are surely not cut into MIG instances, which a node may offer as GPUs too."""
+    return GPUS[kind.gpu].mig is None or (
+        "nvidia.com/mig.config" not in node.labels
+        and node.labels.get("nvidia.com/mig.strategy", "unknown") in _UNCUT
+    )

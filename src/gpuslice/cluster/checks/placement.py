@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import requests_of
+from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
 from gpuslice.cluster.objects import NodePool, Requirement
-from gpuslice.cluster.offered import amount
+from gpuslice.cluster.offered import amount, sharing
 from gpuslice.cluster.resources import CLUSTER_POLICY, DAEMON_SET, NODE, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.cluster.snapshot import pod_objects
 from gpuslice.errors import nearest
@@ -159,13 +159,10 @@ def _has_a_node(pod: Pod, asked: Iterable[str], seen: Seen) -> bool:
 
 def _tenants(seen: Seen) -> Iterator[Finding]:
     family: Family | None = None
+    types = seen.catalog.by_name()
     for node in seen.cluster.nodes:
-        if SHARED_GPU not in node.status.allocatable and node.labels.get(
-            "nvidia.com/gpu.sharing-strategy"
-        ) not in {
-            "time-slicing",
-            "mps",
-        }:
+        sign = sharing(node, types.get(node.labels.get(INSTANCE_TYPE, "")))
+        if not sign:
             continue
         users = [each for each in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(each)]
         if not users:
@@ -176,8 +173,8 @@ def _tenants(seen: Seen) -> Iterator[Finding]:
             names = sorted(tenants)
             yield Finding(
                 f"Node {node.name}",
-                f"its shared GPUs are used by the tenants {', '.join(names[:4])}: {tenants[names[0]].name} beside "
-                f"{tenants[names[1]].name}",
+                f"its GPUs are shared ({sign}), and used by the tenants {', '.join(names[:4])}: "
+                f"{tenants[names[0]].name} beside {tenants[names[1]].name}",
                 "nothing keeps them apart: one can take the memory of the other, and crash it",
                 f"give each tenant a pool of its own (gpuslice plan does), or state one {_TENANT} for them",
             )
