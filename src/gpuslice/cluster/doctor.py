@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.checks import drift, nodes, overlays, placement, sharing, slices
+from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity, Use
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *nodes.CHECKS,
             *overlays.CHECKS,
             *slices.CHECKS,
-            *sharing.CHECKS,
+            *configurations.CHECKS,
+            *mig.CHECKS,
             *placement.CHECKS,
             *drift.CHECKS,
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -79,6 +79,15 @@ class Seen:
     catalog: Catalog
     plan: Plan | None = None
     use: Mapping[str, Use] = field(default_factory=dict)
+
+    def labelled(self, label: str) -> Iterator[tuple[str, str]]:
+        """Who has a label, and its value: nodes, and NodePools for nodes to come."""
+        for node in self.cluster.nodes:
+            if label in node.labels:
+                yield f"Node {node.name}", node.labels[label]
+        for pool in self.cluster.node_pools:
+            if label in pool.labels:
+                yield f"NodePool {pool.name}", pool.labels[label]
 
     def age(self, created: str) -> float:
         """Seconds since then; endless where nobody knows."""

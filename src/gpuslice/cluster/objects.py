@@ -337,11 +337,18 @@ class ConfigMap(_Lenient, frozen=True):
     data: dict[str, str] = field(default_factory=dict)
 
 
+class _KeyToPath(_Lenient, frozen=True):
+    key: str = ""
+    path: str = ""
+
+
 class _ConfigMapVolume(_Lenient, frozen=True):
     name: str = ""
+    items: tuple[_KeyToPath, ...] = ()
 
 
 class _Volume(_Lenient, frozen=True):
+    name: str = ""
     config_map: _ConfigMapVolume = _ConfigMapVolume()
 
 

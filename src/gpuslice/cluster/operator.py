@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuslice.artefacts.documents import dump_yaml, parse_documents
-from gpuslice.cluster.checks.sharing import MIG_STATE
+from gpuslice.cluster.checks.mig import MIG_STATE
 from gpuslice.cluster.read import OPERATORS_MIG_CONFIG
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.render.device_plugin import CONFIG_LABEL as PLUGIN_LABEL
