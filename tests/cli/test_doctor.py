@@ -95,3 +95,56 @@ def test_metered_pods_are_held_against_what_a_prometheus_says_of_their_nodes(gpu
     ended = gpuslice("doctor", "--from", path, "--prometheus", "http://prometheus:9090", "-o", "name")
     assert (ended.code, ended.out) == (0, "GS307 Node n1\n")
     assert asked == ["http://prometheus:9090"]
+
+
+@pytest.fixture
+def metered(dumped):
+    return dumped(
+        {
+            "overlay": overlay(capacity=METERED),
+            "node": sliced_node(allocatable=METERED),
+            "pod": sliced_pod(asks=ASKS),
+            "other": sliced_pod("search-2", asks=ASKS),
+        }
+    )
+
+
+def exposition(memory, node="n1"):
+    return f'DCGM_FI_DEV_FB_USED{{gpu="0",UUID="GPU-1",Hostname="{node}",pod="search-1",namespace="search"}} {memory}\n'
+
+
+def test_metered_pods_are_held_against_what_exporters_served(gpuslice, metered, tmp_path):
+    (tmp_path / "n1").write_text(exposition(12 * 1024 + 1))
+    (tmp_path / "n9").write_text(exposition(90_000, "n9").replace("search-1", "other"))
+    ended = gpuslice(
+        "doctor", "--from", metered, "--dcgm", tmp_path / "n1", "--dcgm", tmp_path / "n9", "-o", "name"
+    )
+    assert (ended.code, ended.out) == (0, "GS307 Node n1\n")
+    assert "note: not a node of" in ended.err
+    assert "n9" in ended.err
+    assert "an exporter tells one moment" in ended.err
+    (tmp_path / "n1").write_text(exposition(12 * 1024))
+    assert gpuslice("doctor", "--from", metered, "--dcgm", tmp_path / "n1", "-o", "name").out == ""
+
+
+def test_each_metered_pod_is_held_against_what_nvml_told(gpuslice, metered, tmp_path):
+    path = tmp_path / "n1.json"
+    pods = [{"uid": "uid-search-search-1", "memoryMiB": 6145}, {"uid": "gone", "memoryMiB": 1}]
+    path.write_text(json.dumps({"gpus": [{"gpu": {"index": 0}, "pods": pods}]}))
+    ended = gpuslice("doctor", "--from", metered, "--nvml", path, "-o", "name")
+    assert (ended.code, ended.out) == (0, "GS308 Pod search/search-1\n")
+    assert "note: 1 of 2 pods that were measured by NVML aren't in" in ended.err
+
+
+@pytest.mark.parametrize("option", ["--dcgm", "--nvml"])
+def test_readings_that_are_none_are_refused(gpuslice, metered, tmp_path, option):
+    (tmp_path / "x").write_text("node_load1 0.3\n")
+    ended = gpuslice("doctor", "--from", metered, option, tmp_path / "x")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") <= 3
+
+
+def test_one_stream_is_read_once(gpuslice, metered):
+    ended = gpuslice("doctor", "--from", metered, "--dcgm", "-", "--nvml", "-")
+    assert ended.code == 2
+    assert "standard input was named twice" in ended.err

@@ -24,7 +24,8 @@ from gpuslice.cli.console import (
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.finding import Finding, Use
+    from gpuslice.cluster.finding import Finding, Reading, Use
+    from gpuslice.cluster.snapshot import Snapshot
 
 _WIDEST = 110
 
@@ -43,7 +44,7 @@ def doctor(
         typer.Option(
             "--prometheus",
             metavar="URL",
-            help="Compare what metered pods asked for with what is used, by the DCGM exporter's metrics.",
+            help="Compare what pods on shared GPUs asked for with what is used, by the DCGM exporter's metrics.",
         ),
     ] = "",
     token_file: Annotated[
@@ -55,6 +56,23 @@ def doctor(
             "--sigv4", metavar="REGION", help="Sign for Amazon Managed Prometheus (needs gpuslice[aws])."
         ),
     ] = "",
+    dcgm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dcgm",
+            metavar="URL|FILE",
+            help="The same for memory, by what a node's DCGM exporter serves, or served when it was saved; "
+            "once for each node.",
+        ),
+    ] = None,
+    nvml: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nvml",
+            metavar="FILE",
+            help="The same for each pod, by what `gpuslice measure gpu --all -o json` wrote on a node; once for each.",
+        ),
+    ] = None,
     context: ContextOption = "",
     kubeconfig: KubeconfigOption = "",
     only: Annotated[
@@ -91,10 +109,16 @@ def doctor(
         raise InputError(
             "a way into a Prometheus was given, and none was named", fix="name it: --prometheus URL"
         )
+    if [*(dcgm or ()), *(nvml or ()), source, plan_file].count("-") > 1:
+        raise InputError("standard input was named twice", fix="name a file for one of them")
     plan = read_plan(plan_file) if plan_file else None
+    readings = _readings(dcgm or [])
+    held = _held(nvml or [])
     snapshot = dump.load(source) if source else snapshot_of(kubeconfig, context)
     use = _use(prometheus, token_file, sigv4) if prometheus else {}
-    found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use)
+    use = _with(readings, use, snapshot)
+    _say_strangers(held, snapshot)
+    found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use, held=held)
     match output:
         case Output.TABLE:
             for each in found:
@@ -133,6 +157,51 @@ def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
     if not found:
         say(f"note: {server.url} has no reading of a GPU of the last {MINUTES} minutes")
     return {node: Use(each.memory_mib, each.busy) for node, each in found.items()}
+
+
+def _readings(sources: list[str]) -> list[Reading]:
+    """What exporters serve, or served."""
+    from gpuslice.cluster.finding import Reading
+    from gpuslice.measure.exposition import load
+
+    found = []
+    for each in sources:
+        with progress(f"reading {each.partition('?')[0].rpartition('@')[2][:80]} …"):
+            found += [Reading(one.node, one.pods, one.memory_mib) for one in load(each)]
+    return found
+
+
+def _with(readings: list[Reading], use: dict[str, Use], snapshot: Snapshot) -> dict[str, Use]:
+    """The use of nodes by exporters too, and a word on what that leaves out."""
+    from gpuslice.cluster.measured import most, on_nodes
+
+    if not readings:
+        return use
+    by_node, strangers = on_nodes(readings, snapshot)
+    if strangers:
+        say(f"note: not a node of {snapshot.where}: {', '.join(strangers[:5])}{', …' * (len(strangers) > 5)}")
+    say(
+        "note: an exporter tells one moment: memory is compared, and how busy a GPU is only with --prometheus; it "
+        "tells sums of those who share a GPU, and --nvml each pod's own memory"
+    )
+    return most(use, by_node)
+
+
+def _held(files: list[str]) -> dict[str, int]:
+    """GPU memory by pod, of all nodes; of a pod that is told of twice the most."""
+    from gpuslice.measure.pod_memory import load
+
+    found: dict[str, int] = {}
+    for each in files:
+        for uid, memory in load(each).items():
+            found[uid] = max(memory, found.get(uid, 0))
+    return found
+
+
+def _say_strangers(held: dict[str, int], snapshot: Snapshot) -> None:
+    there = {each.metadata.uid for each in snapshot.pods}
+    if gone := len(held.keys() - there):
+        say(f"note: {gone} of {len(held)} pods that were measured by NVML aren't in {snapshot.where}")
 
 
 def _block(each: Finding) -> str:

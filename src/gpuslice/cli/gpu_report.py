@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ def report(
             print_needs(needs, output)
             _tables(found, everything=everything)
         case _:
-            documents = [_document(each, needs[each.name], profiles) for each in found]
+            documents = [_document(each, needs[each.name], profiles, everything=everything) for each in found]
             print_data({"gpus": documents} if everything else documents[0], output)
 
 
@@ -110,7 +110,9 @@ def _tables(found: Sequence[Found], *, everything: bool) -> None:
         say(f"on {name}, driver {driver}")
 
 
-def _document(found: Found, need: Measured, profiles: Sequence[ServiceProfile]) -> dict[str, object]:
+def _document(
+    found: Found, need: Measured, profiles: Sequence[ServiceProfile], *, everything: bool
+) -> dict[str, object]:
     from gpuslice.measure.profiles import profile_fields
 
     identity = found.identity
@@ -139,9 +141,17 @@ def _document(found: Found, need: Measured, profiles: Sequence[ServiceProfile]) 
             {"pid": pid, "memoryMiB": peak, "program": program_of(pid)}
             for pid, peak in sorted(found.watched.peaks.items())
         ],
+        **({"pods": _pods(found.watched.pods)} if everything else {}),
         **(sharing if len(found.shares) > 1 else {}),
         **({"profiles": [profile_fields(each) for each in profiles]} if profiles else {}),
     }
+
+
+def _pods(memory: Mapping[str, int] | None) -> list[dict[str, object]] | None:
+    """What `gpuslice doctor --nvml` reads; None: whose processes they are can't be told from here."""
+    if memory is None:
+        return None
+    return [{"uid": uid, "memoryMiB": peak} for uid, peak in sorted(memory.items())]
 
 
 def program_of(pid: int) -> str | None:

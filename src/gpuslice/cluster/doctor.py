@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices
+from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices, usage
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity, Use
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *nodes.CHECKS,
             *overlays.CHECKS,
             *slices.CHECKS,
+            *usage.CHECKS,
             *configurations.CHECKS,
             *mig.CHECKS,
             *placement.CHECKS,
@@ -39,9 +40,10 @@ def diagnose(
     *,
     plan: Plan | None = None,
     use: Mapping[str, Use] = MappingProxyType({}),
+    held: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Finding]:
     """What is wrong, worst first; a check whose objects couldn't be read is itself a finding."""
-    seen = Seen(snapshot, catalog, plan, use)
+    seen = Seen(snapshot, catalog, plan, use, held)
     found: list[Finding] = []
     for check in checks:
         missing = {each.title for each in check.reads if not snapshot.could_read(each)}

@@ -65,6 +65,21 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a GPU held at one moment, as the exporter on its node says.
+
+    Attributes:
+        node: as the exporter calls it.
+        pods: that it names beside it, as (namespace, pod): not all that are on it.
+        memory_mib: in use, by whomever.
+    """
+
+    node: str
+    pods: frozenset[tuple[str, str]]
+    memory_mib: int
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What checks look at.
 
@@ -73,12 +88,14 @@ class Seen:
         catalog: what instance types are.
         plan: that the cluster should be as; None: nobody gave one.
         use: by node, where somebody measures; of nodes with several GPUs the most of one.
+        held: GPU memory, MiB by the pod's uid, where somebody measures on nodes.
     """
 
     cluster: Snapshot
     catalog: Catalog
     plan: Plan | None = None
     use: Mapping[str, Use] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
     def labelled(self, label: str) -> Iterator[tuple[str, str]]:
         """Who has a label, and its value: nodes, and NodePools for nodes to come."""

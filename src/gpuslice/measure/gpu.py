@@ -19,6 +19,7 @@ import numpy as np
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.measure.nvml import Activity, Card
+from gpuslice.measure.pod_memory import by_pod, pod_of, sees_the_hosts_processes
 from gpuslice.measure.readings import Memory, Readings, from_samples
 from gpuslice.measure.statistics import Measured, Window, pool
 from gpuslice.measure.times import utc
@@ -39,6 +40,7 @@ class Watched:
         foreign: other processes that were on the card meanwhile.
         seconds: how long.
         grew: processes that held more memory than before it, by over `GREW`.
+        pods: the most that each pod's processes held at a time, MiB by the pod's uid; None: whose they are isn't known.
     """
 
     readings: Readings
@@ -46,6 +48,7 @@ class Watched:
     foreign: frozenset[int]
     seconds: float
     grew: frozenset[int] = frozenset()
+    pods: Mapping[str, int] | None = None
 
 
 def model_of(card: Card) -> Gpu | None:
@@ -65,6 +68,7 @@ def watch(
     each_look: Callable[[float], None] = lambda _now: None,
     name: str = "program",
     before: Mapping[int, int] = MappingProxyType({}),
+    owner: Callable[[int], str] | None = None,
 ) -> Watched:
     """Look at the card every half second, until the time is over or the programs have ended.
 
@@ -76,12 +80,14 @@ def watch(
         each_look: called each time, with the clock.
         name: of the replica in the readings.
         before: peaks of memory that were seen earlier, MiB by process.
+        owner: uid of a process's pod, empty where it has none; None: can't be told here.
     """
     times: list[float] = []
     seen: list[Activity] = []
     memory: list[float] = []
     peaks = dict(before)
     foreign: set[int] = set()
+    pods: dict[str, int] = {}
     start = time.monotonic()
     card.activity()
     while time.monotonic() - start < seconds and not ended():
@@ -96,6 +102,9 @@ def watch(
         for pid, used in mine.items():
             if used is not None:
                 peaks[pid] = max(used, peaks.get(pid, 0))
+        if owner is not None:
+            for uid, used in by_pod(mine, {pid: owner(pid) for pid in mine}).items():
+                pods[uid] = max(used, pods.get(uid, 0))
         if activity is not None:
             times.append(now - start)
             seen.append(activity)
@@ -119,7 +128,9 @@ def watch(
         memory=_peak(readings.memory, sum(before.values())),
     )
     grew = frozenset(pid for pid in before if peaks[pid] > before[pid] * GREW)
-    return Watched(readings, peaks, frozenset(foreign), time.monotonic() - start, grew)
+    return Watched(
+        readings, peaks, frozenset(foreign), time.monotonic() - start, grew, None if owner is None else pods
+    )
 
 
 def watch_all(cards: Sequence[Card], seconds: float) -> list[Watched]:
@@ -127,7 +138,14 @@ def watch_all(cards: Sequence[Card], seconds: float) -> list[Watched]:
     with ThreadPoolExecutor(len(cards)) as side_by_side:
         return list(
             side_by_side.map(
-                lambda card: watch(card, seconds, ours=lambda _: True, name=f"gpu-{card.index}"), cards
+                lambda card: watch(
+                    card,
+                    seconds,
+                    ours=lambda _: True,
+                    name=f"gpu-{card.index}",
+                    owner=pod_of if sees_the_hosts_processes() else None,
+                ),
+                cards,
             )
         )
 

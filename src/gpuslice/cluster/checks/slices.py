@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.api import joined
 from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE
 from gpuslice.cluster.machines import POOL, promised
@@ -14,7 +12,6 @@ from gpuslice.cluster.objects import condition
 from gpuslice.cluster.offered import METERED, amount, is_slice
 from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.errors import nearest
-from gpuslice.units import MIB, format_memory
 from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 
 _OURS: Final = ("nvidia.com/", "gpuslice.io/")
 """What begins like this is meant for a GPU, however its end is spelt."""
-_TOLERANCE: Final = 50
-"""Thousandths of a GPU's time by which a mean over a quarter of an hour may differ from one over days."""
 
 
 def _not_registered(seen: Seen) -> Iterator[Finding]:
@@ -165,46 +160,6 @@ def _metered_mixed(seen: Seen) -> Iterator[Finding]:
                 )
 
 
-def _beyond(seen: Seen) -> Iterator[Finding]:
-    """On metered nodes, which have one GPU, what all its pods use is what the GPU has in use."""
-    for node in seen.cluster.nodes:
-        use = seen.use.get(node.name)
-        pods = [
-            each
-            for each in seen.cluster.pods_by_node.get(node.name, ())
-            if not each.ended and _asked(each, METERED[0])
-        ]
-        if use is None or not pods or METERED[0] not in node.status.allocatable:
-            continue
-        memory = sum(_asked(each, METERED[0]) for each in pods)
-        time = sum(_asked(each, METERED[1]) for each in pods)
-        beyond = []
-        if use.memory_mib is not None and use.memory_mib * MIB > memory:
-            asked = format_memory(int(memory) // MIB)
-            beyond.append(
-                f"{format_memory(use.memory_mib)} of its GPU's memory are in use, asked for are {asked}"
-            )
-        if use.busy is not None and use.busy * 1000 > time + _TOLERANCE:
-            beyond.append(
-                f"its GPU is busy {use.busy:.0%} of the time, asked for are {int(time)} thousandths"
-            )
-        if beyond:
-            names = [each.name for each in pods]
-            yield Finding(
-                f"Node {node.name}",
-                f"{'; '.join(beyond)} (by {joined(names)})",
-                "nothing holds a pod to its request: the next one that the scheduler puts there can be without memory, "
-                "and all of them are slower than planned",
-                "measure what these pods need (gpuslice measure prometheus), and plan again with that",
-            )
-
-
-def _asked(pod: Pod, resource: str) -> Fraction:
-    return sum(
-        (amount(each.resources.limits.get(resource, "0")) for each in pod.spec.containers), Fraction(0)
-    )
-
-
 CHECKS: Final = (
     Check(
         "GS301",
@@ -230,11 +185,4 @@ CHECKS: Final = (
         _metered_without,
     ),
     Check("GS306", "All pods on a metered GPU are metered", Severity.BROKEN, (POD, NODE), _metered_mixed),
-    Check(
-        "GS307",
-        "Pods on metered GPUs use no more than they asked for (where a Prometheus is given)",
-        Severity.RISK,
-        (POD, NODE),
-        _beyond,
-    ),
 )
