@@ -13,6 +13,12 @@ def status(code, message, reason="", **details):
     return httpx.Response(code, json=body)
 
 
+def refused(resource, verb):
+    """As an API server says it."""
+    said = f'cannot {verb} resource "{resource.plural}" in API group "{resource.group}"'
+    return status(403, f'{resource.title} is forbidden: User "x" {said}', "Forbidden")
+
+
 class Served:
     """Objects behind paths; `faults` are answers (or exceptions) that come before the right one."""
 
@@ -46,7 +52,7 @@ class Served:
             )
         for resource in KNOWN.values():
             if path.rpartition("/")[2] == resource.plural and resource.plural in self.forbidden:
-                return status(403, f"{resource.plural} is forbidden", "Forbidden")
+                return refused(resource, "list")
             namespaces = {"", *(each["metadata"].get("namespace", "") for each in self.objects)}
             for namespace in namespaces:
                 if path == resource.path(namespace=namespace):
@@ -54,6 +60,8 @@ class Served:
         for each in self.objects:
             resource = KNOWN[each["apiVersion"].rpartition("/")[0], each["kind"]]
             if path == resource.path(each["metadata"]["name"], each["metadata"].get("namespace", "")):
+                if resource.plural in self.forbidden:
+                    return refused(resource, "get")
                 return httpx.Response(200, json=each)
         return status(404, "not found", "NotFound")
 

@@ -62,7 +62,10 @@ def chart(
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": {"name": "nvdp-nvidia-device-plugin", "namespace": "nvidia"},
-        "spec": {"template": {"spec": spec}},
+        "spec": {
+            "selector": {"matchLabels": {"app": "nvdp"}},
+            "template": {"metadata": {"labels": {"app": "nvdp"}}, "spec": spec},
+        },
     }
 
 

@@ -203,7 +203,7 @@ def test_what_cannot_be_read_is_not_compared(what):
     unread = (Unread(what, "forbidden"),)
     with pytest.raises(EnvironmentFailedError, match="nothing can be compared"):
         status(wanted=plan(pool()), unread=unread)
-    assert f"{what} couldn't be read: forbidden" in status(unread=unread).notes
+    assert f"{what} can't be read: forbidden" in status(unread=unread).notes
 
 
 def test_notes_say_what_figures_leave_out():

@@ -6,21 +6,29 @@ from typing import Any
 
 import pytest
 import yaml
+from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import DaemonSet, StatefulSet
-from lightkube.resources.core_v1 import ConfigMap
+from lightkube.resources.core_v1 import ConfigMap, Namespace
 
+from gpuslice.cloud.selection import choose
+from gpuslice.cluster.api import connect
+from gpuslice.cluster.doctor import CHECKS, diagnose, untold
+from gpuslice.cluster.finding import Severity
+from gpuslice.cluster.kubeconfig import load
 from gpuslice.cluster.permissions import Role, Where, of_role
+from gpuslice.cluster.read import read
 from gpuslice.cluster.resources import (
     AUTO_NODE_CLASS,
     CUSTOM_OWNERS,
     DEPLOYMENT,
     KNOWN,
-    NODE,
     NODE_OVERLAY,
     NODE_POOL,
     POD,
 )
+from gpuslice.cluster.status import status_of
 from gpuslice.rehearsal import crds
+from tests.cluster.test_device_plugins import chart as plugin_chart
 from tests.e2e.allowed import asked, grant, revoke
 from tests.e2e.applying import (
     QUICK,
@@ -141,24 +149,63 @@ def test_whoever_may_view_can_scan_diagnose_and_count_and_needs_all_of_it(
 
 
 def test_what_a_viewer_may_not_list_is_named(control_plane, cluster):
+    catalog = choose("")
     for row, verb in own(Role.VIEW):
         grant(control_plane, cluster, Role.VIEW, without(Role.VIEW, row, verb))
         code, _, err = gpuslice(control_plane.stranger_kubeconfig, "scan")
-        assert f'cannot {verb} resource "{row.resource.plural}"' in err
+        cannot = f'cannot {verb} resource "{row.resource.plural}"'
+        assert cannot in err
         if row.resource is POD:
             assert code == 3
             assert "gpuslice render --rbac" in err
-        else:
-            assert f"note: {row.resource.title} can't be read" in err
+            continue
+        assert code == 0
+        assert f"note: {row.resource.title} can't be read" in err
+        assert "gpuslice render --rbac view --bind-to user:NAME" in err
+        # The other verbs say what they know by the same reading of the cluster.
+        with connect(load(str(control_plane.stranger_kubeconfig))) as api:
+            seen = read(api)
+        assert {each.what for each in seen.unread} == {row.resource.title}
+        found = diagnose(seen, catalog)
+        told = [each.evidence for each in found] + [each.why for each in untold(seen, CHECKS)]
+        assert any(cannot in each for each in told)
+        assert {each.severity for each in found} <= {Severity.UNKNOWN}
+        assert any(cannot in each for each in status_of(seen, catalog).notes)
 
 
-@pytest.mark.parametrize("resource", [NODE, NODE_POOL, NODE_OVERLAY], ids=lambda each: each.plural)
-def test_a_check_or_count_that_lacks_something_says_so(control_plane, cluster, resource):
-    (row,) = (each for each in of_role(Role.VIEW) if each.resource is resource)
+@pytest.mark.parametrize("verb", ["doctor", "status"])
+def test_a_check_or_count_that_lacks_something_says_so(control_plane, cluster, verb):
+    (row,) = (each for each in of_role(Role.VIEW) if each.resource is NODE_OVERLAY)
     grant(control_plane, cluster, Role.VIEW, without(Role.VIEW, row, "list"))
-    for verb in ("doctor", "status"):
-        _, out, err = gpuslice(control_plane.stranger_kubeconfig, verb)
-        assert f'cannot list resource "{resource.plural}"' in " ".join((out + err).split())
+    code, out, err = gpuslice(control_plane.stranger_kubeconfig, verb)
+    said = " ".join((out + err).split())
+    assert code == 0
+    assert 'cannot list resource "nodeoverlays"' in said
+    assert "gpuslice render --rbac view --bind-to user:NAME" in said
+
+
+def test_a_device_plugin_elsewhere_is_looked_at_by_whoever_may(control_plane, client):
+    """NVIDIA's chart in a namespace of its own, and no GPU Operator: its ConfigMap is what the role must reach."""
+    grant(control_plane, client, Role.VIEW)
+    client.create(Namespace(metadata=ObjectMeta(name="nvidia")))
+    plugin: Any = DaemonSet.from_dict(plugin_chart())
+    client.create(plugin)
+    name = ObjectMeta(name="nvdp-configs", namespace="nvidia")
+    client.create(ConfigMap(metadata=name, data={"other": "version: v1\n"}))
+    try:
+        arguments = ("doctor", "--only", "GS401")
+        code, out, _ = gpuslice(control_plane.stranger_kubeconfig, *arguments)
+        said = " ".join(out.split())
+        assert code == 0
+        assert 'cannot get resource "configmaps" in API group "" in the namespace "nvidia"' in said
+        assert "--operator-namespace" in said
+        code, out, _ = gpuslice(control_plane.kubeconfig, *arguments)
+        assert code == 1
+        assert "DaemonSet nvidia/nvdp-nvidia-device-plugin" in out
+        assert "'default'; ConfigMap nvdp-configs has other" in " ".join(out.split())
+    finally:
+        client.delete(DaemonSet, "nvdp-nvidia-device-plugin", namespace="nvidia")
+        client.delete(Namespace, "nvidia")
 
 
 def test_whoever_may_apply_can_take_it_back_and_needs_all_of_it(control_plane, cluster, recorded, tmp_path):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.console import progress
+from gpuslice.cli.console import progress, say
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gpuslice.cluster.api import Api
-    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.cluster.snapshot import Snapshot, Unread
     from gpuslice.planner.plan import Plan
 
 ContextOption = Annotated[
@@ -75,3 +75,14 @@ def snapshot_of(kubeconfig: str, context: str, namespace: str = "", *, everywher
         raise InputError("-n and -A were both given", fix="leave one out")
     with connected(kubeconfig, context) as api, progress("reading the cluster …"):
         return read(api, (namespace,) if namespace else ())
+
+
+def say_unread(unread: Iterable[Unread]) -> None:
+    """Name what couldn't be read, and who may read it."""
+    from gpuslice.cluster.permissions import TO_VIEW
+
+    missing = [*unread]
+    for each in missing:
+        say(f"note: {each.what} can't be read: {each.why}")
+    if missing:
+        say(f"note: what can't be read is taken for absent; ask for the role of who looks: {TO_VIEW}")

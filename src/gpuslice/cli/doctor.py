@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.connection import ContextOption, KubeconfigOption, PlanOption, read_plan, snapshot_of
+from gpuslice.cli.connection import (
+    ContextOption,
+    KubeconfigOption,
+    PlanOption,
+    read_plan,
+    say_unread,
+    snapshot_of,
+)
 from gpuslice.cli.console import (
     CatalogOption,
     Output,
@@ -90,7 +97,7 @@ def doctor(
     """
     from gpuslice.cloud.selection import choose
     from gpuslice.cluster import dump
-    from gpuslice.cluster.doctor import CHECKS, diagnose
+    from gpuslice.cluster.doctor import CHECKS, diagnose, untold
     from gpuslice.cluster.finding import Severity
 
     if source and (context or kubeconfig):
@@ -119,6 +126,7 @@ def doctor(
     use = _with(readings, use, snapshot)
     _say_strangers(held, snapshot)
     found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use, held=held)
+    say_unread(untold(snapshot, wanted))
     match output:
         case Output.TABLE:
             for each in found:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gpuslice.cli.connection import AllNamespacesOption, ContextOption, KubeconfigOption, snapshot_of
+from gpuslice.cli.connection import (
+    AllNamespacesOption,
+    ContextOption,
+    KubeconfigOption,
+    say_unread,
+    snapshot_of,
+)
 from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_table, print_text, say
 from gpuslice.errors import InputError
 
@@ -180,8 +186,7 @@ def _from_snapshot(
         exclude=exclude,
         selector=Selector.parse(selector) if selector else None,
     )
-    for each in snapshot.unread:
-        say(f"note: {each.what} can't be read: {each.why}")
+    say_unread(snapshot.unread)
     return workloads, (bill, catalog)
 
 

@@ -153,6 +153,7 @@ def _redraws(output: Output) -> bool:
 
 
 def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: str, output: Output) -> Status:
+    from gpuslice.cluster.permissions import TO_VIEW
     from gpuslice.cluster.status import status_of
 
     found = status_of(snapshot, catalog, plan, namespace)
@@ -165,6 +166,8 @@ def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: st
             print_data(found, output)
     for note in found.notes:
         say(f"note: {_harmless(note)}")
+    if snapshot.unread:
+        say(f"note: ask for the role of who looks: {TO_VIEW}")
     say(_summary(found))
     return found
 

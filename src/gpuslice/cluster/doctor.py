@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices, usage
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity, Use
+from gpuslice.cluster.permissions import TO_VIEW
+from gpuslice.cluster.resources import CONFIG_MAP
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -33,6 +35,9 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
 _ORDER: Final = {each: number for number, each in enumerate(Severity)}
 
 
+_ELSEWHERE: Final = " (with --operator-namespace, where the device plugin isn't in gpu-operator)"
+
+
 def diagnose(
     snapshot: Snapshot,
     catalog: Catalog,
@@ -54,13 +59,20 @@ def diagnose(
     return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
 
 
+def untold(snapshot: Snapshot, checks: Sequence[Check]) -> list[Unread]:
+    """What couldn't be read, and none of the checks says so: they don't need it."""
+    needed = {each.title for check in checks for each in check.reads}
+    return [each for each in snapshot.unread if each.what not in needed]
+
+
 def _unknown(check: Check, missing: list[Unread]) -> Finding:
     why = "; ".join(f"{each.what} can't be read: {each.why}" for each in missing)
     return Finding(
         check.title,
         f"not looked at: {why}",
         "nobody knows",
-        "ask for the role of who looks: gpuslice render --rbac view --bind-to user:NAME",
+        f"ask for the role of who looks: {TO_VIEW}"
+        + (_ELSEWHERE if any(each.what == CONFIG_MAP.title for each in missing) else ""),
         code=check.code,
         severity=Severity.UNKNOWN,
     )

@@ -60,6 +60,10 @@ COMMANDS: Final = {
 """What runs under each role; a rollback needs the role of the apply that it takes back."""
 
 
+TO_VIEW: Final = f"gpuslice render --rbac {Role.VIEW} --bind-to user:NAME"
+"""What makes the role of who looks; the GPU machinery's ConfigMaps may be elsewhere than in `gpu-operator`."""
+
+
 class Where(StrEnum):
     """Where a permission is needed."""
 

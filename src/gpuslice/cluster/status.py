@@ -16,7 +16,8 @@ from gpuslice.cluster.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchas
 from gpuslice.cluster.machines import POOL, promised, types_of
 from gpuslice.cluster.objects import condition
 from gpuslice.cluster.offered import METERED, amount, is_slice
-from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL
+from gpuslice.cluster.permissions import TO_VIEW
+from gpuslice.cluster.resources import NODE, NODE_POOL
 from gpuslice.errors import EnvironmentFailedError
 from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.units import micro_usd, usd
@@ -32,7 +33,6 @@ _LONGEST_REASON: Final = 200
 """Characters: the scheduler names every cause with its count, and the first few say it."""
 _CENT: Final = 10_000
 """Micro-dollars: prices of the plan are rounded, and a difference below this is none."""
-_READ: Final = (NODE, NODE_POOL, NODE_OVERLAY, NODE_CLAIM)
 _NAMES_MACHINES: Final = ("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family")
 _NAMES_GPUS: Final = "karpenter.k8s.aws/instance-gpu-"
 
@@ -159,9 +159,9 @@ def status_of(
         for resource in (NODE, NODE_POOL):
             if not snapshot.could_read(resource):
                 raise EnvironmentFailedError(
-                    f"{resource.title} couldn't be read, so that nothing can be compared with the plan",
+                    f"{resource.title} can't be read, so that nothing can be compared with the plan",
                     where=snapshot.where,
-                    fix="get leave to list them, or look without -f",
+                    fix=f"ask for the role of who looks: {TO_VIEW}; or look without -f",
                 )
     by_pool = {each.name: each for each in snapshot.node_pools}
     of_plan = {each.name: each for each in plan.pools} if plan is not None else {}
@@ -376,10 +376,8 @@ def _reason(pod: Pod) -> str:
 
 
 def _notes(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None) -> Iterator[str]:
-    for resource in _READ:
-        for each in snapshot.unread:
-            if each.what == resource.title:
-                yield f"{resource.title} couldn't be read: {each.why}"
+    for each in snapshot.unread:
+        yield f"{each.what} can't be read: {each.why}"
     if snapshot.namespaces:
         yield f"pods were read only of {', '.join(snapshot.namespaces)}: others may use slices too"
     if plan is not None and (plan.catalog.region, plan.catalog.prices) != (

@@ -257,7 +257,7 @@ CHECKS: Final = (
         "GS101",
         "EKS Auto Mode is asked for whole GPUs only",
         Severity.BROKEN,
-        (POD, NODE, NODE_POOL),
+        (POD, NODE, NODE_POOL, AUTO_NODE_CLASS),
         _auto_mode,
     ),
     Check(

@@ -10,7 +10,16 @@ from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
 from gpuslice.cluster.objects import NodePool, Requirement
 from gpuslice.cluster.offered import amount, sharing
-from gpuslice.cluster.resources import CLUSTER_POLICY, DAEMON_SET, NODE, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.resources import (
+    CLUSTER_POLICY,
+    CUSTOM_OWNERS,
+    DAEMON_SET,
+    NODE,
+    NODE_OVERLAY,
+    NODE_POOL,
+    OWNERS,
+    POD,
+)
 from gpuslice.cluster.snapshot import pod_objects
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
@@ -250,7 +259,13 @@ CHECKS: Final = (
         (POD, NODE_POOL, NODE, NODE_OVERLAY),
         _wrong_pool,
     ),
-    Check("GS603", "Tenants don't share GPUs that nothing divides", Severity.RISK, (POD, NODE), _tenants),
+    Check(
+        "GS603",
+        "Tenants don't share GPUs that nothing divides",
+        Severity.RISK,
+        (POD, NODE, *OWNERS, *CUSTOM_OWNERS),
+        _tenants,
+    ),
     Check(
         "GS604",
         "The GPU Operator's operands tolerate the pools' taints",
