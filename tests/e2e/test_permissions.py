@@ -184,14 +184,14 @@ def test_a_check_or_count_that_lacks_something_says_so(control_plane, cluster, v
     assert "gpuslice render --rbac view --bind-to user:NAME" in said
 
 
-def test_a_device_plugin_elsewhere_is_looked_at_by_whoever_may(control_plane, client):
-    """NVIDIA's chart in a namespace of its own, and no GPU Operator: its ConfigMap is what the role must reach."""
-    grant(control_plane, client, Role.VIEW)
-    client.create(Namespace(metadata=ObjectMeta(name="nvidia")))
+def test_a_device_plugin_elsewhere_is_looked_at_by_whoever_may(control_plane, cluster):
+    """NVIDIA's chart in a namespace of its own, beside a GPU Operator: its ConfigMap is what the role must reach."""
+    grant(control_plane, cluster, Role.VIEW)
+    cluster.create(Namespace(metadata=ObjectMeta(name="nvidia")))
     plugin: Any = DaemonSet.from_dict(plugin_chart())
-    client.create(plugin)
+    cluster.create(plugin)
     name = ObjectMeta(name="nvdp-configs", namespace="nvidia")
-    client.create(ConfigMap(metadata=name, data={"other": "version: v1\n"}))
+    cluster.create(ConfigMap(metadata=name, data={"other": "version: v1\n"}))
     try:
         arguments = ("doctor", "--only", "GS401")
         code, out, _ = gpuslice(control_plane.stranger_kubeconfig, *arguments)
@@ -204,8 +204,8 @@ def test_a_device_plugin_elsewhere_is_looked_at_by_whoever_may(control_plane, cl
         assert "DaemonSet nvidia/nvdp-nvidia-device-plugin" in out
         assert "'default'; ConfigMap nvdp-configs has other" in " ".join(out.split())
     finally:
-        client.delete(DaemonSet, "nvdp-nvidia-device-plugin", namespace="nvidia")
-        client.delete(Namespace, "nvidia")
+        cluster.delete(DaemonSet, "nvdp-nvidia-device-plugin", namespace="nvidia")
+        cluster.delete(Namespace, "nvidia")
 
 
 def test_whoever_may_apply_can_take_it_back_and_needs_all_of_it(control_plane, cluster, recorded, tmp_path):
