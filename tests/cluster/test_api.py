@@ -135,6 +135,16 @@ def test_a_refusal_says_what_to_do_and_is_not_tried_again(fault, said, fix):
     assert len(cluster.requests) == 1
 
 
+def test_a_webhook_that_does_not_answer_is_asked_again_and_then_named():
+    cluster = Served()
+    said = 'failed calling webhook "policy.corp": connection refused'
+    cluster.faults = [status(500, said)] * 6
+    with pytest.raises(ApiError, match="policy.corp") as error:
+        cluster.api().list(POD.path(), names)
+    assert "why it doesn't answer" in error.value.fix
+    assert len(cluster.requests) == 6
+
+
 def test_half_an_answer_that_looks_whole_is_no_answer():
     cluster = Served()
     cluster.faults = [httpx.Response(200, content=b'{"items": [{"metadata": {"na')]

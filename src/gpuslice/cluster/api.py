@@ -307,6 +307,8 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
         fix = "ask for the permission to do that; gpuslice render --rbac ROLE has all that is needed"
     elif "does not support dry run" in said:
         fix = "ask those who run the webhook to declare sideEffects: None; what can't be tried isn't written"
+    elif "failed calling webhook" in said:
+        fix = "ask those who run the webhook why it doesn't answer; then run this again, which goes on here"
     elif "webhook" in said or "ValidatingAdmissionPolicy" in said:
         fix = "ask those who run the webhook or policy, or leave out what it refuses"
     elif code in _TRY_AGAIN:
