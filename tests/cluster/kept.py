@@ -1,8 +1,8 @@
 """An API server that also writes, in memory: enough of one for an apply, with the faults that a test asks for.
 
 It knows server-side apply of one manager, JSON patches, strategic merge patches, dry runs and versions. Deployments
-roll out at once, Karpenter's objects are ready at once, and everybody may do everything. The real API server has tests
-of its own, in tests/e2e.
+roll out at once, or, those in `never_ready`, never in a pool; Karpenter's objects are ready at once, and everybody may
+do everything. The real API server has tests of its own, in tests/e2e.
 """
 
 import copy
@@ -17,6 +17,12 @@ from tests.cluster.served import Served, status
 BY_PLURAL = {(each.group, each.plural): each for each in KNOWN.values()}
 Fault = Callable[[int, httpx.Request], httpx.Response | None]
 SERVERS = {"resourceVersion", "generation", "uid"}
+GAVE_UP = {
+    "type": "Progressing",
+    "status": "False",
+    "reason": "ProgressDeadlineExceeded",
+    "message": "timed out",
+}
 READY = [{"type": "Ready", "status": "True"}, {"type": "ValidationSucceeded", "status": "True"}]
 
 
@@ -44,6 +50,7 @@ class Kept(Served):
         self.kept = {}
         self.fault: Fault = lambda _number, _request: None
         self.lost: Fault = lambda _number, _request: None
+        self.never_ready = set()  # (namespace, name) of Deployments whose pods in a pool never come
         self.tried = []
         self.written = []
         for each in objects:
@@ -149,6 +156,9 @@ class Kept(Served):
             replicas = data["spec"]["replicas"]
             counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), replicas)
             data["status"] = {"observedGeneration": metadata["generation"], **counts}
+            in_pool = "gpuslice.io/pool" in data["spec"]["template"]["spec"].get("nodeSelector", {})
+            if key[1:] in self.never_ready and in_pool:
+                data["status"] |= {"availableReplicas": 0, "conditions": [GAVE_UP]}
         elif data["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
             data["status"] = {"conditions": READY}
         self.kept[key] = data

@@ -9,7 +9,7 @@ from gpuslice.cluster.api import ApiError
 from gpuslice.cluster.desired import of_files
 from gpuslice.cluster.read import read
 from gpuslice.cluster.steps import prepare
-from gpuslice.cluster.waiting import Patience
+from gpuslice.cluster.waiting import Patience, RolloutFailedError
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, GpusliceError
 from gpuslice.render import manifests
 from tests.cluster.kept import Kept
@@ -53,14 +53,17 @@ def manner(seconds=5, said=lambda _text: None, pause=lambda _seconds: None):
     return carry_out.Manner(Patience(seconds, said, clock=lambda: 0.0, pause=pause))
 
 
-def apply(served, desired, **how):
+def apply(served, desired, exclude=(), **how):
     """As the command does it."""
     api = served.api()
     previous = journal.load(api)
     carry_out.resumable(previous, desired.digest)
     snapshot = read(api)
     preflight.check(desired, snapshot, catalogs.bundled())
-    steps = prepare(api, desired, snapshot, workloads=True, force=False)
+    left_out = {tuple(each.split("/")) for each in exclude}
+    steps = prepare(
+        api, desired, snapshot, workloads=True, force=False, exclude=lambda *name: name in left_out
+    )
     stored = carry_out.begin(api, steps, desired.digest, previous)
     return carry_out.carry_out(api, stored, steps, manner(**how))
 
@@ -246,24 +249,97 @@ def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_and_run_again_it_e
     for number in range(count):
         served = cluster()
         apply(served, plans[0])
-        stop = len(served.written) + number + (moment == "lost")
-
-        def cut(_number, request, served=served, stop=stop):
-            tried = "dryRun" in request.url.params or b"dryRun" in request.content
-            return (
-                reset(request)
-                if request.method != "GET" and not tried and len(served.written) >= stop
-                else None
-            )
-
-        setattr(served, moment, cut)
-        with pytest.raises(EnvironmentFailedError):
-            apply(served, plans[1])
-        setattr(served, moment, lambda _number, _request: None)
+        cut_short(served, moment, number, lambda served=served: apply(served, plans[1]))
         assert apply(served, plans[1]) == []
         assert served.standing() == wanted, f"cut short at write {number}"
         assert roll_back(served) == []
         assert served.standing() == before, f"cut short at write {number}, then taken back"
+
+
+@pytest.mark.parametrize("moment", ["fault", "lost"])
+def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_it_can_be_taken_back_at_once(plans, moment):
+    served = cluster()
+    apply(served, plans[0])
+    before, first = served.standing(), len(served.written)
+    apply(served, plans[1])
+    for number in range(1, len(served.written) - first):  # before the journal there is nothing to take back
+        served = cluster()
+        apply(served, plans[0])
+        cut_short(served, moment, number, lambda served=served: apply(served, plans[1]))
+        assert roll_back(served) == []
+        assert served.standing() == before, f"cut short at write {number}"
+
+
+@pytest.fixture
+def failing():
+    """A cluster in which the new pods of chat/worker never come."""
+    served = cluster()
+    served.never_ready = {("chat", "worker")}
+    return served
+
+
+def put_back(served, desired, **how):
+    """An apply that ends with the workload put back."""
+    with pytest.raises(RolloutFailedError, match="so it was put back"):
+        apply(served, desired, **how)
+
+
+def test_a_workload_whose_pods_do_not_come_is_put_back_and_the_others_stay_moved(plans, failing, goal):
+    before = failing.standing()
+    said: list[str] = []
+    put_back(failing, plans[0], said=said.append)
+    assert "  Deployment chat/worker: put back" in said
+    worker, embedder = ("deployments.apps", "chat", "worker"), ("deployments.apps", "search", "embedder")
+    wanted = goal | {worker: before[worker]}
+    # In the order of the plan's workloads: what comes after the one that failed waits.
+    assert failing.standing() in (wanted, wanted | {embedder: before[embedder]})
+
+
+@pytest.mark.parametrize("moment", ["fault", "lost"])
+@pytest.mark.parametrize("then", ["again", "without it", "back"])
+def test_cut_short_at_any_write_of_an_apply_that_puts_a_workload_back(plans, moment, then):
+    """Killed between the change and its being put back, too: whoever runs it again finds what to do."""
+
+    def made():
+        served = cluster()
+        served.never_ready = {("chat", "worker")}
+        return served
+
+    served = made()
+    before = served.standing()
+    put_back(served, plans[0])
+    wanted, count = served.standing(), len(served.written)
+    worker = [path.endswith("/worker") for _, path in served.written]
+    assert worker.count(True) == 2  # there, and back
+    for number in range(1, count):
+        served = made()
+        cut_short(served, moment, number, lambda served=served: apply(served, plans[0]))
+        if then == "again":
+            put_back(served, plans[0])
+            assert served.standing() == wanted, f"cut short at write {number}"
+        elif then == "without it":
+            assert apply(served, plans[0], exclude={"chat/worker"}) == []
+        elif journal.load(served.api()) is None:
+            assert served.standing() == before, f"cut short at write {number}, before the journal"
+            continue
+        assert roll_back(served) == []
+        assert served.standing() == before, f"cut short at write {number}, then taken back"
+
+
+def cut_short(served, moment, number, run):
+    """Run until the write of this number: it, and all after it, are lost, or only their answers are."""
+    stop = len(served.written) + number + (moment == "lost")
+
+    def cut(_number, request):
+        tried = "dryRun" in request.url.params or b"dryRun" in request.content
+        return (
+            reset(request) if request.method != "GET" and not tried and len(served.written) >= stop else None
+        )
+
+    setattr(served, moment, cut)
+    with pytest.raises(EnvironmentFailedError):
+        run()
+    setattr(served, moment, lambda _number, _request: None)
 
 
 def test_a_refused_delete_is_known_before_anything_is_written(plans, goal):

@@ -8,7 +8,7 @@ from lightkube import ApiError
 from lightkube.models.core_v1 import Toleration
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import ConfigMap
+from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 from lightkube.types import PatchType
 
 from gpuslice.cluster import applyset
@@ -19,6 +19,7 @@ from tests.e2e.applying import (
     OURS,
     QUICK,
     cleared,
+    create_if_absent,
     ended,
     gpuslice,
     one_pool,
@@ -426,12 +427,65 @@ def test_killed_at_any_write_of_moving_workloads_back_and_run_again_all_are_back
     assert last == 2  # the journal, then two Deployments
 
 
-def written(control_plane, directory, *arguments):
-    """The paths of all writes of a run that nothing disturbs."""
+def test_killed_while_a_workload_is_put_back_and_run_again_it_is_back(busy, control_plane, tmp_path):
+    """Its pods find no place in the pool. Who runs it again finds a workload that was changed and not put back."""
+    busy.delete(Node, "of-search-l4-ts4")
+    create_if_absent(
+        busy, Namespace(metadata=ObjectMeta(name="gpuslice"))
+    )  # the first apply has a write more
+    directory = rendered(two_pools(), tmp_path)
+    before = standing(busy)
+    others = ("--exclude", "search/embedder", "--exclude", "chat/worker")
+    arguments = ("apply", "-f", directory, *QUICK, "--workloads", *others, "--timeout", "2s")
+    back = ("apply", "--rollback", "--yes")
+    writes, goal = written(control_plane, tmp_path, *arguments, code=1), standing(busy)
+    assert goal["Deployment", "search", "ranker"] == before["Deployment", "search", "ranker"]
+    assert gpuslice(control_plane.kubeconfig, *back)[0] == 0
+    there, number = [number for number, path in enumerate(writes) if path.endswith("/ranker")]
+    assert there + 1 == number == len(writes) - 1
+    for answered in (False, True):
+        assert killed_at(control_plane, tmp_path, number, *arguments, answered=answered)
+        code, _, err = gpuslice(control_plane.kubeconfig, *arguments)
+        assert code == 1, err
+        assert "Deployment search/ranker: its new pods didn't come, so it was put back" in err
+        assert standing(busy) == goal, f"killed at write {number}"
+        code, _, err = gpuslice(control_plane.kubeconfig, *back)
+        assert code == 0, err
+        assert standing(busy) == before, f"killed at write {number}, then taken back"
+
+
+def test_killed_while_a_later_plan_removes_pools_and_run_again_or_taken_back_it_ends_the_same(
+    cluster, control_plane, tmp_path
+):
+    first = ("apply", "-f", rendered(two_pools(), tmp_path / "a"), *QUICK)
+    later = ("apply", "-f", rendered(one_pool(), tmp_path / "b"), *QUICK)
+    back = ("apply", "--rollback", "--yes")
+    assert gpuslice(control_plane.kubeconfig, *first)[0] == 0
+    before = standing(cluster)
+    writes, goal = written(control_plane, tmp_path, *later), standing(cluster)
+    assert gpuslice(control_plane.kubeconfig, *back)[0] == 0
+    first_gone = next(number for number, path in enumerate(writes) if path.endswith("/chat-l4-704"))
+    assert len(writes) - first_gone == 5
+    # Every write is walked without a control plane, in tests/cluster.
+    for number in (first_gone, first_gone + 1, len(writes) - 1):
+        assert killed_at(control_plane, tmp_path, number, *later, answered=number % 2 == 1)
+        if number > first_gone:  # else it is taken back as it lies
+            code, _, err = gpuslice(control_plane.kubeconfig, *later)
+            assert code == 0, err
+            assert standing(cluster) == goal, f"killed at write {number}, {writes[number]}"
+        code, _, err = gpuslice(control_plane.kubeconfig, *back)
+        assert code == 0, err
+        assert standing(cluster) == before, f"killed at write {number}, {writes[number]}, then taken back"
+
+
+def written(control_plane, directory, *arguments, code=0):
+    """The paths of all writes of a run that nothing disturbs; the first apply of all has one more, the namespace."""
+    with control_plane.client() as client:
+        create_if_absent(client, Namespace(metadata=ObjectMeta(name="gpuslice")))
     between = Between(control_plane.kubeconfig)
     with between.running():
-        code, _, err = gpuslice(between.config(directory), *arguments)
-    assert code == 0, err
+        ends, _, err = gpuslice(between.config(directory), *arguments)
+    assert ends == code, err
     return [path for _, path in between.writes]
 
 

@@ -83,7 +83,7 @@ def begin(api: Api, steps: Steps, digest: str, previous: Stored | None) -> Store
         if _goes_on(previous.journal, digest):
             works = _inherited(api, works, previous.journal.steps)
     journal.ensure_namespace(api)
-    return journal.save(
+    stored = journal.save(
         api,
         Journal(
             version=1,
@@ -97,6 +97,8 @@ def begin(api: Api, steps: Steps, digest: str, previous: Stored | None) -> Store
         ),
         previous,
     )
+    resumed = previous is not None and previous.journal.state == "applying"
+    return msgspec.structs.replace(stored, resumed=resumed)
 
 
 def resumable(previous: Stored | None, digest: str) -> None:
@@ -146,16 +148,16 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
     ]
     if manner.wait:
         until_ready(api, judged, manner.patience)
+    # A workload that an interrupted run changed looks done, and what to put back is what that run found.
+    begun = {each.ref: each for each in stored.journal.steps if isinstance(each, Edit) and stored.resumed}
     moving = [
-        each
+        begun.get(each.ref, each)
         for each in works
         if isinstance(each, Edit) and each.workload and each.ref.title not in manner.skip
     ]
     for number, work in enumerate(moving, 1):
         _still_ours(api, stored)
-        if work.changes:
-            manner.patience.say(f"[{number}/{len(moving)}] {work.ref.title}")
-        _move(api, work, manner)
+        _move(api, work, manner, f"{number}/{len(moving)}")
     stayed = []
     for gone in works:
         if isinstance(gone, Remove):
@@ -276,9 +278,10 @@ def _make(api: Api, ref: Ref, wanted: Sequence[Change], manner: Manner, *, to: s
     raise restless(ref)
 
 
-def _move(api: Api, work: Edit, manner: Manner) -> None:
+def _move(api: Api, work: Edit, manner: Manner, number: str) -> None:
     """Change a workload and wait for its new pods; put it back where they don't come."""
-    _make(api, work.ref, work.changes, manner, to="after")
+    if _make(api, work.ref, work.changes, manner, to="after"):
+        manner.patience.say(f"[{number}] {work.ref.title}")
     try:
         until_rolled_out(api, work.ref, manner.patience)
     except RolloutFailedError as error:

@@ -114,10 +114,14 @@ class Journal(_Part, frozen=True):
 
 
 class Stored(Struct, frozen=True):
-    """A journal as it stands in the cluster, and that version of it."""
+    """A journal as it stands in the cluster, and that version of it.
+
+    `resumed`: it goes on with an apply that was interrupted, so that some of its steps may have been begun.
+    """
 
     journal: Journal
     resource_version: str
+    resumed: bool = False
 
 
 def load(api: Api) -> Stored | None:
