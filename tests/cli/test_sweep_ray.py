@@ -33,6 +33,7 @@ ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray listen on loopback alone
     "RAY_AUTH_MODE": "token",  # else it depends on what is in the home directory
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "GRPC_ENABLE_FORK_SUPPORT": "0",  # as the guide advises: sessions fail where a test wants it, and nowhere else
 }
 
 
@@ -50,6 +51,7 @@ class Ray:
     address: str
     client: str
     pid: int
+    folder: Path
 
     def workers(self) -> list[int]:
         """Those that replay something now."""
@@ -93,7 +95,7 @@ def ray():
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < until, log.read_text()
                 time.sleep(0.1)
-        yield Ray(f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}", process.pid)
+        yield Ray(f"127.0.0.1:{port}", f"ray://127.0.0.1:{client}", process.pid, folder)
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,7 +133,7 @@ def test_it_comes_to_the_same_bytes_as_here_and_goes_on_where_it_was(gpuslice, a
     shutil.rmtree("sweep.cells")
 
     ended = gpuslice(*arguments, "--ray", ray.address, "--out", "there.json")
-    assert (ended.code, "Traceback" in ended.err) == (0, False)
+    assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
     assert Path("there.json").read_bytes() == Path("here.json").read_bytes()
     assert kept() == cells
 
@@ -139,10 +141,65 @@ def test_it_comes_to_the_same_bytes_as_here_and_goes_on_where_it_was(gpuslice, a
     for each in sorted(cells)[:2]:
         Path("sweep.cells", each).unlink()
     again = gpuslice(*arguments, "--ray", ray.client, "--jobs", 1, "--out", "again.json")
-    assert "2 of 4 replays" in again.err
+    assert (again.code, "2 of 4 replays" in again.err) == (0, True), again.err
     assert Path("again.json").read_bytes() == Path("here.json").read_bytes()
     assert kept() == cells
     assert gpuslice(*arguments, "--ray", f"127.0.0.1:{free_port()}").code == 0
+
+
+@pytest.fixture
+def no_session(ray, monkeypatch):
+    """Ray Client's server can't start a session, for it can't open its log. Called, it can again."""
+    monkeypatch.setenv(
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD", "1"
+    )  # its seconds are waited for after each that fails
+    logs = ray.folder / "session_latest" / "logs"
+    nowhere = [
+        logs / f"ray_client_server_{port}.out" for port in range(23000, 24000)
+    ]  # the ports of sessions
+    nowhere = [each for each in nowhere if not each.exists()]
+    for each in nowhere:
+        each.symlink_to("no/folder")
+
+    def over() -> None:
+        for each in nowhere:
+            each.unlink(missing_ok=True)
+
+    yield over
+    over()
+
+
+def test_a_session_that_ray_fails_to_start_is_asked_for_again(
+    gpuslice, arguments, ray, no_session, monkeypatch
+):
+    said = []
+
+    def say(words: str) -> None:
+        no_session()
+        said.append(words)
+
+    monkeypatch.setattr(ray_sweep, "say", say)
+    ended = gpuslice(*arguments, "--ray", ray.client)
+    assert ended.code == 0, ended.err
+    assert len(kept()) == 4
+    assert 0 < len(said) < ray_driver.SESSIONS
+    assert "started no session: " in said[0]
+
+
+def test_a_ray_that_starts_no_session_at_all_is_told_of(gpuslice, arguments, ray, no_session):
+    ended = gpuslice(*arguments, "--ray", ray.client)
+    assert ended.code == 3
+    assert ended.err.count("another is asked for") == ray_driver.SESSIONS - 1
+    assert f"its Ray Client server started no session, {ray_driver.SESSIONS} times: " in ended.err
+    assert not kept()
+
+
+def test_a_driver_that_breaks_when_it_has_told_all_has_done_its_job(gpuslice, arguments, ray, monkeypatch):
+    Path("own").mkdir()
+    Path("own", "sitecustomize.py").write_text("import atexit, os\natexit.register(os._exit, 1)\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path("own").resolve()), *map(str, sys.path)]))
+    ended = gpuslice(*arguments, "--ray", ray.address)
+    assert ended.code == 0, ended.err
 
 
 def test_a_cell_that_is_refused_is_told_of_as_here(gpuslice, arguments, ray):

@@ -3,6 +3,7 @@
 Ray ends its driver's process where it loses the cluster, and writes what it likes to its streams. So the driver is a
 process of its own: `gpuslice.cli.ray_sweep` starts it, gives it a task as JSON on stdin, and reads JSON lines:
 
+    {"again": "…"}                                    no session was started, and why; another is asked for
     {"connected": 4}                                  how many CPUs the cluster has now
     {"cell": 0, "code": 0, "out": "…", "err": "…"}    a cell has ended; in the order in which they end
     {"failed": "…", "fix": "…"}                       nothing more will come
@@ -14,6 +15,8 @@ so that a worker without gpuslice, or with another, can say so.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections import deque
 from contextlib import closing
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
 
 RETRIES: Final = 3
 """How often a cell is tried again whose worker died."""
+SESSIONS: Final = 5
+"""How often Ray Client's server is asked to start a session.
+
+For each it forks a process, beside threads that are in gRPC. The child may die of that before it is another program
+(ray-project/ray#63202). Of 63 sessions that four clients asked for at once, 10 did; of 100 that three did with
+GRPC_ENABLE_FORK_SUPPORT=0 at the head, none (Ray 2.60, gRPC 1.85). Nothing has been handed in by then.
+"""
 _AT_ONCE: Final = 1000  # cells handed in: enough for any cluster to scale by, and few enough to be waited for
 
 
@@ -107,7 +117,14 @@ def _run(task: Mapping[str, Any]) -> Generator[dict[str, object]]:
     """Connect, hand the cells in, and tell how each ended."""
     import ray
 
-    ray.init(address=task["address"], log_to_driver=False, logging_level="ERROR")
+    for left in reversed(range(SESSIONS)):
+        try:
+            ray.init(address=task["address"], log_to_driver=False, logging_level="ERROR")
+            break
+        except ConnectionAbortedError as error:  # the server is there, and has started no session
+            if not left:
+                raise
+            yield {"again": _last_words(error)}
     running: dict[Any, int] = {}
     try:
         yield {"connected": int(ray.cluster_resources().get("CPU", 0))}
@@ -130,12 +147,17 @@ def _run(task: Mapping[str, Any]) -> Generator[dict[str, object]]:
         ray.shutdown()
 
 
+def _last_words(error: Exception) -> str:
+    """The line that says what it is: of a traceback the last one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if any("Traceback" in each for each in lines) else " ".join(" ".join(lines).split())
+
+
 def _in_words(error: Exception, *, connected: bool) -> dict[str, object]:
     """What Ray says, for people."""
     from ray import exceptions
 
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    words = lines[-1] if any("Traceback" in each for each in lines) else " ".join(" ".join(lines).split())
+    words = _last_words(error)
     match error:
         case exceptions.OutOfMemoryError():
             failed = f"a worker ran out of memory {RETRIES + 1} times"
@@ -143,7 +165,10 @@ def _in_words(error: Exception, *, connected: bool) -> dict[str, object]:
         case exceptions.WorkerCrashedError() | exceptions.NodeDiedError():
             failed, fix = f"a worker died {RETRIES + 1} times", "the logs of Ray's nodes tell why"
         case exceptions.RayTaskError():
-            failed, fix = f"a worker failed: {lines[-1]}", ""
+            failed, fix = f"a worker failed: {str(error).strip().splitlines()[-1]}", ""
+        case ConnectionAbortedError() if not connected:
+            failed = f"its Ray Client server started no session, {SESSIONS} times: {words}"
+            fix = "start Ray's head with GRPC_ENABLE_FORK_SUPPORT=0, or see its ray_client_server*.err"
         case _ if connected:
             failed, fix = f"was lost: {words}", "run it again: what is done is kept"
         case _:
@@ -166,13 +191,16 @@ def main() -> None:
     sys.argv = [
         ""
     ]  # Ray puts the folder of a script on its workers' path; this one's modules are no packages
+    # It is how we are told to take the cells back, also where all of a background job ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     connected = False
-    tell = sys.stdout
-    sys.stdout = sys.stderr  # what Ray prints is no line of ours
+    tell = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what Ray prints, in Python or below it, is no line of ours
+    sys.stdout = sys.stderr
     try:
         with closing(_run(json.load(sys.stdin))) as told:
             for each in told:
-                connected = True
+                connected = connected or "connected" in each
                 tell.write(json.dumps(each) + "\n")
                 tell.flush()
     except KeyboardInterrupt:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, cast
+from typing import IO, TYPE_CHECKING, Final, Self, cast
 from urllib.parse import urlsplit
 
 from gpuslice.cli.console import say
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
 REACH_SECONDS: Final = 10.0
 """Until somebody must answer at the address."""
-ANSWER_SECONDS: Final = 60.0
-"""Until they must have answered as Ray does."""
-_CANCEL_SECONDS: Final = 15.0  # for taking back what is handed in
+ANSWER_SECONDS: Final = 120.0
+"""Until they must have answered as Ray does, each time that they are asked: a session that fails to start is told of
+after 30 to 41 s (measured), of which 30 are Ray's grace; its server may wait for 30 more, and a busy head is slow."""
+_CANCEL_SECONDS: Final = 15.0  # for taking back what is handed in, or leaving the cluster
 
 
 def on_ray(commands: Sequence[Sequence[str]], address: str, jobs: int | None) -> Generator[tuple[int, Ended]]:
@@ -65,12 +66,9 @@ def on_ray(commands: Sequence[Sequence[str]], address: str, jobs: int | None) ->
             cwd=folder,
             start_new_session=True,  # Ctrl-C is ours: we tell it to take the cells back
         )
-        late = threading.Timer(ANSWER_SECONDS, driver.kill)
-        late.start()
         try:
-            yield from _told(driver, _task(commands, address, jobs), late, _where(address))
+            yield from _told(driver, _task(commands, address, jobs), len(commands), _where(address))
         finally:
-            late.cancel()
             _end(driver)
 
 
@@ -114,29 +112,63 @@ def _task(commands: Sequence[Sequence[str]], address: str, jobs: int | None) -> 
 
 
 def _told(
-    driver: subprocess.Popen[bytes], task: bytes, late: threading.Timer, where: str
+    driver: subprocess.Popen[bytes], task: bytes, left: int, where: str
 ) -> Generator[tuple[int, Ended]]:
+    """Until the driver has told of so many cells. How it ends after that, and whether it does, changes nothing."""
     asked, told = cast("IO[bytes]", driver.stdin), cast("IO[bytes]", driver.stdout)  # pipes, both
-    with contextlib.suppress(BrokenPipeError):  # it has ended already, and why is said below
-        asked.write(task)
-        asked.close()
     connected = False
-    for line in told:
-        match json.loads(line):
-            case {"connected": int(cpus)}:
-                connected = True
-                late.cancel()
-                if not cpus:
-                    say(f"{where} has no CPU yet: replays wait for one")
-            case {"cell": int(number), "code": int(code), "out": str(out), "err": str(err)}:
-                yield number, Ended(code, out, err)
-            case {"failed": str(why), "fix": str(fix)}:
-                raise EnvironmentFailedError(why, where=where, fix=fix)
-    code = driver.wait()
-    if code:
-        if not connected and code == -signal.SIGKILL:  # by our timer
-            raise EnvironmentFailedError(f"doesn't answer as Ray does in {ANSWER_SECONDS:g} s", where=where)
-        raise EnvironmentFailedError("was lost", where=where, fix="run it again: what is done is kept")
+    with _Patience(driver) as patience:
+        with contextlib.suppress(BrokenPipeError):  # it has ended already, and why is said below
+            asked.write(task)
+            asked.close()
+        while left and (line := told.readline()):
+            match json.loads(line):
+                case {"again": str(why)}:
+                    say(f"{where} started no session: {why}; another is asked for")
+                    patience.begin_again()
+                case {"connected": int(cpus)}:
+                    connected = True
+                    patience.end()
+                    if not cpus:
+                        say(f"{where} has no CPU yet: replays wait for one")
+                case {"cell": int(number), "code": int(code), "out": str(out), "err": str(err)}:
+                    left -= 1
+                    yield number, Ended(code, out, err)
+                case {"failed": str(why), "fix": str(fix)}:
+                    raise EnvironmentFailedError(why, where=where, fix=fix)
+        if left:
+            if driver.wait() == -signal.SIGKILL and not connected:  # by our patience
+                raise EnvironmentFailedError(
+                    f"doesn't answer as Ray does in {ANSWER_SECONDS:g} s", where=where
+                )
+            raise EnvironmentFailedError("was lost", where=where, fix="run it again: what is done is kept")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        driver.wait(_CANCEL_SECONDS)  # it leaves the cluster
+
+
+class _Patience:
+    """Kills a driver that has not connected so many seconds after it was asked to."""
+
+    def __init__(self, driver: subprocess.Popen[bytes]) -> None:
+        self._driver = driver
+        self._timer = threading.Timer(ANSWER_SECONDS, driver.kill)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+    def begin_again(self) -> None:
+        """Its time is a whole one from now."""
+        self.end()
+        self._timer = threading.Timer(ANSWER_SECONDS, self._driver.kill)
+        self._timer.start()
+
+    def end(self) -> None:
+        """It may take as long as it does."""
+        self._timer.cancel()
 
 
 def _end(driver: subprocess.Popen[bytes]) -> None:
