@@ -1,8 +1,8 @@
 """An API server that also writes, in memory: enough of one for an apply, with the faults that a test asks for.
 
 It knows server-side apply of one manager, JSON patches, strategic merge patches, dry runs and versions. Deployments
-roll out at once, or, those in `never_ready`, never in a pool; Karpenter's objects are ready at once, and everybody may
-do everything. The real API server has tests of its own, in tests/e2e.
+roll out at once, or, those in `never_ready`, never in a pool; Karpenter's objects are ready at once unless
+`verdict` says otherwise, and everybody may do everything. The real API server has tests of its own, in tests/e2e.
 """
 
 import copy
@@ -51,6 +51,7 @@ class Kept(Served):
         self.fault: Fault = lambda _number, _request: None
         self.lost: Fault = lambda _number, _request: None
         self.never_ready = set()  # (namespace, name) of Deployments whose pods in a pool never come
+        self.verdict = lambda _data: READY  # Karpenter's, of an object of its own
         self.tried = []
         self.written = []
         for each in objects:
@@ -160,7 +161,7 @@ class Kept(Served):
             if key[1:] in self.never_ready and in_pool:
                 data["status"] |= {"availableReplicas": 0, "conditions": [GAVE_UP]}
         elif data["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
-            data["status"] = {"conditions": READY}
+            data["status"] = {"conditions": self.verdict(data)}
         self.kept[key] = data
         return data
 

@@ -209,6 +209,7 @@ FAULTS = [
         "efa",
     ),
     ("GS206", {"other": overlay("other", capacity={"nvidia.com/gpu.shared": "8"})}, "l4-ts4-1gpu for all"),
+    ("GS206", {"other": overlay("other")}, "l4-ts4-1gpu for all"),
     (
         "GS207",
         {"other": overlay("other", weight=2000, capacity={"nvidia.com/gpu.shared": "8"})},

@@ -493,7 +493,9 @@ def test_karpenters_verdict_is_awaited(cluster, control_plane, tmp_path):
     directory = rendered(two_pools(), tmp_path)
     code, _, err = gpuslice(control_plane.kubeconfig, "apply", "-f", directory, "--yes", "--timeout", "2s")
     assert code == 1
-    assert "is not ready after 2 s: Karpenter hasn't looked at it yet" in err
+    assert "NodeOverlay chat-l4-704-1gpu: is not ready after 2 s: Karpenter hasn't looked at it yet" in err
+    assert len(list(cluster.list(NodeOverlay))) == 2
+    assert not list(cluster.list(NodePool))  # none before its overlay is accepted
     with pytest.raises(ApiError):
         cluster.get(ConfigMap, "absent", namespace="gpuslice")
 

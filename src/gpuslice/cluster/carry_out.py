@@ -21,6 +21,7 @@ from gpuslice.cluster.api import Api, ApiError, joined
 from gpuslice.cluster.changes import Change, changes, moved, set_at, stated
 from gpuslice.cluster.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
 from gpuslice.cluster.objects import Pod
+from gpuslice.cluster.order import in_turn, is_a
 from gpuslice.cluster.ownership import applied
 from gpuslice.cluster.read import decoded
 from gpuslice.cluster.resources import NODE, NODE_CLASS, NODE_OVERLAY, NODE_POOL, POD
@@ -35,10 +36,14 @@ from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, delete, edit, lea
 from gpuslice.errors import AnswerIsNoError
 
 if TYPE_CHECKING:
+    from gpuslice.cluster.resources import Resource
     from gpuslice.cluster.steps import Steps
 
 Json = Any  # as in Kubernetes objects
 _POOL: Final = "karpenter.sh/nodepool"
+_OVERLAYS: Final = (NODE_OVERLAY,)
+_JUDGED: Final = (NODE_CLASS, NODE_OVERLAY, NODE_POOL)
+"""Kinds of which Karpenter says whether it accepts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +139,11 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
         for each in works
         if not (isinstance(each, Edit) and each.workload) and not isinstance(each, Remove)
     ]
-    for each in setting:
-        _still_ours(api, stored)
-        if isinstance(each, Put):
-            _set(api, each.ref, each.object, manner, force=manner.force)
-        elif isinstance(each, Edit):
-            _make(api, each.ref, each.changes, manner, to="after")
-    judged = [
-        each.ref
-        for each in setting
-        if (each.ref.group, each.ref.kind)
-        in {(one.group, one.kind) for one in (NODE_CLASS, NODE_OVERLAY, NODE_POOL)}
-    ]
-    if manner.wait:
-        until_ready(api, judged, manner.patience)
+    configured, pools = in_turn(setting)
+    _write(api, stored, configured, manner)
+    _accepted(api, configured, _OVERLAYS, manner)
+    _write(api, stored, pools, manner)
+    _accepted(api, setting, _JUDGED, manner)
     # A workload that an interrupted run changed looks done, and what to put back is what that run found.
     begun = {each.ref: each for each in stored.journal.steps if isinstance(each, Edit) and stored.resumed}
     moving = [
@@ -167,6 +163,23 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
                 stayed.append(why)
     journal.save(api, msgspec.structs.replace(stored.journal, state="applied"), stored)
     return stayed
+
+
+def _write(api: Api, stored: Stored, setting: Sequence[Put | Edit], manner: Manner) -> None:
+    for each in setting:
+        _still_ours(api, stored)
+        if isinstance(each, Put):
+            _set(api, each.ref, each.object, manner, force=manner.force)
+        else:
+            _make(api, each.ref, each.changes, manner, to="after")
+
+
+def _accepted(api: Api, setting: Sequence[Work], kinds: Sequence[Resource], manner: Manner) -> None:
+    """Wait for Karpenter's verdict on its objects, where that is wanted."""
+    if manner.wait:
+        until_ready(
+            api, [each.ref for each in setting if any(is_a(each, one) for one in kinds)], manner.patience
+        )
 
 
 def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:

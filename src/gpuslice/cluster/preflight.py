@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpuslice.cluster import applyset, permissions
@@ -21,6 +22,7 @@ from gpuslice.cluster.resources import (
     NODE_POOL,
     NODE_SIDE,
 )
+from gpuslice.cluster.snapshot import objects_of
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
 from gpuslice.render.operator import CHART_VERSION
 from gpuslice.workloads.objects import fields_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from gpuslice.cluster.api import Api
     from gpuslice.cluster.desired import Desired
     from gpuslice.cluster.journal import Work
+    from gpuslice.cluster.resources import Resource
     from gpuslice.cluster.snapshot import Snapshot
 
 
@@ -101,12 +104,33 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
                 f"the GPU Operator runs in namespace {there}, and the plan's ConfigMaps are for {wanted}",
                 fix=f"give --operator-namespace {there}",
             )
+    for each in overlays.kept_from_working(
+        Seen(_with_plan(desired, snapshot), catalog), _named(desired, NODE_OVERLAY)
+    ):
+        raise AnswerIsNoError(f"{each.evidence}: {each.consequence}", where=each.subject, fix=each.fix)
     return [
         f"{each.subject} {each.evidence}: {each.consequence}"
         for each in placement.nfd_kept_off(
             seen, [each for each in desired.objects if each.get("kind") == "NodePool"]
         )
     ]
+
+
+def _with_plan(desired: Desired, snapshot: Snapshot) -> Snapshot:
+    """The cluster with the plan's pools and overlays in it."""
+    wanted = [each for each in desired.objects if each.get("kind") in {NODE_POOL.kind, NODE_OVERLAY.kind}]
+    made = objects_of(wanted, "the plan")
+    names = {(each.kind, each.metadata.name) for each in made}
+    kept = (each for each in snapshot.objects if (each.kind, each.metadata.name) not in names)
+    return replace(snapshot, objects=(*kept, *made))
+
+
+def _named(desired: Desired, resource: Resource) -> frozenset[str]:
+    return frozenset(
+        str(fields_of(each, "metadata").get("name"))
+        for each in desired.objects
+        if each.get("kind") == resource.kind
+    )
 
 
 def permitted(api: Api, works: Sequence[Work]) -> None:

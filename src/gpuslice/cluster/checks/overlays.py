@@ -172,33 +172,62 @@ def _meetings(seen: Seen) -> Iterator[tuple[NodeOverlay, NodeOverlay, list[str],
 
 
 def _equal_weights(seen: Seen) -> Iterator[Finding]:
-    for one, other, same, pools in _meetings(seen):
-        if one.spec.weight == other.spec.weight and one.spec.capacity != other.spec.capacity:
-            loser = min(one.name, other.name)
-            yield Finding(
-                f"NodeOverlay {loser}",
-                f"has weight {one.spec.weight or 'none'}, as {max(one.name, other.name)}, and both set {same[0]} in "
-                f"NodePool {pools[0]}",
-                f"Karpenter drops {loser} for all NodePools, without an event",
-                "give every overlay a weight of its own (spec.weight, 1 to 10000)",
-            )
+    for meeting in _meetings(seen):
+        if meeting[0].spec.weight == meeting[1].spec.weight:
+            yield _conflict(*meeting)
+
+
+def _conflict(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list[str]) -> Finding:
+    loser = min(one.name, other.name)
+    return Finding(
+        f"NodeOverlay {loser}",
+        f"has weight {one.spec.weight or 'none'}, as {max(one.name, other.name)}, and both set {same[0]} in "
+        f"NodePool {pools[0]}",
+        f"Karpenter drops {loser} for all NodePools, without an event",
+        "give every overlay a weight of its own (spec.weight, 1 to 10000)",
+    )
 
 
 def _shadowed(seen: Seen) -> Iterator[Finding]:
-    for one, other, same, pools in _meetings(seen):
-        if one.spec.weight != other.spec.weight:
-            low, high = sorted((one, other), key=lambda each: each.spec.weight)
-            differing = [
-                name for name in same if str(low.spec.capacity[name]) != str(high.spec.capacity[name])
-            ]
-            if differing:
-                yield Finding(
-                    f"NodeOverlay {low.name}",
-                    f"sets {differing[0]}: {low.spec.capacity[differing[0]]} in NodePool {pools[0]}, where "
-                    f"{high.name} with the higher weight says {high.spec.capacity[differing[0]]}",
-                    f"{low.name} shows Ready and has no effect there",
-                    "scope one of them to other NodePools, or delete it",
-                )
+    for meeting in _meetings(seen):
+        found = _shadow(*meeting)
+        if found is not None:
+            yield found
+
+
+def _shadow(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list[str]) -> Finding | None:
+    low, high = sorted((one, other), key=lambda each: each.spec.weight)
+    differing = [name for name in same if str(low.spec.capacity[name]) != str(high.spec.capacity[name])]
+    if low.spec.weight == high.spec.weight or not differing:
+        return None
+    return Finding(
+        f"NodeOverlay {low.name}",
+        f"sets {differing[0]}: {low.spec.capacity[differing[0]]} in NodePool {pools[0]}, where "
+        f"{high.name} with the higher weight says {high.spec.capacity[differing[0]]}",
+        f"{low.name} shows Ready and has no effect there",
+        "scope one of them to other NodePools, or delete it",
+    )
+
+
+def kept_from_working(seen: Seen, ours: frozenset[str]) -> Iterator[Finding]:
+    """Overlays that would be dropped or have no effect where these and others meet.
+
+    Karpenter tells only once a pool is there that both are for: till then all of them are Ready.
+
+    Args:
+        seen: a cluster as it will be.
+        ours: names of overlays that are about to be written.
+    """
+    for meeting in _meetings(seen):
+        one, other = meeting[:2]
+        if not ours & {one.name, other.name}:
+            continue
+        if one.spec.weight == other.spec.weight:
+            yield _conflict(*meeting)
+            continue
+        found = _shadow(*meeting)
+        if found is not None and min((one, other), key=lambda each: each.spec.weight).name in ours:
+            yield found
 
 
 def _impossible(seen: Seen) -> Iterator[Finding]:
