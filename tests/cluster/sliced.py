@@ -182,6 +182,9 @@ def healthy():
         ),
         "node": sliced_node(),
         "plugin pod": plugin_pod("plugin-1", "nvidia-device-plugin-daemonset", "n1"),
+        # The GPU Operator runs it from the device plugin's image.
+        "discovery": daemon_set("gpu-feature-discovery", tolerations=[TOLERATION]),
+        "discovery pod": plugin_pod("gpu-feature-discovery-1", "gpu-feature-discovery", "n1"),
         "pod": sliced_pod(),
     }
 

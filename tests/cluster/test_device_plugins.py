@@ -14,7 +14,19 @@ from gpuslice.cluster.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET
 from gpuslice.cluster.snapshot import Unread
 from tests.cluster.made import node, pod
 from tests.cluster.served import Served
-from tests.cluster.sliced import KEY, MIG, MIG_KEY, MIG_NAME, MPS4, MPS_KEY, TS4, cluster, node_pool
+from tests.cluster.sliced import (
+    KEY,
+    MIG,
+    MIG_KEY,
+    MIG_NAME,
+    MPS4,
+    MPS_KEY,
+    TOLERATION,
+    TS4,
+    cluster,
+    daemon_set,
+    node_pool,
+)
 
 CATALOG = catalogs.bundled()
 LABEL = "nvidia.com/device-plugin.config"
@@ -27,7 +39,14 @@ def variables(**values):
 
 
 def chart(
-    *, default="default", fallbacks="named,single", manager=True, config="nvdp-configs", selector=None, **env
+    *,
+    tolerations=(TOLERATION,),
+    default="default",
+    fallbacks="named,single",
+    manager=True,
+    config="nvdp-configs",
+    selector=None,
+    **env,
 ):
     """NVIDIA's chart nvidia-device-plugin as release nvdp, in namespace nvidia."""
     managed = {
@@ -53,6 +72,7 @@ def chart(
         "initContainers": [{"name": "nvidia-device-plugin-init", **managed}] if manager else [],
         "containers": [*([{"name": "nvidia-device-plugin-sidecar", **managed}] if manager else []), plugin],
         "nodeSelector": selector or {},
+        "tolerations": list(tolerations),
         "volumes": [
             {"name": "kubelet-device-plugins-dir", "hostPath": {"path": "/var/lib/kubelet/device-plugins"}},
             *([{"name": "available-configs", "configMap": {"name": config}}] if config else []),
@@ -276,3 +296,25 @@ def test_both_checks_read_daemon_sets():
     for each in CHECKS:
         if each.code in {"GS401", "GS505"}:
             assert {DAEMON_SET, CLUSTER_POLICY, CONFIG_MAP} <= set(each.reads)
+
+
+def test_a_plugin_that_does_not_tolerate_a_pools_taint_never_runs_there():
+    (one,) = found(seen({"standalone": chart(tolerations=())}), "GS604")
+    assert one.subject == "DaemonSet nvidia/nvdp-nvidia-device-plugin"
+    assert "doesn't tolerate gpuslice.io/pool, which taints NodePool l4-ts4" in one.evidence
+    elsewhere = chart(tolerations=(), selector={"group": "ours"})
+    assert found(seen({"standalone": elsewhere, "node": None}), "GS604") == []
+    assert found(seen({"standalone": chart(tolerations=())}, policy=True), "GS604") == []
+
+
+@pytest.mark.parametrize("name", ["gpu-feature-discovery", "nvdp-nvidia-device-plugin-mps-control-daemon"])
+def test_other_programs_of_the_plugins_image_are_no_second_plugin(name):
+    """NVIDIA ships them in one image since v0.15; on a node they run side by side."""
+    beside = {"other": daemon_set(name, "nvidia"), "its": plugin_pod("n1", name), "plugins": plugin_pod("n1")}
+    assert found(seen(beside), "GS103", "GS401") == []
+    second = {
+        "other": daemon_set("nvdp-2", "nvidia"),
+        "its": plugin_pod("n1", "nvdp-2"),
+        "plugins": plugin_pod("n1"),
+    }
+    assert [each.code for each in found(seen(second), "GS103")] == ["GS103"]

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from gpuslice.workloads.objects import Container
 
 _MANAGER: Final = "config-manager"
-_NOT_PLUGINS: Final = ("mps-control-daemon", "gpu-feature-discovery")
-"""Of the same image as the device plugin, and in the same chart."""
 _FILE: Final = ("CONFIG_FILE", "--config-file")
 _STRATEGY: Final = ("MIG_STRATEGY", "--mig-strategy")
 
@@ -77,8 +75,6 @@ def device_plugins(snapshot: Snapshot) -> tuple[DevicePlugin, ...]:
 
 def _is_one(runner: Runner, snapshot: Snapshot) -> bool:
     """Whether a DaemonSet is a device plugin by itself, and none that the GPU Operator makes."""
-    if any(word in runner.metadata.name for word in _NOT_PLUGINS):
-        return False
     if any(each.kind == "ClusterPolicy" for each in runner.metadata.owner_references):
         return False
     operator = snapshot.gpu_operator

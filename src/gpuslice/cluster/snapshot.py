@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 _KARPENTER_IMAGE: Final = "karpenter"
 _OPERATOR_NAMES: Final = ("gpu-operator",)
+_OF_THE_SAME_IMAGE: Final = ("mps-control-daemon", "gpu-feature-discovery")
+"""DaemonSets of the GPU Operator and of NVIDIA's chart that run other programs of the device plugin's image."""
 _PLUGIN_IMAGES: Final = ("k8s-device-plugin", "nvidia-device-plugin", "nvidia-gpu-device-plugin")
 
 
@@ -139,8 +141,11 @@ class Snapshot:
         return tuple(
             each
             for each in self.daemon_sets
-            if any(name in container.image for container in each.pod.containers for name in _PLUGIN_IMAGES)
-            or any(name in each.metadata.name for name in _PLUGIN_IMAGES)
+            if not any(word in each.metadata.name for word in _OF_THE_SAME_IMAGE)
+            and (
+                any(name in container.image for container in each.pod.containers for name in _PLUGIN_IMAGES)
+                or any(name in each.metadata.name for name in _PLUGIN_IMAGES)
+            )
         )
 
     @cached_property

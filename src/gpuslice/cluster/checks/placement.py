@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.cluster.device_plugins import device_plugins
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
@@ -216,7 +217,32 @@ def _operands_kept_off(seen: Seen) -> Iterator[Finding]:
                 "no device plugin runs on the pool's nodes: their slices never register",
                 f"add {{key: {POOL_LABEL}, operator: Exists, effect: NoSchedule}} to spec.daemonsets.tolerations",
             )
+    yield from _plugins_kept_off(seen, operated)
     yield from _nfd_kept_off(seen, pool.name, pool.taints)
+
+
+def _plugins_kept_off(seen: Seen, pools: Iterable[NodePool]) -> Iterator[Finding]:
+    """Device plugins that somebody runs without the GPU Operator, and what their pods tolerate."""
+    if seen.cluster.cluster_policies:
+        return
+    for plugin in device_plugins(seen.cluster):
+        for pool in pools:
+            missed = [
+                each
+                for each in pool.taints
+                if plugin.runner is not None
+                and each.effect in _KEEPS_OFF
+                and not tolerated(each, plugin.runner.pod.tolerations)
+            ]
+            if missed and plugin.serves(pool):
+                yield Finding(
+                    plugin.title,
+                    f"doesn't tolerate {missed[0].key}, which taints NodePool {pool.name}",
+                    "no device plugin runs on the pool's nodes: their slices never register",
+                    f"add {{key: {POOL_LABEL}, operator: Exists, effect: NoSchedule}} to its tolerations (NVIDIA's "
+                    "chart: tolerations)",
+                )
+                break
 
 
 def nfd_kept_off(seen: Seen, pools: Iterable[Mapping[str, object]]) -> list[Finding]:
@@ -268,7 +294,7 @@ CHECKS: Final = (
     ),
     Check(
         "GS604",
-        "The GPU Operator's operands tolerate the pools' taints",
+        "The device plugin and the GPU Operator's operands tolerate the pools' taints",
         Severity.BROKEN,
         (NODE_POOL, CLUSTER_POLICY, DAEMON_SET),
         _operands_kept_off,
