@@ -136,6 +136,14 @@ def test_each_metered_pod_is_held_against_what_nvml_told(gpuslice, metered, tmp_
     assert "note: 1 of 2 pods that were measured by NVML aren't in" in ended.err
 
 
+def test_where_nvml_met_no_pod_that_is_said(gpuslice, metered, tmp_path):
+    path = tmp_path / "n1.json"
+    path.write_text(json.dumps({"gpus": [{"gpu": {"index": 0}, "pods": []}]}))
+    ended = gpuslice("doctor", "--from", metered, "--nvml", path)
+    assert (ended.code, ended.out) == (0, "")
+    assert "note: no process of a pod was on those GPUs" in ended.err
+
+
 @pytest.mark.parametrize("option", ["--dcgm", "--nvml"])
 def test_readings_that_are_none_are_refused(gpuslice, metered, tmp_path, option):
     (tmp_path / "x").write_text("node_load1 0.3\n")

@@ -124,7 +124,8 @@ def doctor(
     snapshot = dump.load(source) if source else snapshot_of(kubeconfig, context)
     use = _use(prometheus, token_file, sigv4) if prometheus else {}
     use = _with(readings, use, snapshot)
-    _say_strangers(held, snapshot)
+    if nvml:
+        _say_strangers(held, snapshot)
     found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use, held=held)
     say_unread(untold(snapshot, wanted))
     match output:
@@ -207,6 +208,8 @@ def _held(files: list[str]) -> dict[str, int]:
 
 
 def _say_strangers(held: dict[str, int], snapshot: Snapshot) -> None:
+    if not held:
+        say("note: no process of a pod was on those GPUs while NVML was asked")
     there = {each.metadata.uid for each in snapshot.pods}
     if gone := len(held.keys() - there):
         say(f"note: {gone} of {len(held)} pods that were measured by NVML aren't in {snapshot.where}")
