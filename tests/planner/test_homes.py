@@ -1,12 +1,17 @@
 """Homes of workloads: found from few choices as from many, and never dearer for being taken out and put back."""
 
+import random
+
+import numpy as np
 import pytest
 
 from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner import home_program, home_search
-from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.pool_packing import PoolPacking
+from gpuslice.planner.solve import Settings, Solution, offered, solve
 
 
 def planned(seed: int, workloads: int) -> Solution:
@@ -33,3 +38,25 @@ def test_taking_out_and_putting_back_saves_something(monkeypatch):
     assert found.packed is not None
     assert without.packed is not None
     assert found.spread.mean < without.spread.mean
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_cheaper_than_the_bound_that_spares_looking(seed):
+    fleet = read_fleet(seed, 12, tenants=2)
+    classes = tuple(classes_of(each for each in fleet.workloads if each.replicas))
+    options = offered(classes, choose("", fleet.region), Settings(daemonset_overhead()))
+    pools = PoolPacking(options, classes, np.ones(len(classes)))
+    chance = random.Random(seed)
+    seen = 0
+    for _ in range(300):
+        pool = chance.choice(pools.pools_for([chance.randrange(len(classes))]) or [None])
+        if pool is None:
+            continue
+        at_home = [number for number in sorted(pool.cut.fits) if chance.random() < 0.5]
+        load = tuple(((number, 0), chance.randint(1, 9)) for number in at_home)
+        least = pools.least(pool, load) - 1e-6
+        packed, likely = pools.pack(pool, load), pools.likely(pool, load)
+        assert packed is None or least <= packed.price
+        assert likely is None or least <= likely
+        seen += bool(load and packed and likely)
+    assert seen > 50

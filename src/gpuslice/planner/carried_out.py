@@ -190,6 +190,13 @@ class _Search:
         found = self._packings.pack(pool, load_of(residents))
         return None if found is None else found.price + self._packings.wishes.fee
 
+    def _likely(self, pool: PoolKey, residents: Residents) -> int | None:
+        """The same as Karpenter is likely to have it."""
+        if not residents:
+            return 0
+        price = self._packings.likely(pool, load_of(residents))
+        return None if price is None else price + self._packings.wishes.fee
+
     def _now(self, pool: PoolKey) -> tuple[int | None, int | None]:
         """What a pool costs and what its packing would, as it is."""
         if pool not in self._costs:
@@ -202,18 +209,18 @@ class _Search:
         return 0 if cost is None or packed is None else cost - packed
 
     def _empty_out(self, pool: PoolKey, remaining: Callable[[], float]) -> None:
-        """Make the move away from a pool that saves most, by the model, of those that look best by their packing.
+        """Make the move away from a pool that saves most, by the model, of those that look best by first fit.
 
-        Of those that there is time to pack.
+        Of those that there is time to look at.
         """
         ranked = []
         for at, after in enumerate(self._moves(pool)):
             if remaining() <= 0:
                 break
             before = [self._now(each)[0] for each in after]
-            packed = [self._packed(each, residents) for each, residents in after.items()]
-            known = [each for each in packed if each is not None]
-            if len(known) == len(packed) and None not in before:
+            likely = [self._likely(each, residents) for each, residents in after.items()]
+            known = [each for each in likely if each is not None]
+            if len(known) == len(likely) and None not in before:
                 ranked.append((sum(known) - sum(each or 0 for each in before), at, after))
         best: float = 0
         chosen: dict[PoolKey, Residents] | None = None

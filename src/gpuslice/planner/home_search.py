@@ -1,4 +1,4 @@
-"""The search over homes: workloads move and pools merge as long as that makes the bill of the packing smaller.
+"""The search over homes: workloads move and pools merge as long as that makes the bill smaller that is to be expected.
 
 Where no such move is left, some workloads that have to do with each other are taken out and put back one by one, each
 where that is cheapest just then; what comes out no dearer is kept (ruin and recreate: Schrimpf et al., "Record breaking
@@ -85,8 +85,13 @@ class Homes:
         load = load_of(members)
         if not load:
             return 0
-        packed = self._pools.pack(pool, load)
-        return None if packed is None else packed.price + self._pools.wishes.fee
+        price = self._pools.likely(pool, load)
+        return None if price is None else price + self._pools.wishes.fee
+
+    def _least(self, pool: PoolKey, members: Counter[tuple[int, int]]) -> float:
+        """What `_cost` is at least: sooner known."""
+        load = load_of(members)
+        return self._pools.least(pool, load) + self._pools.wishes.fee if load else 0.0
 
     def improve(self, remaining: Callable[[], float]) -> None:
         """Look for a smaller bill while there is time."""
@@ -160,7 +165,7 @@ class Homes:
         for moves in choices:
             if remaining() <= 0:
                 break
-            saving = self._saving(moves)
+            saving = self._saving(moves, best)
             if saving is not None and saving > best:
                 best, chosen = saving, moves
         if chosen is None:
@@ -173,8 +178,8 @@ class Homes:
             self._settle(member, home)
         return True
 
-    def _saving(self, moves: dict[Member, Home]) -> int | None:
-        """Micro-dollars an hour that moves save; None where somebody doesn't fit there."""
+    def _saving(self, moves: dict[Member, Home], least: int) -> int | None:
+        """Micro-dollars an hour that moves save; None: not more than the least, or somebody doesn't fit there."""
         after: dict[PoolKey, Counter[tuple[int, int]]] = {}
         for member, home in moves.items():
             here, number = self.home[member], member[0]
@@ -185,12 +190,14 @@ class Homes:
                 if pool not in after:
                     after[pool] = self.members.get(pool, Counter()).copy()
                 after[pool][number, where] += change
-        saving = 0
+        saving = sum(self._now(pool) for pool in after)
+        if saving - sum(self._least(pool, members) for pool, members in after.items()) <= least:
+            return None
         for pool, members in after.items():
             cost = self._cost(pool, members)
             if cost is None:
                 return None
-            saving += self._now(pool) - cost
+            saving -= cost
         return saving
 
     def _take_out_and_put_back(self, movable: Sequence[Member], remaining: Callable[[], float]) -> None:
@@ -229,14 +236,22 @@ class Homes:
     def _cheapest_home(self, member: Member) -> Home:
         """Where a workload that lives nowhere adds least."""
         number, replicas = member[0], self._replicas(member)
-        added: list[tuple[int, int, Home]] = []
+        choices: list[tuple[float, int, Home, Counter[tuple[int, int]]]] = []
         for at, home in enumerate(self._homes_for(number)):
-            members = self.members[home.pool].copy()
+            members = self.members.get(home.pool, Counter()).copy()
             members[number, home.slice_index] += replicas
+            choices.append((self._least(home.pool, members) - self._now(home.pool), at, home, members))
+        best: tuple[int, int, Home] | None = None
+        for least, at, home, members in sorted(choices, key=lambda each: each[:2]):
+            if best is not None and least > best[0]:
+                break
             cost = self._cost(home.pool, members)
             if cost is not None:
-                added.append((cost - self._now(home.pool), at, home))
-        return min(added)[-1]  # never empty: where it was, it fits
+                added = cost - self._now(home.pool), at, home
+                best = added if best is None else min(best, added, key=lambda each: each[:2])
+        if best is None:
+            raise AssertionError("a workload fits nowhere, not even where it was")
+        return best[-1]
 
     def _replicas(self, member: tuple[int, int]) -> int:
         return self._classes[member[0]].members[member[1]].replicas

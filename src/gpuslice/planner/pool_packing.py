@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from operator import gt
+from operator import gt, le, sub
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.first_fit import first_fit
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ class PoolPacking:
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
         self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
         self._admitted: dict[NodeOption, frozenset[int]] = {}
+        self._likely: dict[tuple[PoolKey, Load], int | None] = {}
+        self._rates: dict[PoolKey, tuple[float, ...]] = {}
+        self._shares: dict[tuple[PoolKey, Place], tuple[float, ...]] = {}
 
     def remember(self, packing: Packing) -> None:
         """Take the nodes of a whole packing as an answer for the loads that its pools carry."""
@@ -159,6 +163,90 @@ class PoolPacking:
             ]
         return self._pools_for[wanted]
 
+    def likely(self, pool: PoolKey, load: Load) -> int | None:
+        """What Karpenter's nodes for the load are likely to cost; None where some replica fits none.
+
+        Soon known, and near what its model says: a search that goes by it finds loads that Karpenter packs well.
+        """
+        key = (pool, load)
+        if key not in self._likely:
+            price = self._filled(pool, load)
+            if price is None and (packed := self.pack(pool, load)) is not None:
+                price = packed.price
+            self._likely[key] = price
+        return self._likely[key]
+
+    def _filled(self, pool: PoolKey, load: Load) -> int | None:
+        """Micro-dollars an hour, on average over two orders, with the best largest type; None: none will do.
+
+        All pods at once come by CPU and memory, or workload after workload. Nodes are filled as the largest type
+        listed; each then is of the cheapest that carries its pods.
+        """
+        options = [
+            each for each in self.options_of(pool) if all(each.admits(number) for (number, _), _ in load)
+        ]
+        rooms = [(each.price, self._capacities(each, pool)) for each in options]
+        at_once = sorted(load, key=self._karpenters_order)
+        orders = [at_once] if len(load) == 1 else [at_once, list(load)]
+        best: int | None = None
+        for option, (_, room) in zip(options, rooms, strict=True):
+            sized = [
+                [(self._sized(option, place, len(room)), count) for place, count in order] for order in orders
+            ]
+            total = 0
+            for pods in sized:
+                nodes = first_fit(room, pods)
+                if nodes is None or (best is not None and total >= best * len(orders)):
+                    break
+                for (_, free), count in nodes.items():
+                    used = tuple(map(sub, room, free))
+                    total += count * next(price for price, have in rooms if all(map(le, used, have)))
+            else:
+                price = total // len(orders)
+                best = price if best is None else min(best, price)
+        return best
+
+    def _karpenters_order(self, entry: tuple[Place, int]) -> tuple[int, int]:
+        each = self._classes[entry[0][0]]
+        return -each.cpu_milli, -each.memory_mib
+
+    def least(self, pool: PoolKey, load: Load) -> float:
+        """Micro-dollars an hour below which no nodes carry the load, by the resource that comes dearest."""
+        amounts = [[each * count for each in self._share(pool, place)] for place, count in load]
+        return max(map(sum, zip(*amounts, strict=True)), default=0.0)
+
+    def _share(self, pool: PoolKey, place: Place) -> tuple[float, ...]:
+        """By resource, what one replica takes of it where it is cheapest: micro-dollars an hour."""
+        found = self._shares.get((pool, place))
+        if found is None:
+            options = self.options_of(pool)
+            if pool not in self._rates:
+                rooms = [(each.price, self._capacities(each, pool)) for each in options]
+                self._rates[pool] = tuple(
+                    min((price / room[at] for price, room in rooms if room[at]), default=0.0)
+                    for at in range(len(rooms[0][1]))
+                )
+            rates = self._rates[pool]
+            size = self._sized(options[0], place, len(rates))
+            found = tuple(need * rate for need, rate in zip(size, rates, strict=True))
+            self._shares[pool, place] = found
+        return found
+
+    def _capacities(self, option: NodeOption, pool: PoolKey) -> tuple[int, ...]:
+        """What a node of the pool has; with MIG, instances of each profile count."""
+        if option.cut.mechanism is Mechanism.MIG:
+            return option.cpu_milli, option.memory_mib, option.pods, *instances_of(option, pool.geometries)
+        return capacity(option)
+
+    def _sized(self, option: NodeOption, place: Place, resources: int) -> tuple[int, ...]:
+        """What one replica takes of each of so many resources, in the order of `_capacities`."""
+        number, where = place
+        if option.cut.mechanism is not Mechanism.MIG:
+            return self._size(option, number)
+        each = self._classes[number]
+        instances = (int(where == at) for at in range(resources - 3))
+        return each.cpu_milli, each.memory_mib, 1, *instances
+
     def _packed(self, pool: PoolKey, load: Load) -> Packed | None:
         nodes: Counter[Pattern] = Counter()
         left = dict(load)
@@ -198,28 +286,13 @@ class PoolPacking:
         return sum(self._values[number] * count for (number, _), count in counts.items())
 
     def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> _Filling:
-        """A node as it is filled; with MIG, instances of each profile count."""
+        """A node as it is filled."""
         if option not in self._admitted:
             self._admitted[option] = frozenset(option.classes)
         admitted = self._admitted[option]
         here = [(place, count) for place, count in load if place[0] in admitted]
-        capacities: tuple[int, ...]
-        sizes: list[tuple[int, ...]]
-        if option.cut.mechanism is Mechanism.MIG:
-            instances = instances_of(option, pool.geometries)
-            capacities = (option.cpu_milli, option.memory_mib, option.pods, *instances)
-            sizes = [
-                (
-                    self._classes[number].cpu_milli,
-                    self._classes[number].memory_mib,
-                    1,
-                    *(int(where == each) for each in range(len(instances))),
-                )
-                for (number, where), _ in here
-            ]
-        else:
-            capacities = capacity(option)
-            sizes = [self._size(option, number) for (number, _), _ in here]
+        capacities = self._capacities(option, pool)
+        sizes = [self._sized(option, place, len(capacities)) for place, _ in here]
         # What is worth most for the largest share that it takes goes in first, as often as it fits.
         shares = [
             max(need / max(most, 1) for need, most in zip(size, capacities, strict=True)) for size in sizes

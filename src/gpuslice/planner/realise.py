@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.home_program import choose_homes
 from gpuslice.planner.home_search import Homes, load_of
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gpuslice.planner.master import Packing
     from gpuslice.planner.pool_packing import PoolPacking
     from gpuslice.workloads.model import Workload
+
+
+_FOR_PROGRAM: Final = 0.3  # of the time: what it finds is a beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ def realise(
     }
     start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
     if not kept and not all(each.splittable for each in classes) and remaining() > 0:
-        chosen = choose_homes(patterns, classes, relaxation.duals, seconds=remaining(), gap=gap)
+        chosen = choose_homes(
+            patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
+        )
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)

@@ -40,9 +40,11 @@ DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or readi
 # Of the time that laying out the options took, as that grows with the kinds of workloads as writing down, baselines and
 # verifying the plan do.
 _FOR_THE_REST: Final = 0.5
-_LEFT_BY_BOUND: Final = 0.3  # of the time, for what follows
-_LEFT_BY_PACKING: Final = 0.12
+_LEFT_BY_BOUND: Final = 0.18  # of the time, for whole nodes, beside what these leave
+_LEFT_BY_PACKING: Final = 0.12  # at least
 _LEFT_BY_HOMES: Final = 0.08
+_A_HOME: Final = 0.02  # seconds for each workload with one template, so that it gets a good one …
+_ALL_HOMES: Final = 0.35  # … and the most of the time for all of them
 _LEFT_BY_MIXING: Final = 0.1
 
 
@@ -163,6 +165,11 @@ def solve(
         options = offered(classes, catalog, settings)
     # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
+    homes = sum(len(each.members) for each in classes if not each.splittable)
+    left_by_packing = max(
+        _LEFT_BY_PACKING, _LEFT_BY_HOMES + min(_A_HOME * homes / max(whole, 0.1), _ALL_HOMES)
+    )
+    left_by_bound = left_by_packing + _LEFT_BY_BOUND
     columns = ColumnGeneration(
         options,
         classes,
@@ -170,7 +177,7 @@ def solve(
         told=lambda value, bound: told(Found(value, bound, whole=False)),
     )
     relaxation = columns.relax(
-        tolerance=settings.gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole
+        tolerance=settings.gap / 3, remaining=lambda: remaining() - left_by_bound * whole
     )
     packing = cheapest_packing(
         columns,
@@ -178,7 +185,7 @@ def solve(
         options,
         classes,
         gap=settings.gap,
-        remaining=lambda: remaining() - _LEFT_BY_PACKING * whole,
+        remaining=lambda: remaining() - left_by_packing * whole,
     )
     allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
     search = Search(
