@@ -130,25 +130,44 @@ class _Search:
             self._empty_out(pool, remaining)
 
     def make_safer(self, remaining: Callable[[], float]) -> None:
-        """Move all of a pool to where more keeps them apart, or is plainer, if that costs neither money nor speed."""
+        """Move workloads to where more keeps them apart, or is plainer, if that costs neither money nor speed.
+
+        All of a pool at once, to any other; or one by one, to those that there are.
+        """
         for pool in sorted(self._pools, key=_looseness, reverse=True):
             residents = self._pools[pool]
-            if any(self._stays(each) for each in residents):
+            if self._made_safer(pool, residents, self._packings.pools_for, remaining) or len(residents) == 1:
                 continue
-            tighter = [
-                other
-                for other in self._packings.pools_for(each.number for each in residents)
-                if _looseness(other)[0] < _looseness(pool)[0]
-                and other.spot == pool.spot
-                and not any(_is_slower(each, pool, other) for each in residents)
-            ]
-            for other in sorted(tighter, key=_looseness):
-                if remaining() <= 0 or self._bills.simulated >= _MOST_SIMULATED + _KEPT_FOR_SAFETY:
-                    return
-                after = self._moved(pool, residents, other)
-                if self._change(after) <= 0:
-                    self._settle(after)
-                    break
+            for each in residents:
+                self._made_safer(pool, (each,), lambda _: self._pools, remaining)
+
+    def _made_safer(
+        self,
+        pool: PoolKey,
+        group: Residents,
+        pools_for: Callable[[Iterable[int]], Iterable[PoolKey]],
+        remaining: Callable[[], float],
+    ) -> bool:
+        if any(self._stays(each) for each in group):
+            return False
+        numbers = [each.number for each in group]
+        tighter = [
+            other
+            for other in pools_for(numbers)
+            if _looseness(other)[0] < _looseness(pool)[0]
+            and other.spot == pool.spot
+            and not other.geometries
+            and all(number in other.cut.fits for number in numbers)
+            and not any(_is_slower(each, pool, other) for each in group)
+        ]
+        for other in sorted(tighter, key=_looseness):
+            if remaining() <= 0 or self._bills.simulated >= _MOST_SIMULATED + _KEPT_FOR_SAFETY:
+                return False
+            after = self._moved(pool, group, other)
+            if self._change(after) <= 0:
+                self._settle(after)
+                return True
+        return False
 
     def _change(self, after: Mapping[PoolKey, Residents]) -> float:
         """Micro-dollars an hour more than now; infinite where somebody fits nowhere."""
