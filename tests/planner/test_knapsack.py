@@ -79,6 +79,12 @@ def test_the_best_load_is_the_best_of_all_loads(efforts, knapsack, threshold):
         assert best <= threshold + 1e-6
     assert load.bound >= best - 1e-6
     assert abs(load.bound - max(best, threshold)) < 1e-6  # nothing was left open
+    for other, of_other in load.others:
+        taken = [dict(of_other).get(item, 0) for item in range(len(values))]
+        assert _fits(taken, sizes, capacity)
+        assert all(count <= each for count, each in zip(taken, most, strict=True))
+        assert threshold < other <= load.value
+        assert abs(other - sum(value * count for value, count in zip(values, taken, strict=True))) < 1e-9
 
 
 @given(knapsacks(), st.sampled_from([0.0, 0.5]), st.integers(1, 3))

@@ -26,15 +26,18 @@ from gpuslice.planner.pricing import Patience, Priced, Pricing
 from gpuslice.planner.solver import Column, LinearMaster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.limits import Limit
     from gpuslice.planner.options import NodeOption
 
-_SMOOTHING = 0.8  # weight of the best duals so far; of 0.3 to 0.9 the quickest on large traces and fleets
-_COLUMNS_A_ROUND = 150
+_SMOOTHING = 0.4  # weight of the best duals so far; of 0.3 to 0.8 the quickest on large traces and fleets
+_COLUMNS_A_ROUND = 400
+_MANY = 100  # new ones a round: as long as so many are found in little time, no more is taken
+_PROMISING = 0.95  # of a node's price: what its load has to be worth, for whole nodes
+_GOOD = 0.998  # and for homes: more patterns take longer, and no better homes come of them
 _ROUNDS = 400
 _STANDSTILL = 1e-5  # of the bound
 _FIRST = 3  # options to begin with for each class
@@ -54,7 +57,7 @@ class Relaxation:
     """What column generation came to.
 
     Attributes:
-        patterns: all that were found.
+        patterns: all that were found, but for those hardly worth their nodes at the last prices.
         amounts: of each, in the last fractional solution.
         value: its cost, dollars per hour.
         bound: proven: no plan costs less, dollars per hour.
@@ -188,22 +191,42 @@ class ColumnGeneration:
             demand, room, centre, rounds, tolerance=_ROUGH, remaining=remaining, patience=Patience.LITTLE
         )
 
-    def _proper(self, demand: Floats) -> dict[Pattern, None]:
+    def proper(self, demand: Floats, centre: Floats | None = None) -> dict[Pattern, None]:
         """The patterns known, without replicas beyond the demand.
 
         A pattern that carries more than is left would look cheap: half of a node for one of its two replicas.
+
+        Args:
+            demand: replicas of each class.
+            centre: prices and tolls; patterns hardly worth their nodes at these are left out. None: all stay.
         """
         proper: dict[Pattern, None] = {}
-        for pattern in self._known:
-            surplus = {
-                number: count - int(demand[number])
-                for number, count in pattern.counts().items()
-                if count > demand[number]
-            }
-            kept = pattern.without(surplus) if surplus else pattern
+        left: list[int] = demand.astype(np.int64).tolist()
+        # Whose load isn't worth it with surplus replicas isn't without.
+        for pattern in self._known if centre is None else self._worth(self._known, centre, _PROMISING):
+            kept = pattern
+            if pattern.geometries or any(count > left[number] for number, _, count in pattern.pods):
+                surplus = {
+                    number: count - left[number]
+                    for number, count in pattern.counts().items()
+                    if count > left[number]
+                }
+                kept = pattern.without(surplus) if surplus else pattern
             if kept.pods:
                 proper[kept] = None
-        return proper
+        return proper if centre is None else dict.fromkeys(self._worth(proper, centre, _PROMISING))
+
+    def _worth(self, patterns: Iterable[Pattern], centre: Floats, share: float) -> list[Pattern]:
+        """The patterns worth so much of their nodes' prices, tolls included, and those that carry one class alone."""
+        classes = len(self._classes)
+        prices: list[float] = centre[:classes].tolist()
+        usd = dict(zip(self._options, self.limits.tolled(centre[classes:]).tolist(), strict=True))
+        return [
+            each
+            for each in patterns
+            if len(each.pods) == 1
+            or sum(prices[number] * count for number, _, count in each.pods) > share * usd[each.option]
+        ]
 
     def _master(self, links: Links, demand: Floats, room: Floats) -> LinearMaster:
         """The linear master before it has a pattern: its columns are the links, then the exchanges."""
@@ -253,7 +276,7 @@ class ColumnGeneration:
         links = self._links or Links(tuple(int(each) for each in demand))
         master = self._master(links, demand, room)
         classes, first = len(demand), len(demand) + links.services  # the limits' rows come last
-        known = self._proper(demand)
+        known = self.proper(demand, centre if patience is Patience.LITTLE else None)
         for pattern in known:
             master.add(column_of(pattern, self.limits, first))
 
@@ -264,13 +287,17 @@ class ColumnGeneration:
         # Whoever has no time for even this has no mix, only patterns.
         nothing = math.inf, np.zeros(len(self.exchanges) + len(links.kinds)), centre, np.zeros(classes)
         value, amounts, duals, short = _solved(master, classes, first, remaining) or nothing
+        easy = patience is Patience.ENOUGH
         for _ in range(rounds):
             if bound >= value * (1 - tolerance) or remaining() <= 0:
                 break
             new, moved = 0, False
             # Where the smoothed prices teach nothing new, the master's own may.
             smooth = _SMOOTHING * centre + (1 - _SMOOTHING) * duals
-            for priced_at, with_patience in ((smooth, patience), (duals, patience), (smooth, Patience.ALL)):
+            tries = [(smooth, patience), (duals, patience), (smooth, Patience.ALL)]
+            if easy:
+                tries.insert(0, (smooth, Patience.LITTLE))
+            for priced_at, with_patience in tries:
                 priced, scaled = self._priced(priced_at, demand, tolerance, with_patience, remaining)
                 proven = worth(scaled)
                 moved |= proven > bound + abs(bound) * _STANDSTILL
@@ -283,6 +310,7 @@ class ColumnGeneration:
                     new += 1
                 if new or patience is Patience.LITTLE:
                     break
+            easy = easy and new >= _MANY
             if new:
                 last = value, amounts, duals, short
                 value, amounts, duals, short = _solved(master, classes, first, remaining) or last
@@ -299,9 +327,10 @@ class ColumnGeneration:
         )
         known |= dict.fromkeys(mix)
         self._known |= known
+        good = tuple(dict.fromkeys([*self._worth(known, centre, _GOOD), *mix]))
         return Relaxation(
-            tuple(known),
-            np.asarray([mix.get(pattern, 0.0) for pattern in known]),
+            good,
+            np.asarray([mix.get(pattern, 0.0) for pattern in good]),
             value,
             min(bound, value),
             centre[:classes],

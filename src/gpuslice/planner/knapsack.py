@@ -5,7 +5,8 @@ knapsack by dynamic programming, over two or three of the resources counted in c
 for at their prices in the linear relaxation. Cells are counted by a dual feasible function, u(x) = ceil((cells + 1) x)
 - 1 out of `cells` for a share x: loads that fit still fit, and pieces that don't go together at all keep apart, as
 four that take 0.252 of a node each (Fekete and Schepers, "New classes of fast lower bounds for bin packing problems",
-2001). Where the budget of steps runs out, the best bound among the branches not taken is still a proof.
+2001). Left out are items that enough others beat, and of loads that leave the same room all but the best.
+Where the budget of steps runs out, the best bound among the branches not taken is still a proof.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _EPSILON: Final = 1e-9
 _ROUNDED_UP: Final = 1.0 + 1e-5  # more than single precision can lose in a hundred sums
 _FEWEST_CELLS: Final = 24.0  # of a resource, however cheap: in whole pieces it may bind all the same
+_A_POSITION: Final = 3  # good loads that are kept of each position, and of a search
+_A_SEARCH: Final = 8
 _COUNTED_ONE_BY_ONE: Final = 32  # a resource of which a node has so few needs no cells
 
 
@@ -38,11 +41,13 @@ class Load:
         counts: (item, count) pairs; empty: nothing beats the threshold.
         value: of `counts`; the threshold where it is empty.
         bound: no load is worth more.
+        others: good ones that were met on the way, with their values, the best first.
     """
 
     counts: tuple[tuple[int, int], ...]
     value: float
     bound: float
+    others: tuple[tuple[float, tuple[tuple[int, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +103,21 @@ def best_load(
     items = np.flatnonzero((most > 0) & (values > _EPSILON))
     paid = np.maximum(sizes[items] @ prices, _EPSILON)
     items = items[np.argsort(-values[items] / paid, kind="stable")]
+    items = items[_undominated(values[items], sizes[items], capacity, most[items])]
     load = Load((), threshold, relaxed)
     for effort in efforts:
         here = values[items], sizes[items], capacity, most[items], prices
         table = _Table(*here, effort)
         search = _Search(*here, table, load.value, effort.width)
         search.run()
-        counts = load.counts
-        if search.counts:
-            counts = tuple(sorted((int(items[position]), count) for position, count in search.counts))
-        load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)))
+        found = [
+            (value, tuple(sorted((int(items[position]), count) for position, count in counts)))
+            for value, counts in search.found()
+        ]
+        counts, others = load.counts, load.others
+        if found:
+            counts, others = found[0][1], (*found[1:], *load.others)
+        load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)), others)
         if load.bound <= load.value + _EPSILON:
             break
         # Only what may be part of a better load is worth a finer table.
@@ -115,6 +125,31 @@ def best_load(
         reach = values[items] + table.most(0, left) + left @ np.asarray(table.prices)
         items = items[reach > load.value + _EPSILON]
     return load
+
+
+def _undominated(values: Floats, sizes: Integers, capacity: Integers, most: Integers) -> NDArray[np.bool_]:
+    """Which items a best load may need: not those that leave enough others, worth no less and no larger, untaken.
+
+    A load with such an item has one of the others left over, to take its place.
+    """
+    better = (sizes[:, None, :] <= sizes).all(axis=2) & (values[:, None] >= values)
+    # Of two that are equal, the first counts as the better.
+    better &= ~(better.T & np.tri(len(values), dtype=np.bool_))
+    others = most.astype(np.float32) @ better.astype(np.float32)
+    least = sizes.min(axis=0, initial=np.iinfo(np.int64).max)
+    beside = np.where(least > 0, (capacity - sizes) // np.maximum(least, 1), np.iinfo(np.int64).max).min(
+        axis=1
+    )
+    needed: NDArray[np.bool_] = others <= beside
+    return needed
+
+
+def _best_of_equals(left: Floats, worth: Floats) -> Integers:
+    """Of loads that leave the same, the row of one that is worth the most."""
+    order = np.lexsort((-worth, left @ np.sqrt(np.arange(2, 2 + left.shape[1]))))
+    same = np.zeros(len(order), dtype=np.bool_)
+    same[1:] = (left[order[1:]] == left[order[:-1]]).all(axis=1)
+    return order[~same]
 
 
 class _Table:
@@ -236,29 +271,38 @@ class _Search:
         gains = np.maximum(values - sizes @ prices, 0.0) * most
         self._later = [*np.cumsum(gains[::-1])[::-1].tolist(), 0.0]
         self.best = self.missed = threshold
-        self.counts: list[tuple[int, int]] = []
+        self._threshold = threshold + _EPSILON
+        self._history: list[tuple[Integers, Integers]] = []
+        self._met: list[tuple[float, int, int]] = []
 
     def run(self) -> None:
         """Look for the best load."""
         loads = self._node[None, :]
-        history = []
-        found: tuple[int, int] | None = None
         for position in range(len(self._items)):
             loads, parent, count = self._extended(loads, position)
             if not len(loads):
                 break
-            history.append((parent, count))
-            top = int(loads[:, -3].argmax())
-            if loads[top, -3] > self.best + _EPSILON:
-                self.best = float(loads[top, -3])
-                found = position, top
-        if found is not None:
-            position, row = found
-            for at in range(position, -1, -1):
-                parent, count = history[at]
-                if count[row]:
-                    self.counts.append((at, int(count[row])))
-                row = parent[row]
+            self._history.append((parent, count))
+            worth = loads[:, -3]
+            good = ((worth > self._threshold) & (count > 0)).nonzero()[0]
+            if len(good) > _A_POSITION:
+                good = good[np.argpartition(-worth[good], _A_POSITION)[:_A_POSITION]]
+            self._met += [(float(worth[row]), position, int(row)) for row in good]
+            self.best = max(self.best, float(worth.max()))
+
+    def found(self) -> list[tuple[float, list[tuple[int, int]]]]:
+        """Good loads and their values, the best first."""
+        self._met.sort(key=lambda each: -each[0])
+        return [(value, self._counts(position, row)) for value, position, row in self._met[:_A_SEARCH]]
+
+    def _counts(self, position: int, row: int) -> list[tuple[int, int]]:
+        counts = []
+        for parents, taken in reversed(self._history[: position + 1]):
+            if taken[row]:
+                counts.append((position, int(taken[row])))
+            row = parents[row]
+            position -= 1
+        return counts
 
     def _extended(self, loads: Floats, position: int) -> tuple[Floats, Integers, Integers]:
         """The loads with none, one, two, … of the item, but those that can't come to more than the best.
@@ -282,6 +326,8 @@ class _Search:
         more = loads[parent] + count[:, None] * item
         reach = np.minimum(worth, more[:, -3] + more[:, -1] + self._table.most(position + 1, more))
         keep = (reach > bar).nonzero()[0]
+        if len(keep) > self._width:
+            keep = keep[_best_of_equals(more[keep, :-3], more[keep, -3])]
         if len(keep) > self._width:
             keep = keep[np.argsort(-reach[keep], kind="stable")]
             self.missed = max(self.missed, float(reach[keep[self._width]]))

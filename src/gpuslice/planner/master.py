@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
-_ROUNDS_A_DIVE = 6
+_ROUNDS_A_DIVE = 4
+_ROUNDS_BEFORE_PROGRAM = 2  # which mends what a quick dive leaves
 _NODES = 20  # of branch and bound
+_FEW_CLASSES = 100  # of more, branch and bound finds nothing in seconds that the dive hasn't
 _LEAST_WORTH = 1e-6  # dollars an hour of a replica, where its price is nought
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
@@ -54,7 +56,7 @@ def cheapest_packing(
     """The cheapest whole-number packing found: without limits always a feasible one.
 
     First a dive: fix the patterns that the fractional solution is surest of, generate patterns for what is left, and
-    so on. Then, if that isn't good enough, a mixed-integer program over all patterns known.
+    so on. Then, if that isn't good enough and classes are few, a mixed-integer program over the patterns known.
 
     Args:
         columns: to find patterns for what is left.
@@ -69,21 +71,29 @@ def cheapest_packing(
     """
     limits = columns.limits
     good_enough = relaxation.bound / (1 - gap) * MICRO_USD
-    dived, left = _dive(columns, relaxation, classes, remaining)
+    demand = np.asarray([float(each.replicas) for each in classes])
+    few = len(classes) <= _FEW_CLASSES
+    rounds = _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE
+    dived, left = _dive(columns, relaxation, classes, rounds, remaining)
     best = (
         None
         if left.any()
         else within(trimmed(dived, options, classes, limits), options, classes, limits, remaining=remaining)
     )
-    if best is None or (cost(best) > good_enough and remaining() > 0):
-        patterns = columns.patterns
+    if best is None or (few and cost(best) > good_enough and remaining() > 0):
+        promising = (
+            columns.patterns
+            if best is None
+            else columns.proper(demand, np.concatenate([relaxation.duals, relaxation.tolls]))
+        )
+        patterns = list(dict.fromkeys([*promising, *dived]))
         unlimited = [INFINITY] * len(classes)
         answer = solve_mixed(
             [
                 *(column_of(pattern, limits, len(classes)) for pattern in patterns),
                 *(exchange_column(exchange) for exchange in columns.exchanges),
             ],
-            [*(float(each.replicas) for each in classes), *(-INFINITY for _ in limits.all)],
+            [*demand.tolist(), *(-INFINITY for _ in limits.all)],
             [*unlimited, *limits.most.tolist()],
             nodes=_NODES if best is not None else None,
             seconds=remaining() if best is not None else max(remaining(), _LAST_RESORT_SECONDS),
@@ -112,6 +122,7 @@ def _dive(
     columns: ColumnGeneration,
     relaxation: Relaxation,
     classes: Sequence[WorkloadClass],
+    rounds: int,
     remaining: Callable[[], float],
 ) -> tuple[Packing, Floats]:
     """Nodes for everybody, and replicas of each class for which the limits left no room."""
@@ -133,9 +144,7 @@ def _dive(
         if left.any():
             used = limits.totals(packing)
             room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
-            relaxed = columns.again(
-                left, np.asarray(room), relaxation, rounds=_ROUNDS_A_DIVE, remaining=remaining
-            )
+            relaxed = columns.again(left, np.asarray(room), relaxation, rounds=rounds, remaining=remaining)
     return packing, left
 
 

@@ -78,7 +78,7 @@ class Node:
     Attributes:
         option: the node to buy.
         members: numbers of the classes that it may carry, ascending; all that follows is in their order.
-        sizes: what a replica of each takes, shape (members, resources).
+        sizes: what a replica of each takes, shape (members, resources), each resource in a unit of its own.
         capacity: of the node, shape (resources,), positive.
         alone: of each, so many go on a node that carries nothing else.
         most: of each, at most so many: also no more than there are.
@@ -100,7 +100,10 @@ class Node:
         self.members = np.asarray(option.classes)
         have = np.asarray(capacity(option), dtype=np.int64)
         used = sizes.any(axis=0) & (have > 0)
-        self.sizes, self.capacity = sizes[:, used], have[used]
+        # In the largest units of which all sizes are multiples: what is over can't be used, and few cells then count
+        # exactly.
+        unit = np.gcd.reduce(sizes[:, used], axis=0)
+        self.sizes, self.capacity = sizes[:, used] // unit, np.maximum(have[used] // unit, 1)
         self.alone = alone(self.sizes, self.capacity)
         self.most = np.minimum(self.alone, demand[self.members])
         self.tariff: Tariff | None = None
@@ -140,12 +143,13 @@ class Node:
 
     def best(
         self, values: Floats, threshold: float, patience: Patience
-    ) -> tuple[float, float, Pattern | None]:
-        """Value, proven bound and pattern of the best load; no pattern where none is worth more than the threshold."""
+    ) -> tuple[float, list[tuple[float, Pattern]]]:
+        """Proven bound of what a load is worth, and good loads worth more than the threshold, with that, best first."""
         if self._mig is not None:
             wanted = np.zeros(len(values), dtype=np.int64)
             wanted[self.members] = self.most
-            return self._mig.price(values, wanted.tolist(), threshold=threshold)
+            value, bound, pattern = self._mig.price(values, wanted.tolist(), threshold=threshold)
+            return bound, [(value, pattern)] if pattern else []
         here = values[self.members]
         prices = (self.tariff or self._relaxed.tariff(here)).prices
         load = best_load(
@@ -157,8 +161,14 @@ class Node:
             threshold=threshold,
             efforts=self._efforts[patience],
         )
-        pods = tuple((self.option.classes[item], 0, count) for item, count in load.counts)
-        return load.value, load.bound, Pattern(self.option, pods) if pods else None
+        found = [(load.value, load.counts), *load.others] if load.counts else []
+        return load.bound, [
+            (
+                value,
+                Pattern(self.option, tuple((self.option.classes[item], 0, count) for item, count in counts)),
+            )
+            for value, counts in found
+        ]
 
 
 def _endless() -> float:
@@ -283,10 +293,9 @@ class Pricing:
                 return nothing
             node, most = self._nodes[row], bound
             if patience > Patience.LITTLE or len(found) < _PLENTY:
-                value, proven, pattern = node.best(values, self._usd[row] * factor, patience)
+                proven, loads = node.best(values, self._usd[row] * factor, patience)
                 most = min(most, proven)
-                if pattern is not None:
-                    found.append((self._usd[row] / value, value, pattern))
+                found += [(self._usd[row] / value, value, pattern) for value, pattern in loads]
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
         if remaining() <= 0:  # perhaps before all options were asked
             return nothing
@@ -302,9 +311,8 @@ class Pricing:
             node = self._nodes[row]
             node.limit(self._demand)
             node.bound(values, 0.0)
-            _, _, pattern = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE)
-            if pattern is not None:
-                found.append(pattern)
+            _, loads = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE)
+            found += [pattern for _, pattern in loads]
         return found
 
     def relaxed(

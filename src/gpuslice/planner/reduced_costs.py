@@ -172,8 +172,8 @@ class _Market:
                 if model and self._models[row] != model:
                     continue
                 usd = pricing.usd(row)
-                worth, _, pattern = pricing.node(row).best(values, usd * (1 + _NOTHING), Patience.ENOUGH)
-                count = 0 if pattern is None else pattern.counts().get(number, 0)
+                _, loads = pricing.node(row).best(values, usd * (1 + _NOTHING), Patience.ENOUGH)
+                worth, count = (loads[0][0], loads[0][1].counts().get(number, 0)) if loads else (0.0, 0)
                 if count:
                     others = worth - count * values[number]
                     values[number] = max(min((usd - others) / count, values[number]), 0.0)
