@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.compact import first_prices
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import exchanges_of, made
+from gpuslice.planner.first_prices import first_prices
 from gpuslice.planner.limits import Limits
 from gpuslice.planner.links import Links
 from gpuslice.planner.patterns import Pattern, capacity, usage
@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import NodeOption
 
 _SMOOTHING = 0.4  # weight of the best duals so far; of 0.3 to 0.8 the quickest on large traces and fleets
-_COLUMNS_A_ROUND = 400
+_COLUMNS_A_ROUND = 1000
 _MANY = 100  # new ones a round: as long as so many are found in little time, no more is taken
 _PROMISING = 0.95  # of a node's price: what its load has to be worth, for whole nodes
 _GOOD = 0.998  # and for homes: more patterns take longer, and no better homes come of them
 _ROUNDS = 400
+_MOST_TO_EXCHANGE = (
+    1_000  # classes: of more, finding who is easier than whom takes seconds that pricing is short of
+)
 _STANDSTILL = 1e-5  # of the bound
 _FIRST = 3  # options to begin with for each class
 _UNCOVERED = 10.0  # times the dearest node: what a replica without a place costs
@@ -135,7 +138,8 @@ class ColumnGeneration:
         self.limits = Limits(limits, options)
         self._pricing = Pricing(options, classes)
         self._pricing.reprice(self.limits.tolled(self.limits.first_tolls()))
-        self.exchanges = exchanges_of(self._pricing.easier())
+        many = len(classes) > _MOST_TO_EXCHANGE
+        self.exchanges = () if many else exchanges_of(self._pricing.easier())
         self._known: dict[Pattern, None] = {}
         everything = np.ones(len(options), dtype=np.bool_)
         begin = self._pricing.cheapest_alone(_FIRST, everything)

@@ -54,7 +54,7 @@ class Patience(IntEnum):
 # Of the resources in the order of `usage`, without pods: of these everybody is one.
 _BESIDE_CPU_AND_MEMORY: Final = [0, 4, 5]
 _FEW_KINDS: Final = 16
-_PLENTY: Final = 150  # loads that are enough for one quick round
+_PLENTY: Final = 600  # loads that are enough for one quick round
 _WORTH_KNOWING: Final = 0.7  # of a node's price, for a load to begin with
 
 
