@@ -13,8 +13,8 @@ from gpuslice.cloud.selection import choose
 from gpuslice.planner.solve import Settings, Solution, solve
 from gpuslice.units import micro_usd
 
-_SIZES: Final = (10, 10, 15, 20, 20, 25, 30, 30, 40, 50, 60)
-_FIRST_SEED: Final = 100
+SIZES: Final = (10, 10, 15, 20, 20, 25, 30, 30, 40, 50, 60)
+FIRST_SEED: Final = 100
 _SECONDS: Final = 60.0  # told to the planner, which never gets there
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     print("| seed | workloads | pods | cheapest packing | realised | above | one template | packing |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|")
     found = []
-    for seed, size in enumerate(_SIZES, _FIRST_SEED):
+    for seed, size in enumerate(SIZES, FIRST_SEED):
         workloads = read_fleet(seed, size)
         catalog = choose("", workloads.region)
         settings = Settings(daemonset_overhead())

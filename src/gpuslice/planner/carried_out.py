@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MOST_SIMULATED: Final = 15_000
 """Pods that the search may let arrive in the model: it ends after as much work on every machine."""
 _KEPT_FOR_SAFETY: Final = 5_000  # more of them, for moves that cost nothing
-_TRIED: Final = 4  # of the moves that a packing finds best for one workload
+_TRIED: Final = 8  # of the moves from one pool that look best by first fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ class _Search:
                 for at, (pool, residents) in enumerate(self._pools.items())
                 if seen.get(pool) != residents
             ]
-            wasted, _, pool = max(excess, default=(0, 0, None), key=lambda each: (each[0], -each[1]))
+            _, _, pool = max(excess, default=(0, 0, None), key=lambda each: (each[0], -each[1]))
             if self._at_first is None:
                 self._at_first = self._mean()
-            if pool is None or wasted <= 0:
+            if pool is None:
                 return
             seen[pool] = self._pools[pool]
             self._empty_out(pool, remaining)
@@ -134,19 +134,26 @@ class _Search:
 
         All of a pool at once, to any other; or one by one, to those that there are.
         """
+
+        def may_go_on() -> bool:
+            return remaining() > 0 and self._bills.simulated < _MOST_SIMULATED + _KEPT_FOR_SAFETY
+
         for pool in sorted(self._pools, key=_looseness, reverse=True):
+            if not may_go_on():
+                return
             residents = self._pools[pool]
-            if self._made_safer(pool, residents, self._packings.pools_for, remaining) or len(residents) == 1:
+            if self._made_safer(pool, residents, self._packings.pools_for, may_go_on) or len(residents) == 1:
                 continue
             for each in residents:
-                self._made_safer(pool, (each,), lambda _: self._pools, remaining)
+                if may_go_on():
+                    self._made_safer(pool, (each,), lambda _: self._pools, may_go_on)
 
     def _made_safer(
         self,
         pool: PoolKey,
         group: Residents,
         pools_for: Callable[[Iterable[int]], Iterable[PoolKey]],
-        remaining: Callable[[], float],
+        may_go_on: Callable[[], bool],
     ) -> bool:
         if any(self._stays(each) for each in group):
             return False
@@ -161,7 +168,7 @@ class _Search:
             and not any(_is_slower(each, pool, other) for each in group)
         ]
         for other in sorted(tighter, key=_looseness):
-            if remaining() <= 0 or self._bills.simulated >= _MOST_SIMULATED + _KEPT_FOR_SAFETY:
+            if not may_go_on():
                 return False
             after = self._moved(pool, group, other)
             if self._change(after) <= 0:

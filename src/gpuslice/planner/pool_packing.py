@@ -28,6 +28,10 @@ POOL_FEE: Final = 20_000
 """Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
 
 
+_MOST_PLACES: Final = 50
+"""Kinds of pods in a load, beyond which packing takes less time than filling nodes one after another."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolKey:
     """What makes nodes one pool: the same cut, for the same group; with MIG the same geometry.
@@ -170,7 +174,7 @@ class PoolPacking:
         """
         key = (pool, load)
         if key not in self._likely:
-            price = self._filled(pool, load)
+            price = self._filled(pool, load) if len(load) <= _MOST_PLACES else None
             if price is None and (packed := self.pack(pool, load)) is not None:
                 price = packed.price
             self._likely[key] = price
