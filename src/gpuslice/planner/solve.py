@@ -44,7 +44,7 @@ _LEFT_BY_BOUND: Final = 0.18  # of the time, for whole nodes, beside what these 
 _LEFT_BY_PACKING: Final = 0.12  # at least
 _LEFT_BY_HOMES: Final = 0.08
 _A_HOME: Final = 0.02  # seconds for each workload with one template, so that it gets a good one …
-_ALL_HOMES: Final = 0.35  # … and the most of the time for all of them
+_ALL_HOMES: Final = 0.25  # … and the most of the time for all of them
 _LEFT_BY_MIXING: Final = 0.1
 
 
