@@ -34,7 +34,7 @@ _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 4
 _ROUNDS_BEFORE_PROGRAM = 2  # which mends what a quick dive leaves
 _NODES = 20  # of branch and bound
-_FEW_CLASSES = 100  # of more, branch and bound finds nothing in seconds that the dive hasn't
+_FEW_CLASSES = 160  # of more, branch and bound takes seconds for what the dive has found
 _LEAST_WORTH = 1e-6  # dollars an hour of a replica, where its price is nought
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
