@@ -5,6 +5,8 @@ from hypothesis import given, settings
 from msgspec import UNSET
 
 from gpuslice.hardware.slices import Isolation
+from gpuslice.planner import carried_out
+from gpuslice.planner.plan import Plan
 from gpuslice.planner.realised import PRICED_ORDERS, priced_orders, realised_spread
 from gpuslice.units import micro_usd
 from tests.planner.planned import solved
@@ -83,3 +85,20 @@ def test_of_what_costs_the_same_and_is_as_fast_the_safest_is_taken():
     plan = solved([two], catalog_of(L4)).plan
     assert [each.layout.mechanism for each in plan.pools] == ["time-slicing"]
     assert [each.expected_slowdown for each in plan.assignments] == [1.29]
+
+
+def test_one_workload_of_a_pool_moves_to_where_more_keeps_it_apart_at_no_cost(monkeypatch):
+    small = workload("team/small", replicas=4, memory=5000, duty=0.15, cpu=1000)
+    # Beside small ones, or whole in a pool that there is anyway: it takes three nodes more.
+    large = workload("team/large", replicas=3, memory=12000, duty=0.15, cpu=1000)
+    apart = workload("team/apart", replicas=1, memory=5000, duty=0.15, isolation=Isolation.HARDWARE)
+    beside = {"team/small": "time-slicing", "team/large": "time-slicing", "team/apart": "whole"}
+    fleet = [small, large, apart]
+    assert mechanisms(solved(fleet, catalog_of(L4)).plan) == beside | {"team/large": "whole"}
+    monkeypatch.setattr(carried_out._Search, "make_safer", lambda *_: None)
+    assert mechanisms(solved(fleet, catalog_of(L4)).plan) == beside
+
+
+def mechanisms(plan: Plan) -> dict[str, str]:
+    pools = {each.name: each.layout.mechanism for each in plan.pools}
+    return {each.workload: pools[each.pool] for each in plan.assignments}

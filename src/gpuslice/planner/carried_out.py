@@ -181,7 +181,7 @@ class _Search:
         now = sum(self._now(pool)[0] or 0 for pool in after)
         packed = [self._packed(pool, residents) for pool, residents in after.items()]
         if None in packed or sum(each or 0 for each in packed) > now:
-            return inf  # Karpenter's bill is no smaller than our packing's, or hardly ever
+            return inf  # Karpenter's bill is no smaller, or hardly ever
         costs = [self._cost(pool, residents) for pool, residents in after.items()]
         return inf if None in costs else sum(each or 0 for each in costs) - now
 
@@ -210,11 +210,13 @@ class _Search:
         return None if found is None else found.weight + self._packings.wishes.fee
 
     def _packed(self, pool: PoolKey, residents: Residents) -> int | None:
-        """The same for nodes that are packed by us."""
+        """The same for nodes that are packed by us, or filled as they are likely to be: whichever is cheaper."""
         if not residents:
             return 0
-        found = self._packings.pack(pool, load_of(residents))
-        return None if found is None else found.price + self._packings.wishes.fee
+        found, likely = self._packings.pack(pool, load_of(residents)), self._likely(pool, residents)
+        if found is None or likely is None:
+            return None
+        return min(found.price + self._packings.wishes.fee, likely)
 
     def _likely(self, pool: PoolKey, residents: Residents) -> int | None:
         """The same as Karpenter is likely to have it."""
