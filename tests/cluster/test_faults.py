@@ -238,18 +238,24 @@ def test_everything_is_tried_before_the_first_write(plans):
     assert ("DELETE", "/apis/karpenter.sh/v1/nodepools/chat-l4-704") in served.tried
 
 
-@pytest.mark.parametrize("moment", ["fault", "lost"])
-def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_and_run_again_it_ends_the_same(plans, moment):
+def cut_short_while_removing(plans, moment):
+    """Clusters that had the first plan, in which applying the second was cut short at each of its writes."""
     served = cluster()
     apply(served, plans[0])
-    before, first = served.standing(), len(served.written)
+    first = len(served.written)
     apply(served, plans[1])
-    wanted, count = served.standing(), len(served.written) - first
     assert any(method == "DELETE" for method, _ in served.written[first:])
-    for number in range(count):
-        served = cluster()
-        apply(served, plans[0])
-        cut_short(served, moment, number, lambda served=served: apply(served, plans[1]))
+    for number in range(len(served.written) - first):
+        each = cluster()
+        apply(each, plans[0])
+        before = each.standing()
+        cut_short(each, moment, number, lambda each=each: apply(each, plans[1]))
+        yield number, each, before, served.standing()
+
+
+@pytest.mark.parametrize("moment", ["fault", "lost"])
+def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_and_run_again_it_ends_the_same(plans, moment):
+    for number, served, before, wanted in cut_short_while_removing(plans, moment):
         assert apply(served, plans[1]) == []
         assert served.standing() == wanted, f"cut short at write {number}"
         assert roll_back(served) == []
@@ -258,16 +264,10 @@ def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_and_run_again_it_e
 
 @pytest.mark.parametrize("moment", ["fault", "lost"])
 def test_cut_short_at_any_write_of_a_plan_that_removes_a_pool_it_can_be_taken_back_at_once(plans, moment):
-    served = cluster()
-    apply(served, plans[0])
-    before, first = served.standing(), len(served.written)
-    apply(served, plans[1])
-    for number in range(1, len(served.written) - first):  # before the journal there is nothing to take back
-        served = cluster()
-        apply(served, plans[0])
-        cut_short(served, moment, number, lambda served=served: apply(served, plans[1]))
-        assert roll_back(served) == []
-        assert served.standing() == before, f"cut short at write {number}"
+    for number, served, before, _ in cut_short_while_removing(plans, moment):
+        if number:  # before the journal there is nothing to take back
+            assert roll_back(served) == []
+            assert served.standing() == before, f"cut short at write {number}"
 
 
 @pytest.fixture

@@ -28,14 +28,18 @@ def of_type(each, kind):
     return each
 
 
-def found(use, **changes):
-    made = {
+def metered():
+    """A metered node and two pods on it."""
+    return {
         "overlay": overlay(capacity=METERED),
         "node": sliced_node(allocatable=METERED),
         "pod": sliced_pod(asks=ASKS),
         "other": sliced_pod("search-2", asks=ASKS),
-        "done": sliced_pod("search-0", asks=ASKS, phase="Succeeded"),
     }
+
+
+def found(use, **changes):
+    made = metered() | {"done": sliced_pod("search-0", asks=ASKS, phase="Succeeded")}
     seen = cluster(made | changes)
     return [
         each
@@ -98,14 +102,8 @@ def test_what_was_asked_for_is_not_guessed(changes):
 
 
 def held(memory, **changes):
-    made = {
-        "overlay": overlay(capacity=METERED),
-        "node": sliced_node(allocatable=METERED),
-        "pod": sliced_pod(asks=ASKS),
-        "other": sliced_pod("search-2", asks=ASKS),
-    }
     told = {f"uid-search-{name}": mib for name, mib in memory.items()}
-    seen = cluster(made | changes)
+    seen = cluster(metered() | changes)
     return [
         (each.code, each.subject, each.evidence)
         for each in diagnose(seen, catalogs.bundled(), held=told)

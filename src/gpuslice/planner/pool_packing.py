@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from operator import gt, le, sub
+from operator import le, sub
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.filling import Filling
 from gpuslice.planner.first_fit import first_fit
 from gpuslice.planner.patterns import Pattern, capacity, usage
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 POOL_FEE: Final = 20_000
 """Micro-dollars an hour that a pool must save to be worth having: each is three objects to look after."""
-
-
 _MOST_PLACES: Final = 50
 """Kinds of pods in a load, beyond which packing takes less time than filling nodes one after another."""
 
@@ -289,7 +288,7 @@ class PoolPacking:
     def _worth(self, counts: Mapping[Place, int]) -> float:
         return sum(self._values[number] * count for (number, _), count in counts.items())
 
-    def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> _Filling:
+    def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> Filling:
         """A node as it is filled."""
         if option not in self._admitted:
             self._admitted[option] = frozenset(option.classes)
@@ -304,7 +303,7 @@ class PoolPacking:
         ranked = sorted(
             range(len(here)), key=lambda at: (-self._values[here[at][0][0]] / shares[at], here[at][0])
         )
-        return _Filling(
+        return Filling(
             option,
             capacities,
             [(*here[at], sizes[at]) for at in ranked],
@@ -315,83 +314,6 @@ class PoolPacking:
         if (option, number) not in self._sizes:
             self._sizes[option, number] = usage(number, option, self._classes)
         return self._sizes[option, number]
-
-
-class _Filling:
-    """One option of a pool, filled with what is left of a load, node after node.
-
-    A load may have thousands of places and take as many nodes: nothing here looks at all of them for each node.
-    """
-
-    def __init__(
-        self,
-        option: NodeOption,
-        capacities: tuple[int, ...],
-        ranked: list[tuple[Place, int, tuple[int, ...]]],
-        outside: int,
-    ) -> None:
-        """Begin.
-
-        Args:
-            option: the node.
-            capacities: by resource.
-            ranked: places that it admits, with replicas and the sizes of one, those that go in first first.
-            outside: replicas that it doesn't admit.
-        """
-        self.option = option
-        self._capacities = capacities
-        self._sizes = {place: size for place, _, size in ranked}
-        self._outside = outside
-        self._totals = [0] * len(capacities)
-        for _, count, size in ranked:
-            for resource, need in enumerate(size):
-                self._totals[resource] += need * count
-        self._places = len(ranked)
-        self._rank([place for place, _, _ in ranked])
-
-    def _rank(self, places: list[Place]) -> None:
-        """Keep the order, and from each place on the least that any takes: with less room, nothing more goes in."""
-        least = [0] * len(self._capacities)
-        found: list[tuple[Place, tuple[int, ...], tuple[int, ...]]] = []
-        for at, place in enumerate(reversed(places)):
-            size = self._sizes[place]
-            least = list(map(min, least, size)) if at else list(size)
-            found.append((place, size, tuple(least)))
-        self._ranked = found[::-1]
-
-    def carries_the_rest(self) -> bool:
-        """Whether one node carries all that is left."""
-        return not self._outside and all(
-            total <= most for total, most in zip(self._totals, self._capacities, strict=True)
-        )
-
-    def taken(self, place: Place, count: int, left: int) -> None:
-        """So many replicas of a place are gone, so many are left."""
-        size = self._sizes.get(place)
-        if size is None:
-            self._outside -= count
-            return
-        for resource, need in enumerate(size):
-            self._totals[resource] -= need * count
-        self._places -= not left
-
-    def fill(self, left: Mapping[Place, int]) -> dict[Place, int]:
-        """Replicas by place, as many as go on one node."""
-        if self._places * 2 < len(self._ranked):
-            self._rank([place for place, _, _ in self._ranked if place in left])
-        room = list(self._capacities)
-        counts: dict[Place, int] = {}
-        for place, size, least in self._ranked:
-            if any(map(gt, least, room)):
-                break
-            there = left.get(place)
-            if there is None:
-                continue
-            count = min([there, *[free // need for free, need in zip(room, size, strict=True) if need]])
-            if count:
-                counts[place] = count
-                room = [free - need * count for free, need in zip(room, size, strict=True)]
-        return counts
 
 
 def instances_of(option: NodeOption, geometries: tuple[GpuGeometry, ...]) -> tuple[int, ...]:
