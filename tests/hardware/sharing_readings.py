@@ -4,7 +4,7 @@ Equal copies of each load under time-slicing, under MPS limited to 100/copies % 
 limit; and loads beside others that fill the GPU. Alone: what one copy does on the whole GPU, by NVML's GPM counters.
 Eight copies under MPS without a limit, but for the compute- and memory-bound ones, were read on the H100 on 27
 November, of loads written anew (bench/gpu_loads.py) that differ a little: their rows carry what those do alone.
-One copy under an MPS server was read on the H100 on 28 November (bench/one_client.py), against one without.
+One copy under an MPS server was read on 28 November (bench/one_client.py), against one without.
 """
 
 import csv

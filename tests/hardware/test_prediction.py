@@ -44,13 +44,14 @@ def test_the_prediction_is_near_what_was_measured(gpu, mechanism, limited, of):
     assert max(errors) < 0.35
 
 
-def test_a_server_of_mps_costs_its_only_client_next_to_nothing():
+@pytest.mark.parametrize("gpu", ["H100", "H200"])
+def test_a_server_of_mps_costs_its_only_client_next_to_nothing(gpu):
     """A program that the host holds up varies by more than this from run to run."""
-    found = [each for each in ALL if each.mechanism is Mechanism.MPS and each.copies == 1]
+    found = [each for each in ALL if each.gpu == gpu and each.mechanism is Mechanism.MPS and each.copies == 1]
     errors = [abs(error(each)) for each in found]
     assert len(found) == 10
-    assert sum(errors) / len(errors) <= 0.05
-    assert max(errors) < 0.2
+    assert sum(errors) / len(errors) <= 0.04
+    assert max(errors) < 0.1
 
 
 def test_plans_bound_what_equal_copies_were_measured_at():
