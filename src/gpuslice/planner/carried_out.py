@@ -225,6 +225,15 @@ class _Search:
         price = self._packings.likely(pool, load_of(residents))
         return None if price is None else price + self._packings.wishes.fee
 
+    def _least(self, after: Mapping[PoolKey, Residents]) -> float:
+        """The same at least: soonest known."""
+        packings = self._packings
+        return sum(
+            packings.least(pool, load_of(residents)) + packings.wishes.fee
+            for pool, residents in after.items()
+            if residents
+        )
+
     def _now(self, pool: PoolKey) -> tuple[int | None, int | None]:
         """What a pool costs and what its packing would, as it is."""
         if pool not in self._costs:
@@ -246,9 +255,11 @@ class _Search:
             if remaining() <= 0:
                 break
             before = [self._now(each)[0] for each in after]
+            if None in before or self._least(after) >= sum(each or 0 for each in before):
+                continue
             likely = [self._likely(each, residents) for each, residents in after.items()]
             known = [each for each in likely if each is not None]
-            if len(known) == len(likely) and None not in before:
+            if len(known) == len(likely):
                 ranked.append((sum(known) - sum(each or 0 for each in before), at, after))
         best: float = 0
         chosen: dict[PoolKey, Residents] | None = None

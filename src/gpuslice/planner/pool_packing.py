@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from operator import le, sub
+from operator import le, mul, sub
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
@@ -116,6 +116,7 @@ class PoolPacking:
         for option in options:
             self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
         self._pools_for: dict[frozenset[int], list[PoolKey]] = {}
+        self._by_pool: dict[PoolKey, list[tuple[NodeOption, tuple[int, ...]]]] = {}
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
         self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
         self._admitted: dict[NodeOption, frozenset[int]] = {}
@@ -148,11 +149,18 @@ class PoolPacking:
 
     def options_of(self, pool: PoolKey) -> list[NodeOption]:
         """The nodes that a pool may have, cheapest first."""
-        return [
-            option
-            for option in self._by_cut[pool.cut, pool.spot]
-            if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
-        ]
+        return [option for option, _ in self._offered(pool)]
+
+    def _offered(self, pool: PoolKey) -> list[tuple[NodeOption, tuple[int, ...]]]:
+        """The same, each with what it has."""
+        found = self._by_pool.get(pool)
+        if found is None:
+            found = self._by_pool[pool] = [
+                (option, self._capacities(option, pool))
+                for option in self._by_cut[pool.cut, pool.spot]
+                if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
+            ]
+        return found
 
     def pools_for(self, numbers: Iterable[int]) -> list[PoolKey]:
         """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
@@ -185,17 +193,27 @@ class PoolPacking:
         All pods at once come by CPU and memory, or workload after workload. Nodes are filled as the largest type
         listed; each then is of the cheapest that carries its pods.
         """
-        options = [
-            each for each in self.options_of(pool) if all(each.admits(number) for (number, _), _ in load)
+        numbers = {number for (number, _), _ in load}
+        rooms = [
+            (option, room) for option, room in self._offered(pool) if numbers <= self._admitted_by(option)
         ]
-        rooms = [(each.price, self._capacities(each, pool)) for each in options]
+        if not rooms:
+            return None
         at_once = sorted(load, key=self._karpenters_order)
         orders = [at_once] if len(load) == 1 else [at_once, list(load)]
-        best: int | None = None
-        for option, (_, room) in zip(options, rooms, strict=True):
-            sized = [
-                [(self._sized(option, place, len(room)), count) for place, count in order] for order in orders
-            ]
+        option, room = rooms[0]  # what a replica takes is the same on all of them
+        sized = [
+            [(self._sized(option, place, len(room)), count) for place, count in order] for order in orders
+        ]
+        whole = [
+            sum(map(mul, needs, [count for _, count in load]))
+            for needs in zip(*(size for size, _ in sized[-1]), strict=True)
+        ]
+        alone = next((option.price for option, room in rooms if all(map(le, whole, room))), None)
+        best = alone
+        for _, room in rooms:
+            if all(map(le, whole, room)):
+                continue  # one node for all
             total = 0
             for pods in sized:
                 nodes = first_fit(room, pods)
@@ -203,7 +221,7 @@ class PoolPacking:
                     break
                 for (_, free), count in nodes.items():
                     used = tuple(map(sub, room, free))
-                    total += count * next(price for price, have in rooms if all(map(le, used, have)))
+                    total += count * next(each.price for each, have in rooms if all(map(le, used, have)))
             else:
                 price = total // len(orders)
                 best = price if best is None else min(best, price)
@@ -290,9 +308,7 @@ class PoolPacking:
 
     def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> Filling:
         """A node as it is filled."""
-        if option not in self._admitted:
-            self._admitted[option] = frozenset(option.classes)
-        admitted = self._admitted[option]
+        admitted = self._admitted_by(option)
         here = [(place, count) for place, count in load if place[0] in admitted]
         capacities = self._capacities(option, pool)
         sizes = [self._sized(option, place, len(capacities)) for place, _ in here]
@@ -309,6 +325,12 @@ class PoolPacking:
             [(*here[at], sizes[at]) for at in ranked],
             sum(count for _, count in load) - sum(count for _, count in here),
         )
+
+    def _admitted_by(self, option: NodeOption) -> frozenset[int]:
+        """The classes that a node may carry."""
+        if option not in self._admitted:
+            self._admitted[option] = frozenset(option.classes)
+        return self._admitted[option]
 
     def _size(self, option: NodeOption, number: int) -> tuple[int, ...]:
         if (option, number) not in self._sizes:
