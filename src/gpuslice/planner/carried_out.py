@@ -171,19 +171,30 @@ class _Search:
             if not may_go_on():
                 return False
             after = self._moved(pool, group, other)
-            if self._change(after) <= 0:
+            if self._change(after, 0) <= 0:
                 self._settle(after)
                 return True
         return False
 
-    def _change(self, after: Mapping[PoolKey, Residents]) -> float:
-        """Micro-dollars an hour more than now; infinite where somebody fits nowhere."""
+    def _change(self, after: Mapping[PoolKey, Residents], most: float) -> float:
+        """Micro-dollars an hour more than now; infinite where that is above the most, or somebody fits nowhere."""
         now = sum(self._now(pool)[0] or 0 for pool in after)
-        packed = [self._packed(pool, residents) for pool, residents in after.items()]
-        if None in packed or sum(each or 0 for each in packed) > now:
-            return inf  # Karpenter's bill is no smaller, or hardly ever
-        costs = [self._cost(pool, residents) for pool, residents in after.items()]
-        return inf if None in costs else sum(each or 0 for each in costs) - now
+        change: float = -now
+        expected: dict[PoolKey, int] = {}  # Karpenter's bill is no smaller, or hardly ever
+        for pool, residents in after.items():
+            packed = self._packed(pool, residents)
+            if packed is None:
+                return inf
+            expected[pool] = packed
+            change += packed
+        for pool, residents in after.items():
+            if change > most:
+                return inf
+            cost = self._cost(pool, residents)
+            if cost is None:
+                return inf
+            change += cost - expected[pool]
+        return change if change <= most else inf
 
     def _settle(self, after: Mapping[PoolKey, Residents]) -> None:
         for pool, residents in after.items():
@@ -266,7 +277,7 @@ class _Search:
         for promise, _, after in sorted(ranked, key=lambda each: each[:2])[:_TRIED]:
             if promise >= best or self._bills.simulated >= _MOST_SIMULATED:
                 break
-            change = self._change(after)
+            change = self._change(after, best)
             if change < best:
                 best, chosen = change, after
         self._settle(chosen or {})

@@ -18,12 +18,13 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.planner.carried_out import CarriedOut, carried_out
 from gpuslice.planner.columns import alone
+from gpuslice.planner.home_program import HomeProgram
 from gpuslice.planner.limits import Limits
 from gpuslice.planner.master import cost
 from gpuslice.planner.options import by_class
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
-from gpuslice.planner.realise import Realisation, realise
+from gpuslice.planner.realise import Realisation, needs_homes, realise
 from gpuslice.planner.realised import Spread, priced_orders
 from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
@@ -92,6 +93,7 @@ class Search:
         self._remaining = remaining
         self._kept = kept
         self._second = second
+        self._begun: HomeProgram | None = None
 
     def with_more(self, nodes: Sequence[NodeOption]) -> Search:
         """The same search with more nodes to choose from."""
@@ -102,6 +104,23 @@ class Search:
         return Search(
             options, self.classes, limits, self._settings, self._remaining, self._kept, self._second
         )
+
+    def begin(self, relaxation: Relaxation, seconds: float) -> None:
+        """Begin to choose homes, beside what comes next: unless there are limits, by which prices change.
+
+        Args:
+            relaxation: as of `carried`.
+            seconds: time limit.
+        """
+        if not self.limits.all and needs_homes(self.classes) and seconds > 0:
+            self._begun = HomeProgram(
+                relaxation.patterns, self.classes, relaxation.duals, seconds=seconds, gap=self._gap
+            )
+
+    @property
+    def _gap(self) -> float:
+        """At which the first choice of homes is good enough."""
+        return self._settings.gap / 2
 
     @property
     def out_of_time(self) -> bool:
@@ -197,8 +216,9 @@ class Search:
             packing,
             pools,
             self.classes,
-            gap=settings.gap / 2,
+            gap=self._gap,
             remaining=lambda: remaining() - self._kept,
+            begun=self._begun,
         )
         bills = PoolBills(
             self.classes,

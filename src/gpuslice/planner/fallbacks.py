@@ -65,8 +65,9 @@ def with_fallback(
     for each in found[:_TRIED]:
         if not bills.has_time():
             break
-        tried = bills.tried(pool, residents, (*outcome.options, each))
-        if tried is not None and tried.weight * _MOST_DEARER <= outcome.weight * (_MOST_DEARER + 1):
+        below = outcome.weight * (_MOST_DEARER + 1) // _MOST_DEARER + 1
+        tried = bills.tried(pool, residents, (*outcome.options, each), below=below)
+        if tried is not None:
             return tried
     return outcome
 

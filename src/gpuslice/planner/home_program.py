@@ -7,79 +7,95 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.pool_packing import Home, pool_of
-from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+from gpuslice.planner.solver import INFINITY, Column, begin_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.master import Packing
+    from gpuslice.planner.solver import Answer
 
     Member = tuple[int, int]  # class number, position among its members
 
 
-_NODES: Final = 30  # of branch and bound
+_NODES: Final = 10  # of branch and bound: more find little that the search wouldn't
 _MANY_CHOICES: Final = 250  # of homes for workloads: beyond, only the likely ones of each class
 _LIKELY: Final = 3
 _MOST_CHOICES: Final = 1_000  # beyond, the search that follows has to do
 
 
-def choose_homes(
-    patterns: Sequence[Pattern],
-    classes: Sequence[WorkloadClass],
-    values: Floats,
-    *,
-    seconds: float,
-    gap: float,
-) -> tuple[dict[Member, Home], Packing] | None:
+class HomeProgram:
     """A home for every workload that needs one, such that nodes of the patterns known are cheapest.
 
-    Args:
-        patterns: to choose from; for every class some carry it alone.
-        classes: to place; splittable ones need no home.
-        values: what a replica of each class is worth, dollars an hour, by which homes are preferred.
-        seconds: time limit.
-        gap: relative, at which to stop.
-
-    Returns:
-        The homes, and the nodes, which carry exactly the replicas there are; None where there are too many choices,
-        or time ran out before there was an answer.
+    It is solved on another core, from the moment it is made.
     """
-    if _choices(patterns, classes) > _MANY_CHOICES:
-        patterns = _likely(patterns, values)
-    if _choices(patterns, classes) > _MOST_CHOICES:
-        return None
-    rows, lower, columns = _supply(patterns, classes)
-    upper = [INFINITY] * len(lower)
-    choices: list[tuple[Member, Home]] = []
-    homes: dict[int, list[tuple[Home, int]]] = defaultdict(list)
-    for (number, home), row in rows.items():
-        if home is not None:
-            homes[number].append((home, row))
-    for number, offered in sorted(homes.items()):
-        for position, workload in enumerate(classes[number].members):
-            one = len(lower)
-            lower.append(1.0)
-            upper.append(1.0)
-            for home, row in offered:
-                choices.append(((number, position), home))
-                columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
-    if answer.values is None:
-        return None
-    taken = answer.values[len(patterns) :]
-    chosen = {member: home for (member, home), value in zip(choices, taken, strict=True) if value > 0.5}
-    wanted: Counter[tuple[int, Home | None]] = Counter()
-    for (number, position), home in chosen.items():
-        wanted[number, home] += classes[number].members[position].replicas
-    for number, each in enumerate(classes):
-        if each.splittable:
-            wanted[number, None] = each.replicas
-    amounts = Counter(
-        {pattern: round(x) for pattern, x in zip(patterns, answer.values, strict=False) if x > 0.5}
-    )
-    return chosen, _without_surplus(amounts, wanted, classes)
+
+    def __init__(
+        self,
+        patterns: Sequence[Pattern],
+        classes: Sequence[WorkloadClass],
+        values: Floats,
+        *,
+        seconds: float,
+        gap: float,
+    ) -> None:
+        """Begin; where there are too many choices, there will be no answer.
+
+        Args:
+            patterns: to choose from; for every class some carry it alone.
+            classes: to place; splittable ones need no home.
+            values: what a replica of each class is worth, dollars an hour, by which homes are preferred.
+            seconds: time limit.
+            gap: relative, at which to stop.
+        """
+        if _choices(patterns, classes) > _MANY_CHOICES:
+            patterns = _likely(patterns, values)
+        self._patterns, self._classes = patterns, classes
+        self._choices: list[tuple[Member, Home]] = []
+        self._begun: Future[Answer] | None = None
+        if _choices(patterns, classes) > _MOST_CHOICES:
+            return
+        rows, lower, columns = _supply(patterns, classes)
+        upper = [INFINITY] * len(lower)
+        homes: dict[int, list[tuple[Home, int]]] = defaultdict(list)
+        for (number, home), row in rows.items():
+            if home is not None:
+                homes[number].append((home, row))
+        for number, offered in sorted(homes.items()):
+            for position, workload in enumerate(classes[number].members):
+                one = len(lower)
+                lower.append(1.0)
+                upper.append(1.0)
+                for home, row in offered:
+                    self._choices.append(((number, position), home))
+                    columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
+        self._begun = begin_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
+
+    def chosen(self) -> tuple[dict[Member, Home], Packing] | None:
+        """The homes, and the nodes, which carry exactly the replicas there are, once there is an answer.
+
+        None where there are too many choices, or time ran out before.
+        """
+        answer = None if self._begun is None else self._begun.result()
+        if answer is None or answer.values is None:
+            return None
+        taken = answer.values[len(self._patterns) :]
+        chosen = {
+            member: home for (member, home), value in zip(self._choices, taken, strict=True) if value > 0.5
+        }
+        wanted: Counter[tuple[int, Home | None]] = Counter()
+        for (number, position), home in chosen.items():
+            wanted[number, home] += self._classes[number].members[position].replicas
+        for number, each in enumerate(self._classes):
+            if each.splittable:
+                wanted[number, None] = each.replicas
+        amounts = Counter(
+            {pattern: round(x) for pattern, x in zip(self._patterns, answer.values, strict=False) if x > 0.5}
+        )
+        return chosen, _without_surplus(amounts, wanted, self._classes)
 
 
 def _choices(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.slices import Mechanism
@@ -169,9 +170,19 @@ class PoolBills:
         """Whether the model may still be asked."""
         return self._remaining() > 0
 
-    def tried(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> Outcome | None:
-        """What a pool comes to with just these types; None where replicas are left over, or there is no more time."""
-        return self._tried(pool, residents, options, 0, None)
+    def tried(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        options: tuple[NodeOption, ...],
+        *,
+        below: float = inf,
+    ) -> Outcome | None:
+        """What a pool comes to with just these types.
+
+        None where replicas are left over, where that is seen not to be below so much, or where there is no more time.
+        """
+        return self._tried(pool, residents, options, 0, below)
 
     def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
         numbers = {each.number for each in residents}
@@ -202,7 +213,7 @@ class PoolBills:
         for least, _, options in bounded:
             if best is not None and least >= best.weight:
                 break
-            found = self._tried(pool, residents, options, least, best)
+            found = self._tried(pool, residents, options, least, inf if best is None else best.weight)
             if found is not None and (best is None or found.weight < best.weight):
                 best = found
         return best
@@ -213,9 +224,9 @@ class PoolBills:
         residents: Residents,
         options: tuple[NodeOption, ...],
         least: int,
-        best: Outcome | None,
+        below: float,
     ) -> Outcome | None:
-        """The outcome, unless it turns out on the way that it can't be better than the best, or time runs out."""
+        """The outcome, unless it turns out on the way that its weight can't be below that, or time runs out."""
         offer = self._offer(pool, options)
         load = tuple((self._ask(pool, each), each.replicas) for each in residents)
         bills: list[Bill] = []
@@ -227,9 +238,7 @@ class PoolBills:
             self.simulated += sum(each.replicas for each in residents)
             so_far, worst = so_far + bill.price, max(worst, bill.price)
             at_least = so_far + least * (len(self.orders) - at - 1)
-            if bill.unbound or (
-                best is not None and _weight(at_least, len(self.orders), worst) >= best.weight
-            ):
+            if bill.unbound or _weight(at_least, len(self.orders), worst) >= below:
                 return None
             bills.append(bill)
         return Outcome(options, tuple(bills))

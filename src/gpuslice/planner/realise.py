@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.planner.home_program import choose_homes
+from gpuslice.planner.home_program import HomeProgram
 from gpuslice.planner.home_search import Homes, load_of
 from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.pool_packing import Home, pool_of
@@ -53,6 +53,7 @@ def realise(
     *,
     gap: float,
     remaining: Callable[[], float],
+    begun: HomeProgram | None = None,
 ) -> Realisation:
     """Give every workload one home, and choose nodes for that.
 
@@ -63,6 +64,7 @@ def realise(
         classes: to place.
         gap: relative, at which the first choice of homes is good enough.
         remaining: seconds left.
+        begun: the program that chooses the first homes, where it was begun before.
     """
     spread = _spread_homes(packing, classes)
     pools.remember(packing)
@@ -75,10 +77,11 @@ def realise(
         if workload.name in pools.wishes.kept
     }
     start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
-    if not kept and not all(each.splittable for each in classes) and remaining() > 0:
-        chosen = choose_homes(
+    if not kept and needs_homes(classes) and remaining() > 0:
+        begun = begun or HomeProgram(
             patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
         )
+        chosen = begun.chosen()
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)
@@ -86,6 +89,11 @@ def realise(
             start = min(start, better, key=lambda each: each.total())
     start.improve(remaining)
     return _realisation(start, pools, classes)
+
+
+def needs_homes(classes: Iterable[WorkloadClass]) -> bool:
+    """Whether any workload has one template for all its replicas."""
+    return not all(each.splittable for each in classes)
 
 
 def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadClass]) -> Realisation:

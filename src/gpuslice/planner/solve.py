@@ -165,10 +165,7 @@ def solve(
         options = offered(classes, catalog, settings)
     # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
-    homes = sum(len(each.members) for each in classes if not each.splittable)
-    left_by_packing = max(
-        _LEFT_BY_PACKING, _LEFT_BY_HOMES + min(_A_HOME * homes / max(whole, 0.1), _ALL_HOMES)
-    )
+    left_by_packing = _left_by_packing(classes, whole)
     left_by_bound = left_by_packing + _LEFT_BY_BOUND
     columns = ColumnGeneration(
         options,
@@ -179,14 +176,6 @@ def solve(
     relaxation = columns.relax(
         tolerance=settings.gap / 3, remaining=lambda: remaining() - left_by_bound * whole
     )
-    packing = cheapest_packing(
-        columns,
-        relaxation,
-        options,
-        classes,
-        gap=settings.gap,
-        remaining=lambda: remaining() - left_by_packing * whole,
-    )
     allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
     search = Search(
         options,
@@ -196,6 +185,15 @@ def solve(
         remaining,
         _LEFT_BY_HOMES * whole,
         lambda option: stand_ins(option, allowed, settings.overhead) if settings.fallback else (),
+    )
+    search.begin(relaxation, remaining() - left_by_packing * whole)
+    packing = cheapest_packing(
+        columns,
+        relaxation,
+        options,
+        classes,
+        gap=settings.gap,
+        remaining=lambda: remaining() - left_by_packing * whole,
     )
     carried = None
     if packing is not None:
@@ -284,6 +282,12 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation, realised)
+
+
+def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:
+    """The share of so many seconds that homes are to have, and what comes after them."""
+    homes = sum(len(each.members) for each in classes if not each.splittable)
+    return max(_LEFT_BY_PACKING, _LEFT_BY_HOMES + min(_A_HOME * homes / max(seconds, 0.1), _ALL_HOMES))
 
 
 def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], float]:

@@ -14,6 +14,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -195,6 +196,7 @@ def solve_mixed(
     seconds: float,
     gap: float,
     nodes: int | None = None,
+    hasty: bool = False,
     start: Floats | None = None,
 ) -> Answer:
     """Minimise over the columns within the rows' limits.
@@ -206,6 +208,7 @@ def solve_mixed(
         seconds: time limit.
         gap: relative gap at which to stop.
         nodes: of branch and bound at most: a limit that is the same on every machine, unlike seconds.
+        hasty: don't try branches before one is taken: few nodes don't pay for that.
         start: a feasible point to begin from.
     """
     solver = _silent()
@@ -216,6 +219,8 @@ def solve_mixed(
     solver.setOptionValue("mip_rel_gap", gap)
     if nodes is not None:
         solver.setOptionValue("mip_max_nodes", nodes)
+    if hasty:
+        solver.setOptionValue("mip_pscost_minreliable", 0)
     solver.passModel(_model(columns, row_lower, row_upper))
     if start is not None:
         solution = highspy.HighsSolution()
@@ -239,6 +244,24 @@ def solve_mixed(
         float(bound),
         optimal=status == highspy.HighsModelStatus.kOptimal,
     )
+
+
+def begin_mixed(
+    columns: Sequence[Column],
+    row_lower: Sequence[float],
+    row_upper: Sequence[float],
+    *,
+    seconds: float,
+    gap: float,
+    nodes: int,
+) -> Future[Answer]:
+    """Begin with `solve_mixed`, in a thread of its own: HiGHS works beside Python, and solvers share nothing."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    thread = ThreadPoolExecutor(1)
+    begun = thread.submit(solve_mixed, columns, row_lower, row_upper, seconds=seconds, gap=gap, nodes=nodes)
+    thread.shutdown(wait=False)
+    return begun
 
 
 def _model(
