@@ -29,20 +29,16 @@ def started(pools: Pools, new: NewNode, name: str, now: float) -> Node:
         for key, each in sorted(new.requirements.items())
         if each.values and not each.complement
     }
+    at = next(at for at, each in enumerate(template.types) if each.name == kind.name)
     labels = {
         **required,
-        **{
-            key: next(iter(each.values))
-            for key, each in kind.requirements().items()
-            if len(each.values) == 1 and not each.complement
-        },
+        **template.labels[at],
         **pool.labels,
         NODE_POOL: pool.name,
         INSTANCE_TYPE: kind.name,
         CAPACITY_TYPE: new.launch.capacity_type,
         ZONE: new.launch.zone,
     }
-    at = next(at for at, each in enumerate(template.types) if each.name == kind.name)
     return Node(
         name=name,
         pool=pool.name,

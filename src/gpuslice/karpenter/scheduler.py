@@ -178,11 +178,12 @@ class Pass:
         for at in range(start, len(self.existing)):
             each = self.existing[at]
             free = each.free
-            if (
-                all(amount <= free.get(resource, 0) for resource, amount in shape.requests)
-                and not (moves and each.shut)
-                and shape.tolerates(each.node.taints)
-            ):
+            for resource, amount in shape.requests:
+                if amount > free.get(resource, 0):
+                    break
+            else:
+                if (moves and each.shut) or not shape.tolerates(each.node.taints):
+                    continue
                 state = self._state_on(each, shape, bound)
                 if state != _IMPOSSIBLE:
                     each.state = state

@@ -95,14 +95,14 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
     preferred = sorted(kind.preferred, key=lambda each: -each.weight) if respect else []
     spreads = [each for each in kind.spreads if respect or each.unsatisfiable is Unsatisfiable.REFUSE]
     tolerations = list(kind.tolerations)
+    own = tuple(labelled(kind.selector).values())
     found = []
     while True:
         terms = affinity[0] if affinity else ()
-        strict = combined(labelled(kind.selector).values(), terms)
+        strict = combined(own, terms)
         first = preferred[0].requirements if preferred else ()
         # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
-        wanted = combined(labelled(kind.selector).values(), first, terms)
-        own = labelled(kind.selector).values()
+        wanted = combined(own, first, terms)
         alternatives = tuple(frozenset(combined(own, each).values()) for each in affinity or [()])
         found.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
         if len(affinity) > 1:

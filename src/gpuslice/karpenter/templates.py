@@ -18,7 +18,7 @@ from gpuslice.karpenter.states import States
 
 if TYPE_CHECKING:
     from gpuslice.karpenter.launch import Launch
-    from gpuslice.karpenter.model import InstanceType, Node, NodePool, Offering, Overlay
+    from gpuslice.karpenter.model import InstanceType, Node, NodePool, Offering, Overlay, Taint
     from gpuslice.karpenter.requirements import Requirements
 
 _READY_LABELS: Final = {"karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"}
@@ -33,6 +33,7 @@ class Template:
         all: the set of them.
         state: number of its own requirements.
         daemons: what daemonsets take, for each type.
+        labels: that any node of a type has, for each type: those that can have one value only.
     """
 
     def __init__(self, pool: NodePool, daemons: Sequence[PodClass], states: States) -> None:
@@ -57,6 +58,14 @@ class Template:
         self.types: tuple[InstanceType, ...] = tuple(fitting)
         self.daemons = tuple(_daemons(pool, each, own, daemons) for each in fitting)
         self._labels = tuple(each.requirements() for each in fitting)
+        self.labels = tuple(
+            {
+                key: next(iter(each.values))
+                for key, each in labels.items()
+                if len(each.values) == 1 and not each.complement
+            }
+            for labels in self._labels
+        )
         self.all = (1 << len(fitting)) - 1
         self.room: dict[str, tuple[list[int], list[int]]] = {}
         self._usable = self.all
@@ -143,6 +152,7 @@ class Pools:
         refused: overlays in conflict.
         claims, nodes: requirements of nodes to be made and of nodes that are there.
         launches: what launches came to, by pool, types and requirements: kept by `launch`.
+        suits: whether a shape may be on a node, by its labels and taints: kept by `Binder`.
     """
 
     def __init__(
@@ -185,6 +195,7 @@ class Pools:
         self._on_nodes: dict[Shape, int] = {}
         self._labels: dict[frozenset[tuple[str, str]], int] = {}
         self.launches: dict[tuple[Template, int, int], Launch | None] = {}
+        self.suits: dict[tuple[Shape, int, tuple[Taint, ...]], bool] = {}
 
     def shapes(self, kind: PodClass) -> tuple[Shape, ...]:
         """A pod as it is and as it is relaxed: equal ones are the same objects."""
