@@ -186,7 +186,7 @@ def solve(
         _LEFT_BY_HOMES * whole,
         lambda option: stand_ins(option, allowed, settings.overhead) if settings.fallback else (),
     )
-    search.begin(relaxation, remaining() - left_by_packing * whole)
+    search.begin(relaxation)
     packing = cheapest_packing(
         columns,
         relaxation,
