@@ -115,6 +115,11 @@ class PoolPacking:
         self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
         for option in options:
             self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
+        self._open_to = {
+            PoolKey(cut, (), spot): frozenset(number for each in offered for number in each.classes)
+            for (cut, spot), offered in self._by_cut.items()
+            if cut.mechanism is not Mechanism.MIG
+        }
         self._pools_for: dict[frozenset[int], list[PoolKey]] = {}
         self._by_pool: dict[PoolKey, list[tuple[NodeOption, tuple[int, ...]]]] = {}
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
@@ -166,12 +171,7 @@ class PoolPacking:
         """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
         wanted = frozenset(numbers)
         if wanted not in self._pools_for:
-            self._pools_for[wanted] = [
-                PoolKey(cut, (), spot)
-                for (cut, spot), options in self._by_cut.items()
-                if cut.mechanism is not Mechanism.MIG
-                and all(any(each.admits(number) for each in options) for number in wanted)
-            ]
+            self._pools_for[wanted] = [pool for pool, admitted in self._open_to.items() if wanted <= admitted]
         return self._pools_for[wanted]
 
     def likely(self, pool: PoolKey, load: Load) -> int | None:
