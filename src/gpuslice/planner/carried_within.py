@@ -24,7 +24,7 @@ from gpuslice.planner.master import cost
 from gpuslice.planner.options import by_class
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
-from gpuslice.planner.realise import Realisation, needs_homes, realise
+from gpuslice.planner.realise import Realisation, realise
 from gpuslice.planner.realised import Spread, priced_orders
 from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
@@ -47,6 +47,7 @@ _STEEPER: Final = 4  # times as much for a pool, until they are few enough
 _NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
 _HURRIED_TRIES: Final = 2  # to keep the limits, after the time is up
 _BESIDE: Final = 0.2  # of the time: for the first choice of homes, while nodes are made whole
+_FEW_HOMES: Final = 30
 _NAMED: Final = 3  # workloads without room that a message lists
 
 
@@ -107,12 +108,16 @@ class Search:
         )
 
     def begin(self, relaxation: Relaxation) -> None:
-        """Begin to choose homes, beside what comes next: unless there are limits, by which prices change.
+        """Begin to choose homes, beside what comes next.
+
+        Not where there are limits, by which prices change; nor for few workloads, where it takes no time, and the
+        patterns of the cheapest packing help.
 
         Args:
             relaxation: as of `carried`.
         """
-        if not self.limits.all and needs_homes(self.classes) and self._remaining() > 0:
+        homeless = sum(len(each.members) for each in self.classes if not each.splittable)
+        if not self.limits.all and homeless > _FEW_HOMES and self._remaining() > 0:
             self._begun = HomeProgram(
                 relaxation.patterns,
                 self.classes,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 4
 _ROUNDS_BEFORE_PROGRAM = 1  # which mends what a quick dive leaves
-_NODES = 10  # of branch and bound: twenty found nothing more on 24 fleets
+_NODES = 20  # of branch and bound
 _FEW_CLASSES = 160  # of more, branch and bound takes seconds for what the dive has found
 _LEAST_WORTH = 1e-6  # dollars an hour of a replica, where its price is nought
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one

@@ -77,7 +77,7 @@ def realise(
         if workload.name in pools.wishes.kept
     }
     start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
-    if not kept and needs_homes(classes) and remaining() > 0:
+    if not kept and not all(each.splittable for each in classes) and remaining() > 0:
         begun = begun or HomeProgram(
             patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
         )
@@ -89,11 +89,6 @@ def realise(
             start = min(start, better, key=lambda each: each.total())
     start.improve(remaining)
     return _realisation(start, pools, classes)
-
-
-def needs_homes(classes: Iterable[WorkloadClass]) -> bool:
-    """Whether any workload has one template for all its replicas."""
-    return not all(each.splittable for each in classes)
 
 
 def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadClass]) -> Realisation:
