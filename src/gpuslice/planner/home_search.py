@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Member = tuple[int, int]  # class number, position among its members
     Spread = dict[int, list[tuple[Workload, Home, int]]]
 
-_ROUNDS: Final = 5  # of taking out and putting back, for each workload
+_ROUNDS: Final = 3  # of taking out and putting back, for each workload
 _MOST_TAKEN_OUT: Final = 6
 
 
