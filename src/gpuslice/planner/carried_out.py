@@ -179,7 +179,7 @@ class _Search:
     def _change(self, after: Mapping[PoolKey, Residents], most: float) -> float:
         """Micro-dollars an hour more than now; infinite where that is above the most, or somebody fits nowhere."""
         now = sum(self._now(pool)[0] or 0 for pool in after)
-        if self._least(after) - now > most:
+        if self._least(after) - now > most + 1:  # a sum of shares may be a little above what it stands for
             return inf
         change: float = -now
         expected: dict[PoolKey, int] = {}  # Karpenter's bill is no smaller, or hardly ever
