@@ -17,6 +17,7 @@ import numpy as np
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.planner.carried_out import CarriedOut, carried_out
+from gpuslice.planner.classes import homes_of
 from gpuslice.planner.columns import alone
 from gpuslice.planner.home_program import HomeProgram
 from gpuslice.planner.limits import Limits
@@ -25,12 +26,13 @@ from gpuslice.planner.options import by_class
 from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
 from gpuslice.planner.realise import Realisation, realise
-from gpuslice.planner.realised import Spread, priced_orders
-from gpuslice.planner.within_limits import reserved_first, within
+from gpuslice.planner.realised import priced_orders
+from gpuslice.planner.tolled import Tolled
+from gpuslice.planner.within_limits import within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
@@ -40,14 +42,13 @@ if TYPE_CHECKING:
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
     from gpuslice.planner.pool_packing import PoolKey
-    from gpuslice.planner.realised import Bill
     from gpuslice.planner.solve import Settings
 
 _STEEPER: Final = 4  # times as much for a pool, until they are few enough
 _NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
 _HURRIED_TRIES: Final = 2  # to keep the limits, after the time is up
 _BESIDE: Final = 0.2  # of the time: for the first choice of homes, while nodes are made whole
-_FEW_HOMES: Final = 30
+_FEW_HOMES: Final = 30  # workloads that need one
 _NAMED: Final = 3  # workloads without room that a message lists
 
 
@@ -116,8 +117,7 @@ class Search:
         Args:
             relaxation: as of `carried`.
         """
-        homeless = sum(len(each.members) for each in self.classes if not each.splittable)
-        if not self.limits.all and homeless > _FEW_HOMES and self._remaining() > 0:
+        if not self.limits.all and homes_of(self.classes) > _FEW_HOMES and self._remaining() > 0:
             self._begun = HomeProgram(
                 relaxation.patterns,
                 self.classes,
@@ -194,7 +194,7 @@ class Search:
             start = self._start(packing, offered, relaxation)
             if start is None:
                 break
-            tolled = _Tolled(offered, self.limits, tolls)
+            tolled = Tolled(offered, self.limits, tolls)
             found = self._once(
                 tolled.relaxation(relaxation), tolled.packing(start), tolled.options, wishes, tolled
             )
@@ -216,7 +216,7 @@ class Search:
         packing: Packing,
         options: Sequence[NodeOption],
         wishes: Wishes,
-        tolled: _Tolled | None = None,
+        tolled: Tolled | None = None,
     ) -> Within:
         settings, remaining = self._settings, self._remaining
         pools = PoolPacking(options, self.classes, relaxation.duals, wishes)
@@ -313,118 +313,8 @@ def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
     )
 
 
-class _Tolled:
-    """The options as the search sees them: priced with tolls, what is reserved and the same on demand as one."""
-
-    def __init__(self, options: Sequence[NodeOption], limits: Limits, tolls: Floats) -> None:
-        self._limits = limits
-        self._offered = options
-        priced: dict[str, dict[Purchase, int]] = defaultdict(dict)
-        for option in options:
-            price = max(round(limits.price(option, tolls) * MICRO_USD), 1)
-            prices, bought = priced[option.instance_type.name], _seen_as(option)
-            prices[bought] = min(price, prices.get(bought, price))
-        types = {
-            option.instance_type.name: replace(option.instance_type, prices=priced[option.instance_type.name])
-            for option in options
-        }
-        groups: dict[tuple[object, ...], list[NodeOption]] = defaultdict(list)
-        for option in options:
-            groups[option.cut, option.instance_type.name, _seen_as(option)].append(option)
-        self._tolled: dict[NodeOption, NodeOption] = {}
-        self._plain: dict[NodeOption, NodeOption] = {}
-        for group in groups.values():
-            plain = min(group, key=lambda each: each.purchase is Purchase.RESERVED)
-            bought, type_ = _seen_as(plain), types[plain.instance_type.name]
-            one = replace(plain, instance_type=type_, purchase=bought, price=type_.prices[bought])
-            self._plain[one] = plain
-            self._tolled |= dict.fromkeys(group, one)
-        self.options = sorted(
-            self._plain, key=lambda each: (each.price, each.instance_type.name, each.purchase)
-        )
-
-    def packing(self, packing: Packing) -> Packing:
-        result: Packing = Counter()
-        for pattern, count in packing.items():
-            result[replace(pattern, option=self._tolled[pattern.option])] += count
-        return result
-
-    def relaxation(self, relaxation: Relaxation) -> Relaxation:
-        known = [each for each in relaxation.patterns if each.option in self._tolled]
-        patterns = dict.fromkeys(replace(each, option=self._tolled[each.option]) for each in known)
-        return replace(relaxation, patterns=tuple(patterns))
-
-    def bought(self, packing: Packing) -> Packing:
-        """The same nodes with their own prices, reserved ones first."""
-        result: Packing = Counter()
-        for pattern, count in packing.items():
-            result[replace(pattern, option=self._plain[pattern.option])] += count
-        return reserved_first(result, self._offered, self._limits)
-
-    def wanted_too_much(self, packing: Packing) -> list[Limit]:
-        """Limits of what is reserved that are used up while more of the type is bought."""
-        totals = self._limits.totals(packing)
-        bought = {
-            each.option.instance_type.name for each in packing if each.option.purchase is Purchase.ON_DEMAND
-        }
-        used = {
-            option
-            for option in self._offered
-            if option.purchase is Purchase.RESERVED and option.instance_type.name in bought
-        }
-        return [
-            limit
-            for limit, total in zip(self._limits.all, totals, strict=True)
-            if limit.counts and total >= limit.most and any(limit.weigh(option) for option in used)
-        ]
-
-    def untolled(self, found: CarriedOut) -> CarriedOut:
-        """What Karpenter makes of it, as it is bought, in dollars."""
-        packing = self.bought(found.packing)
-        reserved: dict[PoolKey, dict[NodeOption, None]] = defaultdict(dict)
-        for pattern in packing:
-            if pattern.option.purchase is Purchase.RESERVED:
-                reserved[pool_of(pattern)][pattern.option] = None
-        options = {
-            pool: tuple(dict.fromkeys([*(self._plain[each] for each in listed), *reserved[pool]]))
-            for pool, listed in found.options.items()
-        }
-        prices = {(option.instance_type.name, option.purchase): option.price for option in self._offered}
-        room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
-        bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
-        spread = Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
-        # Prices with tolls say nothing of what a missing type or a move comes to in dollars.
-        return replace(
-            found, packing=packing, options=options, spread=spread, missing=(), packed=None, at_first=None
-        )
-
-    def _held(self, name: str) -> int:
-        option = next(
-            each
-            for each in self._offered
-            if each.instance_type.name == name and each.purchase is Purchase.RESERVED
-        )
-        return self._limits.room(option, [0] * len(self._limits.all)) or 0
-
-
 def _no_second(_: NodeOption) -> tuple[NodeOption, ...]:
     return ()
-
-
-def _seen_as(option: NodeOption) -> Purchase:
-    return Purchase.SPOT if option.purchase is Purchase.SPOT else Purchase.ON_DEMAND
-
-
-def _repriced(bill: Bill, prices: Mapping[tuple[str, Purchase], int], room: Mapping[str, int]) -> Bill:
-    """A bill in dollars: of each type as many reserved as there are."""
-    left = dict(room)
-    total = 0
-    for (_, name, purchase), count in bill.nodes:
-        plain = prices.get((name, Purchase(purchase)), 0)
-        held = min(count, left.get(name, 0)) if purchase != Purchase.SPOT.value else 0
-        left[name] = left.get(name, 0) - held
-        total += plain * (count - held) + prices.get((name, Purchase.RESERVED), 0) * held
-    return replace(bill, price=total)
 
 
 def _raised(tolls: Floats, limits: Limits, passed: Collection[Limit]) -> Floats:

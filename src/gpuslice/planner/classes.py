@@ -55,3 +55,8 @@ def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
         WorkloadClass(*key, members=tuple(members), replicas=sum(each.replicas for each in members))
         for key, members in groups.items()
     )
+
+
+def homes_of(classes: Iterable[WorkloadClass]) -> int:
+    """How many workloads need one home: those whose replicas share a template."""
+    return sum(len(each.members) for each in classes if not each.splittable)

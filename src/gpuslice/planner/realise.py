@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.planner.classes import homes_of
 from gpuslice.planner.home_program import HomeProgram
 from gpuslice.planner.home_search import Homes, load_of
 from gpuslice.planner.patterns import Pattern
@@ -77,7 +78,7 @@ def realise(
         if workload.name in pools.wishes.kept
     }
     start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
-    if not kept and not all(each.splittable for each in classes) and remaining() > 0:
+    if not kept and homes_of(classes) and remaining() > 0:
         begun = begun or HomeProgram(
             patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
         )

@@ -12,7 +12,7 @@ from gpuslice.planner.assemble import Assembly, optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
 from gpuslice.planner.carried_within import Search, no_room
-from gpuslice.planner.classes import WorkloadClass, classes_of
+from gpuslice.planner.classes import WorkloadClass, classes_of, homes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.fallbacks import stand_ins
 from gpuslice.planner.limits import limits_of
@@ -286,8 +286,8 @@ def solve(
 
 def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:
     """The share of so many seconds that homes are to have, and what comes after them."""
-    homes = sum(len(each.members) for each in classes if not each.splittable)
-    return max(_LEFT_BY_PACKING, _LEFT_BY_HOMES + min(_A_HOME * homes / max(seconds, 0.1), _ALL_HOMES))
+    for_homes = min(_A_HOME * homes_of(classes) / max(seconds, 0.1), _ALL_HOMES)
+    return max(_LEFT_BY_PACKING, _LEFT_BY_HOMES + for_homes)
 
 
 def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], float]:
