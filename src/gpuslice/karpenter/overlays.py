@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gpuslice.karpenter.model import InstanceType, NodePool, Offering, Overlay
-from gpuslice.karpenter.requirements import NODE_POOL, Requirement, among, combined, labelled, obstacle
+from gpuslice.karpenter.requirements import NODE_POOL, Requirements, among, combined, labelled, obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,14 @@ def overlaid(pools: Sequence[NodePool], overlays: Iterable[Overlay]) -> Overlaid
     """
     changes: dict[tuple[str, str], _Change] = {}
     refused = []
+    labelled_types = [
+        (pool.name, kind, _labels(pool, kind)) for pool in pools for kind in pool.instance_types
+    ]
     for overlay in sorted(overlays, key=lambda each: (each.weight, each.name), reverse=True):
         touched = [
-            (pool.name, kind, offerings)
-            for pool in pools
-            for kind in pool.instance_types
-            if (offerings := _matching(pool, kind, overlay))
+            (pool, kind, offerings)
+            for pool, kind, labels in labelled_types
+            if (offerings := _matching(kind, labels, overlay))
         ]
         if any(
             _conflicts(changes.get((pool, kind.name)), overlay, offerings)
@@ -76,13 +78,17 @@ def overlaid(pools: Sequence[NodePool], overlays: Iterable[Overlay]) -> Overlaid
     )
 
 
-def _matching(pool: NodePool, kind: InstanceType, overlay: Overlay) -> list[Offering]:
-    """The offerings that an overlay is for. The pool's own requirements are not looked at, only its labels."""
-    wanted = combined(overlay.requirements)
-    have: dict[str, Requirement] = combined(
+def _labels(pool: NodePool, kind: InstanceType) -> Requirements:
+    """What an overlay can choose a type of a pool by: of the pool itself its labels, not its requirements."""
+    return combined(
         (among(NODE_POOL, pool.name),), labelled(pool.labels).values(), kind.requirements().values()
     )
-    if obstacle(have, wanted, undefined=False) is not None:
+
+
+def _matching(kind: InstanceType, labels: Requirements, overlay: Overlay) -> list[Offering]:
+    """The offerings that an overlay is for."""
+    wanted = combined(overlay.requirements)
+    if obstacle(labels, wanted, undefined=False) is not None:
         return []
     return [each for each in kind.offerings if obstacle(wanted, each.requirements(), undefined=True) is None]
 

@@ -86,7 +86,7 @@ class Existing:
         self.pods: list[Pod] = []
         free = node.free()
         # Less than nothing of any one resource, and Karpenter puts nothing there any more.
-        self.free = {} if any(amount < 0 for amount in free.values()) else free
+        self.free = {} if min(free.values(), default=0) < 0 else free
 
 
 class Pass:
@@ -135,17 +135,21 @@ class Pass:
 
     def place(self, pods: Iterable[Pod]) -> None:
         """Place pods, those that fail again and again as long as there is progress."""
-        key = self._pools.key
-        queue = deque(sorted(pods, key=lambda each: (*key(each.kind), each.created, each.uid)))
-        for kind in {each.kind: None for each in queue}:
-            self._topologies.know(self._pools.shapes(kind)[0])
+        listed = list(pods)
+        kinds = dict.fromkeys(each.kind for each in listed)
+        shapes = {each: self._pools.shapes(each) for each in kinds}
+        left_alone = {each for each, steps in shapes.items() if _left_alone(steps[0])}
+        keys = {each: self._pools.key(each) for each in kinds}
+        queue = deque(sorted(listed, key=lambda each: (keys[each.kind], each.created, each.uid)))
+        for steps in shapes.values():
+            self._topologies.know(steps[0])
         last: dict[Pod, int] = {}
         while queue and last.get(queue[0]) != len(queue):
             pod = queue.popleft()
-            steps = self._pools.shapes(pod.kind)
-            if _left_alone(steps[0]):
+            steps = shapes[pod.kind]
+            if pod.kind in left_alone:
                 self.failed[pod] = steps[0]
-            elif any(self._try(pod, shape) for shape in steps):
+            elif self._try(pod, steps[0]) or any(self._try(pod, shape) for shape in steps[1:]):
                 self.failed.pop(pod, None)
             else:
                 self.failed[pod] = steps[-1]
@@ -182,7 +186,7 @@ class Pass:
                 if amount > free.get(resource, 0):
                     break
             else:
-                if (moves and each.shut) or not shape.tolerates(each.node.taints):
+                if (moves and each.shut) or not self._pools.tolerates(shape, each.node.taints):
                     continue
                 state = self._state_on(each, shape, bound)
                 if state != _IMPOSSIBLE:

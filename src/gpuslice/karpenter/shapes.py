@@ -7,6 +7,7 @@ first, then preferred node affinity from the heaviest, then spreads that may be 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gpuslice.karpenter.model import (
     CPU,
@@ -82,6 +83,7 @@ def queue_key(kind: PodClass) -> tuple[int, int]:
     return -kind.requests.get(CPU, 0), -kind.requests.get(MEMORY, 0)
 
 
+@lru_cache(maxsize=1024)
 def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> tuple[Shape, ...]:
     """The pod as it is, and as it is relaxed step by step.
 
@@ -136,7 +138,8 @@ def _shape(
 ) -> Shape:
     requests = {each: amount for each, amount in kind.requests.items() if amount > 0} | {PODS: 1}
     return Shape(
-        tuple(sorted(requests.items())),
+        # What nodes soonest run out of comes first: extended resources, then CPU, memory, pods.
+        tuple(sorted(requests.items(), key=lambda each: ("/" not in each[0], each[0]))),
         frozenset(each for key, each in wanted.items() if key != HOSTNAME),
         wanted.get(HOSTNAME),
         frozenset(strict.values()),

@@ -36,12 +36,14 @@ class Template:
         labels: that any node of a type has, for each type: those that can have one value only.
     """
 
-    def __init__(self, pool: NodePool, daemons: Sequence[PodClass], states: States) -> None:
+    def __init__(
+        self, pool: NodePool, daemons: Sequence[tuple[PodClass, tuple[Shape, ...]]], states: States
+    ) -> None:
         """Choose the types that the pool may launch, and what fits them.
 
         Args:
             pool: with overlays applied.
-            daemons: of the cluster.
+            daemons: of the cluster, each as it is and as it is relaxed.
             states: in which its requirements are numbered.
         """
         self.pool = pool
@@ -179,7 +181,8 @@ class Pools:
             states.number(())  # number 0 is "nothing asked for"
         self.by_name = {each.name: each for each in applied.pools}
         ordered = sorted(applied.pools, key=lambda each: (each.weight, each.name), reverse=True)
-        made = (Template(each, daemons, self.claims) for each in ordered)
+        steps = [(each, shapes(each, Settings().preferences, prefer_taints=True)) for each in daemons]
+        made = (Template(each, steps, self.claims) for each in ordered)
         strict = self.settings.min_values is MinValues.STRICT
         self.templates = tuple(
             each for each in made if each.all and (not strict or each.enough_values(each.state, each.all))
@@ -191,6 +194,8 @@ class Pools:
         self._shapes: dict[PodClass, tuple[Shape, ...]] = {}
         self._shared: dict[tuple[object, ...], Shape] = {}
         self._tolerated: dict[tuple[Shape, Template], bool] = {}
+        self._taints: dict[int, tuple[Taint, ...]] = {}  # by identity: nodes of a pool share theirs
+        self._tolerates: dict[tuple[Shape, int], bool] = {}
         self._on_claims: dict[Shape, int] = {}
         self._on_nodes: dict[Shape, int] = {}
         self._labels: dict[frozenset[tuple[str, str]], int] = {}
@@ -237,6 +242,15 @@ class Pools:
             found = self._tolerated[key] = shape.tolerates(template.pool.taints)
         return found
 
+    def tolerates(self, shape: Shape, taints: tuple[Taint, ...]) -> bool:
+        """Whether a shape tolerates the taints of a node."""
+        key = (shape, id(taints))
+        found = self._tolerates.get(key)
+        if found is None:
+            self._taints[id(taints)] = taints  # kept, so that nothing else gets its identity
+            found = self._tolerates[key] = shape.tolerates(taints)
+        return found
+
     def key(self, kind: PodClass) -> tuple[int, int]:
         """By which the queue is sorted."""
         return queue_key(kind)
@@ -264,19 +278,20 @@ def _offered(kind: InstanceType, requirements: Requirements) -> bool:
 
 
 def _daemons(
-    pool: NodePool, kind: InstanceType, own: Requirements, daemons: Iterable[PodClass]
+    pool: NodePool,
+    kind: InstanceType,
+    own: Requirements,
+    daemons: Iterable[tuple[PodClass, tuple[Shape, ...]]],
 ) -> dict[str, int]:
     """What daemonsets take of a node of this type."""
     taken: dict[str, int] = {}
     labels = kind.requirements()
-    for each in daemons:
-        for shape in shapes(each, Settings().preferences, prefer_taints=True):
+    for each, steps in daemons:
+        if not _tolerates(each, pool):
+            continue
+        for shape in steps:
             strict = {want.key: want for want in shape.strict}
-            if (
-                _tolerates(each, pool)
-                and obstacle(own, strict, undefined=True) is None
-                and conflict(labels, strict) is None
-            ):
+            if obstacle(own, strict, undefined=True) is None and conflict(labels, strict) is None:
                 for key, amount in (*each.requests.items(), (PODS, 1)):
                     taken[key] = taken.get(key, 0) + amount
                 break

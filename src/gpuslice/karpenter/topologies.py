@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gpuslice.karpenter.model import Node, NodePool, Pod, labels_of
 from gpuslice.karpenter.requirements import HOSTNAME, Requirement, Requirements
@@ -44,7 +45,7 @@ class Topologies:
             shape: of a pod.
             seed: of the choice between equal domains.
         """
-        self._chance = random.Random(seed)
+        self._seed = seed
         self._pools = tuple(pools)
         self._nodes = nodes
         self._shape = shape
@@ -59,6 +60,11 @@ class Topologies:
                         group = self._inverse_group(key)
                         for domain in _values(labels, key.key):
                             group.record(domain)
+
+    @cached_property
+    def _chance(self) -> random.Random:
+        """Made when it is needed: seeding takes as long as placing a pod."""
+        return random.Random(self._seed)
 
     def _placed(self) -> list[tuple[Requirements, list[Shape]]]:
         """For each node that stays its labels and its pods: rarely needed, so made when it is."""

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from gpuslice.planner.realised import Order
     from gpuslice.workloads.model import Workload
 
-_MOST_SIMULATED: Final = 15_000
+_MOST_SIMULATED: Final = 10_000
 """Pods that the search may let arrive in the model: it ends after as much work on every machine."""
-_KEPT_FOR_SAFETY: Final = 5_000  # more of them, for moves that cost nothing
+_KEPT_FOR_SAFETY: Final = 2_000  # more of them, for moves that cost nothing
 _TRIED: Final = 8  # of the moves from one pool that look best by first fit
 
 

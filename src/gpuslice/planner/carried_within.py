@@ -108,8 +108,8 @@ class Search:
             options, self.classes, limits, self._settings, self._remaining, self._kept, self._second
         )
 
-    def begin(self, relaxation: Relaxation) -> None:
-        """Begin to choose homes, beside what comes next.
+    def begin(self, relaxation: Relaxation) -> bool:
+        """Begin to choose homes, beside what comes next; whether that was done.
 
         Not where there are limits, by which prices change; nor for few workloads, where it takes no time, and the
         patterns of the cheapest packing help.
@@ -125,6 +125,7 @@ class Search:
                 seconds=_BESIDE * self._remaining(),
                 gap=self._gap,
             )
+        return self._begun is not None
 
     @property
     def _gap(self) -> float:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Member = tuple[int, int]  # class number, position among its members
 
 
-_NODES: Final = 10  # of branch and bound: more find little that the search wouldn't
+_NODES: Final = 4  # of branch and bound: more find nothing that the search wouldn't
 _MANY_CHOICES: Final = 250  # of homes for workloads: beyond, only the likely ones of each class
 _LIKELY: Final = 3
 _MOST_CHOICES: Final = 1_000  # beyond, the search that follows has to do

@@ -14,18 +14,20 @@ from gpuslice.planner.exchange import made_whole
 from gpuslice.planner.limits import moved
 from gpuslice.planner.options import by_class
 from gpuslice.planner.patterns import Pattern, carries
-from gpuslice.planner.solver import INFINITY, solve_mixed
+from gpuslice.planner.solver import INFINITY, begin_mixed
 from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import ColumnGeneration, Relaxation
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.limits import Limits
     from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.solver import Answer
 
     Packing = Counter[Pattern]
 
@@ -44,79 +46,90 @@ def cost(packing: Packing) -> int:
     return sum(pattern.option.price * count for pattern, count in packing.items())
 
 
-def cheapest_packing(
-    columns: ColumnGeneration,
-    relaxation: Relaxation,
-    options: Sequence[NodeOption],
-    classes: Sequence[WorkloadClass],
-    *,
-    gap: float,
-    remaining: Callable[[], float],
-) -> Packing | None:
-    """The cheapest whole-number packing found: without limits always a feasible one.
+class Packings:
+    """Whole-number packings of everybody: one at once, and a cheaper one, perhaps, that is looked for on another core.
 
     First a dive: fix the patterns that the fractional solution is surest of, generate patterns for what is left, and
     so on. Then, if that isn't good enough and classes are few, a mixed-integer program over the patterns known.
 
-    Args:
-        columns: to find patterns for what is left.
-        relaxation: the fractional solution, and the bound at which to stop looking.
-        options: for smaller nodes where the last ones are half empty, cheapest first.
-        classes: to place.
-        gap: relative, at which a packing is good enough.
-        remaining: seconds left.
-
-    Returns:
-        The packing; None where none was found within the limits.
+    Attributes:
+        dived: what the dive came to; None where the limits left it no room for somebody.
     """
-    limits = columns.limits
-    good_enough = relaxation.bound / (1 - gap) * MICRO_USD
-    demand = np.asarray([float(each.replicas) for each in classes])
-    few = len(classes) <= _FEW_CLASSES
-    rounds = _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE
-    dived, left = _dive(columns, relaxation, classes, rounds, remaining)
-    best = (
-        None
-        if left.any()
-        else within(trimmed(dived, options, classes, limits), options, classes, limits, remaining=remaining)
-    )
-    if best is None or (few and cost(best) > good_enough and remaining() > 0):
+
+    def __init__(
+        self,
+        columns: ColumnGeneration,
+        relaxation: Relaxation,
+        options: Sequence[NodeOption],
+        classes: Sequence[WorkloadClass],
+        *,
+        gap: float,
+        remaining: Callable[[], float],
+    ) -> None:
+        """Dive, and begin with the program.
+
+        Args:
+            columns: to find patterns for what is left.
+            relaxation: the fractional solution, and the bound at which to stop looking.
+            options: for smaller nodes where the last ones are half empty, cheapest first.
+            classes: to place.
+            gap: relative, at which a packing is good enough.
+            remaining: seconds left.
+        """
+        self._limits, self._exchanges = columns.limits, columns.exchanges
+        self._options, self._classes, self._remaining = options, classes, remaining
+        few = len(classes) <= _FEW_CLASSES
+        dived, left = _dive(
+            columns, relaxation, classes, _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE, remaining
+        )
+        self.dived = None if left.any() else self._within(dived)
+        self._patterns: list[Pattern] = []
+        self._begun: Future[Answer] | None = None
+        good_enough = relaxation.bound / (1 - gap) * MICRO_USD
+        if self.dived is None or (few and cost(self.dived) > good_enough and remaining() > 0):
+            self._begin(columns, relaxation, dived, gap)
+
+    def _within(self, packing: Packing) -> Packing | None:
+        """The same, trimmed, with what is reserved in use; None: no limits allow that."""
+        small = trimmed(packing, self._options, self._classes, self._limits)
+        found = within(small, self._options, self._classes, self._limits, remaining=self._remaining)
+        return None if found is None else reserved_first(found, self._options, self._limits)
+
+    def _begin(self, columns: ColumnGeneration, relaxation: Relaxation, dived: Packing, gap: float) -> None:
+        demand = [float(each.replicas) for each in self._classes]
         promising = (
             columns.patterns
-            if best is None
-            else columns.proper(demand, np.concatenate([relaxation.duals, relaxation.tolls]))
+            if self.dived is None
+            else columns.proper(np.asarray(demand), np.concatenate([relaxation.duals, relaxation.tolls]))
         )
-        patterns = list(dict.fromkeys([*promising, *dived]))
-        unlimited = [INFINITY] * len(classes)
-        answer = solve_mixed(
+        self._patterns = list(dict.fromkeys([*promising, *dived]))
+        amounts = [float(dived.get(pattern, 0)) for pattern in self._patterns] + [0.0] * len(self._exchanges)
+        limits, remaining = self._limits, self._remaining()
+        self._begun = begin_mixed(
             [
-                *(column_of(pattern, limits, len(classes)) for pattern in patterns),
-                *(exchange_column(exchange) for exchange in columns.exchanges),
+                *(column_of(pattern, limits, len(demand)) for pattern in self._patterns),
+                *(exchange_column(exchange) for exchange in self._exchanges),
             ],
-            [*demand.tolist(), *(-INFINITY for _ in limits.all)],
-            [*unlimited, *limits.most.tolist()],
-            nodes=_NODES if best is not None else None,
-            hasty=best is not None,
-            seconds=remaining() if best is not None else max(remaining(), _LAST_RESORT_SECONDS),
+            [*demand, *(-INFINITY for _ in limits.all)],
+            [*(INFINITY for _ in demand), *limits.most.tolist()],
+            nodes=_NODES if self.dived is not None else None,
+            hasty=self.dived is not None,
+            seconds=remaining if self.dived is not None else max(remaining, _LAST_RESORT_SECONDS),
             gap=gap / 2,
-            start=None
-            if best is None
-            else np.asarray(
-                [float(dived.get(pattern, 0)) for pattern in patterns] + [0.0] * len(columns.exchanges)
-            ),
+            start=None if self.dived is None else np.asarray(amounts),
         )
-        if answer.values is not None:
-            whole = [round(amount) for amount in answer.values]
-            nodes = Counter(
-                {pattern: amount for pattern, amount in zip(patterns, whole, strict=False) if amount}
-            )
-            found = made_whole(nodes, columns.exchanges, whole[len(patterns) :])
-            other = within(
-                trimmed(found, options, classes, limits), options, classes, limits, remaining=remaining
-            )
-            if best is None or (other is not None and cost(other) < cost(best)):
-                best = other
-    return None if best is None else reserved_first(best, options, limits)
+
+    def cheapest(self) -> Packing | None:
+        """The cheapest one found, once there is an answer; None where none was found within the limits."""
+        answer = None if self._begun is None else self._begun.result()
+        if answer is None or answer.values is None:
+            return self.dived
+        whole = [round(amount) for amount in answer.values]
+        nodes = Counter(
+            {pattern: amount for pattern, amount in zip(self._patterns, whole, strict=False) if amount}
+        )
+        other = self._within(made_whole(nodes, self._exchanges, whole[len(self._patterns) :]))
+        return min((each for each in (self.dived, other) if each is not None), key=cost, default=None)
 
 
 def _dive(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.planner.classes import WorkloadClass, classes_of
 from gpuslice.planner.columns import ColumnGeneration
 from gpuslice.planner.links import Links
-from gpuslice.planner.master import cheapest_packing
+from gpuslice.planner.master import Packings
 from gpuslice.planner.plan import Unplaced
 from gpuslice.planner.service_kinds import Kind, as_replicas, exactly, kinds_of
 from gpuslice.planner.sizing import Sizing, Supply, cheapest_alone, size
@@ -191,7 +191,7 @@ def mixed_kinds(
     options = offer(classes)
     columns = ColumnGeneration(options, classes, limits=limits)
     relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() / 2)
-    found = cheapest_packing(columns, relaxation, options, classes, gap=gap, remaining=remaining)
+    found = Packings(columns, relaxation, options, classes, gap=gap, remaining=remaining).cheapest()
     return None if found is None else (found, classes)
 
 

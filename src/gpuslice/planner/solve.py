@@ -16,7 +16,7 @@ from gpuslice.planner.classes import WorkloadClass, classes_of, homes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.fallbacks import stand_ins
 from gpuslice.planner.limits import limits_of
-from gpuslice.planner.master import cheapest_packing, cost
+from gpuslice.planner.master import Packings, cost
 from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.preferences import few_pools, steady
 from gpuslice.planner.service_kinds import on_whole_gpus
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.planner.carried_out import CarriedOut
+    from gpuslice.planner.carried_within import Within
+    from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
 DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
@@ -186,8 +188,8 @@ def solve(
         _LEFT_BY_HOMES * whole,
         lambda option: stand_ins(option, allowed, settings.overhead) if settings.fallback else (),
     )
-    search.begin(relaxation)
-    packing = cheapest_packing(
+    beside = search.begin(relaxation)
+    packings = Packings(
         columns,
         relaxation,
         options,
@@ -195,12 +197,7 @@ def solve(
         gap=settings.gap,
         remaining=lambda: remaining() - left_by_packing * whole,
     )
-    carried = None
-    if packing is not None:
-        told(Found(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0), whole=True))
-        carried = search.carried(relaxation, packing)
-    if packing is None or carried is None:
-        raise no_room(relaxation, search)
+    packing, carried = _packed_and_carried(packings, search, relaxation, told, beside=beside)
     carried, any_pools = few_pools(search, relaxation, packing, carried, settings.policy)
     carried, change = steady(search, relaxation, packing, carried, catalog, settings)
     realised = carried.carried
@@ -282,6 +279,37 @@ def solve(
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
     return Solution(plan, classes, options, relaxation, realised)
+
+
+def _packed_and_carried(
+    packings: Packings,
+    search: Search,
+    relaxation: Relaxation,
+    told: Callable[[Found], None],
+    *,
+    beside: bool,
+) -> tuple[Packing, Within]:
+    """The cheapest packing, and pools.
+
+    Many homes are looked for while the program of whole nodes runs; few take no time, and are better for its nodes.
+
+    Raises:
+        AnswerIsNoError: the policy's counts leave no room for everybody.
+    """
+
+    def tell(packing: Packing | None) -> Packing | None:
+        if packing is not None:
+            told(Found(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0), whole=True))
+        return packing
+
+    early = tell(packings.dived) if beside else None
+    carried = None if early is None else search.carried(relaxation, early)
+    packing = tell(packings.cheapest())
+    if packing is not None and carried is None:
+        carried = search.carried(relaxation, packing)
+    if packing is None or carried is None:
+        raise no_room(relaxation, search)
+    return packing, carried
 
 
 def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:

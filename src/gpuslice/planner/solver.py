@@ -253,13 +253,25 @@ def begin_mixed(
     *,
     seconds: float,
     gap: float,
-    nodes: int,
+    nodes: int | None = None,
+    hasty: bool = False,
+    start: Floats | None = None,
 ) -> Future[Answer]:
     """Begin with `solve_mixed`, in a thread of its own: HiGHS works beside Python, and solvers share nothing."""
     from concurrent.futures import ThreadPoolExecutor
 
     thread = ThreadPoolExecutor(1)
-    begun = thread.submit(solve_mixed, columns, row_lower, row_upper, seconds=seconds, gap=gap, nodes=nodes)
+    begun = thread.submit(
+        solve_mixed,
+        columns,
+        row_lower,
+        row_upper,
+        seconds=seconds,
+        gap=gap,
+        nodes=nodes,
+        hasty=hasty,
+        start=start,
+    )
     thread.shutdown(wait=False)
     return begun
 
