@@ -24,7 +24,7 @@ from gpuslice.workloads.sources import read
 _STAGES: Final[tuple[tuple[str, object, str], ...]] = (
     ("options", solve, "node_options"),
     ("bound", columns.ColumnGeneration, "relax"),
-    ("dive", master, "_dive"),
+    ("dive", master, "dive"),
     ("both MIPs, beside", solver, "solve_mixed"),
     ("homes, all", carried_within, "realise"),
     ("Karpenter's bill", carried_within, "carried_out"),

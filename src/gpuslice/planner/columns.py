@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
+from gpuslice.planner.enumeration import Listed, listed
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import exchanges_of, made
 from gpuslice.planner.first_prices import first_prices
@@ -171,6 +172,20 @@ class ColumnGeneration:
             patience=Patience.ENOUGH,
             told=self._told,
         )
+
+    def listed(self, prices: Floats, slack: float) -> Listed:
+        """The loads that lack no more than so much of what their nodes cost, or than as little as leaves few of them.
+
+        Args:
+            prices: of the proof: no load is worth more than its node.
+            slack: dollars an hour.
+        """
+        demand = np.asarray([each.replicas for each in self._classes], dtype=np.int64)
+        return listed(self._pricing.nodes(demand), prices, slack)
+
+    def plainest(self, pattern: Pattern) -> Pattern:
+        """The same node, where it is listed: its MIG instances as like as can be."""
+        return self._pricing.plainest(pattern)
 
     def again(
         self,

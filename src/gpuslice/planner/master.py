@@ -1,14 +1,15 @@
-"""Whole nodes: from fractional amounts of patterns to integers, and the trimming of what is left over."""
+"""Whole nodes: packings from a dive and from integer programs, and the trimming of what is left over."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.columns import column_of
+from gpuslice.planner.dive import dive
 from gpuslice.planner.exchange import column_of as exchange_column
 from gpuslice.planner.exchange import made_whole
 from gpuslice.planner.limits import moved
@@ -19,12 +20,11 @@ from gpuslice.planner.within_limits import reserved_first, within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import ColumnGeneration, Relaxation
-    from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.limits import Limits
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.solver import Answer
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     Packing = Counter[Pattern]
 
 
-_NEARLY = 0.3  # a pattern wanted 0.7 times is taken for one node
 _ROUNDS_A_DIVE = 4
 _ROUNDS_BEFORE_PROGRAM = 1  # which mends what a quick dive leaves
 _NODES = 20  # of branch and bound
+_SMALL = 30  # classes: of more, loads are too many to be listed
+_NODES_OF_ALL = 50  # of branch and bound over listed loads …
+_TIME_FOR_ALL = 0.25  # … and of the time at most
 _FEW_CLASSES = 160  # of more, branch and bound takes seconds for what the dive has found
-_LEAST_WORTH = 1e-6  # dollars an hour of a replica, where its price is nought
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
 
@@ -49,11 +50,12 @@ def cost(packing: Packing) -> int:
 class Packings:
     """Whole-number packings of everybody: one at once, and a cheaper one, perhaps, that is looked for on another core.
 
-    First a dive: fix the patterns that the fractional solution is surest of, generate patterns for what is left, and
-    so on. Then, if that isn't good enough and classes are few, a mixed-integer program over the patterns known.
+    First a dive. Then, if that isn't good enough and classes are few, a mixed-integer program over the patterns known;
+    and for small fleets, if that isn't good enough either, one over all loads that could make it cheaper.
 
     Attributes:
         dived: what the dive came to; None where the limits left it no room for somebody.
+        bound: proven so far: no packing costs less, dollars an hour.
     """
 
     def __init__(
@@ -76,18 +78,26 @@ class Packings:
             gap: relative, at which a packing is good enough.
             remaining: seconds left.
         """
-        self._limits, self._exchanges = columns.limits, columns.exchanges
+        self._columns, self._limits, self._exchanges = columns, columns.limits, columns.exchanges
+        self._values, self.bound, self._gap = relaxation.duals, relaxation.bound, gap
         self._options, self._classes, self._remaining = options, classes, remaining
         few = len(classes) <= _FEW_CLASSES
-        dived, left = _dive(
+        dived, left = dive(
             columns, relaxation, classes, _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE, remaining
         )
         self.dived = None if left.any() else self._within(dived)
         self._patterns: list[Pattern] = []
+        self._slack = 0.0
         self._begun: Future[Answer] | None = None
-        good_enough = relaxation.bound / (1 - gap) * MICRO_USD
-        if self.dived is None or (few and cost(self.dived) > good_enough and remaining() > 0):
-            self._begin(columns, relaxation, dived, gap)
+        if self.dived is None:
+            self._begin([*columns.patterns, *dived])
+        elif few and not self._good_enough(self.dived) and remaining() > 0:
+            prices = np.concatenate([relaxation.duals, relaxation.tolls])
+            demand = np.asarray([float(each.replicas) for each in classes])
+            self._begin([*columns.proper(demand, prices), *dived], dived, _NODES)
+
+    def _good_enough(self, packing: Packing) -> bool:
+        return cost(packing) <= self.bound / (1 - self._gap) * MICRO_USD
 
     def _within(self, packing: Packing) -> Packing | None:
         """The same, trimmed, with what is reserved in use; None: no limits allow that."""
@@ -95,16 +105,17 @@ class Packings:
         found = within(small, self._options, self._classes, self._limits, remaining=self._remaining)
         return None if found is None else reserved_first(found, self._options, self._limits)
 
-    def _begin(self, columns: ColumnGeneration, relaxation: Relaxation, dived: Packing, gap: float) -> None:
-        demand = [float(each.replicas) for each in self._classes]
-        promising = (
-            columns.patterns
-            if self.dived is None
-            else columns.proper(np.asarray(demand), np.concatenate([relaxation.duals, relaxation.tolls]))
-        )
-        self._patterns = list(dict.fromkeys([*promising, *dived]))
-        amounts = [float(dived.get(pattern, 0)) for pattern in self._patterns] + [0.0] * len(self._exchanges)
+    def _begin(
+        self,
+        patterns: Iterable[Pattern],
+        start: Packing | None = None,
+        nodes: int | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Begin with the program over these patterns; without a number of nodes until time is up."""
+        self._patterns = list(dict.fromkeys(patterns))
         limits, remaining = self._limits, self._remaining()
+        demand = [float(each.replicas) for each in self._classes]
         self._begun = begin_mixed(
             [
                 *(column_of(pattern, limits, len(demand)) for pattern in self._patterns),
@@ -112,133 +123,59 @@ class Packings:
             ],
             [*demand, *(-INFINITY for _ in limits.all)],
             [*(INFINITY for _ in demand), *limits.most.tolist()],
-            nodes=_NODES if self.dived is not None else None,
-            hasty=self.dived is not None,
-            seconds=remaining if self.dived is not None else max(remaining, _LAST_RESORT_SECONDS),
-            gap=gap / 2,
-            start=None if self.dived is None else np.asarray(amounts),
+            nodes=nodes,
+            hasty=nodes == _NODES,
+            seconds=max(remaining, _LAST_RESORT_SECONDS) if start is None else remaining * share,
+            gap=self._gap / 2,
+            start=None
+            if start is None
+            else np.asarray(
+                [float(start.get(pattern, 0)) for pattern in self._patterns] + [0.0] * len(self._exchanges)
+            ),
         )
 
     def cheapest(self) -> Packing | None:
         """The cheapest one found, once there is an answer; None where none was found within the limits."""
+        return self._cheaper(self.dived)
+
+    def look_at_all(self, best: Packing) -> None:
+        """Begin to look at all loads that a cheaper packing could have, where it pays and they are few.
+
+        Loads that pay only beside each other are not what prices lead to.
+
+        Args:
+            best: of `cheapest`.
+        """
+        self._begun = None
+        small = len(self._classes) <= _SMALL and not self._limits.all
+        if small and not self._good_enough(best) and self._remaining() > 0:
+            loads = self._columns.listed(self._values, cost(best) / MICRO_USD - self.bound)
+            self._slack = loads.slack
+            self._begin([*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, _TIME_FOR_ALL)
+
+    def cheapest_of_all(self, best: Packing) -> Packing:
+        """The cheapest one now, once there is an answer; the bound may be higher then.
+
+        Args:
+            best: so far.
+        """
+        if self._begun is not None:
+            # A packing with a load that isn't listed costs more than the bound by all that the load lacks.
+            self.bound = max(self.bound, min(self._begun.result().bound, self.bound + self._slack))
+        return self._cheaper(best) or best
+
+    def _cheaper(self, best: Packing | None) -> Packing | None:
+        """What the program has found, if that is cheaper."""
         answer = None if self._begun is None else self._begun.result()
         if answer is None or answer.values is None:
-            return self.dived
+            return best
         whole = [round(amount) for amount in answer.values]
-        nodes = Counter(
-            {pattern: amount for pattern, amount in zip(self._patterns, whole, strict=False) if amount}
-        )
+        nodes: Packing = Counter()
+        for pattern, amount in zip(self._patterns, whole, strict=False):
+            if amount:
+                nodes[self._columns.plainest(pattern)] += amount
         other = self._within(made_whole(nodes, self._exchanges, whole[len(self._patterns) :]))
-        return min((each for each in (self.dived, other) if each is not None), key=cost, default=None)
-
-
-def _dive(
-    columns: ColumnGeneration,
-    relaxation: Relaxation,
-    classes: Sequence[WorkloadClass],
-    rounds: int,
-    remaining: Callable[[], float],
-) -> tuple[Packing, Floats]:
-    """Nodes for everybody, and replicas of each class for which the limits left no room."""
-    limits = columns.limits
-    packing: Packing = Counter()
-    left = np.asarray([float(each.replicas) for each in classes])
-    relaxed = relaxation
-    while left.any():
-        totals = limits.totals(packing)
-        chosen = _surest(relaxed, left, limits, totals)
-        if not chosen:
-            break
-        for pattern, times in chosen.items():
-            for number, count in pattern.counts().items():
-                left[number] = max(left[number] - count * times, 0.0)
-        packing.update(chosen)
-        if left.any() and remaining() <= 0:
-            return _at_once(packing, columns.patterns, relaxation.duals, left, limits), left
-        if left.any():
-            used = limits.totals(packing)
-            room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
-            relaxed = columns.again(left, np.asarray(room), relaxation, rounds=rounds, remaining=remaining)
-    return packing, left
-
-
-def _at_once(
-    packing: Packing, patterns: Sequence[Pattern], duals: Floats, left: Floats, limits: Limits
-) -> Packing:
-    """The packing, and for whoever is left the nodes that are cheapest for what they still carry, class by class.
-
-    For want of time to do better. Where limits leave no room, replicas stay left.
-    """
-    result = Counter(packing)
-    totals = limits.totals(result)
-    carrying: dict[int, list[tuple[Pattern, dict[int, int]]]] = defaultdict(list)
-    for pattern in patterns:
-        counts = pattern.counts()
-        if any(left[number] > 0 for number in counts):
-            for number in counts:
-                carrying[number].append((pattern, counts))
-
-    prices: list[float] = np.maximum(duals, _LEAST_WORTH).tolist()
-
-    def worth(counts: dict[int, int]) -> float:
-        return float(sum(prices[number] * min(count, left[number]) for number, count in counts.items()))
-
-    for number in np.flatnonzero(left).tolist():
-        while left[number] > 0:
-            rooms = [limits.room(pattern.option, totals) for pattern, _ in carrying[number]]
-            allowed = [
-                (pattern.option.usd / worth(counts), at)
-                for at, ((pattern, counts), room) in enumerate(zip(carrying[number], rooms, strict=True))
-                if room != 0
-            ]
-            if not allowed:
-                break
-            _, at = min(allowed)
-            (pattern, counts), room = carrying[number][at], rooms[at]
-            # Nobody beyond who is left: else a million nodes would be taken one by one, for one replica on them.
-            surplus = {each: count - int(left[each]) for each, count in counts.items() if count > left[each]}
-            chosen = pattern.without(surplus) if surplus else pattern
-            whole = min(int(left[each] // count) for each, count in chosen.counts().items())
-            times = whole if room is None else min(whole, room)
-            result[chosen] += times
-            for row, weight in enumerate(limits.weights(pattern.option)):
-                totals[row] += weight * times
-            for each, count in chosen.counts().items():
-                left[each] -= count * times
-    return result
-
-
-def _surest(relaxed: Relaxation, left: Floats, limits: Limits, totals: list[int]) -> Packing:
-    """The whole part of the fractional solution; where there is none, the patterns nearest to a whole node.
-
-    None at all: no count leaves room for another node. A cap on spot's share is seen to in the end.
-    """
-    chosen: Packing = Counter()
-    after = left.copy()
-
-    def fits(pattern: Pattern) -> int:
-        room = limits.room(pattern.option, totals)
-        most = int(min(after[number] // count for number, count in pattern.counts().items()))
-        return most if room is None else min(most, room)
-
-    def take(pattern: Pattern, times: int) -> None:
-        chosen[pattern] += times
-        for row, weight in enumerate(limits.weights(pattern.option)):
-            totals[row] += weight * times
-        for number, count in pattern.counts().items():
-            after[number] = max(after[number] - count * times, 0.0)
-
-    order = np.argsort(-relaxed.amounts, kind="stable")
-    for index in order:
-        whole = min(int(relaxed.amounts[index] + _NEARLY), fits(relaxed.patterns[index]))
-        if whole:
-            take(relaxed.patterns[index], whole)
-    if not chosen:
-        for index in order:
-            if limits.room(relaxed.patterns[index].option, totals) != 0:
-                take(relaxed.patterns[index], 1)
-                break
-    return chosen
+        return min((each for each in (best, other) if each is not None), key=cost, default=None)
 
 
 def trimmed(

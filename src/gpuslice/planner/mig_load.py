@@ -8,6 +8,8 @@ condition on a chain). That leaves one variable a class and one a geometry, and 
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,9 +22,13 @@ from gpuslice.planner.solver import INFINITY, Column, LoadProgram, solve_mixed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.knapsack import Floats, Integers
     from gpuslice.planner.options import GpuGeometry, NodeOption
+
+    Booleans = NDArray[np.bool_]
 
 _GAP = 1e-4
 _NODES = 200  # of branch and bound; past them, the solver's bound stands
@@ -135,6 +141,49 @@ class MigNode:
             for _ in range(count)
         )
         return value, bound, self._plainest({n: c for n, c in taken.items() if c}, geometries)
+
+    def carried(self, counts: Integers) -> Booleans:
+        """Whether some geometries have instances for these loads, shape (loads,): CPU and memory aren't looked at.
+
+        Args:
+            counts: replicas of the option's classes, shape (loads, classes).
+        """
+        reached, _ = _together(tuple(self._reached), self.option.units)
+        needs = counts @ np.asarray(
+            [np.arange(len(self._chain)) <= self._level[number] for number in self.option.classes],
+            dtype=np.int64,
+        )
+        kinds, kind = np.unique(needs, axis=0, return_inverse=True)
+        carried = [bool((need <= reached).all(axis=1).max()) for need in kinds]
+        return np.asarray(carried, dtype=np.bool_)[kind]
+
+    def full(self, counts: Integers, room: Booleans) -> Booleans:
+        """Whether nothing can be added to loads that are carried, shape (loads,).
+
+        Args:
+            counts: as of `carried`.
+            room: whether CPU, memory and what there is leave room for one more of each class, shape (loads, classes).
+        """
+        full = np.ones(len(counts), dtype=np.bool_)
+        levels = np.asarray([self._level[number] for number in self.option.classes])
+        for level in np.unique(levels).tolist():
+            more = counts.copy()
+            more[:, int(np.flatnonzero(levels == level)[0])] += 1  # as good as any of this level
+            full &= ~(room[:, levels == level].any(axis=1) & self.carried(more))
+        return full
+
+    def carrying(self, counts: dict[int, int]) -> Pattern:
+        """The node with so many replicas of each class, which are carried: quickly, and not as plain as can be."""
+        reached, geometries = _together(tuple(self._reached), self.option.units)
+        needed = np.zeros(len(self._chain), dtype=np.int64)
+        for number, count in counts.items():
+            needed[: self._level[number] + 1] += count
+        chosen = geometries[int(np.flatnonzero((needed <= reached).all(axis=1))[0])]
+        return self.filled(counts, tuple(self._geometries[at] for at in chosen))
+
+    def plainest(self, pattern: Pattern) -> Pattern:
+        """The same load with each class on the smallest profile that will do, if that can be."""
+        return self._plainest(pattern.counts(), pattern.geometries)
 
     def _by_geometry(
         self, values: Floats, wanted: Sequence[int], threshold: float
@@ -264,3 +313,27 @@ class MigNode:
         lower = [-INFINITY] * len(upper)
         lower[levels + 3] = float(option.units)  # every GPU is cut
         return columns, lower, upper
+
+
+@cache
+def _together(reached: tuple[tuple[int, ...], ...], units: int) -> tuple[Integers, list[tuple[int, ...]]]:
+    """What all GPUs of a node reach, shape (choices, profiles), and by which geometries: choices that no other beats.
+
+    Args:
+        reached: by each geometry.
+        units: GPUs.
+    """
+    found: dict[tuple[int, ...], tuple[int, ...]] = {(0,) * len(reached[0]): ()}
+    for _ in range(units):
+        sums: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for total, chosen in found.items():
+            for at, reach in enumerate(reached):
+                sums.setdefault(tuple(map(add, total, reach)), (*chosen, at))
+        totals = np.asarray(list(sums))
+        beaten = [((totals >= each).all(axis=1) & (totals != each).any(axis=1)).max() for each in totals]
+        found = {
+            total: chosen
+            for (total, chosen), is_beaten in zip(sums.items(), beaten, strict=True)
+            if not is_beaten
+        }
+    return np.asarray(list(found)), list(found.values())

@@ -83,6 +83,7 @@ class Node:
         alone: of each, so many go on a node that carries nothing else.
         most: of each, at most so many: also no more than there are.
         tariff: the prices of its resources when they were last asked for.
+        mig: what MIG adds to it; None where its GPUs aren't cut so.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Node:
             Patience.ALL: (*usual, *_FINEST),
         }
         self._relaxed = RelaxedLoad(self.sizes, self.capacity, self.most, max(option.usd, _LEAST_USD))
-        self._mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
+        self.mig = MigNode(option, classes) if option.cut.mechanism is Mechanism.MIG else None
 
     def limit(self, demand: Integers) -> None:
         """From now on, at most so many replicas of each class, shape (all classes,)."""
@@ -134,8 +135,8 @@ class Node:
         self.tariff = self._relaxed.quick_tariff(here)
         bound = self.tariff.most(here, self.most)
         if bound > enough:
-            if self._mig is not None:
-                self.tariff = self._mig.tariff(here, self.most.astype(np.float64))
+            if self.mig is not None:
+                self.tariff = self.mig.tariff(here, self.most.astype(np.float64))
             else:
                 self.tariff = self._relaxed.tariff(here)
             bound = self.tariff.most(here, self.most)
@@ -145,10 +146,10 @@ class Node:
         self, values: Floats, threshold: float, patience: Patience
     ) -> tuple[float, list[tuple[float, Pattern]]]:
         """Proven bound of what a load is worth, and good loads worth more than the threshold, with that, best first."""
-        if self._mig is not None:
+        if self.mig is not None:
             wanted = np.zeros(len(values), dtype=np.int64)
             wanted[self.members] = self.most
-            value, bound, pattern = self._mig.price(values, wanted.tolist(), threshold=threshold)
+            value, bound, pattern = self.mig.price(values, wanted.tolist(), threshold=threshold)
             return bound, [(value, pattern)] if pattern else []
         here = values[self.members]
         prices = (self.tariff or self._relaxed.tariff(here)).prices
@@ -199,6 +200,17 @@ class Pricing:
     def node(self, row: int) -> Node:
         """The pricing problem of an option."""
         return self._nodes[row]
+
+    def nodes(self, demand: Integers) -> list[Node]:
+        """The pricing problems of all options, with so many replicas of each class to place."""
+        for each in self._nodes:
+            each.limit(demand)
+        return self._nodes
+
+    def plainest(self, pattern: Pattern) -> Pattern:
+        """The same node, its MIG instances as like as can be."""
+        mig = next(each.mig for each in self._nodes if each.option is pattern.option)
+        return pattern if mig is None else mig.plainest(pattern)
 
     def usd(self, row: int) -> float:
         """What a node of an option costs."""

@@ -205,7 +205,7 @@ def solve(
     known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
     packing = min(known, key=cost)
     packed = classes
-    proven = relaxation.bound
+    proven = packings.bound
     if sized is not None:
         # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
         proven = sized.bound
@@ -299,17 +299,25 @@ def _packed_and_carried(
 
     def tell(packing: Packing | None) -> Packing | None:
         if packing is not None:
-            told(Found(cost(packing) / MICRO_USD, max(relaxation.bound, 0.0), whole=True))
+            told(Found(cost(packing) / MICRO_USD, max(packings.bound, 0.0), whole=True))
         return packing
 
     early = tell(packings.dived) if beside else None
     carried = None if early is None else search.carried(relaxation, early)
     packing = tell(packings.cheapest())
-    if packing is not None and carried is None:
-        carried = search.carried(relaxation, packing)
+    if packing is not None:
+        packings.look_at_all(packing)
+        carried = carried or search.carried(relaxation, packing)
     if packing is None or carried is None:
         raise no_room(relaxation, search)
-    return packing, carried
+    better = packings.cheapest_of_all(packing)
+    if better != packing:
+        tell(better)
+        found = [carried, search.carried(relaxation, better)]
+        carried = min(
+            (each for each in found if each is not None), key=lambda each: cost(each.carried.packing)
+        )
+    return better, carried
 
 
 def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:
