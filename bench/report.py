@@ -22,8 +22,7 @@ six metrics, a sample each 30 s. Memory is the most that was resident; the serve
 """
 
 _ABOUT_FLEETS: Final = """\
-Five tenants, all mechanisms, `--time-limit 5`, one run each. "Planned" is one template a Deployment, as Karpenter
-carries it out.
+All mechanisms, {}, one run each. "Planned" is one template a Deployment, as Karpenter carries it out.
 """
 
 Results = Mapping[str, Any]  # as in the JSON file: made here, read here
@@ -142,25 +141,26 @@ def _services(found: Sequence[Results]) -> list[str]:
     return ["## Services sized by load", _ABOUT_SERVICES.strip(), _table(columns, rows, numbers=range(1, 8))]
 
 
-def _fleets(found: Sequence[Results]) -> list[str]:
+def _fleets(fleets: Mapping[str, Sequence[Results]]) -> list[str]:
     """How near the proven least random fleets come."""
-    if not found:
-        return []
-    rows = []
-    for what, values in (
-        ("seconds", [each["seconds"] for each in found]),
-        ("cheapest packing above proven least, %", [each["gap"] * 100 for each in found]),
-        (
-            "planned above proven least, %",
-            [(each["usdPerHour"] / each["boundUsdPerHour"] - 1) * 100 for each in found],
-        ),
-    ):
-        rows.append((what, *(f"{value:.2f}" for value in (min(values), median(values), max(values)))))
-    return [
-        f"## {len(found)} random fleets of 200 workloads",
-        _ABOUT_FLEETS.strip(),
-        _table(("", "least", "median", "most"), rows, numbers=range(1, 4)),
-    ]
+    parts = []
+    for name, found in fleets.items():
+        rows: list[tuple[str, ...]] = []
+        for what, values in (
+            ("seconds", [each["seconds"] for each in found]),
+            ("cheapest packing above proven least, %", [each["gap"] * 100 for each in found]),
+            (
+                "planned above proven least, %",
+                [(each["usdPerHour"] / each["boundUsdPerHour"] - 1) * 100 for each in found],
+            ),
+        ):
+            rows.append((what, *(f"{value:.2f}" for value in (min(values), median(values), max(values)))))
+        parts += [
+            f"## {len(found)} random fleets of {name}",
+            _ABOUT_FLEETS.format(found[0]["how"]).strip(),
+            _table(("", "least", "median", "most"), rows, numbers=range(1, 4)),
+        ]
+    return parts
 
 
 def _scanned(found: Sequence[Results]) -> list[str]:
