@@ -72,7 +72,7 @@ class HomeProgram:
                 for home, row in offered:
                     self._choices.append(((number, position), home))
                     columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-        self._begun = begin_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
+        self._begun = begin_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, hasty=True)
 
     def chosen(self) -> tuple[dict[Member, Home], Packing] | None:
         """The homes, and the nodes, which carry exactly the replicas there are, once there is an answer.
