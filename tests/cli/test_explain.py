@@ -96,10 +96,10 @@ def test_a_colon_stands_only_where_parts_follow(gpuslice, tmp_path):
     path = tmp_path / "w.yaml"
     pod = "pod: {cpu: 1, memory: 2Gi}"
     more = "".join(
-        f"- {{name: {tenant}/app, replicas: 2, {pod}, need: {{memory: 3Gi, duty: 0.1, on: T4}}}}\n"
+        f"- {{name: {tenant}/app, replicas: 5, {pod}, need: {{memory: 3Gi, duty: 0.1, on: T4}}}}\n"
         for tenant in ("lab", "web", "ops")
     )
-    capped = WORKLOADS.replace("workloads:", "policy: {maxNodes: {g4dn.xlarge: 1}}\nworkloads:") + more
+    capped = WORKLOADS.replace("workloads:", "policy: {maxNodes: {g4dn.xlarge: 3}}\nworkloads:") + more
     path.write_text(capped)
     lines = gpuslice("explain", "-f", path).out.splitlines()
     told = next(at for at, line in enumerate(lines) if "more than the cheapest packing" in line)

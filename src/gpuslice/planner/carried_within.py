@@ -27,17 +27,16 @@ from gpuslice.planner.pool_bills import PoolBills
 from gpuslice.planner.pool_packing import NO_WISHES, Home, PoolPacking, Wishes, pool_of
 from gpuslice.planner.realise import Realisation, realise
 from gpuslice.planner.realised import priced_orders
-from gpuslice.planner.tolled import Tolled
+from gpuslice.planner.tolled import Tolled, beyond, leaves_some, raised_tolls
 from gpuslice.planner.within_limits import within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.knapsack import Floats
-    from gpuslice.planner.limits import Limit
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
 _STEEPER: Final = 4  # times as much for a pool, until they are few enough
 _NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
 _HURRIED_TRIES: Final = 2  # to keep the limits, after the time is up
+_TRIES: Final = 4  # to keep the limits, beside one for each
 _BESIDE: Final = 0.2  # of the time: for the first choice of homes, while nodes are made whole
 _FEW_HOMES: Final = 30  # workloads that need one
 _NAMED: Final = 3  # workloads without room that a message lists
@@ -184,10 +184,29 @@ class Search:
         if not self.limits.all:
             return self._once(relaxation, packing, self.options, wishes)
         tolls = self.limits.proper(relaxation.tolls)
-        best: Within | None = None
+        best = self._at(tolls, relaxation, packing, wishes)
+        if (
+            best is not None
+            and leaves_some(self.limits, tolls, best.carried.packing)
+            and self._remaining() > 0
+        ):
+            # Homes are whole: at a toll that is right for fractions, nobody may want what is limited.
+            other = self._at(self.limits.proper(np.zeros_like(tolls)), relaxation, packing, wishes, best=best)
+            best = other or best
+        return best
+
+    def _at(
+        self,
+        tolls: Floats,
+        relaxation: Relaxation,
+        packing: Packing,
+        wishes: Wishes,
+        best: Within | None = None,
+    ) -> Within | None:
+        """The cheapest pools found that keep the limits, and the best before, beginning with these tolls."""
         barred: set[NodeOption] = set()
         hurried = 0
-        for _ in range(len(self.limits.all) + 2):
+        for left in reversed(range(len(self.limits.all) + _TRIES)):
             hurried += self._remaining() <= 0
             if hurried > (_HURRIED_TRIES if best is None else 0):
                 break
@@ -203,11 +222,14 @@ class Search:
             if not broken and (best is None or cost(found.carried.packing) < cost(best.carried.packing)):
                 best = found
             passed = {*broken, *tolled.wanted_too_much(found.carried.packing)}
-            raised = _raised(tolls, self.limits, passed)
-            if not passed or (best is not None and (raised == tolls).all()):
+            raised = raised_tolls(tolls, self.limits, passed)
+            if not passed or (best is not None and not broken and (raised == tolls).all()):
                 break
             if (raised == tolls).all():
-                barred |= {option for option in self.options for limit in broken if limit.weigh(option) > 0}
+                # Some pools go on with what is limited, as long as there is time to see whether that is few enough.
+                some = found.carried.packing if left > 1 and not hurried else Counter()
+                for limit in broken:
+                    barred |= beyond(limit, self.options, some)
             tolls = raised
         return best
 
@@ -316,16 +338,6 @@ def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
 
 def _no_second(_: NodeOption) -> tuple[NodeOption, ...]:
     return ()
-
-
-def _raised(tolls: Floats, limits: Limits, passed: Collection[Limit]) -> Floats:
-    """The tolls, of the limits that were passed as high as what is limited costs otherwise.
-
-    Where what is reserved is just enough, its toll may be nothing: it then lures everybody.
-    """
-    high = limits.first_tolls()
-    chosen = np.asarray([each in passed for each in limits.all], dtype=np.bool_)
-    return limits.proper(np.where(chosen, np.maximum(tolls, high), tolls))
 
 
 def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisation | None:

@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.planner.pool_packing import pool_of
 from gpuslice.planner.realised import Spread
@@ -13,14 +15,14 @@ from gpuslice.planner.within_limits import reserved_first
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gpuslice.planner.carried_out import CarriedOut
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.knapsack import Floats
     from gpuslice.planner.limits import Limit, Limits
     from gpuslice.planner.master import Packing
-    from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.options import Cut, NodeOption
     from gpuslice.planner.pool_packing import PoolKey
     from gpuslice.planner.realised import Bill
 
@@ -126,6 +128,48 @@ class Tolled:
             if each.instance_type.name == name and each.purchase is Purchase.RESERVED
         )
         return self._limits.room(option, [0] * len(self._limits.all)) or 0
+
+
+def leaves_some(limits: Limits, tolls: Floats, packing: Packing) -> bool:
+    """Whether a packing leaves nodes that are worth a toll."""
+    totals = limits.totals(packing)
+    return any(
+        limit.counts and toll > 0 and total < limit.most
+        for limit, toll, total in zip(limits.all, tolls, totals, strict=True)
+    )
+
+
+def beyond(limit: Limit, options: Iterable[NodeOption], packing: Packing) -> set[NodeOption]:
+    """Options to be left out: those of the limit, but for the cuts that together use most of what it allows.
+
+    A cut is as good as a pool here: as a whole it has nodes of the limit or not.
+
+    Args:
+        limit: that the packing breaks.
+        options: there are.
+        packing: by which cuts are compared.
+    """
+    used: Counter[Cut] = Counter()
+    for pattern, count in packing.items():
+        used[pattern.option.cut] += max(limit.weigh(pattern.option), 0) * count
+    kept: dict[int, tuple[Cut, ...]] = {0: ()}  # by what they use together
+    for cut, amount in used.items():
+        if amount and limit.counts:
+            more = {
+                total + amount: (*cuts, cut) for total, cuts in kept.items() if total + amount <= limit.most
+            }
+            kept = more | kept
+    return {option for option in options if limit.weigh(option) > 0 and option.cut not in kept[max(kept)]}
+
+
+def raised_tolls(tolls: Floats, limits: Limits, passed: Collection[Limit]) -> Floats:
+    """The tolls, of the limits that were passed as high as what is limited costs otherwise.
+
+    Where what is reserved is just enough, its toll may be nothing: it then lures everybody.
+    """
+    high = limits.first_tolls()
+    chosen = np.asarray([each in passed for each in limits.all], dtype=np.bool_)
+    return limits.proper(np.where(chosen, np.maximum(tolls, high), tolls))
 
 
 def _seen_as(option: NodeOption) -> Purchase:

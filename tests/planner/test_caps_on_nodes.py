@@ -1,0 +1,37 @@
+"""Caps on nodes among pools: some pools go on with what is capped, not all or none."""
+
+from collections import Counter
+
+from bench.fleets import read_fleet
+from gpuslice.cloud.selection import choose
+from gpuslice.planner.plan import Plan
+from gpuslice.planner.solve import Settings, solve
+from gpuslice.workloads.policy import FREE, Policy
+from tests.strategies import OVERHEAD
+
+
+def _planned(policy: Policy) -> Plan:
+    fleet = read_fleet(802, 20)
+    settings = Settings(OVERHEAD, policy=policy)
+    return solve(fleet.workloads, choose("", fleet.region), settings, remaining=lambda: 60.0).plan
+
+
+def _nodes(plan: Plan) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for pool in plan.pools:
+        for node in pool.nodes:
+            found[node.instance_type] += node.count
+    return found
+
+
+def test_of_what_is_capped_some_is_used():
+    free = _planned(FREE)
+    (name, wanted), *_ = _nodes(free).most_common(1)
+    cap = wanted // 2
+    assert cap > 1
+    capped = _planned(Policy(max_nodes={name: cap}))
+    forbidden = _planned(Policy(forbid=(name,)))
+    assert 0 < _nodes(capped)[name] <= cap
+    prices = [each.summary.usd_per_hour for each in (free, capped, forbidden)]
+    assert prices == sorted(prices)
+    assert prices[1] < prices[2]
