@@ -37,7 +37,8 @@ _ROUNDS_BEFORE_PROGRAM = 1  # which mends what a quick dive leaves
 _NODES = 20  # of branch and bound
 _SMALL = 30  # classes: of more, loads are too many to be listed
 _NODES_OF_ALL = 50  # of branch and bound over listed loads …
-_TIME_FOR_ALL = 0.25  # … and of the time at most
+_TIME_FOR_ALL = 0.25  # … and of the time at most, and …
+_SECONDS_FOR_ALL = 2.0  # … at most: whoever stops the search waits no longer
 _FEW_CLASSES = 160  # of more, branch and bound takes seconds for what the dive has found
 _LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
@@ -110,7 +111,7 @@ class Packings:
         patterns: Iterable[Pattern],
         start: Packing | None = None,
         nodes: int | None = None,
-        share: float = 1.0,
+        seconds: float = INFINITY,
     ) -> None:
         """Begin with the program over these patterns; without a number of nodes until time is up."""
         self._patterns = list(dict.fromkeys(patterns))
@@ -125,7 +126,7 @@ class Packings:
             [*(INFINITY for _ in demand), *limits.most.tolist()],
             nodes=nodes,
             hasty=nodes == _NODES,
-            seconds=max(remaining, _LAST_RESORT_SECONDS) if start is None else remaining * share,
+            seconds=max(remaining, _LAST_RESORT_SECONDS) if start is None else min(remaining, seconds),
             gap=self._gap / 2,
             start=None
             if start is None
@@ -151,7 +152,8 @@ class Packings:
         if small and not self._good_enough(best) and self._remaining() > 0:
             loads = self._columns.listed(self._values, cost(best) / MICRO_USD - self.bound)
             self._slack = loads.slack
-            self._begin([*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, _TIME_FOR_ALL)
+            seconds = min(_TIME_FOR_ALL * self._remaining(), _SECONDS_FOR_ALL)
+            self._begin([*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, seconds)
 
     def cheapest_of_all(self, best: Packing) -> Packing:
         """The cheapest one now, once there is an answer; the bound may be higher then.
