@@ -17,7 +17,7 @@ from gpuslice.planner.columns import ColumnGeneration
 from gpuslice.planner.options import NodeOption, node_options
 from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.workloads.model import Workload
-from tests.strategies import A100_X8, H100, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
+from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
 
 few = settings(max_examples=settings().max_examples // 4)
 
@@ -56,7 +56,7 @@ def test_every_load_that_lacks_no_more_than_the_slack_is_in_one_on_a_node_that_i
     options, classes = _laid_out(fleet, catalog)
     columns = ColumnGeneration(options, classes)
     values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
-    found = columns.listed(values, slack)
+    found = columns.listed(values, slack, lambda: 10.0)
     assert found.slack == slack
     for pattern in found.patterns:
         if pattern.option.cut.mechanism is not Mechanism.MIG:
@@ -76,13 +76,28 @@ def test_where_loads_are_too_many_those_left_out_lack_more_than_the_slack_that_i
     columns = ColumnGeneration(options, classes)
     values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
     with patch.object(enumeration, "_MOST_LOADS", most):
-        found = columns.listed(values, 5.0)
+        found = columns.listed(values, 5.0, lambda: 10.0)
     assert len(found.patterns) <= most
     assert 0 <= found.slack <= 5.0
     for option in options:
         for load in _every_load(option, classes) if option.cut.mechanism is not Mechanism.MIG else ():
             if not any(each.option.price <= option.price and _holds(each, load) for each in found.patterns):
                 assert _lacks(option, load, values) > found.slack or found.slack == 0
+
+
+def test_where_even_those_that_lack_nothing_are_too_many_none_is_listed():
+    """CPU binds, and its price is all: whatever fills a node is worth it."""
+    fleet = [
+        Workload(f"lab/{at}", 5, 100 + 5 * at, 256, Need(memory_mib=300, duty_ppm=1_000, on="L4"))
+        for at in range(20)
+    ]
+    classes = classes_of(fleet)
+    options = node_options(classes, catalog_of(L4), OVERHEAD, Stack.AL2023)
+    columns = ColumnGeneration(options, classes)
+    values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
+    with patch.object(enumeration, "_MOST_LOOKS", 50):
+        assert columns.listed(values, 1.0, lambda: 10.0) == enumeration.Listed((), 0.0)
+    assert columns.listed(values, 1.0, lambda: 0.0) == enumeration.Listed((), 0.0)
 
 
 @few
@@ -112,7 +127,7 @@ def test_loads_of_mig_are_listed_with_instances_for_everybody(wanted, machine, s
     assume(mig)
     columns = ColumnGeneration(options, classes)
     values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
-    for pattern in columns.listed(values, slack).patterns:
+    for pattern in columns.listed(values, slack, lambda: 10.0).patterns:
         if pattern.option.cut.mechanism is not Mechanism.MIG:
             continue
         assert len(pattern.geometries) == pattern.option.units

@@ -32,11 +32,12 @@ from gpuslice.planner.within_limits import within
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.knapsack import Floats
+    from gpuslice.planner.limits import Limit
     from gpuslice.planner.master import Packing
     from gpuslice.planner.options import NodeOption
     from gpuslice.planner.patterns import Pattern
@@ -205,33 +206,55 @@ class Search:
     ) -> Within | None:
         """The cheapest pools found that keep the limits, and the best before, beginning with these tolls."""
         barred: set[NodeOption] = set()
+        shared: set[Limit] = set()
         hurried = 0
-        for left in reversed(range(len(self.limits.all) + _TRIES)):
+        for left in reversed(range(2 * len(self.limits.all) + _TRIES)):
             hurried += self._remaining() <= 0
             if hurried > (_HURRIED_TRIES if best is None else 0):
                 break
-            offered = [each for each in self.options if each not in barred]
-            start = self._start(packing, offered, relaxation)
-            if start is None:
+            tried = self._tried(tolls, relaxation, packing, wishes, barred)
+            if tried is None:
                 break
-            tolled = Tolled(offered, self.limits, tolls)
-            found = self._once(
-                tolled.relaxation(relaxation), tolled.packing(start), tolled.options, wishes, tolled
-            )
-            broken = self.limits.broken(found.carried.packing)
-            if not broken and (best is None or cost(found.carried.packing) < cost(best.carried.packing)):
-                best = found
-            passed = {*broken, *tolled.wanted_too_much(found.carried.packing)}
+            found, broken, passed = tried
+            best = _cheaper(best, found, broken)
             raised = raised_tolls(tolls, self.limits, passed)
             if not passed or (best is not None and not broken and (raised == tolls).all()):
                 break
             if (raised == tolls).all():
                 # Some pools go on with what is limited, as long as there is time to see whether that is few enough.
-                some = found.carried.packing if left > 1 and not hurried else Counter()
+                share = left > len(self.limits.all) and not hurried
+                shared |= {*broken} if share else set()
                 for limit in broken:
-                    barred |= beyond(limit, self.options, some)
+                    barred |= beyond(limit, self.options, found.carried.packing if share else Counter())
             tolls = raised
+        if best is not None and shared and self._remaining() > 0:
+            none = {option for option in self.options for limit in shared if limit.weigh(option) > 0}
+            tried = self._tried(tolls, relaxation, packing, wishes, none)
+            best = best if tried is None else _cheaper(best, *tried[:2])
         return best
+
+    def _tried(
+        self,
+        tolls: Floats,
+        relaxation: Relaxation,
+        packing: Packing,
+        wishes: Wishes,
+        barred: Collection[NodeOption],
+    ) -> tuple[Within, Sequence[Limit], set[Limit]] | None:
+        """Pools at these tolls without some options; the limits that they break; those of which too much is wanted.
+
+        None where the options that are left carry not everybody.
+        """
+        offered = [each for each in self.options if each not in barred]
+        start = self._start(packing, offered, relaxation)
+        if start is None:
+            return None
+        tolled = Tolled(offered, self.limits, tolls)
+        found = self._once(
+            tolled.relaxation(relaxation), tolled.packing(start), tolled.options, wishes, tolled
+        )
+        broken = self.limits.broken(found.carried.packing)
+        return found, broken, {*broken, *tolled.wanted_too_much(found.carried.packing)}
 
     def _once(
         self,
@@ -315,6 +338,13 @@ class Search:
             if rest:
                 result[best.without({number: best.counts()[number] - rest})] += 1
         return result
+
+
+def _cheaper(best: Within | None, found: Within, broken: Sequence[Limit]) -> Within | None:
+    """The cheaper of two, where the new one breaks nothing."""
+    if broken or (best is not None and cost(best.carried.packing) <= cost(found.carried.packing)):
+        return best
+    return found
 
 
 def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:

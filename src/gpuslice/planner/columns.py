@@ -173,15 +173,16 @@ class ColumnGeneration:
             told=self._told,
         )
 
-    def listed(self, prices: Floats, slack: float) -> Listed:
+    def listed(self, prices: Floats, slack: float, remaining: Callable[[], float]) -> Listed:
         """The loads that lack no more than so much of what their nodes cost, or than as little as leaves few of them.
 
         Args:
             prices: of the proof: no load is worth more than its node.
             slack: dollars an hour.
+            remaining: seconds left.
         """
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.int64)
-        return listed(self._pricing.nodes(demand), prices, slack)
+        return listed(self._pricing.nodes(demand), prices, slack, remaining)
 
     def plainest(self, pattern: Pattern) -> Pattern:
         """The same node, where it is listed: its MIG instances as like as can be."""

@@ -18,7 +18,7 @@ import numpy as np
 from gpuslice.planner.patterns import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gpuslice.planner.knapsack import Floats, Integers
     from gpuslice.planner.pricing import Node
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     Load = tuple[tuple[int, int], ...]  # (class number, replicas), ascending
 
 _MOST_LOOKS: Final = 1_000_000
-"""At loads, whole ones or in part: some tenths of a second."""
-_MOST_LOADS: Final = 4_000
+"""At loads, whole ones or in part: some tenths of a second, and perhaps again with less slack."""
+_TRIES: Final = 4
+_LESS: Final = 4  # times the slack each time
+_MOST_LOADS: Final = 3_000
 """Of more, the program takes many seconds."""
 _ROUNDING: Final = 1e-6
 
@@ -37,24 +39,31 @@ class Listed:
     """Loads, each on the cheapest node for it.
 
     Attributes:
-        patterns: all that lack no more than the slack, but for those that can be added to.
-        slack: dollars an hour.
+        patterns: at least all that lack less than the slack, but for those that can be added to.
+        slack: dollars an hour, perhaps none.
     """
 
     patterns: tuple[Pattern, ...]
     slack: float
 
 
-def listed(nodes: Iterable[Node], values: Floats, slack: float) -> Listed:
+def listed(nodes: Iterable[Node], values: Floats, slack: float, remaining: Callable[[], float]) -> Listed:
     """The loads that lack no more than a slack: the one given, or as much as leaves few enough to be listed.
 
     Args:
         nodes: all there are to choose from, cheapest first.
         values: what a replica of each class is worth, dollars an hour, such that no load is worth more than its node.
         slack: dollars an hour.
+        remaining: seconds left; nothing is listed after.
     """
-    while (found := _found(nodes, values, slack)) is None:
-        slack /= 2
+    found = None
+    for _ in range(_TRIES):
+        found = _found(nodes, values, slack, remaining)
+        if found is not None:
+            break
+        slack /= _LESS
+    if found is None:  # of loads that lack nothing there may be millions
+        return Listed((), 0.0)
     lacks = np.concatenate([[], *(lack for _, _, lack in found)])
     rows = [(node, row) for node, counts, _ in found for row in counts]
     patterns: dict[Load, Pattern] = {}
@@ -71,7 +80,9 @@ def listed(nodes: Iterable[Node], values: Floats, slack: float) -> Listed:
     return Listed(tuple(patterns.values()), max(slack, 0.0))
 
 
-def _found(nodes: Iterable[Node], values: Floats, slack: float) -> list[tuple[Node, Integers, Floats]] | None:
+def _found(
+    nodes: Iterable[Node], values: Floats, slack: float, remaining: Callable[[], float]
+) -> list[tuple[Node, Integers, Floats]] | None:
     """By node, its loads as replicas of its members, and what they lack; None: that takes too long."""
     found = []
     looks = 0
@@ -82,7 +93,7 @@ def _found(nodes: Iterable[Node], values: Floats, slack: float) -> list[tuple[No
         here = values[node.members]
         counts, more = _loads(node, here, least, _MOST_LOOKS - looks)
         looks += more
-        if looks > _MOST_LOOKS:
+        if looks > _MOST_LOOKS or remaining() <= 0:
             return None
         counts = _full(node, counts)
         if len(counts):
@@ -93,7 +104,7 @@ def _found(nodes: Iterable[Node], values: Floats, slack: float) -> list[tuple[No
 def _loads(node: Node, values: Floats, least: float, most_looks: int) -> tuple[Integers, int]:
     """The loads worth so much, as replicas of the node's members, shape (loads, members); and the looks it took.
 
-    As few as there were when the looks were at their end.
+    Of no use where the looks came to their end.
     """
     tariff = node.tariff
     assert tariff is not None  # noqa: S101  its bound was asked for

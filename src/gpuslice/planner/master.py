@@ -150,7 +150,10 @@ class Packings:
         self._begun = None
         small = len(self._classes) <= _SMALL and not self._limits.all
         if small and not self._good_enough(best) and self._remaining() > 0:
-            loads = self._columns.listed(self._values, cost(best) / MICRO_USD - self.bound)
+            slack = cost(best) / MICRO_USD - self.bound
+            loads = self._columns.listed(self._values, slack, self._remaining)
+            if not loads.slack or self._remaining() <= 0:
+                return
             self._slack = loads.slack
             seconds = min(_TIME_FOR_ALL * self._remaining(), _SECONDS_FOR_ALL)
             self._begin([*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, seconds)
