@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     Load = tuple[tuple[int, int], ...]  # (class number, replicas), ascending
 
-_MOST_LOOKS: Final = 1_000_000
-"""At loads, whole ones or in part: some tenths of a second, and perhaps again with less slack."""
+_MOST_LOOKS: Final = 300_000
+"""At loads, whole ones or in part: a tenth of a second, and perhaps again with less slack."""
 _TRIES: Final = 4
-_LESS: Final = 4  # times the slack each time
-_MOST_LOADS: Final = 3_000
+_LESS: Final = 2  # times the slack each time
+_MOST_LOADS: Final = 2_500
 """Of more, the program takes many seconds."""
 _ROUNDING: Final = 1e-6
 
