@@ -185,7 +185,7 @@ class ColumnGeneration:
         return listed(self._pricing.nodes(demand), prices, slack, remaining)
 
     def plainest(self, pattern: Pattern) -> Pattern:
-        """The same node, where it is listed: its MIG instances as like as can be."""
+        """The same node, its MIG instances as like as can be: listed ones are cut in a hurry."""
         return self._pricing.plainest(pattern)
 
     def again(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.knapsack import Floats, Integers
     from gpuslice.planner.pricing import Node
+    from gpuslice.planner.relaxed_load import Tariff
 
     Load = tuple[tuple[int, int], ...]  # (class number, replicas), ascending
 
@@ -87,13 +88,16 @@ def _found(
     found = []
     looks = 0
     for node in nodes:
+        if remaining() <= 0:
+            return None
         least = node.option.usd - slack - _ROUNDING
-        if node.bound(values, least) < least:
+        bound, tariff = node.bound(values, least)
+        if bound < least:
             continue
         here = values[node.members]
-        counts, more = _loads(node, here, least, _MOST_LOOKS - looks)
+        counts, more = _loads(node, tariff, here, least, _MOST_LOOKS - looks)
         looks += more
-        if looks > _MOST_LOOKS or remaining() <= 0:
+        if looks > _MOST_LOOKS:
             return None
         counts = _full(node, counts)
         if len(counts):
@@ -101,13 +105,11 @@ def _found(
     return found
 
 
-def _loads(node: Node, values: Floats, least: float, most_looks: int) -> tuple[Integers, int]:
+def _loads(node: Node, tariff: Tariff, values: Floats, least: float, most_looks: int) -> tuple[Integers, int]:
     """The loads worth so much, as replicas of the node's members, shape (loads, members); and the looks it took.
 
     Of no use where the looks came to their end.
     """
-    tariff = node.tariff
-    assert tariff is not None  # noqa: S101  its bound was asked for
     # What each is worth beyond the resources that it takes, and what those still to come can add to the node's price.
     beyond = values - tariff.replica
     # Whoever takes most of the node first: then soon nothing else has room.

@@ -124,23 +124,26 @@ class Node:
             self.most = most
             self._relaxed.limit(most)
 
-    def bound(self, values: Floats, enough: float) -> float:
-        """What no load is worth more than, by relaxation: the tightest, unless a quick one is no more than `enough`.
+    def bound(self, values: Floats, enough: float) -> tuple[float, Tariff]:
+        """What no load is worth more than, by relaxation, and the prices of the node's resources that say so.
+
+        The tightest, unless a quick one is no more than `enough`.
 
         Args:
             values: of a replica of each class, shape (all classes,).
             enough: dollars per hour.
         """
         here = values[self.members]
-        self.tariff = self._relaxed.quick_tariff(here)
-        bound = self.tariff.most(here, self.most)
+        tariff = self._relaxed.quick_tariff(here)
+        bound = tariff.most(here, self.most)
         if bound > enough:
             if self.mig is not None:
-                self.tariff = self.mig.tariff(here, self.most.astype(np.float64))
+                tariff = self.mig.tariff(here, self.most.astype(np.float64))
             else:
-                self.tariff = self._relaxed.tariff(here)
-            bound = self.tariff.most(here, self.most)
-        return bound
+                tariff = self._relaxed.tariff(here)
+            bound = tariff.most(here, self.most)
+        self.tariff = tariff
+        return bound, tariff
 
     def best(
         self, values: Floats, threshold: float, patience: Patience
@@ -357,10 +360,9 @@ class Pricing:
                 break
             node = self._nodes[row]
             node.limit(wanted)
-            bound = node.bound(values, enough[row])
-            if node.tariff is not None:
-                self._node_price[row] = node.tariff.node
-                self._replica_price[self._first[row] : self._first[row + 1]] = node.tariff.replica
+            bound, tariff = node.bound(values, enough[row])
+            self._node_price[row] = tariff.node
+            self._replica_price[self._first[row] : self._first[row + 1]] = tariff.replica
             if bound > enough[row]:
                 found.append((row, bound))
                 if len(found) == most:
