@@ -88,6 +88,13 @@ class Slice:
         return ISOLATION_OF[self.mechanism]
 
     @property
+    def resource(self) -> str:
+        """The extended resource by which pods ask for it, where the GPU Operator's device plugin offers it."""
+        if self.profile is not None:
+            return self.profile.resource
+        return SHARED_GPU if self.sharers > 1 else WHOLE_GPU
+
+    @property
     def name(self) -> str:
         """Its name in artefacts: "L4/time-slicing/4", "A100-80GB/mig/1g.10gb", "L4/fractional/1-8", "L4/whole"."""
         match self.mechanism:

@@ -23,6 +23,7 @@ class WorkloadClass:
         need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
         members: the workloads, in the order given.
         replicas: of all members together.
+        kept_to: the one resource that their pods may ask for, or the one slice by its name; empty: any.
     """
 
     need: Need
@@ -34,6 +35,7 @@ class WorkloadClass:
     splittable: bool
     members: tuple[Workload, ...]
     replicas: int
+    kept_to: str = ""
 
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:

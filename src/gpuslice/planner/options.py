@@ -68,14 +68,16 @@ class Cut:
         """
         found: dict[int, tuple[tuple[int, Fit], ...]] = {}
         for number in self._members:
-            need = self._classes[number].need
+            need, kept_to = self._classes[number].need, self._classes[number].kept_to
             least = need.memory_mib or 0
             good = tuple(
                 [
                     (index, answer)
                     for index, each in enumerate(self.slices)
                     # Most slices are too small for most: that needs no reasons.
-                    if least <= each.memory_mib and (answer := fit(need, each)).fits
+                    if least <= each.memory_mib
+                    and kept_to in {"", each.resource, each.name}
+                    and (answer := fit(need, each)).fits
                 ]
             )
             if good:

@@ -97,6 +97,12 @@ class Pool(_Part, frozen=True):
     """What its pods ask for, where that is one resource for all; with MIG each assignment has its own."""
     tenant: str = ""
     """The only tenant admitted; empty where tenants may mix (whole GPUs, MIG, fractional)."""
+    seats: dict[Name, Positive] = {}
+    """What one node offers of places for replicas, by workload, each workload's a resource of its own, so that nobody
+    else can take them; empty: whoever names the pool goes wherever there is room."""
+    max_nodes: Positive | UnsetType = UNSET
+    """With seats: Karpenter launches no more, and prefers this pool as long as there are fewer. Absent in the pool of a
+    workload alone, where whoever finds no other seat goes."""
 
 
 class Request(_Part, frozen=True):
@@ -125,7 +131,7 @@ class Served(_Part, frozen=True):
 
 
 class Assignment(_Part, frozen=True):
-    """Where a workload goes and why. Several for one workload only where its replicas have a template each."""
+    """Where a workload goes and why. Several for one workload only with seats, or with a template for each replica."""
 
     workload: Name
     pool: Name
@@ -145,7 +151,10 @@ class Assignment(_Part, frozen=True):
     memory_limit: str | UnsetType = UNSET
     """What the framework must keep to, where it preallocates and the mechanism doesn't enforce: a quantity."""
     request: Request | UnsetType = UNSET
-    """On a metered pool."""
+    """On a metered pool without seats."""
+    seat: str = ""
+    """The extended resource that stands for a place of this workload, of which each pod asks for one: in a pool with
+    seats. All assignments of the workload then have one template."""
     service: Served | UnsetType = UNSET
     """Where `replicas` is the planner's choice: the workload's patch sets it."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
@@ -21,6 +23,26 @@ POOL_LABEL: Final = "gpuslice.io/pool"
 """On a pool's nodes as label and taint; what a workload's node selector and toleration name."""
 GPU_MEMORY: Final = "gpuslice.io/gpu-memory"
 GPU_TIME: Final = "gpuslice.io/gpu-time"
+SEAT: Final = "gpuslice.io/seat-"
+"""How the resources begin that stand for places of a workload."""
+
+_NAME_LENGTH: Final = 63  # of an extended resource, after its prefix
+_HEX: Final = 6
+
+
+def seat_of(workload: str) -> str:
+    """The extended resource of a workload's seats: "gpuslice.io/seat-search.embedder".
+
+    Namespaces have no dots, so names that Kubernetes allows give one resource each; any other one is told apart by a
+    hash.
+    """
+    plain = workload.replace("/", ".", 1)
+    slug = re.sub(r"[^a-z0-9.]+", "-", plain.lower()).strip("-.")
+    most = _NAME_LENGTH - len(SEAT.partition("/")[2])
+    if slug == plain and len(slug) <= most:
+        return SEAT + slug
+    digest = hashlib.sha256(workload.encode()).hexdigest()[:_HEX]
+    return f"{SEAT}{slug[: most - _HEX - 1]}-{digest}"
 
 
 def requested(assignment: plan.Assignment) -> dict[str, str]:
@@ -28,7 +50,34 @@ def requested(assignment: plan.Assignment) -> dict[str, str]:
     asked = {assignment.resource: str(assignment.quantity)}
     if assignment.request is not UNSET:
         asked |= {GPU_MEMORY: assignment.request.memory, GPU_TIME: str(assignment.request.time)}
+    if assignment.seat:
+        asked[assignment.seat] = "1"
     return asked
+
+
+def configured(pool: plan.Pool) -> plan.Layout:
+    """How the device plugin is to offer a pool's GPUs.
+
+    A workload that is alone on some GPUs and shares others has one template, and asks for `nvidia.com/gpu.shared`
+    everywhere. So a whole GPU with one seat may be offered under that name, as two replicas, of which the seat lets
+    only one be used.
+    """
+    layout = pool.layout
+    if layout.mechanism != Mechanism.WHOLE.value or pool.resource != SHARED_GPU:
+        return layout
+    return structs.replace(layout, mechanism=Mechanism.TIME_SLICING.value, replicas=2)
+
+
+def offered(pool: plan.Pool, stack: str, instance_type: InstanceType) -> dict[str, str]:
+    """What one node of a pool offers, by extended resource: as `resources`, and its seats.
+
+    Seats are counted where a metered GPU's memory and time otherwise would be: how many fit was reckoned before.
+    """
+    found = resources(configured(pool), stack, instance_type)
+    if not pool.seats:
+        return found
+    slices = {name: amount for name, amount in found.items() if name not in {GPU_MEMORY, GPU_TIME}}
+    return slices | {seat_of(name): str(count) for name, count in sorted(pool.seats.items())}
 
 
 def mechanism(layout: plan.Layout) -> Mechanism:
