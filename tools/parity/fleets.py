@@ -88,7 +88,7 @@ def scenario_of(
     seed: int,
 ) -> Scenario:
     """All pools and pods of a plan, the pods in an order by the seed."""
-    offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
+    offers, loads = offers_of(plan.pools, plan.stack, catalog), loads_of(plan, workloads)
     pools, overlays, counts = [], [], []
     for pool, load in loads.items():
         made, its_overlays = karpenter_pool(offers[pool])

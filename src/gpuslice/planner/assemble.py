@@ -47,7 +47,7 @@ _SHORT: Final = {
 
 def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[artefact.OptimalNode, ...]:
     """The cheapest packing, with replicas of classes dealt to their members in order."""
-    dealt = _Dealer(
+    dealt = Dealer(
         (number, None, member, member.replicas)
         for number, each in enumerate(classes)
         for member in each.members
@@ -100,7 +100,7 @@ class Assembly:
         for pattern in realisation.packing:
             members[pool_of(pattern)].append(pattern)
         drafts = sorted(
-            ((_base_name(patterns[0]), key) for key, patterns in members.items()),
+            ((base_name(patterns[0]), key) for key, patterns in members.items()),
             key=lambda draft: (draft[0], sorted(str(each.pods) for each in members[draft[1]])),
         )
         self._names: dict[PoolKey, str] = {}
@@ -124,7 +124,7 @@ class Assembly:
         """Pools with their nodes."""
         found = []
         for key in sorted(self._members, key=lambda each: self._names[each]):
-            dealer = _Dealer(
+            dealer = Dealer(
                 (number, home.slice_index, workload, count)
                 for number, homes in self._homes.items()
                 for workload, home, count in homes
@@ -181,32 +181,54 @@ class Assembly:
 
     def _assignment(self, number: int, workload: Workload, home: Home, count: int) -> artefact.Assignment:
         option = min((each.option for each in self._members[home.pool]), key=lambda each: each.price)
-        cut = option.cut
-        slice_ = cut.slices[home.slice_index]
-        answer = dict(cut.fits[number])[home.slice_index]
-        request: artefact.Request | UnsetType = UNSET
-        limit: str | UnsetType = UNSET
-        memory = workload.need.memory_mib
-        if cut.metered and memory is not None and answer.time_milli is not None:
-            request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
-        if workload.preallocates and cut.mechanism in SEES_ALL and memory is not None:
-            own = memory if cut.metered else less_margin(slice_.memory_mib)
-            limit = format_memory(own)
-        return artefact.Assignment(
-            workload=workload.name,
-            pool=self._names[home.pool],
-            replicas=count,
-            slice=slice_.name,
-            resource=resource_of(slice_, self._stack),
-            quantity=workload.need.gpus,
-            because=_because(workload, option, slice_, answer, count),
-            target=workload.target,
-            expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
-            utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
-            memory_limit=limit,
-            request=request,
-            service=UNSET if (kind := kind_of(workload)) is None else _served(workload, kind),
-        )
+        slice_ = option.cut.slices[home.slice_index]
+        answer = dict(option.cut.fits[number])[home.slice_index]
+        return assignment(workload, self._names[home.pool], option, slice_, answer, count, self._stack)
+
+
+def assignment(
+    workload: Workload,
+    pool: str,
+    option: NodeOption,
+    slice_: Slice,
+    answer: Fit,
+    count: int,
+    stack: Stack,
+) -> artefact.Assignment:
+    """So many replicas of a workload in a pool.
+
+    Args:
+        workload: in question.
+        pool: its name.
+        option: the pool's cheapest node.
+        slice_: that each replica gets.
+        answer: how the slice fits.
+        count: replicas.
+        stack: what nodes run.
+    """
+    request: artefact.Request | UnsetType = UNSET
+    limit: str | UnsetType = UNSET
+    memory, cut = workload.need.memory_mib, option.cut
+    if cut.metered and memory is not None and answer.time_milli is not None:
+        request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
+    if workload.preallocates and cut.mechanism in SEES_ALL and memory is not None:
+        own = memory if cut.metered else less_margin(slice_.memory_mib)
+        limit = format_memory(own)
+    return artefact.Assignment(
+        workload=workload.name,
+        pool=pool,
+        replicas=count,
+        slice=slice_.name,
+        resource=resource_of(slice_, stack),
+        quantity=workload.need.gpus,
+        because=_because(workload, option, slice_, answer, count),
+        target=workload.target,
+        expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
+        utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
+        memory_limit=limit,
+        request=request,
+        service=UNSET if (kind := kind_of(workload)) is None else _served(workload, kind),
+    )
 
 
 @dataclass(slots=True)
@@ -217,7 +239,7 @@ class _Open:
     left: int
 
 
-class _Dealer:
+class Dealer:
     """Deals the replicas of classes that nodes carry to the workloads behind them."""
 
     def __init__(self, replicas: Iterable[tuple[int, int | None, Workload, int]]) -> None:
@@ -311,7 +333,8 @@ def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit,
     return f"{what}: {', '.join(parts)}"
 
 
-def _base_name(pattern: Pattern) -> str:
+def base_name(pattern: Pattern) -> str:
+    """How the name of a pool of such nodes begins: tenant, GPU, and how it is cut."""
     cut = pattern.option.cut
     parts = [cut.tenant, cut.gpu.name, _SHORT[cut.mechanism]]
     match cut.mechanism:

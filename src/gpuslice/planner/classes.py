@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.hardware.sharing import SEES_ALL
+from gpuslice.hardware.slices import SHARED_GPU, Mechanism
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gpuslice.hardware.need import Need
+    from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
 
 
@@ -23,7 +27,7 @@ class WorkloadClass:
         need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
         members: the workloads, in the order given.
         replicas: of all members together.
-        kept_to: the one resource that their pods may ask for, or the one slice by its name; empty: any.
+        kept_to: what their pods ask for, a resource or a slice by its name, and nothing else will do; empty: anything.
     """
 
     need: Need
@@ -36,6 +40,23 @@ class WorkloadClass:
     members: tuple[Workload, ...]
     replicas: int
     kept_to: str = ""
+
+    def asks_for(self, slice_: Slice) -> str:
+        """What a pod template has to say to get a slice: its resource.
+
+        Where the framework is told how much of the memory is its own, that differs from slice to slice: its name then.
+        """
+        limited = slice_.mechanism in SEES_ALL and any(each.preallocates for each in self.members)
+        return slice_.name if limited else slice_.resource
+
+    def may_have(self, slice_: Slice) -> bool:
+        """Whether a slice can be had by what their pods ask for.
+
+        A whole GPU that is the only one of its node can be offered under the name of shared ones, too.
+        """
+        if not self.kept_to or self.kept_to == self.asks_for(slice_):
+            return True
+        return self.kept_to == SHARED_GPU and slice_.mechanism is Mechanism.WHOLE
 
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:

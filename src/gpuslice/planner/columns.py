@@ -373,6 +373,11 @@ def _solved(
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:
     """A node with as many replicas of one class as it carries, at most those there are; None if not one."""
+    return max(each_alone(option, number, classes), key=lambda each: each.pods[0][2], default=None)
+
+
+def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> list[Pattern]:
+    """The same, with MIG for each of the profiles that fit the class."""
     room = [
         have // need
         for have, need in zip(capacity(option), usage(number, option, classes), strict=True)
@@ -380,11 +385,11 @@ def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> 
     ]
     count = min([*room, classes[number].replicas])
     if option.cut.mechanism is not Mechanism.MIG:
-        return Pattern(option, ((number, 0, count),)) if count else None
-    best: Pattern | None = None
+        return [Pattern(option, ((number, 0, count),))] if count else []
+    found = []
     for where, _ in option.cut.fits[number]:
         geometry = max(option.cut.geometries, key=lambda each: (dict(each).get(where, 0), each))
         here = min(count, dict(geometry).get(where, 0) * option.units)
-        if here and (best is None or here > best.pods[0][2]):
-            best = Pattern(option, ((number, where, here),), (geometry,) * option.units)
-    return best
+        if here:
+            found.append(Pattern(option, ((number, where, here),), (geometry,) * option.units))
+    return found

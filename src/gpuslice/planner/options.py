@@ -15,7 +15,7 @@ from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import maximal_geometries
 from gpuslice.hardware.sharing import METERED_TIMES, less_margin
-from gpuslice.hardware.slices import Isolation, Mechanism, Slice
+from gpuslice.hardware.slices import SHARED_GPU, Isolation, Mechanism, Slice
 from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
 from gpuslice.units import MICRO_USD
 from gpuslice.workloads.policy import FREE, Policy, forbids
@@ -68,7 +68,8 @@ class Cut:
         """
         found: dict[int, tuple[tuple[int, Fit], ...]] = {}
         for number in self._members:
-            need, kept_to = self._classes[number].need, self._classes[number].kept_to
+            each_class = self._classes[number]
+            need = each_class.need
             least = need.memory_mib or 0
             good = tuple(
                 [
@@ -76,7 +77,7 @@ class Cut:
                     for index, each in enumerate(self.slices)
                     # Most slices are too small for most: that needs no reasons.
                     if least <= each.memory_mib
-                    and kept_to in {"", each.resource, each.name}
+                    and each_class.may_have(each)
                     and (answer := fit(need, each)).fits
                 ]
             )
@@ -256,7 +257,8 @@ def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass]) -> l
         for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
         for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
         if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
-        and fit(each.need, sized := cuts.slot(gpu, mechanism, replicas)).fits
+        and each.may_have(sized := cuts.slot(gpu, mechanism, replicas))
+        and fit(each.need, sized).fits
     ]
 
 
@@ -269,7 +271,12 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
         found: list[list[Cut]] = []
         # Most replicas first: fewer are of use only for whom they admit beside those.
         for replicas in range(max(map(len, times.values()), default=0) + 1, 1, -1):
-            ranges = {number: here[replicas] for number, here in times.items() if replicas in here}
+            plain = cuts.slot(gpu, mechanism, replicas)
+            ranges = {
+                number: here[replicas]
+                for number, here in times.items()
+                if replicas in here and classes[number].may_have(plain)
+            }
             cuts_here: list[Cut] = []
             sets_here: list[frozenset[int]] = []
             for most in sorted({most for _, most in ranges.values()}):
@@ -312,6 +319,7 @@ class _Bought:
     ) -> None:
         self._instance_type = instance_type
         self._purchase = purchase
+        self._classes = classes
         self._cpu = cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
         self._memory = memory = instance_type.allocatable_memory_mib - overhead.memory_mib
         self._pods = instance_type.max_pods - overhead.pods
@@ -337,6 +345,9 @@ class _Bought:
         if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
             return None
         may = self._may
+        if cut.mechanism is Mechanism.WHOLE and instance_type.gpu_count > 1:
+            # Of several whole GPUs under the name of shared ones, the kubelet could give two pods the same.
+            may = [here and each.kept_to != SHARED_GPU for here, each in zip(may, self._classes, strict=True)]
         admitted = tuple(sorted([number for number in cut.admitted() if may[number]]))
         if not admitted or self._pods <= 0:
             return None

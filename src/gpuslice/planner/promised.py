@@ -26,6 +26,8 @@ GPU_TIME: Final = "gpuslice.io/gpu-time"
 SEAT: Final = "gpuslice.io/seat-"
 """How the resources begin that stand for places of a workload."""
 
+_FIRST: Final = 100  # of Karpenter's weights the highest, and …
+_LAST: Final = 1  # … the lowest
 _NAME_LENGTH: Final = 63  # of an extended resource, after its prefix
 _HEX: Final = 6
 
@@ -53,6 +55,23 @@ def requested(assignment: plan.Assignment) -> dict[str, str]:
     if assignment.seat:
         asked[assignment.seat] = "1"
     return asked
+
+
+def weight(pool: plan.Pool) -> int:
+    """The NodePool's weight: pools of few seats come before those of one workload alone; 0: it has no seats."""
+    if not pool.seats:
+        return 0
+    return _LAST if pool.max_nodes is UNSET else _FIRST
+
+
+def seat_limits(pool: plan.Pool) -> dict[str, int]:
+    """The most seats that all nodes of a pool together may offer, by resource; empty where there is no such limit.
+
+    Karpenter counts nodes only between batches, and what they offer as it opens them (seen with v1.14.1).
+    """
+    if pool.max_nodes is UNSET:
+        return {}
+    return {seat_of(name): count * pool.max_nodes for name, count in sorted(pool.seats.items())}
 
 
 def configured(pool: plan.Pool) -> plan.Layout:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
@@ -28,13 +28,13 @@ from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_P
 from gpuslice.karpenter.rollout import Pattern, arrivals, rollout
 from gpuslice.karpenter.settling import settled
 from gpuslice.karpenter.templates import Pools
-from gpuslice.planner.promised import POOL_LABEL, requested, resources
+from gpuslice.planner.promised import POOL_LABEL, offered, requested, seat_limits, weight
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.karpenter.model import Node
-    from gpuslice.planner.plan import Plan
+    from gpuslice.planner.plan import Assignment, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 CONSOLIDATE_AFTER_SECONDS: Final = 300.0
@@ -58,11 +58,15 @@ class Offer:
         name: of the pool.
         machines: instance types, and what one node of each promises by extended resource.
         purchases: in which it may buy.
+        weight: pools with more come first.
+        limits: the most of each resource that its nodes may offer together.
     """
 
     name: str
     machines: tuple[tuple[InstanceType, Mapping[str, int]], ...]
     purchases: frozenset[Purchase]
+    weight: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +280,12 @@ class Realiser:
         return found
 
 
-def offers_of(plan: Plan, catalog: Catalog) -> dict[str, Offer]:
+def offers_of(pools: Iterable[Pool], stack: str, catalog: Catalog) -> dict[str, Offer]:
     """The pools of a plan, by name.
 
     Args:
-        plan: whose pools they are.
+        pools: of the plan.
+        stack: of the plan.
         catalog: that it was made with.
     """
     kinds = catalog.by_name()
@@ -292,14 +297,16 @@ def offers_of(plan: Plan, catalog: Catalog) -> dict[str, Offer]:
                     kinds[name],
                     {
                         key: int(parse_quantity(amount))
-                        for key, amount in resources(pool.layout, plan.stack, kinds[name]).items()
+                        for key, amount in offered(pool, stack, kinds[name]).items()
                     },
                 )
                 for name in pool.instance_types
             ),
             frozenset(Purchase(each) for each in pool.purchases),
+            weight(pool),
+            seat_limits(pool),
         )
-        for pool in plan.pools
+        for pool in pools
     }
 
 
@@ -313,11 +320,14 @@ def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, Load]:
     known = {each.name: each for each in workloads}
     found: dict[str, list[tuple[Ask, int]]] = {}
     for each in plan.assignments:
-        workload = known[each.workload]
-        slices = {key: int(parse_quantity(amount)) for key, amount in requested(each).items()}
-        ask = Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
-        found.setdefault(each.pool, []).append((ask, each.replicas))
+        found.setdefault(each.pool, []).append((ask_of(each, known[each.workload]), each.replicas))
     return {name: tuple(load) for name, load in found.items()}
+
+
+def ask_of(assignment: Assignment, workload: Workload) -> Ask:
+    """What one of its pods asks for."""
+    slices = {key: int(parse_quantity(amount)) for key, amount in requested(assignment).items()}
+    return Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
 
 
 def realised_spread(
@@ -339,7 +349,7 @@ def realised_spread(
         orders: of arrival.
         consolidate: after everything has been consolidated, rather than as first launched.
     """
-    offers, loads = offers_of(plan, catalog), loads_of(plan, workloads)
+    offers, loads = offers_of(plan.pools, plan.stack, catalog), loads_of(plan, workloads)
     realiser = Realiser(overhead, consolidate=consolidate)
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)
 
@@ -373,6 +383,8 @@ def karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:
             requirement(INSTANCE_TYPE, "In", [kind.name for kind, _ in offer.machines]),
             requirement(CAPACITY_TYPE, "In", sorted(each.value for each in offer.purchases)),
         ),
+        weight=offer.weight,
+        limits=offer.limits,
         labels={POOL_LABEL: offer.name},
         taints=(Taint(POOL_LABEL, offer.name),),
         consolidate_after=CONSOLIDATE_AFTER_SECONDS,

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner import plan as artefact
-from gpuslice.planner.assemble import Assembly, optimal_nodes
+from gpuslice.planner.assemble import optimal_nodes
 from gpuslice.planner.assumptions import assumptions
 from gpuslice.planner.baselines import baselines
-from gpuslice.planner.carried_within import Search, no_room
+from gpuslice.planner.carried_within import Search
 from gpuslice.planner.classes import WorkloadClass, classes_of, homes_of
 from gpuslice.planner.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.fallbacks import stand_ins
+from gpuslice.planner.fleet import Fleet, one_pool_each
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import Packings, cost
 from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.preferences import few_pools, steady
+from gpuslice.planner.seated import Offered, refuse_seats, with_seats
 from gpuslice.planner.service_kinds import on_whole_gpus
 from gpuslice.planner.services import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.unplaced import reason_against
@@ -27,11 +28,10 @@ from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
 from gpuslice.workloads.policy import FREE, Policy, forbids, priced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.planner.carried_out import CarriedOut
-    from gpuslice.planner.carried_within import Within
     from gpuslice.planner.master import Packing
     from gpuslice.workloads.model import Workload
 
@@ -64,6 +64,7 @@ class Settings:
         previous: plan to keep to, unless moving saves enough.
         min_saving: share of the bill that is enough.
         fallback: whether pools get a second instance type where that costs next to nothing.
+        seats: whether nodes offer a seat for each replica, so that a workload's pods may be in many pools.
     """
 
     overhead: DaemonsetOverhead
@@ -75,6 +76,7 @@ class Settings:
     previous: artefact.Plan | None = None
     min_saving: float = DEFAULT_MIN_SAVING
     fallback: bool = True
+    seats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,12 @@ def solve(
         interrupted: whether somebody wants no more than what was found so far.
 
     Raises:
+        InputError: seats are wanted, and can't be had under these settings.
         AnswerIsNoError: the policy's counts leave no room for everybody.
         BrokenPlanError: the plan didn't pass the verifier.
     """
+    if settings.seats:
+        refuse_seats(settings)
     catalog = priced(settings.policy, catalog)
     refused = {each.name: reason for each in workloads if (reason := _not_planned(each))}
     wanted = [each for each in workloads if each.replicas and each.name not in refused]
@@ -165,46 +170,15 @@ def solve(
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
     if len(classes) < len(everyone):
         options = offered(classes, catalog, settings)
-    # Each step leaves some time to those after it: a bound without a plan is of no use.
     whole = remaining()
-    left_by_packing = _left_by_packing(classes, whole)
-    left_by_bound = left_by_packing + _LEFT_BY_BOUND
     columns = ColumnGeneration(
         options,
         classes,
         limits=limits_of(settings.policy),
         told=lambda value, bound: told(Found(value, bound, whole=False)),
     )
-    relaxation = columns.relax(
-        tolerance=settings.gap / 3, remaining=lambda: remaining() - left_by_bound * whole
-    )
-    allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
-    search = Search(
-        options,
-        classes,
-        columns.limits,
-        settings,
-        remaining,
-        _LEFT_BY_HOMES * whole,
-        lambda option: stand_ins(option, allowed, settings.overhead) if settings.fallback else (),
-    )
-    beside = search.begin(relaxation)
-    packings = Packings(
-        columns,
-        relaxation,
-        options,
-        classes,
-        gap=settings.gap,
-        remaining=lambda: remaining() - left_by_packing * whole,
-    )
-    packing, carried = _packed_and_carried(packings, search, relaxation, told, beside=beside)
-    carried, any_pools = few_pools(search, relaxation, packing, carried, settings.policy)
-    carried, change = steady(search, relaxation, packing, carried, catalog, settings)
-    realised = carried.carried
-    paid = cost(realised.packing)
-    known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
-    packing = min(known, key=cost)
-    packed = classes
+    relaxation, packings, fleet, said = _fleet(columns, options, classes, catalog, settings, remaining, told)
+    packing, packed = fleet.packing, fleet.classes
     proven = packings.bound
     if sized is not None:
         # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
@@ -226,8 +200,6 @@ def solve(
     bound = max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best), 0)
     gap = (best - bound) / best if best else 0.0
     timed_out = remaining() <= 0 or not relaxation.converged
-    assembly = Assembly(realised, classes, settings.stack, settings.previous)
-    made = assembly.pools()
     plan = artefact.Plan(
         api_version=artefact.API_VERSION,
         kind="Plan",
@@ -244,33 +216,33 @@ def solve(
             else "time-limit"
             if timed_out
             else "exhausted",
-            usd_per_hour=usd(paid),
+            usd_per_hour=usd(fleet.price),
             spread=artefact.BillSpread(
-                usd(realised.spread.least), usd(realised.spread.mean), usd(realised.spread.most)
+                usd(fleet.spread.least), usd(fleet.spread.mean), usd(fleet.spread.most)
             ),
             optimal_usd_per_hour=usd(best),
             bound_usd_per_hour=usd(bound),
             gap=round(gap, 6),
             baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
-            change=change,
-            any_pools_usd_per_hour=any_pools,
+            change=fleet.change,
+            any_pools_usd_per_hour=fleet.any_pools,
         ),
-        pools=made,
-        assignments=assembly.assignments(),
+        pools=fleet.pools,
+        assignments=fleet.assignments,
         unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
         optimal_nodes=optimal_nodes(packing, packed),
         missing=tuple(
-            artefact.MissingType(each.instance_type, usd(each.price), each.unbound)
-            for each in realised.missing
+            artefact.MissingType(each.instance_type, usd(each.price), each.unbound) for each in fleet.missing
         ),
         assumptions=assumptions(
-            made,
+            fleet.pools,
             classes,
             catalog,
             None if not settings.overhead_assumed else settings.overhead,
             (
-                *_by_packing(realised.by_packing, len(made)),
+                *_by_packing(fleet.by_packing, len(fleet.pools)),
                 *_repaired(settings.previous, workloads, catalog),
+                *said,
                 *notes,
             ),
         ),
@@ -278,46 +250,68 @@ def solve(
     violations = verify(plan, workloads, catalog)
     if violations:
         raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
-    return Solution(plan, classes, options, relaxation, realised)
+    return Solution(plan, classes, options, relaxation, fleet.carried)
 
 
-def _packed_and_carried(
-    packings: Packings,
-    search: Search,
-    relaxation: Relaxation,
+def _fleet(
+    columns: ColumnGeneration,
+    options: tuple[NodeOption, ...],
+    classes: tuple[WorkloadClass, ...],
+    catalog: Catalog,
+    settings: Settings,
+    remaining: Callable[[], float],
     told: Callable[[Found], None],
-    *,
-    beside: bool,
-) -> tuple[Packing, Within]:
-    """The cheapest packing, and pools.
-
-    Many homes are looked for while the program of whole nodes runs; few take no time, and are better for its nodes.
+) -> tuple[Relaxation, Packings, Fleet, tuple[str, ...]]:
+    """The proof, packings of everybody, the fleet, and what is to be said of it.
 
     Raises:
         AnswerIsNoError: the policy's counts leave no room for everybody.
     """
+    # Each step leaves some time to those after it: a bound without a plan is of no use.
+    whole = remaining()
+    left_by_packing = _left_by_packing(classes, whole)
+    left_by_bound = left_by_packing + _LEFT_BY_BOUND
+    left_by_homes = _LEFT_BY_HOMES * whole
+    relaxation = columns.relax(
+        tolerance=settings.gap / 3, remaining=lambda: remaining() - left_by_bound * whole
+    )
+    allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
 
-    def tell(packing: Packing | None) -> Packing | None:
-        if packing is not None:
-            told(Found(cost(packing) / MICRO_USD, max(packings.bound, 0.0), whole=True))
-        return packing
+    def second(option: NodeOption) -> Iterable[NodeOption]:
+        return stand_ins(option, allowed, settings.overhead) if settings.fallback else ()
 
-    early = tell(packings.dived) if beside else None
-    carried = None if early is None else search.carried(relaxation, early)
-    packing = tell(packings.cheapest())
-    if packing is not None:
-        packings.look_at_all(packing)
-        carried = carried or search.carried(relaxation, packing)
-    if packing is None or carried is None:
-        raise no_room(relaxation, search)
-    better = packings.cheapest_of_all(packing)
-    if better != packing:
-        tell(better)
-        found = [carried, search.carried(relaxation, better)]
-        carried = min(
-            (each for each in found if each is not None), key=lambda each: cost(each.carried.packing)
+    search = Search(options, classes, columns.limits, settings, remaining, left_by_homes, second)
+    beside = not settings.seats and search.begin(relaxation)
+    packings = Packings(
+        columns,
+        relaxation,
+        options,
+        classes,
+        gap=settings.gap,
+        remaining=lambda: remaining() - left_by_packing * whole,
+    )
+
+    def tell(packing: Packing) -> None:
+        told(Found(cost(packing) / MICRO_USD, max(packings.bound, 0.0), whole=True))
+
+    said: tuple[str, ...] = ()
+    if settings.seats:
+        nodes = Offered(lambda some, under: offered(some, catalog, under), second, catalog)
+        found = with_seats(
+            packings,
+            relaxation,
+            classes,
+            options,
+            nodes,
+            settings,
+            tell,
+            remaining=lambda: remaining() - left_by_homes,
         )
-    return better, carried
+        if isinstance(found, Fleet):
+            return relaxation, packings, found, said
+        said = (found,)
+    fleet = one_pool_each(packings, search, relaxation, catalog, settings, tell, beside=beside)
+    return relaxation, packings, fleet, said
 
 
 def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:

@@ -16,8 +16,9 @@ from msgspec import UNSET
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.slices import SHARED_GPU, Mechanism
 from gpuslice.hardware.stacks import mig_resource
+from gpuslice.planner.plan import Node
 from gpuslice.planner.verify_figures import figure_violations, form_violations, sum_violations
 from gpuslice.planner.verify_layout import (
     SLOTTED,
@@ -29,13 +30,14 @@ from gpuslice.planner.verify_layout import (
     type_violations,
 )
 from gpuslice.planner.verify_policy import policy_violations
+from gpuslice.planner.verify_seats import renamed, seat_violations
 from gpuslice.planner.verify_services import (
     measured_need,
     neighbour_violations,
     packing_violations,
     replica_violations,
 )
-from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
+from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
 from gpuslice.workloads.policy import priced
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog, InstanceType
     from gpuslice.hardware.slices import Slice
-    from gpuslice.planner.plan import Assignment, Layout, Node, OptimalNode, Plan, Pool
+    from gpuslice.planner.plan import Assignment, Layout, OptimalNode, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 __all__ = ["Violation", "verify", "verify_alone"]
@@ -100,6 +102,7 @@ class _Check:
         yield from self._optimal_nodes()
         yield from policy_violations(self.plan)
         yield from sum_violations(self.plan)
+        yield from seat_violations(self.plan)
 
     def alone(self) -> Iterator[Violation]:
         yield from self._catalog()
@@ -123,6 +126,7 @@ class _Check:
                 yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
         yield from policy_violations(self.plan)
         yield from sum_violations(self.plan)
+        yield from seat_violations(self.plan)
 
     def _fractions(self, pool: Pool) -> frozenset[Fraction]:
         return frozenset(self.types[name].gpu_fraction for name in pool.instance_types if name in self.types)
@@ -143,7 +147,8 @@ class _Check:
                 yield from replica_violations(workload, self.assigned[name], unplaced=name in unplaced)
             elif placed != wanted:
                 yield Violation("replicas", name, f"{placed} replicas are assigned, not {wanted}")
-            if len(self.assigned[name]) > 1 and not workload.splittable:
+            seated = all(self._seats(each.pool) for each in self.assigned[name])
+            if len(self.assigned[name]) > 1 and not workload.splittable and not seated:
                 yield Violation(
                     "one-home", name, "its replicas share a template and can't go to several pools"
                 )
@@ -156,6 +161,9 @@ class _Check:
                 yield Violation("unplaced", each.workload, "not once, with all its replicas")
             if not each.reason.strip():
                 yield Violation("unplaced", each.workload, "no reason is given")
+
+    def _seats(self, pool: str) -> Mapping[str, int]:
+        return self.pools[pool].seats if pool in self.pools else {}
 
     def _nodes_carry_the_assigned(self) -> Iterator[Violation]:
         carried: Counter[tuple[str, str]] = Counter()
@@ -176,7 +184,8 @@ class _Check:
     def _pool(self, pool: Pool) -> Iterator[Violation]:
         layout, where, admitted = pool.layout, f"pool {pool.name}", self.admitted[pool.name]
         yield from layout_violations(layout, self.plan.stack, where)
-        workloads = [self.workloads[each.workload] for each in admitted if each.workload in self.workloads]
+        names = dict.fromkeys([*(each.workload for each in admitted), *pool.seats])
+        workloads = [self.workloads[name] for name in names if name in self.workloads]
         tenants = {each.tenant for each in workloads}
         if (Mechanism(layout.mechanism) in SLOTTED or pool.tenant) and tenants - {pool.tenant}:
             yield Violation(
@@ -195,6 +204,10 @@ class _Check:
             for name, assigned in by_workload.items()
             if name in self.workloads
         }
+        if pool.seats:
+            (fraction, *_) = self._fractions(pool) or (Fraction(1),)
+            asks = {each.name: self._ask_optimal(each, layout, fraction) for each in workloads}
+            yield from self._full_nodes(pool, asks, where)
         for node in pool.nodes:
             if node.instance_type not in pool.instance_types:
                 yield Violation(
@@ -203,6 +216,17 @@ class _Check:
             if node.purchase not in pool.purchases:
                 yield Violation("purchases", where, f"{node.purchase} is not among the pool's purchases")
             yield from self._node(layout, node, asks, f"{where}, {node.instance_type}")
+
+    def _full_nodes(self, pool: Pool, asks: Mapping[str, Ask], where: str) -> Iterator[Violation]:
+        """Whether every node that Karpenter may launch carries all that it has seats for."""
+        for name in sorted({*pool.seats} - self.workloads.keys()):
+            yield Violation("unknown-workload", where, f"has seats for {name}, which isn't there")
+        for name in pool.instance_types:
+            for purchase in pool.purchases:
+                price = self.types[name].prices.get(Purchase(purchase)) if name in self.types else None
+                if price is not None:
+                    full = Node(name, purchase, 1, usd(price), dict(pool.seats))
+                    yield from self._node(pool.layout, full, asks, f"{where}, {name} with all seats taken")
 
     def _choice(self, pool: Pool, workloads: Sequence[Workload], where: str) -> Iterator[Violation]:
         """Karpenter may launch any type that the pool lists, bought in any way that it lists."""
@@ -234,14 +258,16 @@ class _Check:
             yield Violation(
                 "quantity", each.workload, f"asks for {each.quantity}, needs {workload.need.gpus}"
             )
-        if each.resource != _resource(slice_, self.plan.stack):
+        types = [self.types[name] for name in pool.instance_types if name in self.types]
+        asked = SHARED_GPU if renamed(pool, types) else _resource(slice_, self.plan.stack)
+        if each.resource != asked:
             yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
         answer = fit(self.needs[workload.name], slice_)
         if not answer.fits:
             yield Violation(f"fit/{answer.binds}", each.workload, answer.reason)
             return
         yield from figure_violations(each, answer)
-        metered = slice_.metered_milli is not None
+        metered = slice_.metered_milli is not None and not pool.seats
         if metered != (each.request is not UNSET):
             yield Violation("request", each.workload, "a request belongs to metered pools, and they need one")
         elif each.request is not UNSET and (

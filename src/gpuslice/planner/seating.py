@@ -1,0 +1,235 @@
+"""What each workload's pods ask for, such that nodes are cheapest when any of them may be on any node that offers it.
+
+With seats the pods of a workload may be in many pools, in exact numbers. But they have one template, which asks for one
+resource. So a packing for seats comes in two steps: an integer program over the loads known chooses what each workload
+asks for; then loads are generated anew for that, and nodes made whole. A MIG profile is a resource of its own, on nodes
+that offer little else: whoever asks for one stays on the nodes that the program has for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.hardware.slices import SHARED_GPU, Mechanism
+from gpuslice.planner.columns import ColumnGeneration, each_alone
+from gpuslice.planner.limits import Limits
+from gpuslice.planner.master import Packings, cost, trimmed
+from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.master import Packing
+    from gpuslice.planner.options import NodeOption
+    from gpuslice.workloads.model import Workload
+
+    Place = tuple[int, str]  # class number, what its pods ask for
+    Asking = tuple[str, ...]  # of a pattern's pods, entry by entry
+
+_NODES: Final = 20  # of branch and bound
+_PROGRAM: Final = 0.3  # of the time left
+_LEFT_BY_BOUND: Final = 0.4  # of the time left after that
+_ALONE: Final = 2  # nodes for each place alone, cheapest first
+_MOST_CHOICES: Final = 2_000  # of workloads; beyond, all of a class ask alike
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """Who asks for what, and nodes.
+
+    Attributes:
+        classes: the members of each ask for the same, which is `kept_to`.
+        packing: whole nodes for all of them, by their numbers here.
+        alone: by number, the node on which a replica of the class is cheapest with no others.
+    """
+
+    classes: tuple[WorkloadClass, ...]
+    packing: Packing
+    alone: tuple[Pattern, ...]
+
+
+def seating(
+    classes: Sequence[WorkloadClass],
+    options: Sequence[NodeOption],
+    known: Iterable[Pattern],
+    offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
+    *,
+    gap: float,
+    remaining: Callable[[], float],
+) -> Seating | None:
+    """Choose for every workload what its pods ask for, and nodes; None where time is too short for an answer.
+
+    Args:
+        classes: to place.
+        options: nodes for them.
+        known: loads worth choosing from.
+        offered: nodes without MIG for other classes.
+        gap: relative, at which nodes are good enough.
+        remaining: seconds left.
+    """
+    lonely = _alone(options, classes)
+    patterns = dict.fromkeys([*known, *(each for found in lonely.values() for each in found)])
+    chosen = _chosen(list(patterns), classes, gap=gap / 2, seconds=_PROGRAM * remaining())
+    if chosen is None:
+        return None
+    asked, nodes = chosen
+    kept, numbers = _kept(classes, asked)
+    packing: Packing = Counter()
+    for (pattern, asking), count in nodes.items():
+        if (same := _renumbered(pattern, asking, numbers)) is not None:
+            packing[same] += count
+    by_number = {number: place for place, number in numbers.items()}
+    own = []
+    for number in range(len(kept)):
+        _, ask = place = by_number[number]
+        same = _renumbered(lonely[place][0], (ask,), numbers)
+        assert same is not None  # noqa: S101  its one class is among the numbers
+        own.append(same)
+    return Seating(kept, _repacked(packing, kept, offered, gap=gap, remaining=remaining), tuple(own))
+
+
+def _askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
+    """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
+    cut = pattern.option.cut
+    plain = tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)
+    if cut.mechanism is Mechanism.WHOLE and pattern.option.instance_type.gpu_count == 1:
+        return plain, (SHARED_GPU,) * len(plain)
+    return (plain,)
+
+
+def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> dict[Place, list[Pattern]]:
+    """For each place that there can be, the nodes on which a replica is cheapest with none of another class."""
+    found: dict[Place, list[tuple[float, int, Pattern]]] = defaultdict(list)
+    for option in options:
+        for number in option.classes:
+            for pattern in each_alone(option, number, classes):
+                ((_, _, count),) = pattern.pods
+                for (ask,) in _askings(pattern, classes):
+                    found[number, ask].append((option.price / count, option.price, pattern))
+    return {
+        place: [pattern for _, _, pattern in sorted(each, key=lambda entry: entry[:2])[:_ALONE]]
+        for place, each in found.items()
+    }
+
+
+def _chosen(
+    patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], *, gap: float, seconds: float
+) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]] | None:
+    """What each workload asks for, by its name, and the nodes of the integer program; None: no answer in time."""
+    rows: dict[Place, int] = {}
+    columns, nodes = [], []
+    for pattern in patterns:
+        for asking in _askings(pattern, classes):
+            entries: Counter[int] = Counter()
+            for (number, _, count), ask in zip(pattern.pods, asking, strict=True):
+                entries[rows.setdefault((number, ask), len(rows))] += count
+            ordered = sorted(entries.items())
+            nodes.append((pattern, asking))
+            columns.append(
+                Column(
+                    pattern.option.usd,
+                    tuple(row for row, _ in ordered),
+                    tuple(float(count) for _, count in ordered),
+                )
+            )
+    lower, upper = [0.0] * len(rows), [INFINITY] * len(rows)
+    places: dict[int, list[Place]] = defaultdict(list)
+    for place in rows:
+        places[place[0]].append(place)
+    many = sum(len(classes[number].members) * len(each) for number, each in places.items()) > _MOST_CHOICES
+    choices: list[tuple[tuple[Workload, ...], str]] = []
+    for number, each in enumerate(classes):
+        together = many or each.splittable
+        for group in (each.members,) if together else ((member,) for member in each.members):
+            one = len(lower)
+            lower.append(1.0)
+            upper.append(1.0)
+            replicas = float(sum(member.replicas for member in group))
+            for place in places[number]:
+                choices.append((group, place[1]))
+                columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, hasty=True)
+    if answer.values is None:
+        return None
+    taken = answer.values[len(nodes) :]
+    asked = {
+        member.name: ask
+        for (group, ask), value in zip(choices, taken, strict=True)
+        if value > 0.5
+        for member in group
+    }
+    return asked, Counter({node: round(x) for node, x in zip(nodes, answer.values, strict=False) if x > 0.5})
+
+
+def _kept(
+    classes: Sequence[WorkloadClass], asked: Mapping[str, str]
+) -> tuple[tuple[WorkloadClass, ...], dict[Place, int]]:
+    """The classes, parted by what their members ask for, those that ask for MIG profiles last; and their numbers."""
+    members: dict[Place, list[Workload]] = defaultdict(list)
+    for number, each in enumerate(classes):
+        for member in each.members:
+            members[number, asked[member.name]].append(member)
+    places = sorted(members, key=lambda place: _asks_for_mig(place[1]))
+    kept = tuple(
+        replace(
+            classes[number],
+            members=tuple(members[number, ask]),
+            replicas=sum(each.replicas for each in members[number, ask]),
+            kept_to=ask,
+        )
+        for number, ask in places
+    )
+    return kept, {place: number for number, place in enumerate(places)}
+
+
+def _asks_for_mig(ask: str) -> bool:
+    return ask.startswith("nvidia.com/mig-")
+
+
+def _renumbered(pattern: Pattern, asking: Asking, numbers: Mapping[Place, int]) -> Pattern | None:
+    """The same node with the classes' new numbers, without those places that nobody asks for; None: nobody is left."""
+    pods = sorted(
+        (numbers[number, ask], where, count)
+        for (number, where, count), ask in zip(pattern.pods, asking, strict=True)
+        if (number, ask) in numbers
+    )
+    return Pattern(pattern.option, tuple(pods), pattern.geometries) if pods else None
+
+
+def _repacked(
+    packing: Packing,
+    classes: tuple[WorkloadClass, ...],
+    offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
+    *,
+    gap: float,
+    remaining: Callable[[], float],
+) -> Packing:
+    """Nodes without surplus; those without MIG are looked for anew, and taken where that is cheaper."""
+    others = sum(not _asks_for_mig(each.kept_to) for each in classes)
+    options = offered(classes[:others]) if others else ()
+    used = [each.option for each in packing]
+    packing = trimmed(packing, options, classes, Limits((), [*options, *used]))
+    if not options or remaining() <= 0:
+        return packing
+    whole = remaining()
+    columns = ColumnGeneration(options, classes[:others])
+    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole)
+    packings = Packings(columns, relaxation, options, classes[:others], gap=gap, remaining=remaining)
+    again = packings.cheapest()
+    if again is None:
+        return packing
+    packings.look_at_all(again)
+    again = packings.cheapest_of_all(again)
+    with_mig = Counter(
+        {
+            pattern: count
+            for pattern, count in packing.items()
+            if pattern.option.cut.mechanism is Mechanism.MIG
+        }
+    )
+    without = packing - with_mig
+    return with_mig + (again if cost(again) < cost(without) else without)

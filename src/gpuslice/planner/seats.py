@@ -1,0 +1,227 @@
+"""Pools with seats: from a packing to pools whose nodes have a place for each replica, and for nobody else.
+
+Karpenter and kube-scheduler put a pod wherever it fits. So that a packing comes true, each of its nodes offers, beside
+its slices, a resource for every workload on it, as many as it has places there, and each pod asks for one of its
+workload's. Pods of one workload are alike, and there are as many seats as pods: in whatever order they come, and
+wherever they are bound, in the end all seats are taken, on just these nodes.
+
+Nodes that are alike are a pool, which may have no more of them. Each workload has a pool of its own beside that, last
+in order and without that limit: there go its pods beyond those planned, in a rollout or because it has grown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET, structs
+
+from gpuslice.hardware.fit import fit
+from gpuslice.hardware.slices import SHARED_GPU, Mechanism
+from gpuslice.planner import plan as artefact
+from gpuslice.planner.assemble import Dealer, assignment, base_name
+from gpuslice.planner.layouts import layout_of, resource_of
+from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.promised import seat_of
+from gpuslice.units import parse_quantity, usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.options import GpuGeometry, NodeOption
+    from gpuslice.planner.seating import Seating
+    from gpuslice.workloads.model import Workload
+
+    Counts = tuple[tuple[str, int], ...]  # replicas by workload, ascending
+
+_STEM: Final = 48  # letters of a pool's name that say what it is
+_HEX: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Nodes that are alike but for whom they carry. Equal where one plan's pool would be the other's.
+
+    Attributes:
+        instance_type, purchase, layout: as in a plan.
+        option: one of those that come to this: there may be several, for different classes.
+        geometries: of its GPUs, with MIG.
+    """
+
+    instance_type: str
+    purchase: str
+    layout: artefact.Layout
+    option: NodeOption = field(compare=False)
+    geometries: tuple[GpuGeometry, ...] = field(compare=False)
+
+
+def _kind(pattern: Pattern) -> _Kind:
+    option = pattern.option
+    layout = layout_of(option.cut, pattern.geometries)
+    return _Kind(option.instance_type.name, option.purchase.value, layout, option, pattern.geometries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seats:
+    """A pool to be.
+
+    Attributes:
+        kind: of its nodes.
+        seats: of each node.
+        nodes: what each carries, and how many such there are.
+        own: whose own it is; empty: it has no more nodes than these, all full.
+    """
+
+    kind: _Kind
+    seats: Counts
+    nodes: tuple[tuple[Counts, int], ...]
+    own: str = ""
+
+
+class SeatedFleet:
+    """Pools and assignments of nodes with seats."""
+
+    def __init__(
+        self, seating: Seating, stack: Stack, second: Callable[[NodeOption], Iterable[NodeOption]]
+    ) -> None:
+        """Make nodes that are alike one pool, and one for each workload.
+
+        Args:
+            seating: who asks for what, and the nodes.
+            stack: what nodes run.
+            second: nodes to fall back to where EC2 is out of one; none where that isn't wanted.
+        """
+        self._stack, self._second = stack, second
+        self._asks = {member.name: each.kept_to for each in seating.classes for member in each.members}
+        self._workloads = {member.name: member for each in seating.classes for member in each.members}
+        self._pools = {self._name(each): each for each in _pools(seating)}
+
+    def pools(self) -> tuple[artefact.Pool, ...]:
+        """The pools, by name."""
+        return tuple(self._pool(name, each) for name, each in sorted(self._pools.items()))
+
+    def assignments(self) -> tuple[artefact.Assignment, ...]:
+        """Who goes where, by workload and pool."""
+        found: dict[str, list[artefact.Assignment]] = defaultdict(list)
+        for name, pool in sorted(self._pools.items()):
+            carried: Counter[str] = Counter()
+            for counts, alike in pool.nodes:
+                carried.update({workload: count * alike for workload, count in counts})
+            for workload, count in carried.items():
+                found[workload].append(self._assignment(name, pool, self._workloads[workload], count))
+        return tuple(each for name in sorted(found) for each in _one_template(found[name]))
+
+    def _assignment(self, name: str, pool: _Seats, workload: Workload, count: int) -> artefact.Assignment:
+        option = pool.kind.option
+        slices = option.cut.slices  # of MIG one for each profile, and a resource for each
+        ask = self._asks[workload.name]
+        slice_ = next((each for each in slices if each.resource == ask), slices[0])
+        made = assignment(workload, name, option, slice_, fit(workload.need, slice_), count, self._stack)
+        return structs.replace(
+            made,
+            request=UNSET,
+            seat=seat_of(workload.name),
+            resource=SHARED_GPU if self._renamed(pool) else made.resource,
+        )
+
+    def _pool(self, name: str, pool: _Seats) -> artefact.Pool:
+        option, cut = pool.kind.option, pool.kind.option.cut
+        others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
+        types = (option.instance_type.name, *(each.instance_type.name for each in others[:1]))
+        resource = SHARED_GPU if self._renamed(pool) else resource_of(cut.slices[0], self._stack)
+        return artefact.Pool(
+            name=name,
+            layout=pool.kind.layout,
+            instance_types=types,
+            purchases=(option.purchase.value,),
+            nodes=tuple(
+                artefact.Node(
+                    option.instance_type.name, option.purchase.value, alike, usd(option.price), dict(counts)
+                )
+                for counts, alike in pool.nodes
+            ),
+            resource="" if cut.mechanism is Mechanism.MIG else resource,
+            tenant=cut.tenant,
+            seats=dict(pool.seats),
+            max_nodes=UNSET if pool.own else sum(alike for _, alike in pool.nodes),
+        )
+
+    def _renamed(self, pool: _Seats) -> bool:
+        """Whether its whole GPUs are offered under the name of shared ones."""
+        whole = pool.kind.option.cut.mechanism is Mechanism.WHOLE
+        return whole and any(self._asks[name] == SHARED_GPU for name, _ in pool.seats)
+
+    def _name(self, pool: _Seats) -> str:
+        """A name that says what it is, and changes with its seats: a node keeps those of its first boot."""
+        kind = pool.kind
+        stem = base_name(Pattern(kind.option, (), kind.geometries))
+        if pool.own:
+            stem = re.sub(r"[^a-z0-9]+", "-", pool.own.lower()).strip("-")
+        said = (pool.own, pool.seats, kind.layout, kind.instance_type, kind.purchase)
+        digest = hashlib.sha256(str(said).encode()).hexdigest()[:_HEX]
+        return f"{stem[:_STEM].strip('-') or 'pool'}-{digest}"
+
+
+def _pools(seating: Seating) -> list[_Seats]:
+    """The pools with a limit, and each workload's own."""
+    nodes: dict[tuple[_Kind, Counts], int] = defaultdict(int)
+    dealer = Dealer(
+        (number, None, member, member.replicas)
+        for number, each in enumerate(seating.classes)
+        for member in each.members
+    )
+    for pattern, dealt, alike in dealer.nodes(seating.packing):
+        carried: Counter[str] = Counter()
+        for workload, _, count in dealt:
+            carried[workload] += count
+        nodes[_kind(pattern), tuple(sorted(carried.items()))] += alike
+    found = []
+    for number, each in enumerate(seating.classes):
+        for member in each.members:
+            alone = {
+                node: alike for node, alike in nodes.items() if [name for name, _ in node[1]] == [member.name]
+            }
+            own, kept = _own(member.name, seating.alone[number], alone)
+            found.append(own)
+            for node in kept:
+                del nodes[node]
+    found += [_Seats(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items()]
+    return found
+
+
+def _own(
+    workload: str, alone: Pattern, nodes: Mapping[tuple[_Kind, Counts], int]
+) -> tuple[_Seats, list[tuple[_Kind, Counts]]]:
+    """A workload's own pool, and those of its nodes that are in it: where a replica is cheapest.
+
+    Args:
+        workload: its name.
+        alone: the node on which its replicas are cheapest with no others.
+        nodes: that carry it and nobody else.
+    """
+    most: dict[_Kind, int] = {}
+    for kind, ((_, count),) in nodes:
+        most[kind] = max(count, most.get(kind, 0))
+    most[_kind(alone)] = max(alone.pods[0][2], most.get(_kind(alone), 0))
+    own = min(
+        most, key=lambda kind: (kind.option.price / most[kind], kind.option.price)
+    )  # those with nodes first
+    full = most[own]
+    kept = [(kind, counts) for kind, counts in nodes if kind == own]
+    replicas = sum(counts[0][1] * nodes[kind, counts] for kind, counts in kept)
+    filled = [(((workload, full),), replicas // full)] if replicas >= full else []
+    rest = [(((workload, replicas % full),), 1)] if replicas % full else []
+    return _Seats(own, ((workload, full),), (*filled, *rest), workload), kept
+
+
+def _one_template(assignments: list[artefact.Assignment]) -> list[artefact.Assignment]:
+    """The assignments of one workload with what is one for all of its pods: the least memory that any leaves it."""
+    limits = [each.memory_limit for each in assignments if each.memory_limit is not UNSET]
+    if not limits:
+        return assignments
+    least = min(limits, key=parse_quantity)
+    return [structs.replace(each, memory_limit=least) for each in assignments]
