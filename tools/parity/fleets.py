@@ -10,6 +10,7 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
 from gpuslice.planner.realised import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
+from gpuslice.planner.seats_realised import seated_pods
 from gpuslice.planner.solve import Settings, solve
 from gpuslice.units import MICRO_USD, micro_usd
 from tools.parity.compare import Comparison, answers, compare
@@ -56,13 +57,22 @@ class PlannedFleet:
         return self.launched / self.cheapest - 1
 
 
-def planned_fleets(binary: str, sizes: Iterable[int] = SIZES) -> Iterator[PlannedFleet]:
-    """Random fleets: planned, and all their pods put before the real Karpenter at once, in an empty cluster."""
+def planned_fleets(
+    binary: str, sizes: Iterable[int] = SIZES, *, seats: bool = False
+) -> Iterator[PlannedFleet]:
+    """Random fleets: planned, and all their pods put before the real Karpenter at once, in an empty cluster.
+
+    Args:
+        binary: the real one's driver.
+        sizes: workloads of each fleet.
+        seats: whether plans may have seats.
+    """
     overhead = daemonset_overhead()
     for seed, size in enumerate(sizes, _FIRST_SEED):
         workloads = read_fleet(seed, size)
         catalog = choose("", workloads.region)
-        plan = solve(workloads.workloads, catalog, Settings(overhead), remaining=lambda: _SECONDS).plan
+        settings = Settings(overhead, seats=seats)
+        plan = solve(workloads.workloads, catalog, settings, remaining=lambda: _SECONDS).plan
         listed = [
             scenario_of(f"fleet {seed}", plan, workloads.workloads, catalog, overhead, _FIRST_ORDER + order)
             for order in range(_ORDERS)
@@ -88,13 +98,17 @@ def scenario_of(
     seed: int,
 ) -> Scenario:
     """All pools and pods of a plan, the pods in an order by the seed."""
-    offers, loads = offers_of(plan.pools, plan.stack, catalog), loads_of(plan, workloads)
-    pools, overlays, counts = [], [], []
-    for pool, load in loads.items():
-        made, its_overlays = karpenter_pool(offers[pool])
-        pools.append(made)
-        overlays += its_overlays
-        counts += [(pod_class(offers[pool], ask), count) for ask, count in load]
+    offers = offers_of(plan.pools, plan.stack, catalog)
+    made = [karpenter_pool(each) for each in offers.values()]
+    pools = [pool for pool, _ in made]
+    overlays = [each for _, overlays in made for each in overlays]
+    if any(each.seats for each in plan.pools):
+        counts = seated_pods(plan.assignments, workloads)
+    else:
+        loads = loads_of(plan, workloads)
+        counts = [
+            (pod_class(offers[pool], ask), count) for pool, load in loads.items() for ask, count in load
+        ]
     pods = tuple(each.pod for each in arrivals(counts, Pattern.AT_ONCE, seed))
     return Scenario(name, tuple(pools), pods, tuple(overlays), daemons_of(overhead))
 

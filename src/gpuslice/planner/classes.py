@@ -27,7 +27,7 @@ class WorkloadClass:
         need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
         members: the workloads, in the order given.
         replicas: of all members together.
-        kept_to: what their pods ask for, a resource or a slice by its name, and nothing else will do; empty: anything.
+        kept_to: what their pods ask for, as `asks_for` has it, when nothing else will do; empty: anything.
     """
 
     need: Need
@@ -44,10 +44,10 @@ class WorkloadClass:
     def asks_for(self, slice_: Slice) -> str:
         """What a pod template has to say to get a slice: its resource.
 
-        Where the framework is told how much of the memory is its own, that differs from slice to slice: its name then.
+        And the GPU, where the framework is told what share of the memory that it sees is its own.
         """
         limited = slice_.mechanism in SEES_ALL and any(each.preallocates for each in self.members)
-        return slice_.name if limited else slice_.resource
+        return f"{slice_.resource} of {slice_.gpu.name}" if limited else slice_.resource
 
     def may_have(self, slice_: Slice) -> bool:
         """Whether a slice can be had by what their pods ask for.

@@ -8,6 +8,7 @@ that offer little else: whoever asks for one stays on the nodes that the program
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.solver import INFINITY, Column, solve_mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.master import Packing
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     Place = tuple[int, str]  # class number, what its pods ask for
     Asking = tuple[str, ...]  # of a pattern's pods, entry by entry
 
-_NODES: Final = 20  # of branch and bound
+_NODES: Final = 100  # of branch and bound
 _PROGRAM: Final = 0.3  # of the time left
 _LEFT_BY_BOUND: Final = 0.4  # of the time left after that
 _ALONE: Final = 2  # nodes for each place alone, cheapest first
+_MUCH_DEARER: Final = 2
 _MOST_CHOICES: Final = 2_000  # of workloads; beyond, all of a class ask alike
 
 
@@ -72,7 +74,7 @@ def seating(
         remaining: seconds left.
     """
     lonely = _alone(options, classes)
-    patterns = dict.fromkeys([*known, *(each for found in lonely.values() for each in found)])
+    patterns = dict.fromkeys([*known, *_likely(lonely)])
     chosen = _chosen(list(patterns), classes, gap=gap / 2, seconds=_PROGRAM * remaining())
     if chosen is None:
         return None
@@ -103,17 +105,31 @@ def _askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking
 
 def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> dict[Place, list[Pattern]]:
     """For each place that there can be, the nodes on which a replica is cheapest with none of another class."""
-    found: dict[Place, list[tuple[float, int, Pattern]]] = defaultdict(list)
+    found: dict[Place, list[Pattern]] = defaultdict(list)
     for option in options:
         for number in option.classes:
             for pattern in each_alone(option, number, classes):
-                ((_, _, count),) = pattern.pods
                 for (ask,) in _askings(pattern, classes):
-                    found[number, ask].append((option.price / count, option.price, pattern))
+                    found[number, ask].append(pattern)
     return {
-        place: [pattern for _, _, pattern in sorted(each, key=lambda entry: entry[:2])[:_ALONE]]
+        place: sorted(each, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
         for place, each in found.items()
     }
+
+
+def _likely(lonely: Mapping[Place, Sequence[Pattern]]) -> Iterator[Pattern]:
+    """Of the nodes of one class alone, those on which a replica isn't much dearer than elsewhere."""
+    least: dict[int, float] = {}
+    for (number, _), found in lonely.items():
+        least[number] = min(_a_replica(found[0]), least.get(number, math.inf))
+    for (number, _), found in lonely.items():
+        if _a_replica(found[0]) <= _MUCH_DEARER * least[number]:
+            yield from found
+
+
+def _a_replica(pattern: Pattern) -> float:
+    """Micro-dollars an hour of each replica on a node of one class."""
+    return pattern.option.price / pattern.pods[0][2]
 
 
 def _chosen(
@@ -152,7 +168,7 @@ def _chosen(
             for place in places[number]:
                 choices.append((group, place[1]))
                 columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
-    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, hasty=True)
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
     if answer.values is None:
         return None
     taken = answer.values[len(nodes) :]

@@ -45,11 +45,7 @@ class SeatRealiser:
         """
         self._offers = tuple(offers_of(pools, stack, catalog).values())
         self._overhead = overhead
-        known = {each.name: each for each in workloads}
-        counts: Counter[Ask] = Counter()
-        for each in assignments:
-            counts[ask_of(each, known[each.workload])] += each.replicas
-        self._pods = [(_pod_class(ask), count) for ask, count in counts.items()]
+        self._pods = seated_pods(assignments, workloads)
         self._laid_out = self._lay_out(self._offers)
 
     def spread(self, orders: Sequence[Order]) -> Spread:
@@ -83,10 +79,23 @@ class SeatRealiser:
         return Bill(sum(each.price for each in used), tuple(sorted(kinds.items())), len(fleet.unbound))
 
 
-def _pod_class(ask: Ask) -> PodClass:
-    """Pods that ask for a seat, as they are rendered."""
-    return PodClass(
-        ask.workload,
-        {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
-        tolerations=(Toleration(POOL_LABEL, "Exists", "", "NoSchedule"),),
-    )
+def seated_pods(
+    assignments: Iterable[Assignment], workloads: Iterable[Workload]
+) -> list[tuple[PodClass, int]]:
+    """The pods of workloads that have seats, as they are rendered, and how many there are of each."""
+    known = {each.name: each for each in workloads}
+    counts: Counter[Ask] = Counter()
+    for each in assignments:
+        counts[ask_of(each, known[each.workload])] += each.replicas
+    tolerated = (Toleration(POOL_LABEL, "Exists", "", "NoSchedule"),)
+    return [
+        (
+            PodClass(
+                ask.workload,
+                {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
+                tolerations=tolerated,
+            ),
+            count,
+        )
+        for ask, count in counts.items()
+    ]
