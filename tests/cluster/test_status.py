@@ -80,7 +80,7 @@ def test_a_node_on_its_way_is_told_to_pods_that_have_a_seat_there():
     }
     found = status(seated() | seats).pending
     assert [(each.pod, each.pool, each.asks, each.reason) for each in found] == [
-        ("search/a", "", {SHARED: 1, SEAT: 1}, "0/3 nodes; 1 nodes with seats for it being launched"),
+        ("search/a", "", {SHARED: 1, SEAT: 1}, "0/3 nodes; 1 with seats for it being launched"),
         ("search/b", "", {SHARED: 1, "gpuslice.io/seat-a.b": 1}, "0/3 nodes"),
     ]
 

@@ -375,7 +375,7 @@ def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int])
             reason += f"; {launching[pool]} of NodePool {pool} being launched"
         for seat in () if pool else sorted(seats_asked(pod)):
             coming = sum(launching.get(each, 0) for each in seated.get(seat, ()))
-            reason += f"; {coming} nodes with seats for it being launched" if coming else ""
+            reason += f"; {coming} with seats for it being launched" if coming else ""
         yield Waiting(pod.name, _asked(pod), pool, reason)
 
 
