@@ -9,9 +9,12 @@ import yaml
 
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
+from gpuslice.cli.console import Output
+from gpuslice.cli.plan import print_plan
 from gpuslice.planner.plan import GeometryEntry, Layout, Metered, Plan
 from gpuslice.planner.words import layout_in_words
 from tests.cli.conftest import WORKLOADS
+from tests.planner.seated import seated
 
 FLEET = Path(__file__).parents[2] / "examples" / "fleet"
 MANIFEST = """\
@@ -322,3 +325,15 @@ def test_a_bill_that_moves_with_the_order_of_arrival_is_shown_as_a_spread(capsys
 
     assert "Karpenter's bill comes to $3.00 to $5.25" in " ".join(printed(3.0, 4.0, 5.25).split())
     assert "on average" not in printed(3.0, 3.0, 3.0)
+
+
+def test_a_workload_with_seats_is_one_row_and_pools_without_nodes_are_counted(capsys):
+    print_plan(seated(), Output.TABLE)
+    said = capsys.readouterr()
+    _, workloads, pools = blocks(said.out)
+    assert [re.split(r"\s{2,}", line.strip()) for line in workloads[1:]] == [
+        ["red/a", "2", "1.50x", "mixed", "cheapest for red/a"],
+        ["red/b", "2", "1.50x", "2 pools", "cheapest for red/b"],
+    ]
+    assert [line.split()[0] for line in pools[1:]] == ["mixed", "own-b"]
+    assert "1 more pool without nodes" in said.err

@@ -14,7 +14,7 @@ from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool
 from tests.cluster.served import Served
-from tests.cluster.sliced import ONE, cluster, healthy, sliced_node
+from tests.cluster.sliced import ONE, cluster, healthy, node_pool, sliced_node
 
 
 @pytest.fixture
@@ -175,3 +175,15 @@ def test_what_contradicts_a_dump_is_refused(gpuslice, dumped, options, says):
     ended = gpuslice("status", "--from", dumped(), *options)
     assert ended.code == 2
     assert says in ended.err
+
+
+def test_many_pools_without_nodes_are_counted_rather_than_listed(gpuslice, dumped):
+    few = {f"own {each}": node_pool(f"own-{each}") for each in range(5)}
+    many = few | {"own 5": node_pool("own-5")}
+    listed = gpuslice("status", "--from", dumped(few))
+    assert "own-4" in listed.out
+    assert "have no nodes" not in listed.err
+    counted = gpuslice("status", "--from", dumped(many))
+    assert "own-" not in counted.out
+    assert "6 pools have no nodes and need none" in counted.err
+    assert len(json.loads(gpuslice("status", "--from", dumped(many), "-o", "json").out)["pools"]) == 7

@@ -21,6 +21,14 @@ MIG_KEY = content_name("mig-mixed", dump_yaml(MIG))
 MIG_NAME = "h100-7x1g.10gb-abc123"
 TOLERATION = {"key": "gpuslice.io/pool", "operator": "Exists", "effect": "NoSchedule"}
 ONE = {"nvidia.com/gpu.shared": "1"}
+SEAT = "gpuslice.io/seat-search.search"
+SEATS = {
+    "nvidia.com/gpu": "0",
+    "nvidia.com/gpu.shared": "4",
+    SEAT: "3",
+    "gpuslice.io/seat-vision.tagger": "1",
+}
+"""What a node of a pool with seats offers."""
 
 
 def node_pool(name="l4-ts4", *, types=("g6.xlarge", "g6.2xlarge"), labels=None, taint=True, node_class="gpu"):
@@ -164,6 +172,23 @@ def sliced_pod(name="search-1", namespace="search", *, pool="l4-ts4", asks=None,
         node=on,
         **fields,
     )
+
+
+def seated_pod(name="search-1", namespace="search", *, seat=SEAT, **fields):
+    """A pod that goes wherever there is a seat for it."""
+    made = sliced_pod(name, namespace, asks=ONE | {seat: "1"}, **fields)
+    del made["spec"]["nodeSelector"]["gpuslice.io/pool"]
+    return made
+
+
+def seated():
+    """The parts of a healthy cluster whose pool has seats."""
+    return {
+        "overlay": overlay(capacity=SEATS),
+        "node": sliced_node(allocatable=SEATS),
+        "pod": seated_pod(),
+        "other": seated_pod("tagger-1", seat="gpuslice.io/seat-vision.tagger"),
+    }
 
 
 def healthy():

@@ -1,13 +1,15 @@
 """Doctor with a plan: what of the cluster isn't as the plan has it."""
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
 from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cluster.doctor import diagnose
 from gpuslice.planner.plan import Assignment
 from tests.cluster.made import deployment
 from tests.cluster.planned import plan, pool
-from tests.cluster.sliced import cluster, node_pool, overlay
+from tests.cluster.sliced import ONE, SEAT, SEATS, cluster, node_pool, overlay, seated
 
 CATALOG = catalogs.bundled()
 
@@ -38,8 +40,6 @@ def assigned(workload, pool_name):
 
 
 def with_workload(*assignments):
-    import msgspec
-
     return msgspec.structs.replace(plan(pool()), assignments=assignments)
 
 
@@ -100,3 +100,69 @@ def test_a_workload_that_the_plan_splits_may_be_in_any_of_its_pools():
     wanted = with_workload(assigned("search/embedder", "t4-ts2"), assigned("search/embedder", "l4-ts4"))
     here = deployment("embedder", "search", selector={"gpuslice.io/pool": "l4-ts4"})
     assert found(as_planned(w=here), wanted) == {}
+
+
+def with_seats(max_nodes=2):
+    """A pool of so many nodes with seats for two workloads, and one of them assigned."""
+    made = msgspec.structs.replace(
+        pool(), seats={"search/search": 3, "vision/tagger": 1}, max_nodes=max_nodes
+    )
+    given = msgspec.structs.replace(assigned("search/search", "l4-ts4"), seat=SEAT)
+    return msgspec.structs.replace(plan(made), assignments=(given,))
+
+
+def seated_as_planned(limits=None, capacity=None, **changes):
+    made = node_pool(types=("g6.xlarge",))
+    made["spec"]["limits"] = {SEAT: "6", "gpuslice.io/seat-vision.tagger": "2"} if limits is None else limits
+    changes |= {"pool": made}
+    return seated() | changes | ({"overlay": overlay(capacity=capacity)} if capacity else {})
+
+
+def test_a_pool_with_seats_as_planned_has_nothing_to_say():
+    assert found(seated_as_planned(), with_seats()) == {}
+    assert found(seated_as_planned({}), with_seats(UNSET)) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"capacity": SEATS | {SEAT: "2"}},
+            f"its overlays promise 2 of {SEAT} on g6.xlarge, the plan 3",
+        ),
+        (
+            {"capacity": SEATS | {"gpuslice.io/seat-old.one": "1"}},
+            "its overlays promise 1 of gpuslice.io/seat-old.one on g6.xlarge, the plan 0",
+        ),
+        (
+            {"limits": {SEAT: "6", "gpuslice.io/seat-vision.tagger": "8"}},
+            "its limit of gpuslice.io/seat-vision.tagger is 8, the plan's is 2",
+        ),
+        (
+            {"limits": {"gpuslice.io/seat-vision.tagger": "2"}},
+            f"its limit of {SEAT} is missing, the plan's is 6",
+        ),
+    ],
+)
+def test_seats_and_limits_other_than_the_plans_are_told(changes, said):
+    assert found(seated_as_planned(**changes), with_seats()) == {("GS801", "NodePool l4-ts4"): said}
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"asks": ONE | {SEAT: "1"}}, ""),
+        (
+            {"asks": ONE | {SEAT: "1"}, "selector": {"gpuslice.io/pool": "l4-ts4"}},
+            f"names pool l4-ts4, the plan has it wherever there is a {SEAT}",
+        ),
+        (
+            {"asks": ONE, "selector": {"gpuslice.io/pool": "t4-ts2"}},
+            f"asks for pool t4-ts2, the plan has it wherever there is a {SEAT}",
+        ),
+        ({"asks": ONE}, f"asks for no pool of gpuslice, the plan has it wherever there is a {SEAT}"),
+    ],
+)
+def test_a_workload_with_seats_has_to_ask_for_one_and_to_name_no_pool(spec, said):
+    told = found(seated_as_planned(w=deployment("search", "search", **spec)), with_seats())
+    assert told == ({("GS803", "Deployment search/search"): said} if said else {})

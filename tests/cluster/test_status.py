@@ -8,7 +8,17 @@ from gpuslice.cluster.status import Slices, status_of
 from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import metadata, node, pod
 from tests.cluster.planned import plan, pool
-from tests.cluster.sliced import ONE, cluster, node_pool, overlay, sliced_node, sliced_pod
+from tests.cluster.sliced import (
+    ONE,
+    SEAT,
+    cluster,
+    node_pool,
+    overlay,
+    seated,
+    seated_pod,
+    sliced_node,
+    sliced_pod,
+)
 
 CATALOG = catalogs.bundled()
 SHARED = "nvidia.com/gpu.shared"
@@ -53,6 +63,26 @@ def test_slices_are_promised_by_overlays_registered_by_nodes_and_used_by_pods():
     found = pools({"second": sliced_node("n2", allocatable={SHARED: "3"})})["l4-ts4"]
     assert found.slices == (Slices(SHARED, 8, 7, 1),)
     assert (found.nodes, found.usd_per_hour, found.unpriced) == (2, 2 * PRICE, 0)
+
+
+def test_the_seats_of_a_pool_are_told_together():
+    found = pools(seated() | {"other": None})["l4-ts4"]
+    assert found.slices == (Slices("gpuslice.io/seat-*", 4, 4, 1), Slices(SHARED, 4, 4, 1))
+
+
+def test_a_node_on_its_way_is_told_to_pods_that_have_a_seat_there():
+    said = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
+    fields = {"on": "", "phase": "Pending", "conditions": said}
+    seats = {
+        "c": claim(),
+        "a": seated_pod("a", **fields),
+        "b": seated_pod("b", seat="gpuslice.io/seat-a.b", **fields),
+    }
+    found = status(seated() | seats).pending
+    assert [(each.pod, each.pool, each.asks, each.reason) for each in found] == [
+        ("search/a", "", {SHARED: 1, SEAT: 1}, "0/3 nodes; 1 with seats for it being launched"),
+        ("search/b", "", {SHARED: 1, "gpuslice.io/seat-a.b": 1}, "0/3 nodes"),
+    ]
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

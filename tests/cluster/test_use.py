@@ -7,7 +7,7 @@ from gpuslice.cluster.doctor import diagnose
 from gpuslice.cluster.finding import Reading, Use
 from gpuslice.cluster.measured import most, on_nodes
 from tests.cluster.made import pod
-from tests.cluster.sliced import cluster, overlay, sliced_node, sliced_pod
+from tests.cluster.sliced import SEATS, cluster, overlay, seated_pod, sliced_node, sliced_pod
 
 METERED = {
     "nvidia.com/gpu": "0",
@@ -92,10 +92,12 @@ def test_a_slot_of_a_pool_is_a_part_of_the_memory():
         {"node": sliced_node(labels={"nvidia.com/gpu.sharing-strategy": "mps"})},
         # Which of four GPUs a pod is on isn't known, and the most of one GPU is told.
         {"node": of_type(sliced_node(allocatable={"nvidia.com/gpu.shared": "16"}), "g6.12xlarge")},
+        # A seat stands for what its workload needs, and may have any slot.
+        {"node": sliced_node(allocatable=SEATS), "pod": seated_pod()},
         # Somebody is on the GPU of whom it isn't known what he asked for.
         {"whole": pod("w", asks={"nvidia.com/gpu": "1"}, node="n1")},
     ],
-    ids=["no pool", "mps", "four GPUs", "whole"],
+    ids=["no pool", "mps", "four GPUs", "seats", "whole"],
 )
 def test_what_was_asked_for_is_not_guessed(changes):
     assert found(Use(22_000, 0.9), **SLOTS | changes) == []

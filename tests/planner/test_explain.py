@@ -17,6 +17,7 @@ from gpuslice.planner.explain import Alternative, alternatives, pool_uses
 from gpuslice.planner.plan import Layout, Metered
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
+from tests.planner import seated
 from tests.planner.planned import prices, solved
 from tests.strategies import (
     A10G,
@@ -160,3 +161,12 @@ def test_no_pool_uses_more_than_it_has(fleet, catalog):
         assert all(0 <= share <= 1 for share in each.used.values())
         assert 0 <= each.idle <= each.price
         assert each.binds in each.used
+
+
+def test_with_seats_a_metered_gpu_is_as_full_as_its_pods_need():
+    uses = {each.pool: each for each in pool_uses(seated.seated(), seated.WORKLOADS, seated.CATALOG)}
+    assert uses["mixed"].used["gpu-memory"] == pytest.approx((2 * 5000 + 8000) / (22 * 1024))
+    assert uses["mixed"].used["gpu-time"] == pytest.approx((2 * 200 + 300) / 800)
+    assert uses["mixed"].binds == "gpu-time"
+    assert uses["own-b"].used["slots"] == 1
+    assert (uses["own-a"].used, uses["own-a"].binds, uses["own-a"].price) == ({}, "", 0)

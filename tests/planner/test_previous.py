@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from msgspec import UNSET
+from msgspec.structs import replace as replaced
 
 from gpuslice.planner.plan import Change, Plan
+from gpuslice.planner.previous import restarts
 from gpuslice.planner.solve import Settings, solve
 from gpuslice.planner.verify import verify
 from tests.planner.good_plans import CATALOG, CUT, SHARED, workload
 from tests.planner.planned import home
+from tests.planner.seated import seated
 from tests.strategies import A10G, OVERHEAD, SMALL_TYPES, T4, catalog_of, catalogs, fleets
 
 few = settings(max_examples=settings().max_examples // 8)
@@ -99,3 +102,11 @@ def test_every_plan_after_another_passes_the_verifier(fleet, later, catalog):
     before = planned(fleet, catalog=catalog)
     for min_saving in (0.0, 1.0):
         assert verify(planned(later, before, catalog, min_saving), later, catalog) == []
+
+
+def test_a_pod_whose_seat_is_in_another_pool_does_not_restart():
+    before = seated()
+    mixed, *others = before.assignments
+    elsewhere = (replaced(mixed, pool="own-a"), *others)
+    assert restarts(before, before.assignments) == restarts(before, elsewhere) == 0
+    assert restarts(before, (replaced(mixed, seat=""), *others)) == mixed.replicas

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.planner.plan import Plan
 from gpuslice.report.fleet import GpuPicture, NodePicture, fleet
+from tests.planner import seated
 from tests.planner.planned import solved
 from tests.report.subjects import subject, without_workloads
 from tests.strategies import A100_X8, H100, SMALL_TYPES, catalogs, fleets
@@ -115,3 +116,27 @@ def test_every_pod_of_any_plan_is_drawn_once(drawn):
                         seen[part.workload] = seen.get(part.workload, 0) + 1
                 assert end <= 1 + 1e-9
             assert seen == {name: count * units[name] for name, count in picture.node.pods.items()}
+
+
+def test_with_seats_pods_on_a_metered_gpu_are_as_wide_as_the_memory_that_they_need():
+    plan = seated.seated()
+    pools = {each.pool.name: each for each in fleet(plan, seated.WORKLOADS, seated.CATALOG)}
+    assert set(pools) == {"mixed", "own-b"}  # own-a has no nodes
+    (gpu,) = pools["mixed"].nodes[0].gpus
+    whole = GPUS["L4"].memory_mib
+    widths = [5000 / whole, 5000 / whole, 8000 / whole]
+    assert [each.width for each in gpu.parts[:3]] == pytest.approx(widths)
+    assert [(each.workload, each.duty) for each in gpu.parts] == [
+        *2 * [("red/a", 0.2)],
+        ("red/b", 0.3),
+        ("", None),
+    ]
+    (whole_one,) = pools["own-b"].nodes[0].gpus
+    assert [each.workload for each in whole_one.parts] == ["red/b"]
+
+
+def test_without_the_workloads_all_seats_of_a_metered_gpu_are_alike():
+    found = fleet(seated.seated(), (), seated.CATALOG)
+    (gpu,) = next(each for each in found if each.pool.name == "mixed").nodes[0].gpus
+    assert [each.width for each in gpu.parts[:3]] == pytest.approx([1 / 3] * 3)
+    assert {each.memory for each in gpu.parts} == {None}

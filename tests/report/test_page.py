@@ -6,8 +6,10 @@ from html.parser import HTMLParser
 import pytest
 
 from gpuslice.report.charts import charts, moments
-from gpuslice.report.page import hour, month, page, percent, plural, sign
+from gpuslice.report.page import Subject, hour, month, page, percent, plural, sign
+from gpuslice.report.sections import from_plan
 from gpuslice.simulator.result import Outcome, Over, Waits
+from tests.planner import seated
 from tests.report.subjects import (
     HOSTILE,
     big,
@@ -186,3 +188,13 @@ def test_a_line_holds_each_mean_for_its_whole_bin():
     assert (cost.most, gpus.lines) == (2.0, ("",))
     assert moments(86_400) == ("0", "6", "12", "18", "24 hours")
     assert moments(8 * 86_400)[-1] == "8 days"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_plan_with_seats_tells_each_pool_of_a_workload_and_why_once(given):
+    plan = seated.seated()
+    workloads = seated.WORKLOADS if given else from_plan(plan)
+    words = Elements(page(Subject(plan, seated.CATALOG, workloads, given))).words
+    assert "1 pod on L4/time-slicing/metered, in pool mixed 1 pod on L4/whole, in pool own-b" in words
+    assert words.count("cheapest for red/b") == 1
+    assert "1 more pool without nodes in the plan" in words

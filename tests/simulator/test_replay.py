@@ -24,6 +24,7 @@ from gpuslice.simulator.replay import digest, look_seconds, replay
 from gpuslice.simulator.result import Outcome
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.timelines import Life, Timeline
+from tests.planner import seated
 from tests.planner.planned import solved
 from tests.strategies import A10G, H100, L4, L4_EIGHTH, OVERHEAD, T4, catalog_of, instance_type
 
@@ -61,7 +62,7 @@ def test_several_gpus_a_pod_stay_on_todays_model_where_everybody_else_is_cut_by_
     training = Workload("red/train", 1, 8_000, 64_000, Need(gpus=8, on="H100"), tenant="red")
     found = baseline("all-1g-mig", (training, app()), catalog_of(*eight), OVERHEAD, AFTER)
     assert found.misfits == ("red/app",)
-    assert found.seats["red/train"].gpus == 8
+    assert found.places["red/train"].gpus == 8
     assert {each.name for each in found.layouts} == {"h100-whole-amd64", "h100-mig-amd64"}
 
 
@@ -402,3 +403,10 @@ def test_a_plan_is_known_by_its_content():
     other = solved((app(replicas=2),), CATALOG).plan
     assert digest(plan) == digest(solved(demand.workloads, CATALOG).plan)
     assert digest(plan) != digest(other)
+
+
+def test_a_plan_with_seats_is_refused_rather_than_replayed_wrongly():
+    with pytest.raises(InputError, match="pool mixed has seats") as error:
+        of_plan(seated.seated(), seated.WORKLOADS, seated.CATALOG, OVERHEAD, AFTER)
+    assert error.value.where == "plan"
+    assert error.value.fix

@@ -352,6 +352,22 @@ def test_what_a_patch_must_know_is_in_the_target(scan):
     assert (target.gpu_limits, target.has_node_selector, target.has_env) == (("nvidia.com/gpu",), True, False)
 
 
+def test_what_an_earlier_plan_had_the_pod_ask_for_is_in_the_target_and_changes_no_need(scan):
+    seat = "gpuslice.io/seat-search.embedder"
+    for beside in ({seat: "1"}, {"gpuslice.io/gpu-memory": "3Gi", "gpuslice.io/gpu-time": "200"}):
+        spec = pod_spec(nodeSelector={"gpuslice.io/pool": "l4-ts4"})
+        spec["containers"][0]["resources"] = {
+            "limits": {"nvidia.com/gpu.shared": "1", **beside},
+            "requests": {"cpu": "1", **beside},
+        }
+        found = only(scan(thing("Deployment", "x", {"template": {"spec": spec}})))
+        assert found.need.gpus == 1
+        assert found.target.container == "main"
+        assert found.target.gpu_limits == (*beside, "nvidia.com/gpu.shared")
+        assert found.target.gpu_requests == tuple(beside)
+        assert found.target.drop_node_selector == ("gpuslice.io/pool",)
+
+
 # --- dumps -------------------------------------------------------------------------------------------------------
 
 

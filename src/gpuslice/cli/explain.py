@@ -229,9 +229,13 @@ def _print_uses(uses: Sequence[PoolUse]) -> None:
                 dollars(each.idle),
             )
             for each in uses
+            if each.used
         ],
         right=("$ an hour", *shown, "idle $"),
     )
+    spare = sum(not each.used for each in uses)
+    if spare:
+        say(f"{spare} more pool{'s' * (spare != 1)} without nodes, where pods go that find no other seat")
 
 
 def _print_drivers(drivers: Sequence[tuple[str, float, float]]) -> None:

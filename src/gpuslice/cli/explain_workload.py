@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpuslice.cli.planning import Planned
     from gpuslice.cli.savings import Savings
     from gpuslice.planner.explain import Alternative
+    from gpuslice.planner.plan import Assignment
     from gpuslice.workloads.model import Workload
 
 
@@ -56,9 +57,7 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
         case Output.NAME:
             print_names(each.slice for each in found if each.answer.fits)
         case Output.TABLE:
-            for each in placed:
-                print_text(f"{name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
-                print_text(f"  why: {each.because}")
+            _print_placed(placed)
             for miss in missed:
                 print_text(f"{name}: not placed\n  why: {miss.reason}")
             if not placed and not missed:
@@ -116,12 +115,11 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
     if output is Output.NAME:
         print_names(dict.fromkeys(each.profile.slice for each in found if not each.reason))
         return
-    for each in placed:
-        print_text(f"{workload.name}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
-        print_text(f"  why: {each.because}")
-        if each.service is not UNSET:
-            spare = each.service.throughput * each.replicas / service.rate - 1
-            print_text(f"  headroom: {spare:.0%} above the load")
+    _print_placed(placed)
+    served = [(each.service, each.replicas) for each in placed if each.service is not UNSET]
+    if served:
+        spare = sum(one.throughput * replicas for one, replicas in served) / service.rate - 1
+        print_text(f"  headroom: {spare:.0%} above the load")
     for miss in missed:
         print_text(f"{workload.name}: not placed\n  why: {miss.reason}")
     if not placed and not missed:
@@ -168,6 +166,14 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
     )
     if savings is not None:
         print_savings(savings, planned)
+
+
+def _print_placed(placed: Sequence[Assignment]) -> None:
+    """Where it is, pool by pool, and why: said once where it is the same."""
+    for number, each in enumerate(placed, 1):
+        print_text(f"{each.workload}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
+        if number == len(placed) or placed[number].because != each.because:
+            print_text(f"  why: {each.because}")
 
 
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:

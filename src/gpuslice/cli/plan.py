@@ -46,9 +46,9 @@ from gpuslice.cli.planning import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from gpuslice.planner.plan import Plan, Pool, Summary
+    from gpuslice.planner.plan import Assignment, Plan, Pool, Summary
 
 
 def plan(
@@ -218,23 +218,31 @@ def verdict(made: Plan) -> str:
 
 
 def _print_assignments(made: Plan) -> None:
-    from msgspec import UNSET
-
+    # With seats a workload may be in dozens of pools, by one template: that is one row.
+    rows: dict[tuple[str, ...], list[Assignment]] = {}
+    for each in made.assignments:
+        apart = () if each.seat else (each.pool, each.slice)
+        rows.setdefault((each.workload, *apart), []).append(each)
     print_text("")
     print_table(
         ("workload", "pods", "slowdown", "pool", "why"),
         [
             (
-                each.workload,
-                each.replicas,
-                None if each.expected_slowdown is UNSET else f"{each.expected_slowdown:.2f}x",
-                each.pool,
-                each.because,
+                parts[0].workload,
+                sum(each.replicas for each in parts),
+                _slowest(parts),
+                parts[0].pool if len(parts) == 1 else f"{len(parts)} pools",
+                max(parts, key=lambda each: each.replicas).because,
             )
-            for each in made.assignments
+            for parts in rows.values()
         ],
         right=("pods", "slowdown"),
     )
+
+
+def _slowest(parts: Sequence[Assignment]) -> str | None:
+    known = [each.expected_slowdown for each in parts if each.expected_slowdown]
+    return f"{max(known):.2f}x" if known else None
 
 
 def _print_pools(pools: Iterable[Pool]) -> None:
@@ -242,7 +250,11 @@ def _print_pools(pools: Iterable[Pool]) -> None:
 
     print_text("")
     rows = []
+    spare = 0
     for pool in pools:
+        if not pool.nodes:
+            spare += 1
+            continue
         nodes: dict[tuple[str, str], int] = {}
         for node in pool.nodes:
             key = (node.instance_type, node.purchase)
@@ -254,6 +266,11 @@ def _print_pools(pools: Iterable[Pool]) -> None:
         )
         rows.append((pool.name, _dollars(bill), listed, layout_in_words(pool.layout)))
     print_table(("pool", "$ an hour", "nodes", "layout"), rows, right=("$ an hour",))
+    if spare:
+        say(
+            f"{spare} more pool{'s' * (spare != 1)} without nodes, where pods go that find no other seat: "
+            "-o json lists them all"
+        )
 
 
 def _workloads(count: int) -> str:

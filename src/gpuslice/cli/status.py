@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _NO_POOL: Final = "(no NodePool)"
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _INTERVAL: Final = 10
+_IDLE_SHOWN: Final = 5  # pools in which nothing is
 """Seconds: one look reads all pods and nodes, which a large cluster's API server feels."""
 
 
@@ -175,8 +176,9 @@ def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: st
 def _print(found: Status) -> None:
     blocks: list[Callable[[], None]] = []
     slices = [(pool, each) for pool in found.pools for each in pool.slices]
-    if found.pools:
-        blocks.append(lambda: _print_pools(found.pools, compared=found.planned_usd_per_hour is not None))
+    shown = _worth_a_line(found.pools)
+    if shown:
+        blocks.append(lambda: _print_pools(shown, compared=found.planned_usd_per_hour is not None))
     if slices:
         blocks.append(
             lambda: print_table(
@@ -202,6 +204,16 @@ def _print(found: Status) -> None:
         if number:
             print_text("")
         block()
+
+
+def _worth_a_line(pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
+    """All but pools where nothing is and nothing should be, where there are many: with seats each workload has one."""
+    empty = [each for each in pools if _is_idle(each)]
+    return pools if len(empty) <= _IDLE_SHOWN else tuple(each for each in pools if not _is_idle(each))
+
+
+def _is_idle(pool: Pool) -> bool:
+    return not (pool.nodes or pool.launching or (pool.plan is not None and pool.plan.differs))
 
 
 def _print_pools(pools: tuple[Pool, ...], *, compared: bool) -> None:
@@ -289,6 +301,9 @@ def _summary(found: Status) -> str:
             f", ${ours:,.2f} of it in the plan's pools, where ${found.planned_usd_per_hour:,.2f} is planned"
         )
     words += f"; {len(found.pending):,} GPU pods pending"
+    idle = sum(map(_is_idle, found.pools))
+    if idle > _IDLE_SHOWN:
+        words += f"; {idle:,} pools have no nodes and need none"
     if found.differing:
         words += f"; {len(found.differing):,} pools differ from the plan"
     return _harmless(words)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from gpuslice.cluster.inventory import requests_of
-from gpuslice.cluster.offered import METERED, amount
+from gpuslice.cluster.offered import METERED, amount, is_seat
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.slices import SHARED_GPU
 from gpuslice.planner.promised import POOL_LABEL
@@ -24,7 +24,7 @@ def memory_asked(pod: Pod, node: Node, kind: InstanceType | None) -> int | None:
     """MiB of a shared GPU's memory that a pod asked for; None: it shares none, or that isn't a matter of memory.
 
     A slot is a part of the memory only in a pool of gpuslice's, which sizes it so: others share GPUs in slots without
-    saying how much of it one may use.
+    saying how much of it one may use. Nor does a seat say so, which stands for whatever its workload needs.
 
     Args:
         pod: on the node.
@@ -34,7 +34,8 @@ def memory_asked(pod: Pod, node: Node, kind: InstanceType | None) -> int | None:
     if METERED[0] in node.status.allocatable and (metered := _limit(pod, METERED[0])):
         return int(metered) // MIB
     slots = requests_of(pod).get(SHARED_GPU, 0)
-    if not slots or kind is None or POOL_LABEL not in node.labels or METERED[0] in node.status.allocatable:
+    counted = METERED[0] in node.status.allocatable or any(is_seat(each) for each in node.status.allocatable)
+    if not slots or kind is None or POOL_LABEL not in node.labels or counted:
         return None
     offered = amount(node.status.allocatable.get(SHARED_GPU, "0"))
     if node.labels.get("nvidia.com/gpu.sharing-strategy") == "mps" or not kind.gpu_count:

@@ -20,11 +20,9 @@ from gpuslice.cluster import applyset, journal
 from gpuslice.cluster.api import Api, ApiError, joined
 from gpuslice.cluster.changes import Change, changes, moved, set_at, stated
 from gpuslice.cluster.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
-from gpuslice.cluster.objects import Pod
 from gpuslice.cluster.order import in_turn, is_a
-from gpuslice.cluster.ownership import applied
-from gpuslice.cluster.read import decoded
-from gpuslice.cluster.resources import NODE, NODE_CLASS, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.removing import Stayed, remove, remove_when_empty
+from gpuslice.cluster.resources import NODE_CLASS, NODE_OVERLAY, NODE_POOL
 from gpuslice.cluster.waiting import (
     Patience,
     RolloutFailedError,
@@ -32,7 +30,7 @@ from gpuslice.cluster.waiting import (
     until_ready,
     until_rolled_out,
 )
-from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, delete, edit, leaving, put, restless
+from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, edit, put, restless
 from gpuslice.errors import AnswerIsNoError
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from gpuslice.cluster.steps import Steps
 
 Json = Any  # as in Kubernetes objects
-_POOL: Final = "karpenter.sh/nodepool"
 _OVERLAYS: Final = (NODE_OVERLAY,)
 _JUDGED: Final = (NODE_CLASS, NODE_OVERLAY, NODE_POOL)
 """Kinds of which Karpenter says whether it accepts them."""
@@ -154,15 +151,27 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
     for number, work in enumerate(moving, 1):
         _still_ours(api, stored)
         _move(api, work, manner, f"{number}/{len(moving)}")
-    stayed = []
-    for gone in works:
-        if isinstance(gone, Remove):
-            _still_ours(api, stored)
-            why = _delete(api, gone.ref)
-            if why:
-                stayed.append(why)
+    stayed = _clear(api, stored, [each.ref for each in works if isinstance(each, Remove)])
     journal.save(api, msgspec.structs.replace(stored.journal, state="applied"), stored)
     return stayed
+
+
+def _clear(api: Api, stored: Stored, going: Sequence[Ref]) -> list[str]:
+    """Delete what isn't wanted any more, pools first; what stayed, in words.
+
+    As long as a pool stays, so does all that was made for pools.
+    """
+    stayed: list[Stayed] = []
+    for ref in going:
+        if _is_pool(ref) or not any(each.for_pods for each in stayed):
+            _still_ours(api, stored)
+            why = remove(api, ref, going)
+            stayed += [why] if why is not None else []
+    return [each.why for each in stayed]
+
+
+def _is_pool(ref: Ref) -> bool:
+    return (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind)
 
 
 def _write(api: Api, stored: Stored, setting: Sequence[Put | Edit], manner: Manner) -> None:
@@ -189,7 +198,8 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
         AnswerIsNoError: a field was changed by somebody else since, or a step isn't possible; running it again goes on.
     """
     stored = journal.save(api, msgspec.structs.replace(stored.journal, state="rolling-back"), stored)
-    stayed = []
+    stayed: list[Stayed] = []
+    going = [each.ref for each in stored.journal.steps if isinstance(each, Put) and each.created]
     for each in reversed(stored.journal.steps):
         _still_ours(api, stored)
         match each:
@@ -200,15 +210,15 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
             case Edit():
                 _make(api, each.ref, each.changes, manner, to="before")
             case Put(created=True):
-                why = _delete_when_empty(api, each.ref, manner.patience)
-                if why:
-                    stayed.append(why)
+                if _is_pool(each.ref) or not any(one.for_pods for one in stayed):
+                    why = remove_when_empty(api, each.ref, going, manner.patience)
+                    stayed += [why] if why is not None else []
             case Put(before=before):
                 goal = _nothing(each.ref) if before is UNSET else before
                 _set(api, each.ref, goal, manner, force=True)
     if not stayed:
         journal.save(api, msgspec.structs.replace(stored.journal, state="rolled-back"), stored)
-    return stayed
+    return [each.why for each in stayed]
 
 
 def _goes_on(last: Journal, digest: str) -> bool:
@@ -323,48 +333,3 @@ def _nothing(ref: Ref) -> dict[str, Json]:
     """An object of which nothing is ours: applying it gives up all that was."""
     metadata = {"name": ref.name} | ({"namespace": ref.namespace} if ref.namespace else {})
     return {"apiVersion": ref.resource.api_version, "kind": ref.kind, "metadata": metadata}
-
-
-def _delete(api: Api, ref: Ref) -> str:
-    """Delete an object of ours; why it stays, where pods need it, else an empty text."""
-    live = api.find(ref.path, dict[str, Any])
-    if live is None:
-        return ""
-    if applied(live) is None or not applyset.is_member(live):
-        return f"{ref.title} stays: it isn't gpuslice's any more"
-    if (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind):
-        users = _pods_of_pool(api, ref.name)
-        if users:
-            return f"{ref.title} stays: {len(users)} pods still run on its nodes ({joined(users)})"
-    if leaving(live):
-        return ""
-    delete(api, ref, live)
-    return ""
-
-
-def _delete_when_empty(api: Api, ref: Ref, patience: Patience) -> str:
-    """Delete an object once its pods have left."""
-    deadline = patience.clock() + patience.seconds
-    while True:
-        why = _delete(api, ref)
-        if not why or "still run" not in why or patience.clock() >= deadline:
-            return why
-        patience.pause(1.0)
-
-
-def _pods_of_pool(api: Api, pool: str) -> list[str]:
-    """Pods on a pool's nodes that would have to move, by name."""
-
-    def name(raw: msgspec.Raw) -> str:
-        return str(msgspec.json.decode(raw)["metadata"]["name"])
-
-    def pod(raw: msgspec.Raw) -> Pod:
-        return decoded(raw, Pod, api.name)
-
-    found: list[str] = []
-    for node in api.list(NODE.path(), name, {"labelSelector": f"{_POOL}={pool}"}):
-        for each in api.list(POD.path(), pod, {"fieldSelector": f"spec.nodeName={node}"}):
-            daemon = any(one.kind in {"DaemonSet", "Node"} for one in each.metadata.owner_references)
-            if not each.ended and not daemon:
-                found.append(each.name)
-    return found

@@ -7,9 +7,10 @@ checks speak only where they are sure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.cluster.offered import amount, is_seat
 from gpuslice.hardware.gpus import GPUS
 
 if TYPE_CHECKING:
@@ -71,6 +72,23 @@ def promised(overlays: Iterable[NodeOverlay], pool: NodePool, kind: InstanceType
         if overlaid(each, pool, kind):
             for resource, amount in each.spec.capacity.items():
                 found.setdefault(resource, str(amount))
+    return found
+
+
+def with_seats(
+    pools: Iterable[NodePool], overlays: Sequence[NodeOverlay], catalog: Catalog
+) -> dict[str, tuple[str, ...]]:
+    """The NodePools of whose nodes overlays promise a seat, by seat."""
+    found: dict[str, tuple[str, ...]] = {}
+    for pool in pools:
+        offered = {
+            name
+            for kind in types_of(pool, catalog)
+            for name, figure in promised(overlays, pool, kind).items()
+            if is_seat(name) and amount(figure)
+        }
+        for name in offered:
+            found[name] = (*found.get(name, ()), pool.name)
     return found
 
 

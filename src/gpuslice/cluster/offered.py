@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, SEAT
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.pods import MIG_PREFIX, is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
-    from gpuslice.cluster.objects import Node
+    from gpuslice.cluster.objects import Node, Pod
     from gpuslice.workloads.objects import Quantity
 
 METERED: Final = (GPU_MEMORY, GPU_TIME)
@@ -24,8 +24,24 @@ _UNCUT: Final = frozenset({"", "none"})
 
 
 def is_slice(resource: str) -> bool:
-    """Whether it is a GPU, a part of one, or what metered GPUs are counted by."""
-    return is_gpu(resource) or resource in METERED
+    """Whether it is a GPU, a part of one, what metered GPUs are counted by, or a workload's place on a node."""
+    return is_gpu(resource) or resource in METERED or is_seat(resource)
+
+
+def is_seat(resource: str) -> bool:
+    """Whether it stands for the places of one workload."""
+    return resource.startswith(SEAT)
+
+
+def seats_asked(pod: Pod) -> set[str]:
+    """The seats that a pod asks for; Kubernetes has extended resources among the limits."""
+    spec = pod.spec
+    return {
+        name
+        for container in (*spec.containers, *spec.init_containers)
+        for name in container.resources.limits
+        if is_seat(name)
+    }
 
 
 def amount(quantity: Quantity) -> Fraction:

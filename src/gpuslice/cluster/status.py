@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from gpuslice.cluster.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
-from gpuslice.cluster.machines import POOL, promised, types_of
+from gpuslice.cluster.machines import POOL, promised, types_of, with_seats
 from gpuslice.cluster.objects import condition
-from gpuslice.cluster.offered import METERED, amount, is_slice
+from gpuslice.cluster.offered import METERED, amount, is_seat, is_slice, seats_asked
 from gpuslice.cluster.permissions import TO_VIEW
 from gpuslice.cluster.resources import NODE, NODE_POOL
 from gpuslice.errors import EnvironmentFailedError
-from gpuslice.planner.promised import POOL_LABEL
+from gpuslice.planner.promised import POOL_LABEL, SEAT
 from gpuslice.units import micro_usd, usd
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _CENT: Final = 10_000
 """Micro-dollars: prices of the plan are rounded, and a difference below this is none."""
 _NAMES_MACHINES: Final = ("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family")
 _NAMES_GPUS: Final = "karpenter.k8s.aws/instance-gpu-"
+SEATS: Final = f"{SEAT}*"
+"""All seats of a pool together: a fleet has one for each workload, and a line for each would say less."""
 
 
 class _Part(Struct, frozen=True, rename="camel"):
@@ -56,7 +58,7 @@ class Machines(_Part, frozen=True):
 
 
 class Slices(_Part, frozen=True):
-    """One resource of a pool's nodes: pieces; of GPU memory bytes; of GPU time thousandths."""
+    """One resource of a pool's nodes: pieces; of GPU memory bytes; of GPU time thousandths. Seats are one together."""
 
     resource: str
     promised: int | None
@@ -202,7 +204,7 @@ def status_of(
         else usd(sum(micro_usd(each.plan.usd_per_hour) for each in pools if each.plan is not None)),
         pending=tuple(
             each
-            for each in _waiting(snapshot, launching)
+            for each in _waiting(snapshot, catalog, launching)
             if not namespace or each.pod.startswith(f"{namespace}/")
         ),
         notes=tuple(_notes(snapshot, catalog, plan)),
@@ -281,9 +283,10 @@ def _slices(
     for each in nodes:
         for name, quantity in each.node.status.allocatable.items():
             if is_slice(name):
-                registered[name] += int(amount(quantity))
+                registered[_line(name)] += int(amount(quantity))
         for pod in snapshot.pods_by_node.get(each.node.name, ()):
-            used.update(_asked(pod))
+            for name, count in _asked(pod).items():
+                used[_line(name)] += count
     said = _promised(nodes, pool, snapshot, catalog)
     spoken = said or {}
     return tuple(
@@ -307,15 +310,23 @@ def _promised(
             return None
         for name, figure in promised(snapshot.node_overlays, pool, kind).items():
             if is_slice(name):
-                found[name] += int(amount(figure))
+                found[_line(name)] += int(amount(figure))
     return found
 
 
+def _line(resource: str) -> str:
+    """Under which name a resource is told."""
+    return SEATS if is_seat(resource) else resource
+
+
 def _asked(pod: Pod) -> dict[str, int]:
-    """What a pod asks for of GPUs, what is metered included: Kubernetes takes limits where nothing is requested."""
+    """What a pod asks for of GPUs, what is metered and seats included.
+
+    Kubernetes takes limits where nothing is requested.
+    """
     spec = pod.spec
     found = dict(requests_of(pod))
-    for name in METERED:
+    for name in (*METERED, *sorted(seats_asked(pod))):
         sidecars = [each for each in spec.init_containers if each.restart_policy == "Always"]
         starting = [each for each in spec.init_containers if each.restart_policy != "Always"]
         running = sum(_of(each, name) for each in (*spec.containers, *sidecars))
@@ -350,8 +361,9 @@ def _planned(
     return Planned(count, usd(cost), tuple(differs))
 
 
-def _waiting(snapshot: Snapshot, launching: Mapping[str, int]) -> Iterator[Waiting]:
+def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int]) -> Iterator[Waiting]:
     by_label = {each.labels[POOL_LABEL]: each.name for each in snapshot.node_pools if _ours(each)}
+    seated = with_seats(snapshot.node_pools, snapshot.node_overlays, catalog)
     for pod in sorted(snapshot.gpu_pods, key=lambda each: each.name):
         if pod.spec.node_name:
             continue
@@ -361,6 +373,9 @@ def _waiting(snapshot: Snapshot, launching: Mapping[str, int]) -> Iterator[Waiti
         reason = _reason(pod)
         if pool and launching.get(pool):
             reason += f"; {launching[pool]} of NodePool {pool} being launched"
+        for seat in () if pool else sorted(seats_asked(pod)):
+            coming = sum(launching.get(each, 0) for each in seated.get(seat, ()))
+            reason += f"; {coming} with seats for it being launched" if coming else ""
         yield Waiting(pod.name, _asked(pod), pool, reason)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.planner.plan import Layout, Plan
+    from gpuslice.planner.plan import Assignment, Layout, Plan
     from gpuslice.workloads.model import Workload
 
 
@@ -197,8 +197,8 @@ class PoolUse:
 
     @property
     def binds(self) -> str:
-        """The resource that is used most."""
-        return max(self.used, key=lambda each: self.used[each])
+        """The resource that is used most; "" in a pool without nodes."""
+        return max(self.used, key=lambda each: self.used[each], default="")
 
 
 def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolUse, ...]:
@@ -216,7 +216,7 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
         uses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # by workload
         have: dict[str, int] = defaultdict(int)
         price = 0
-        requests = {each.workload: each.request for each in plan.assignments if each.pool == pool.name}
+        assigned = {each.workload: each for each in plan.assignments if each.pool == pool.name}
         for node in pool.nodes:
             each = types[node.instance_type]
             price += each.prices[Purchase(node.purchase)] * node.count
@@ -229,10 +229,10 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
                 use["cpu"] += workload.cpu_milli * pods
                 use["memory"] += workload.memory_mib * pods
                 use["slots"] += workload.need.gpus * pods
-                request = requests.get(name)
-                if pool.layout.metered and request:
-                    use["gpu-memory"] += _mib(request.memory) * pods
-                    use["gpu-time"] += request.time * pods
+                if pool.layout.metered and name in assigned:
+                    memory, time = _metered(assigned[name], workload)
+                    use["gpu-memory"] += memory * pods
+                    use["gpu-time"] += time * pods
             if pool.layout.metered:
                 have["gpu-memory"] += _mib(pool.layout.metered.memory) * node.count
                 have["gpu-time"] += pool.layout.metered.time * node.count
@@ -244,6 +244,13 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
         fullest = max(shares.values(), default=0.0)
         found.append(PoolUse(pool.name, price, shares, int(price * max(0.0, 1 - fullest)), parts))
     return tuple(sorted(found, key=lambda each: (-each.price, each.pool)))
+
+
+def _metered(assignment: Assignment, workload: Workload) -> tuple[int, int]:
+    """MiB and thousandths of a metered GPU that one pod takes: as it asks, or, with a seat, as it needs."""
+    if assignment.request:
+        return _mib(assignment.request.memory), assignment.request.time
+    return workload.need.memory_mib or 0, round(1000 * (assignment.utilisation or 0))
 
 
 def _slots(plan: Plan, pool_name: str, gpus: int) -> int:

@@ -104,7 +104,9 @@ def restarts(previous: Plan, assignments: Sequence[Assignment]) -> int:
 def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[object]]:
     found: dict[str, Counter[object]] = defaultdict(Counter)
     for each in assignments:
-        template = (each.pool, each.resource, each.quantity, str(each.request), str(each.memory_limit))
+        # With seats a template names no pool: a pod may have its place in another one without a restart.
+        where = each.seat or each.pool
+        template = (where, each.resource, each.quantity, str(each.request), str(each.memory_limit))
         found[each.workload][template] += each.replicas
     return found
 

@@ -89,7 +89,7 @@ class PoolPicture:
 
 
 def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolPicture, ...]:
-    """Every pool, the dearest first.
+    """Every pool that has nodes, the dearest first.
 
     On a node with several GPUs the kubelet picks which pod gets which: shown is one way, filled from the left.
 
@@ -101,7 +101,7 @@ def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[
     types = catalog.by_name()
     by_name = {each.name: each for each in workloads}
     found = []
-    for pool in plan.pools:
+    for pool in filter(lambda each: each.nodes, plan.pools):
         assigned: dict[str, list[Assignment]] = {}
         for each in plan.assignments:
             if each.pool == pool.name:
@@ -127,7 +127,7 @@ def _picture(
     workloads: Mapping[str, Workload],
 ) -> NodePicture:
     if layout.metered is not UNSET:
-        return NodePicture(node, (_metered(layout, node, assigned),))
+        return NodePicture(node, (_metered(layout, node, assigned, workloads),))
     gpus = [list(parts) for parts in _empty(layout, instance_type)]
     undrawn: list[str] = []
     for name, count, wanted, units in _hardest_first(node, assigned):
@@ -210,19 +210,35 @@ def _memory_mib(part: Part, layout: Layout) -> int:
     return max(int(gpu.memory_mib * part.width), 1)
 
 
-def _metered(layout: Layout, node: Node, assigned: Mapping[str, Sequence[Assignment]]) -> GpuPicture:
-    """Pods side by side, each as wide as the memory that it asks for; behind them what is left."""
+def _metered(
+    layout: Layout,
+    node: Node,
+    assigned: Mapping[str, Sequence[Assignment]],
+    workloads: Mapping[str, Workload],
+) -> GpuPicture:
+    """Pods side by side, each as wide as the memory that it asks for; behind them what is left.
+
+    With seats they ask for none, and are as wide as the memory that they need; where that isn't known, all alike.
+    """
     name = f"{layout.gpu}/time-slicing/metered"
     whole = GPUS[layout.gpu].memory_mib * MIB
     parts: list[Part] = []
     start = 0.0
     for workload, count in sorted(node.pods.items()):
         for each in assigned.get(workload, ())[:1]:
-            if each.request is UNSET:
+            need = workloads[workload].need.memory_mib if workload in workloads else None
+            memory: float | None = 1.0
+            if each.request is not UNSET:
+                width = float(parse_quantity(each.request.memory)) / whole
+                duty: float | None = each.request.time / 1000
+            elif each.seat:
+                memory = None if need is None else 1.0
+                width = 1 / sum(node.pods.values()) if need is None else need * MIB / whole
+                duty = _duty([each])
+            else:
                 continue
-            width = float(parse_quantity(each.request.memory)) / whole
             for _ in range(count):
-                parts.append(Part(name, start, width, workload, 1.0, each.request.time / 1000))
+                parts.append(Part(name, start, width, workload, memory, duty))
                 start += width
     return GpuPicture((*parts, Part(name, start, max(1.0 - start, 0.0))))
 

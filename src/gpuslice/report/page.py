@@ -96,6 +96,7 @@ def _drawn(subject: Subject) -> dict[str, object]:
         "simulation": subject.simulation,
         "charts": () if subject.simulation is None else charts(subject.simulation.outcomes),
         "moments": () if subject.simulation is None else moments(subject.simulation.demand.seconds),
+        "spare_pools": len(plan.pools) - len(shown),
         "pods": sum(each.replicas for each in plan.assignments),
         "nodes": sum(each.pool.count for each in shown),
         "gpus": _gpus(subject),

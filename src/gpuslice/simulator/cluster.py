@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.karpenter.model import Node
-    from gpuslice.simulator.policies import Policy, Seat
+    from gpuslice.simulator.policies import Place, Policy
     from gpuslice.workloads.timelines import Life
 
 BOOT_SECONDS: Final = 180.0
@@ -63,7 +63,7 @@ class _Running:
 
     pod: Pod
     life: Life
-    seat: Seat
+    place: Place
     arrived: float
     machine: _Machine | None = None
     gpu: int = 0
@@ -157,11 +157,11 @@ class Cluster:
     # Pods
 
     def _arrive(self, uid: str, life: Life) -> None:
-        seat = self.policy.seats.get(life.workload)
-        if seat is None:
+        place = self.policy.places.get(life.workload)
+        if place is None:
             self.unplaced += 1
             return
-        running = _Running(Pod(seat.kind, life.start, uid), life, seat, life.start)
+        running = _Running(Pod(place.kind, life.start, uid), life, place, life.start)
         self._running[uid] = running
         self._want(running)
 
@@ -169,9 +169,9 @@ class Cluster:
         """From now on another policy: whoever has another place under it stops, and starts again there."""
         self.policy = policy
         for uid, running in sorted(self._running.items()):
-            seat = policy.seats.get(running.life.workload)
+            place = policy.places.get(running.life.workload)
             now = running.pod.kind
-            if seat is None or (seat.kind.selector, seat.kind.requests) == (now.selector, now.requests):
+            if place is None or (place.kind.selector, place.kind.requests) == (now.selector, now.requests):
                 continue
             pool = now.selector[POOL_LABEL]
             if running.machine is None:
@@ -181,7 +181,7 @@ class Cluster:
                 self._leave(running)
                 self.ledger.replanned += 1
                 self._wake(pool)
-            running.seat, running.pod = seat, Pod(seat.kind, int(self._now), uid)
+            running.place, running.pod = place, Pod(place.kind, int(self._now), uid)
             self._want(running)
 
     def _want(self, running: _Running) -> None:
@@ -211,12 +211,12 @@ class Cluster:
         machine.node.pods.append(running.pod)
         machine.node.last_pod_event = self._now
         running.machine = machine
-        self.ledger.used.add(self._now, running.seat.gpus)
+        self.ledger.used.add(self._now, running.place.gpus)
         if not running.waited:
             running.waited = True
             self.ledger.waits.append(self._now - running.arrived)
-        if running.seat.slots:
-            full = running.seat.slots
+        if running.place.slots:
+            full = running.place.slots
             running.gpu = next((at for at, taken in enumerate(machine.slots) if taken < full), 0)
             self._hold(machine, running, 1)
 
@@ -225,7 +225,7 @@ class Cluster:
         at = running.gpu
         room = self._memory_mib(self._types[machine.node.instance_type].gpu)
         before = machine.slots[at] if machine.gpus[at] > room else 0
-        machine.gpus[at] += sign * running.seat.memory_mib
+        machine.gpus[at] += sign * running.place.memory_mib
         machine.slots[at] += sign
         after = machine.slots[at] if machine.gpus[at] > room else 0
         self.ledger.over.add(self._now, (after > 0) - (before > 0))
@@ -239,8 +239,8 @@ class Cluster:
         machine.node.pods.remove(running.pod)
         machine.node.last_pod_event = self._now
         running.machine = None
-        self.ledger.used.add(self._now, -running.seat.gpus)
-        if running.seat.slots:
+        self.ledger.used.add(self._now, -running.place.gpus)
+        if running.place.slots:
             self._hold(machine, running, -1)
 
     def _depart(self, uid: str) -> None:

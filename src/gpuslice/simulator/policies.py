@@ -41,7 +41,7 @@ _SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Place:
     """What a pod of a workload has under a policy.
 
     Attributes:
@@ -66,7 +66,7 @@ class Policy:
         name, note: in words.
         pools: Karpenter's.
         layouts: what they were made of.
-        seats: by workload; who isn't there has no place.
+        places: by workload; who isn't there has no place.
         misfits: workloads that have a place outside their rules.
     """
 
@@ -74,7 +74,7 @@ class Policy:
     note: str
     pools: Pools
     layouts: tuple[PoolLayout, ...]
-    seats: dict[str, Seat]
+    places: dict[str, Place]
     misfits: tuple[str, ...]
 
 
@@ -114,7 +114,7 @@ def baseline(
         )
     note, cut, per_gpu, anywhere = BASELINES[name]
     layouts: dict[str, PoolLayout] = {}
-    seats: dict[str, Seat] = {}
+    places: dict[str, Place] = {}
     misfits = []
     for each in workloads:
         single = each.need.gpus == 1  # several GPUs are never cut, and stay what they are
@@ -142,14 +142,14 @@ def baseline(
             layouts[pool] = PoolLayout(pool, types, _offers(resource, count))
         if not fit(each.need, slice_).fits:
             misfits.append(each.name)
-        seats[each.name] = Seat(
+        places[each.name] = Place(
             _kind(each, pool, {resource: each.need.gpus}),
             each.need.gpus / count,
             (each.need.memory_mib or 0) if shares else 0,
             count if shares else 0,
         )
     made = tuple(layouts.values())
-    return Policy(name, note, pools_of(made, overhead, consolidate_after), made, seats, tuple(misfits))
+    return Policy(name, note, pools_of(made, overhead, consolidate_after), made, places, tuple(misfits))
 
 
 def of_plan(
@@ -171,7 +171,17 @@ def of_plan(
         overhead: of daemonsets.
         consolidate_after: seconds, of every pool.
         named: what a pool is called here.
+
+    Raises:
+        InputError: its pools have seats: a pod is here in one pool by name.
     """
+    seated = next((pool.name for pool in plan.pools if pool.seats), "")
+    if seated:
+        raise InputError(
+            f"pool {seated} has seats, and pods that find their pool by a seat can't be replayed",
+            where="plan",
+            fix="replay policies that need no plan, or a plan whose pools have no seats",
+        )
     types = catalog.by_name()
     layouts = []
     for pool in plan.pools:
@@ -179,7 +189,7 @@ def of_plan(
         layouts.append(
             PoolLayout(named(pool), machines, _planned(pool.layout, plan.stack), tuple(pool.purchases))
         )
-    seats = {}
+    places = {}
     by_name = {each.name: each for each in workloads}
     pools = {pool.name: pool for pool in plan.pools}
     # Replicas with a template each may have several homes; here all go to the one that most of them have.
@@ -192,7 +202,7 @@ def of_plan(
             requests |= {GPU_MEMORY: int(parse_quantity(each.request.memory)), GPU_TIME: each.request.time}
         layout = pools[each.pool].layout
         shares = mechanism(layout) is Mechanism.TIME_SLICING
-        seats[each.workload] = Seat(
+        places[each.workload] = Place(
             _kind(workload, named(pools[each.pool]), requests),
             _share(each, layout.gpu),
             (workload.need.memory_mib or 0) if shares else 0,
@@ -203,7 +213,7 @@ def of_plan(
         "a plan for the most replicas that there are at once, kept as it is",
         pools_of(layouts, overhead, consolidate_after),
         tuple(layouts),
-        seats,
+        places,
         (),
     )
 

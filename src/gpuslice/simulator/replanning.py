@@ -74,12 +74,12 @@ class Replanning:
 
     def policy(self, now: float) -> Policy:
         """The one from now on."""
-        seats = dict(self._whole.seats)
+        places = dict(self._whole.places)
         if seen := self._seen(now):
             planned = of_plan(
                 self._plan(seen), seen, self._catalog, self._overhead, self._after, named=_by_content
             )
-            seats |= planned.seats
+            places |= planned.places
             # Pools of earlier plans stay for as long as anybody is in them.
             self._layouts |= {each.name: each for each in planned.layouts}
         layouts = tuple(self._layouts.values())
@@ -89,7 +89,7 @@ class Replanning:
             f"planned anew every {hours} hours for who was there since; new workloads have whole GPUs until then",
             pools_of(layouts, self._overhead, self._after),
             layouts,
-            seats,
+            places,
             (),
         )
 

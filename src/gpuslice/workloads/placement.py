@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS, gpu_named
+from gpuslice.workloads.annotations import PREFIX
 
 if TYPE_CHECKING:
     from gpuslice.workloads.objects import Expression, NodeSelectorTerm, PodSpec
@@ -37,6 +38,7 @@ _PINS: Final = frozenset(
         "eks.amazonaws.com/nodegroup",
         "eks.amazonaws.com/compute-type",
         "alpha.eksctl.io/nodegroup-name",
+        f"{PREFIX}pool",
     }
 )
 _PIN_PREFIXES: Final = (

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
 
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.machines import promised, types_of
-from gpuslice.cluster.offered import amount
+from gpuslice.cluster.offered import amount, is_seat
 from gpuslice.cluster.resources import KNOWN, NODE_OVERLAY, NODE_POOL
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.planner.promised import POOL_LABEL, resources
+from gpuslice.planner.promised import POOL_LABEL, offered, seat_of
 from gpuslice.workloads.objects import fields_of
 from gpuslice.workloads.target import POD_SPEC_OF
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.cluster.objects import NodePool
     from gpuslice.planner import plan as planned
+    from gpuslice.workloads.objects import Fields
 
 _APPLY: Final = "gpuslice apply -f plan.yaml shows the difference and sets it"
 _NAMED: Final = 4  # instance types in one line
@@ -53,12 +56,15 @@ def _pools(seen: Seen) -> Iterator[Finding]:
         for kind in admitted:
             if kind.name in names:
                 yield from _slices(wanted, pool, kind, seen)
+        yield from _limits(wanted, pool)
 
 
 def _slices(wanted: planned.Pool, pool: NodePool, kind: InstanceType, seen: Seen) -> Iterator[Finding]:
     assert seen.plan is not None  # noqa: S101  as the caller checked
     live = promised(seen.cluster.node_overlays, pool, kind)
-    for name, figure in resources(wanted.layout, seen.plan.stack, kind).items():
+    planned = offered(wanted, seen.plan.stack, kind)
+    nobodys = {name: "0" for name in live if is_seat(name) and name not in planned}
+    for name, figure in (planned | nobodys).items():
         # Of whole GPUs Karpenter knows by itself, those of a fractional type included.
         unsaid = str(kind.gpu_count or figure) if name == WHOLE_GPU else "0"
         said = live.get(name, unsaid)
@@ -67,6 +73,23 @@ def _slices(wanted: planned.Pool, pool: NodePool, kind: InstanceType, seen: Seen
                 f"NodePool {wanted.name}",
                 f"its overlays promise {said} of {name} on {kind.name}, the plan {figure}",
                 "Karpenter counts with other slices than the plan's: too many nodes, or pods that don't fit",
+                _APPLY,
+            )
+
+
+def _limits(wanted: planned.Pool, pool: NodePool) -> Iterator[Finding]:
+    """Whether a pool of so many nodes can't get more: its seats are limited, of which each node has some."""
+    if wanted.max_nodes is UNSET:
+        return
+    for name, count in sorted(wanted.seats.items()):
+        seat, most = seat_of(name), count * wanted.max_nodes
+        limit = pool.spec.limits.get(seat)
+        if limit is None or amount(limit) != most:
+            yield Finding(
+                f"NodePool {wanted.name}",
+                f"its limit of {seat} is {'missing' if limit is None else limit}, the plan's is {most}",
+                f"Karpenter launches {'fewer' if limit is not None and amount(limit) < most else 'more'} nodes of it "
+                "than the plan has",
                 _APPLY,
             )
 
@@ -89,26 +112,52 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
     if seen.plan is None:
         return
     homes: dict[tuple[str, str, str], set[str]] = {}
+    seats: dict[tuple[str, str, str], str] = {}
     for each in seen.plan.assignments:
         namespace, _, name = each.workload.rpartition("/")
-        homes.setdefault((each.target.kind, namespace, each.target.name or name), set()).add(each.pool)
+        key = (each.target.kind, namespace, each.target.name or name)
+        if each.seat:
+            seats[key] = each.seat
+        else:
+            homes.setdefault(key, set()).add(each.pool)
     found = {each.key: each for each in seen.cluster.objects}
-    for key, pools in sorted(homes.items()):
+    for key in sorted(homes.keys() | seats.keys()):
         kind, namespace, name = key
         item = found.get(key)
         readable = any(one.kind == kind and seen.cluster.could_read(one) for one in KNOWN.values())
         if item is None or kind not in POD_SPEC_OF or not readable:
             continue
         spec = fields_of(item.data, *POD_SPEC_OF[kind].strip("/").split("/"))
-        now = fields_of(spec, "nodeSelector").get(POOL_LABEL)
-        if now not in pools:
+        now = str(fields_of(spec, "nodeSelector").get(POOL_LABEL, ""))
+        if key in seats:
+            evidence = _not_seated(spec, seats[key], now)
+        else:
+            evidence = _not_at_home(homes[key], now)
+        if evidence:
             yield Finding(
                 f"{kind} {namespace}/{name}",
-                f"asks for {f'pool {now}' if now else 'no pool of gpuslice'}, the plan has it in "
-                f"{' and '.join(sorted(pools))}",
+                evidence,
                 "it costs what it cost before, and the plan's nodes for it stay empty or aren't launched",
                 "gpuslice apply -f plan.yaml --workloads, or its patch where its manifest is",
             )
+
+
+def _not_at_home(pools: Collection[str], now: str) -> str:
+    """What is wrong with a pod template that names this pool ("": none) and should name one of these; "": nothing."""
+    if now in pools:
+        return ""
+    asked = f"pool {now}" if now else "no pool of gpuslice"
+    return f"asks for {asked}, the plan has it in {' and '.join(sorted(pools))}"
+
+
+def _not_seated(spec: Fields, seat: str, now: str) -> str:
+    """What is wrong with a pod template that should ask for a seat, wherever there is one, and name no pool."""
+    lists = [spec.get("containers"), spec.get("initContainers")]
+    containers = [each for one in lists if isinstance(one, list) for each in one]
+    if not any(seat in fields_of(each, "resources", "limits") for each in containers):
+        asked = f"pool {now}" if now else "no pool of gpuslice"
+        return f"asks for {asked}, the plan has it wherever there is a {seat}"
+    return f"names pool {now}, the plan has it wherever there is a {seat}" if now else ""
 
 
 CHECKS: Final = (

@@ -10,7 +10,7 @@ from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
 from gpuslice.cluster.objects import NodePool, Requirement
-from gpuslice.cluster.offered import amount, sharing
+from gpuslice.cluster.offered import amount, seats_asked, sharing
 from gpuslice.cluster.resources import (
     CLUSTER_POLICY,
     CUSTOM_OWNERS,
@@ -75,7 +75,11 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
             continue
         if offered.get(WHOLE_GPU, "0") == "0":
             continue
-        could = [each for each in whole if not _untolerated(each, pool.taints) and _selects(each, pool, seen)]
+        could = [
+            each
+            for each in whole
+            if not _untolerated(each, pool.taints) and _seats(each, offered) and _selects(each, pool, seen)
+        ]
         if could:
             yield Finding(
                 f"NodePool {pool.name}",
@@ -85,6 +89,11 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
                 "cut (NVIDIA/gpu-operator#2670)",
                 f'add {WHOLE_GPU}: "0" to the capacity of its overlays, or a taint that these pods don\'t tolerate',
             )
+
+
+def _seats(pod: Pod, offered: Mapping[str, str]) -> bool:
+    """Whether nodes that offer this have the seats that a pod asks for, if it asks for any."""
+    return all(amount(offered.get(each, "0")) for each in seats_asked(pod))
 
 
 def _selects(pod: Pod, pool: NodePool, seen: Seen) -> bool:
@@ -138,7 +147,8 @@ def _kept_off_all(seen: Seen) -> Iterator[Finding]:
         ):
             continue
         looked.add((pod.metadata.namespace, owner))
-        asked = requests_of(pod)
+        seats = sorted(seats_asked(pod))
+        asked = [*requests_of(pod), *seats]
         could = [
             pool
             for pool, offered in offers
@@ -151,10 +161,13 @@ def _kept_off_all(seen: Seen) -> Iterator[Finding]:
         more = f", and those of {len(kept_off) - 1} more that offer it" if len(kept_off) > 1 else ""
         yield Finding(
             f"Pod {pod.name}",
-            f"asks for {next(iter(asked))}, and doesn't tolerate NodePool {pool.name}'s taint "
+            f"asks for {seats[0] if seats else asked[0]}, and doesn't tolerate NodePool {pool.name}'s taint "
             f"{taint.key}={taint.value}:{taint.effect}{more}",
             "it stays pending: whatever offers that keeps it off",
-            f"add the toleration {{key: {taint.key}, operator: Equal, value: {taint.value!r}, effect: {taint.effect}}}",
+            f"add the toleration {{key: {taint.key}, operator: Exists, effect: {taint.effect}}}"
+            if seats
+            else f"add the toleration {{key: {taint.key}, operator: Equal, value: {taint.value!r}, effect: "
+            f"{taint.effect}}}",
         )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE
+from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.machines import POOL, promised
 from gpuslice.cluster.objects import condition
-from gpuslice.cluster.offered import METERED, amount, is_slice
+from gpuslice.cluster.offered import METERED, amount, is_seat, is_slice, seats_asked
 from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.errors import nearest
 from gpuslice.workloads.pods import is_gpu
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OURS: Final = ("nvidia.com/", "gpuslice.io/")
 """What begins like this is meant for a GPU, however its end is spelt."""
+_NAMED: Final = 3  # resources in one line
 
 
 def _not_registered(seen: Seen) -> Iterator[Finding]:
@@ -34,6 +35,8 @@ def _not_registered(seen: Seen) -> Iterator[Finding]:
             there = node.status.allocatable.get(name, "0")
             if not is_slice(name) or amount(there) == amount(figure):
                 continue
+            if is_seat(name) and name not in node.status.allocatable:
+                continue  # nothing set it: that is a finding of its own
             less = amount(there) < amount(figure)
             yield Finding(
                 f"Node {node.name}",
@@ -85,7 +88,7 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
     slices = sorted(each for each in offered if is_slice(each))
     for name, pods in sorted(by_resource.items()):
         hint = nearest(name, slices)
-        known = ", ".join(slices)
+        known = _listed(slices)
         yield Finding(
             f"Pod {pods[0].name}",
             f"asks for {name}{f', as {len(pods) - 1} more do' if len(pods) > 1 else ''}; offered are "
@@ -93,6 +96,13 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
             "no node has it and no NodePool could make one: the pod stays pending for ever",
             hint or "ask for what is offered, or make a pool that offers it",
         )
+
+
+def _listed(slices: Iterable[str]) -> str:
+    """Slices by name; a fleet has a seat for each workload, which would drown the others."""
+    seats = sum(is_seat(each) for each in slices)
+    named = [each for each in slices if not is_seat(each)]
+    return ", ".join([*named, *([f"the seats of {seats} workload{'s' * (seats != 1)}"] if seats else [])])
 
 
 def _containers(pod: Pod) -> tuple[Container, ...]:
@@ -132,15 +142,30 @@ def _metered_without(seen: Seen) -> Iterator[Finding]:
         if pool is None or kind is None or seen.age(node.metadata.creation_timestamp) < PATIENCE:
             continue
         names = promised(seen.cluster.node_overlays, pool, kind)
-        gone = [each for each in METERED if each in names and each not in node.status.allocatable]
+        counted = [*METERED, *sorted(filter(is_seat, names))]
+        gone = [each for each in counted if each in names and each not in node.status.allocatable]
         if gone:
+            more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
             yield Finding(
                 f"Node {node.name}",
-                f"has no {' and no '.join(gone)} (NodePool {pool.name})",
+                f"has no {' and no '.join(gone[:_NAMED])}{more} (NodePool {pool.name})",
                 "no pod of the pool can run there, and the node is paid for",
                 "is Node Feature Discovery's worker on it (does it tolerate gpuslice.io/pool?), and is the pool's "
                 "NodeFeatureRule there? kubectl get nodefeaturerules,ds -A",
             )
+
+
+def _seatless(seen: Seen) -> Iterator[Finding]:
+    for node in seen.cluster.nodes:
+        seats = {name for name, figure in node.status.allocatable.items() if is_seat(name) and amount(figure)}
+        for pod in seen.cluster.pods_by_node.get(node.name, ()) if seats else ():
+            if requests_of(pod) and not seats & seats_asked(pod):
+                yield Finding(
+                    f"Pod {pod.name}",
+                    f"uses a GPU of node {node.name}, where every place is somebody's, and asks for no seat there",
+                    "whoever has that seat finds no GPU there, or shares one with more than it was planned for",
+                    "gpuslice apply -f plan.yaml --workloads, or give it a pool of its own",
+                )
 
 
 def _metered_mixed(seen: Seen) -> Iterator[Finding]:
@@ -179,10 +204,11 @@ CHECKS: Final = (
     Check("GS304", "One container of a pod asks for slices", Severity.RISK, (POD,), _several_containers),
     Check(
         "GS305",
-        "Metered nodes have their resources",
+        "Metered nodes and nodes with seats have their resources",
         Severity.BROKEN,
         (NODE, NODE_POOL, NODE_OVERLAY),
         _metered_without,
     ),
     Check("GS306", "All pods on a metered GPU are metered", Severity.BROKEN, (POD, NODE), _metered_mixed),
+    Check("GS309", "All pods on nodes with seats have one", Severity.BROKEN, (POD, NODE), _seatless),
 )
