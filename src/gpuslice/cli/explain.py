@@ -28,6 +28,7 @@ from gpuslice.cli.planning import (
     MomentOption,
     OverheadOption,
     Planned,
+    SeatsOption,
     StackName,
     StackOption,
     TimeLimitOption,
@@ -58,7 +59,7 @@ _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
 _DRIVERS_SHOWN: Final = 15
 _SHOWN: Final = 0.005  # dollars an hour: less isn't worth a line
 _HABITS: Final = {
-    "template": "pods of one template all go to one pool",
+    "template": "pods of one template all go to one pool: --seats avoids that",
     "packing": "Karpenter packs by CPU, memory and age, and kube-scheduler spreads pods over nodes",
     "chance": "the order of arrival that the plan is priced by, against the mean",
 }
@@ -81,6 +82,7 @@ def explain(
     accept_assumed: AssumedOption = False,
     without: WithoutOption = None,
     fallback: FallbackOption = True,
+    seats: SeatsOption = False,
     gap: GapOption = DEFAULT_GAP,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     savings: SavingsOption = False,
@@ -99,6 +101,7 @@ def explain(
         accept_assumed=accept_assumed,
         without=without,
         fallback=fallback,
+        seats=seats,
         gap=gap,
         time_limit=time_limit,
     )

@@ -91,6 +91,14 @@ FallbackOption = Annotated[
         help="List a second instance type in a pool, for when EC2 is out of the first, where it costs next to nothing.",
     ),
 ]
+SeatsOption = Annotated[
+    bool,
+    typer.Option(
+        "--seats/--no-seats",
+        help="Give each replica a seat of its own on a node, so that a workload's pods may be in many pools: cheaper, "
+        "with more pools.",
+    ),
+]
 GapOption = Annotated[
     float,
     typer.Option("--gap", metavar="SHARE", help="How near the proven least is near enough.", min=0, max=1),
@@ -195,6 +203,7 @@ def make_plan(
     accept_assumed: bool = False,
     without: list[Unwanted] | None = None,
     fallback: bool = True,
+    seats: bool = False,
     gap: float = DEFAULT_GAP,
     time_limit: float = DEFAULT_TIME_LIMIT,
     buying: Buying = Buying(),
@@ -231,6 +240,7 @@ def make_plan(
         settings,
         without=frozenset(each.value for each in without or ()),
         fallback=fallback,
+        seats=seats,
         policy=_policy(path, workloads, buying, catalog),
         previous=_plan(previous) if previous else None,
         min_saving=min_saving,

@@ -56,6 +56,8 @@ def homes_kept(
     homes: dict[str, Home] = {}
     nodes: dict[NodeOption, None] = {}
     for pool in previous.pools:
+        if pool.seats:
+            continue  # whoever has a seat there may be in other pools as well
         machines = [types[name] for name in pool.instance_types if name in types]
         found = _cut(pool, classes, machines) if machines else None
         if found is None:
@@ -87,7 +89,8 @@ def names_kept(previous: Plan, pools: Iterable[tuple[Layout, str, bool]]) -> lis
     """For each pool (layout, tenant, on spot), the name that the same pool had before; None: there was none."""
     free: dict[tuple[Layout, str, bool], list[str]] = defaultdict(list)
     for each in previous.pools:
-        free[each.layout, each.tenant, set(each.purchases) == {Purchase.SPOT.value}].append(each.name)
+        if not each.seats:  # its nodes would go on offering them
+            free[each.layout, each.tenant, set(each.purchases) == {Purchase.SPOT.value}].append(each.name)
     return [free[key].pop(0) if free[key] else None for key in pools]
 
 
