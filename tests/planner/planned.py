@@ -18,9 +18,11 @@ def solved(
     stack: Stack = Stack.AL2023,
     gap: float = 0.005,
     seconds: float = 60.0,
+    seats: bool = False,
 ) -> Solution:
     """Plan with all the time that it takes; `seconds` are what the planner is told, always the same."""
-    return solve(workloads, catalog, Settings(OVERHEAD, stack=stack, gap=gap), remaining=lambda: seconds)
+    settings = Settings(OVERHEAD, stack=stack, gap=gap, seats=seats)
+    return solve(workloads, catalog, settings, remaining=lambda: seconds)
 
 
 def prices(plan: Plan) -> tuple[int, int, int]:

@@ -1,0 +1,183 @@
+"""Plans with seats: what Karpenter launches is what was packed, in whatever order pods come, and however many more."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import UNSET, structs
+
+from bench.fleets import read_fleet
+from gpuslice.cloud.allocatable import daemonset_overhead
+from gpuslice.cloud.selection import choose
+from gpuslice.errors import InputError
+from gpuslice.hardware.stacks import Stack
+from gpuslice.karpenter.rollout import Pattern
+from gpuslice.planner.plan import Assignment, Plan
+from gpuslice.planner.realised import Order
+from gpuslice.planner.seats_realised import SeatRealiser
+from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.planner.verify import verify
+from gpuslice.workloads.policy import Policy
+from tests.planner.planned import prices, solved
+from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs, fleets
+
+MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
+MIG_MODELS = ("L4", "H100", "A100-40GB")
+few = settings(max_examples=settings().max_examples // 4)
+fewer = settings(max_examples=settings().max_examples // 8)
+ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Pattern for seed in range(2))
+
+
+def nodes_of(plan: Plan) -> dict[tuple[str, str, str], int]:
+    found: dict[tuple[str, str, str], int] = {}
+    for pool in plan.pools:
+        for node in pool.nodes:
+            key = (pool.name, node.instance_type, node.purchase)
+            found[key] = found.get(key, 0) + node.count
+    return found
+
+
+def holds(solution: Solution, fleet, catalog, overhead=OVERHEAD) -> Plan:
+    """The plan, held to what every plan with seats must be."""
+    plan = solution.plan
+    assert not [each for each in plan.assumptions if each.startswith("no seats")]
+    assert verify(plan, fleet, catalog) == []
+    bound, optimal, realised = prices(plan)
+    assert bound <= optimal <= realised
+    seats: dict[str, int] = {}
+    for pool in plan.pools:
+        assert pool.seats
+        for name, count in pool.seats.items():
+            seats[name] = seats.get(name, 0) + count * (0 if pool.max_nodes is UNSET else pool.max_nodes)
+    for name, count in seats.items():
+        assert count <= sum(each.replicas for each in plan.assignments if each.workload == name)
+    if plan.assignments:
+        realiser = SeatRealiser(plan.pools, plan.assignments, fleet, catalog, plan.stack, overhead)
+        for bill, _ in realiser.spread(ORDERS).bills:
+            assert dict(bill.nodes) == nodes_of(plan)
+            assert bill.price == realised
+            assert bill.unbound == 0
+    return plan
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_karpenter_launches_just_the_nodes_that_are_planned(fleet, catalog):
+    holds(solved(fleet, catalog, seats=True), fleet, catalog)
+
+
+@fewer
+@given(fleets(on=MIG_MODELS), catalogs(types=MIG_TYPES))
+def test_karpenter_launches_just_the_nodes_that_are_planned_with_mig(fleet, catalog):
+    holds(solved(fleet, catalog, seats=True), fleet, catalog)
+
+
+@fewer
+@given(fleets(), catalogs(types=SMALL_TYPES), st.integers(1, 3))
+def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalog, times):
+    plan = solved(fleet, catalog, seats=True).plan
+    if not plan.assignments:
+        return
+    more = tuple(
+        structs.replace(each, replicas=each.replicas + times * (each is first_of(plan, each.workload)))
+        for each in plan.assignments
+    )
+    realiser = SeatRealiser(plan.pools, more, fleet, catalog, plan.stack, OVERHEAD)
+    limits = {pool.name: pool.max_nodes for pool in plan.pools if pool.max_nodes is not UNSET}
+    for bill, _ in realiser.spread(ORDERS[:4]).bills:
+        assert bill.unbound == 0
+        launched = dict.fromkeys(limits, 0)
+        for (pool, _, _), count in bill.nodes:
+            if pool in launched:
+                launched[pool] += count
+        assert launched == limits
+
+
+def first_of(plan: Plan, workload: str) -> Assignment:
+    return next(each for each in plan.assignments if each.workload == workload)
+
+
+def planned(seed: int, workloads: int, **more) -> Solution:
+    fleet = read_fleet(seed, workloads)
+    wanted = Settings(daemonset_overhead(), seats=True, **more)
+    return solve(fleet.workloads, choose("", fleet.region), wanted, remaining=lambda: 60.0)
+
+
+@pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 14), (106, 20), (109, 25)])
+def test_fleets_with_seats_cost_what_the_cheapest_packing_does_or_two_percent_more(seed, workloads):
+    fleet = read_fleet(seed, workloads)
+    found = planned(seed, workloads)
+    plan = holds(found, fleet.workloads, choose("", fleet.region), daemonset_overhead())
+    _, optimal, realised = prices(plan)
+    assert realised <= optimal * 1.02
+    without = solve(
+        fleet.workloads, choose("", fleet.region), Settings(daemonset_overhead()), remaining=lambda: 60.0
+    )
+    assert realised < prices(without.plan)[2]
+
+
+def test_the_pods_of_a_workload_have_one_template_wherever_they_are():
+    plan = planned(106, 20).plan
+    several = [
+        name
+        for name in {each.workload for each in plan.assignments}
+        if sum(each.workload == name for each in plan.assignments) > 1
+    ]
+    assert several
+    for name in several:
+        templates = {
+            (each.resource, each.quantity, each.seat, each.memory_limit)
+            for each in plan.assignments
+            if each.workload == name
+        }
+        assert len(templates) == 1
+
+
+def test_a_pool_is_called_the_same_as_long_as_its_nodes_have_the_same_seats():
+    one, other = planned(103, 14).plan, planned(103, 14, gap=0.0).plan
+    seats = {pool.name: (pool.seats, pool.layout, pool.instance_types[0]) for pool in one.pools}
+    for pool in other.pools:
+        here = pool.seats, pool.layout, pool.instance_types[0]
+        assert seats.get(pool.name, here) == here
+
+
+def test_pools_list_a_second_type_that_karpenter_takes_only_where_the_first_is_missing():
+    plan = planned(103, 14).plan
+    assert any(len(pool.instance_types) == 2 for pool in plan.pools)
+    assert not any(len(pool.instance_types) > 1 for pool in planned(103, 14, fallback=False).plan.pools)
+    assert {each.instance_type for each in plan.missing} == {
+        node.instance_type for pool in plan.pools for node in pool.nodes
+    }
+    assert all(each.waiting or each.usd_per_hour >= 0 for each in plan.missing)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"),
+    [
+        (Settings(OVERHEAD, stack=Stack.BOTTLEROCKET), "Bottlerocket"),
+        (Settings(OVERHEAD, policy=Policy(max_pools=3)), "maxPools"),
+        (Settings(OVERHEAD, policy=Policy(max_nodes={"g6.xlarge": 1})), "maxNodes"),
+        (Settings(OVERHEAD, previous=planned(100, 10).plan), "previous"),
+    ],
+)
+def test_what_seats_cannot_go_with_is_refused(wanted, word):
+    fleet = read_fleet(100, 10)
+    with pytest.raises(InputError, match=word):
+        solve(fleet.workloads, choose("", fleet.region), replace(wanted, seats=True), remaining=lambda: 60.0)
+
+
+def test_a_plan_without_seats_keeps_nothing_of_one_with_them():
+    fleet = read_fleet(100, 10)
+    previous = planned(100, 10).plan
+    wanted = Settings(daemonset_overhead(), previous=previous)
+    plan = solve(fleet.workloads, choose("", fleet.region), wanted, remaining=lambda: 60.0).plan
+    assert not {each.name for each in plan.pools} & {each.name for each in previous.pools}
+    assert plan.summary.change is UNSET
+
+
+def test_too_many_workloads_get_pools_without_seats_and_a_word_on_why(monkeypatch):
+    monkeypatch.setattr("gpuslice.planner.seated._MOST_WORKLOADS", 9)
+    plan = planned(100, 10).plan
+    assert not any(pool.seats for pool in plan.pools)
+    assert any("no seats for 10 workloads" in each for each in plan.assumptions)
