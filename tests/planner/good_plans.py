@@ -71,6 +71,14 @@ SLOTS = tuple(
     for i in range(4)
 )
 
+# Three nodes of one red/a and one red/b each, one of two red/b; a whole GPU; and one that takes four.
+SEATED = (
+    workload("red/a", 3, "L4", 12_000, 0.2),
+    workload("red/b", 5, "L4", 8000, 0.2),
+    workload("blue/c", 1, "L4", 20_000, 0.9),
+    workload("blue/llm", 1, "L4", None, None, gpus=4, cpu_milli=4000),
+)
+
 
 def _cut_plan() -> Plan:
     """One machine: the first card's two large instances, and the second's seven small ones."""
@@ -128,9 +136,12 @@ def _cut_plan() -> Plan:
 
 @cache
 def case(name: str) -> Case:
-    """A good plan: "shared", "cut", "slots" or "alike"."""
+    """A good plan: "shared", "cut", "slots", "alike" or "seated"."""
     workloads: tuple[Workload, ...]
     match name:
+        case "seated":
+            catalog = catalog_of(SPOT_L4, L4_X4)
+            return Case(solved(SEATED, catalog, seats=True).plan, SEATED, catalog)
         case "shared":
             workloads, catalog, stack = SHARED, CATALOG, Stack.AL2023
         case "cut":

@@ -30,7 +30,7 @@ from gpuslice.planner.verify_layout import (
     type_violations,
 )
 from gpuslice.planner.verify_policy import policy_violations
-from gpuslice.planner.verify_seats import renamed, seat_violations
+from gpuslice.planner.verify_seats import misnamed, renamed, seat_violations
 from gpuslice.planner.verify_services import (
     measured_need,
     neighbour_violations,
@@ -219,6 +219,11 @@ class _Check:
 
     def _full_nodes(self, pool: Pool, asks: Mapping[str, Ask], where: str) -> Iterator[Violation]:
         """Whether every node that Karpenter may launch carries all that it has seats for."""
+        types = [self.types[name] for name in pool.instance_types if name in self.types]
+        if misnamed(pool, types):
+            yield Violation(
+                "resource", where, "whole GPUs by the name of shared ones: one of one node, with one seat"
+            )
         for name in sorted({*pool.seats} - self.workloads.keys()):
             yield Violation("unknown-workload", where, f"has seats for {name}, which isn't there")
         for name in pool.instance_types:
@@ -258,8 +263,7 @@ class _Check:
             yield Violation(
                 "quantity", each.workload, f"asks for {each.quantity}, needs {workload.need.gpus}"
             )
-        types = [self.types[name] for name in pool.instance_types if name in self.types]
-        asked = SHARED_GPU if renamed(pool, types) else _resource(slice_, self.plan.stack)
+        asked = SHARED_GPU if pool.seats and renamed(pool) else _resource(slice_, self.plan.stack)
         if each.resource != asked:
             yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
         answer = fit(self.needs[workload.name], slice_)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Plan, Pool
 
 
-def renamed(pool: Pool, types: Iterable[InstanceType]) -> bool:
-    """Whether a pool's whole GPUs are rightly offered under the name of shared ones: one GPU, and one seat."""
-    return (
-        Mechanism(pool.layout.mechanism) is Mechanism.WHOLE
-        and pool.resource == SHARED_GPU
-        and sum(pool.seats.values()) == 1
-        and all(each.gpu_count == 1 for each in types)
-    )
+def renamed(pool: Pool) -> bool:
+    """Whether a pool's whole GPUs are offered under the name of shared ones."""
+    return Mechanism(pool.layout.mechanism) is Mechanism.WHOLE and pool.resource == SHARED_GPU
+
+
+def misnamed(pool: Pool, types: Iterable[InstanceType]) -> bool:
+    """Whether they are so, and may not: the kubelet could give two pods the same GPU, if there are two of either."""
+    return renamed(pool) and (sum(pool.seats.values()) != 1 or any(each.gpu_count != 1 for each in types))
 
 
 def seat_violations(plan: Plan) -> Iterator[Violation]:

@@ -1,0 +1,173 @@
+"""The verifier against plans whose seats were changed: each is refused, by the name of its rule."""
+
+import pytest
+
+from gpuslice.planner.promised import seat_of
+from gpuslice.planner.verify import verify
+from tests.planner.good_plans import Changes, assignment, case, document_of, rules_broken
+
+CHANGES = Changes()
+
+
+def breaks(rule):
+    return CHANGES.breaks(rule, of="seated")
+
+
+def own(document, workload):
+    """The pool in which a workload is alone."""
+    return next(
+        each for each in document["pools"] if [*each["seats"]] == [workload] and "maxNodes" not in each
+    )
+
+
+def mixed(document):
+    """The pool of those that share its nodes."""
+    return next(each for each in document["pools"] if len(each["seats"]) > 1)
+
+
+def test_the_plan_to_be_mutated_is_good_and_has_every_kind_of_pool():
+    good = case("seated")
+    assert verify(*good) == []
+    document = document_of(good)
+    assert rules_broken(good, document) == set()
+    assert mixed(document)["maxNodes"] == 3
+    assert own(document, "red/a")["layout"]["mechanism"] == "whole"
+    assert own(document, "red/a")["resource"] == "nvidia.com/gpu.shared"
+    assert not own(document, "red/a").get("nodes")
+    assert own(document, "red/b")["nodes"]
+
+
+@breaks("seats")
+def _a_limited_pool_without_its_limit(d):
+    del mixed(d)["maxNodes"]
+
+
+@breaks("seats")
+def _a_limit_without_seats(d):
+    pool = own(d, "blue/c")
+    del pool["seats"]
+    pool["maxNodes"] = 1
+
+
+@breaks("seats")
+def _a_limit_of_more_nodes_than_planned(d):
+    mixed(d)["maxNodes"] += 1
+
+
+@breaks("seats")
+def _a_seat_that_nobody_takes(d):
+    mixed(d)["nodes"][0]["pods"]["red/b"] += 1
+    mixed(d)["seats"]["red/b"] += 2
+
+
+@breaks("memory")
+def _more_seats_than_memory(d):
+    own(d, "red/b")["seats"]["red/b"] = 3
+
+
+@breaks("cpu")
+def _more_seats_than_cpu(d):
+    own(d, "red/b")["seats"]["red/b"] = 16
+
+
+@breaks("slots")
+def _two_seats_on_a_whole_gpu(d):
+    own(d, "blue/c")["seats"]["blue/c"] = 2
+
+
+@breaks("slots")
+def _a_seat_for_somebody_whom_the_slice_does_not_fit(d):
+    mixed(d)["seats"]["blue/c"] = 1
+
+
+@breaks("tenants")
+def _a_seat_for_another_tenant(d):
+    mixed(d)["seats"]["blue/c"] = 1
+
+
+@breaks("unknown-workload")
+def _a_seat_for_nobody(d):
+    own(d, "blue/c")["seats"] = {"blue/c": 1, "blue/ghost": 1}
+
+
+@breaks("seats")
+def _nowhere_to_grow(d):
+    d["pools"].remove(own(d, "red/a"))
+
+
+@breaks("seats")
+def _two_places_to_grow(d):
+    pool = own(d, "red/a")
+    d["pools"].append({**pool, "name": "again"})
+
+
+@breaks("seats")
+def _another_seat_than_its_own(d):
+    assignment(d, "red/a")["seat"] = seat_of("red/b")
+
+
+@breaks("seats")
+def _no_seat(d):
+    assignment(d, "blue/c").pop("seat")
+
+
+@breaks("seats")
+def _a_seat_where_there_are_none(d):
+    own(d, "blue/c").pop("seats")
+
+
+@breaks("request")
+def _memory_asked_for_as_well(d):
+    assignment(d, "red/a")["request"] = {"memory": "12000Mi", "time": 200}
+
+
+@breaks("one-template")
+def _two_templates(d):
+    assignment(d, "red/b")["memoryLimit"] = "9000Mi"
+
+
+@breaks("resource")
+def _a_whole_gpu_asked_for_by_another_name(d):
+    assignment(d, "blue/c")["resource"] = "nvidia.com/gpu.shared"
+
+
+@breaks("resource")
+def _several_whole_gpus_under_the_name_of_shared_ones(d):
+    own(d, "blue/llm")["resource"] = assignment(d, "blue/llm")["resource"] = "nvidia.com/gpu.shared"
+
+
+@breaks("instance-types")
+def _a_second_type_with_several_gpus(d):
+    own(d, "red/b")["instanceTypes"].append("t4")
+
+
+@breaks("metered")
+def _a_second_type_that_cannot_be_metered(d):
+    own(d, "red/b")["instanceTypes"].append("g6.12xlarge")
+
+
+@breaks("seats")
+def _more_in_its_own_pool_than_there_are_seats(d):
+    own(d, "red/b")["nodes"][0]["pods"]["red/b"] = 3
+
+
+@pytest.mark.parametrize(("rule", "of", "change"), CHANGES.all)
+def test_seats_made_worse_are_refused_by_the_rule_that_they_break(rule, of, change):
+    good = case(of)
+    document = document_of(good)
+    change(document)
+    assert rule in rules_broken(good, document)
+
+
+def test_seats_are_not_for_bottlerocket():
+    good = case("seated")
+    document = document_of(good)
+    document["stack"] = "bottlerocket"
+    assert "seats" in rules_broken(good, document)
+
+
+def test_a_whole_gpu_under_the_name_of_shared_ones_has_to_be_the_only_one_of_its_node():
+    good = case("seated")
+    document = document_of(good)
+    own(document, "red/a")["instanceTypes"].append("g6.12xlarge")
+    assert "resource" in rules_broken(good, document)
