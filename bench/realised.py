@@ -1,6 +1,7 @@
 """How far what Karpenter launches, by the model, is above the cheapest packing: on random fleets of 10 to 60 workloads.
 
-Run: `python -m bench.realised`. The difference is split as `gpuslice explain` splits it.
+Run: `python -m bench.realised`. Where each workload has one pool, the difference is split as `gpuslice explain` splits
+it; beside that, the same fleets with seats.
 """
 
 from __future__ import annotations
@@ -30,23 +31,44 @@ def above_optimal(solution: Solution) -> tuple[float, float, float]:
 
 def main() -> None:
     """Print a table in Markdown."""
-    print("| seed | workloads | pods | cheapest packing | realised | above | one template | packing |")
-    print("|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print("| seed | workloads | pods | cheapest packing | realised | above | one template | packing", end="")
+    print(" | pools | with seats | above | pools |")
+    print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     found = []
     for seed, size in enumerate(SIZES, FIRST_SEED):
-        workloads = read_fleet(seed, size)
-        catalog = choose("", workloads.region)
-        settings = Settings(daemonset_overhead())
-        solution = solve(workloads.workloads, catalog, settings, remaining=lambda: _SECONDS)
-        summary = solution.plan.summary
+        solution, seated = _solved(seed, size, seats=False), _solved(seed, size, seats=True)
         pods = sum(each.replicas for each in solution.plan.assignments)
-        shares = above_optimal(solution)
+        summary, with_seats = solution.plan.summary, seated.plan.summary
+        optimal = min(summary.optimal_usd_per_hour, with_seats.optimal_usd_per_hour)
+        shares = (*above_optimal(solution), _mean(seated) / optimal - 1)
         found.append(shares)
-        optimal, mean = summary.optimal_usd_per_hour, summary.spread.mean if summary.spread else 0.0
-        cells = " | ".join(f"{share:.1%}" for share in shares)
-        print(f"| {seed} | {size} | {pods} | {optimal:,.2f} | {mean:,.2f} | {cells} |")
-    means = " | ".join(f"{sum(column) / len(found):.1%}" for column in zip(*found, strict=True))
-    print(f"| mean | | | | | {means} |")
+        above, template, packing, seats = (f"{share:.1%}" for share in shares)
+        print(
+            f"| {seed} | {size} | {pods} | {optimal:,.2f} | {_mean(solution):,.2f} | {above} | {template} | {packing} "
+            f"| {_used(solution)} | {_mean(seated):,.2f} | {seats} | {_used(seated)} |",
+            flush=True,
+        )
+    above, template, packing, seats = (
+        f"{sum(column) / len(found):.1%}" for column in zip(*found, strict=True)
+    )
+    print(f"| mean | | | | | {above} | {template} | {packing} | | | {seats} | |")
+
+
+def _solved(seed: int, size: int, *, seats: bool) -> Solution:
+    workloads = read_fleet(seed, size)
+    settings = Settings(daemonset_overhead(), seats=seats)
+    return solve(workloads.workloads, choose("", workloads.region), settings, remaining=lambda: _SECONDS)
+
+
+def _mean(solution: Solution) -> float:
+    """The bill on average over orders of arrival, dollars an hour."""
+    spread = solution.plan.summary.spread
+    return spread.mean if spread else 0.0
+
+
+def _used(solution: Solution) -> int:
+    """Pools that have nodes."""
+    return sum(bool(pool.nodes) for pool in solution.plan.pools)
 
 
 if __name__ == "__main__":

@@ -75,13 +75,21 @@ of up to 12 classes with selectors, affinities, preferences, tolerations, spread
 
 Plans for {fleets} random fleets of {fewest} to {most} workloads, and all their pods put before the real Karpenter at
 once, in three orders that the plans don't know. *Cheapest packing* lets replicas of one workload go to several pools,
-which a pod template can't (see [what lies between](../concepts/proof.md)); *planned* is the bill that the plan states,
+which takes seats (see [what lies between](../concepts/proof.md)); *planned* is the bill that the plan states,
 with kube-scheduler's binding in it; *launched* is the mean of what Karpenter launches; *same* counts the orders in
 which the model launches the same nodes, pod by pod. Dollars an hour.
+
+Where each workload has one pool:
 
 | seed | workloads | pods | cheapest packing | planned | launched | above packing | same |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 {plans}
+
+With [seats](../how-to/seats.md):
+
+| seed | workloads | pods | cheapest packing | planned | launched | above packing | same |
+|--:|--:|--:|--:|--:|--:|--:|--:|
+{seated}
 
 ## Speed
 
@@ -143,12 +151,18 @@ def main(arguments: list[str]) -> int:
             print(f"  {each.scenario.name}: {each.note[:500]}")
     planned = list(fleets.planned_fleets(binary))
     print(fleets.table(planned))
+    seated = list(fleets.planned_fleets(binary, seats=True))
+    print(fleets.table(seated))
     if asked.page is not None:
-        asked.page.write_text(_page(found, planned, _speed(binary), seeds))
+        asked.page.write_text(_page(found, planned, seated, _speed(binary), seeds))
     total = sum(each.scenarios for each in found.values())
     same = sum(each.types + each.chance for each in found.values())
     dear = [each for family in found.values() for each in family.off if not each.bill]
-    dear += [one for each in planned for one in each.compared if not one.bill or not one.failed]
+    dear += [one for each in (*planned, *seated) for one in each.compared if not one.bill or not one.failed]
+    # With seats no order of arrival may change anything.
+    dear += [
+        one for each in seated for one in each.compared if not one.exact or each.launched != each.planned
+    ]
     return 0 if same >= WANTED * total and not dear else 1
 
 
@@ -229,7 +243,13 @@ def _line(name: str, family: Family) -> str:
     )
 
 
-def _page(found: dict[str, Family], planned: list[fleets.PlannedFleet], speed: str, seeds: range) -> str:
+def _page(
+    found: dict[str, Family],
+    planned: list[fleets.PlannedFleet],
+    seated: list[fleets.PlannedFleet],
+    speed: str,
+    seeds: range,
+) -> str:
     rows = [
         f"| {name}: {FAMILIES[name][0]} | {family.scenarios} | {family.decided} | {family.types} "
         f"| {family.exact} | {family.chance} | {len(family.off)} |"
@@ -249,6 +269,7 @@ def _page(found: dict[str, Family], planned: list[fleets.PlannedFleet], speed: s
         fewest=min(each.workloads for each in planned),
         most=max(each.workloads for each in planned),
         plans=fleets.table(planned),
+        seated=fleets.table(seated),
         off="\n".join(f"- {each.scenario.name}: {each.note[:300]}" for each in off)
         or "Nothing, in this run.",
         pods=sum(each.pods for each in placing),
