@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.plan import Assignment, Plan, Pool, Summary
 
+_WORTH_SEATS = 0.01  # of the bill
+
 
 def plan(
     *,
@@ -166,7 +168,7 @@ def print_summary(made: Plan) -> None:
         rows.append(row("on average", spread.mean, words))
     if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
         words = "if any replica could go to any pool, and Karpenter packed as we do"
-        rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words))
+        rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words + _way_there(made)))
     if summary.any_pools_usd_per_hour is not UNSET:
         costs = summary.usd_per_hour - summary.any_pools_usd_per_hour
         words = f"the cap of {made.policy.max_pools} costs ${costs:,.2f} an hour"
@@ -189,6 +191,16 @@ def print_summary(made: Plan) -> None:
         for each in others
     ]
     print_table(("", "$ an hour", "$ a month", ""), rows, right=("$ an hour", "$ a month"))
+
+
+def _way_there(made: Plan) -> str:
+    """How to come near the cheapest packing, where that is worth it; empty where there is no way."""
+    from gpuslice.workloads.policy import FREE
+
+    above = made.summary.usd_per_hour - made.summary.optimal_usd_per_hour
+    worth = above >= _WORTH_SEATS * made.summary.usd_per_hour
+    may = made.stack == "al2023" and made.policy == FREE and not any(each.seats for each in made.pools)
+    return ": --seats comes near that" if worth and may else ""
 
 
 def _saving(summary: Summary) -> str:
