@@ -11,7 +11,7 @@ from typing import Final
 from gpuslice import errors
 from gpuslice.artefacts.documents import Document
 from gpuslice.hardware.fit import Binds
-from gpuslice.planner import verify, verify_figures, verify_layout, verify_services
+from gpuslice.planner import verify, verify_figures, verify_layout, verify_seats, verify_services
 from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.entries import API_VERSION
 from tools.markdown import code, page, table
@@ -51,7 +51,7 @@ _BINDS: Final = {
     Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",
 }
 
-_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_services)
+_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_seats, verify_services)
 _RULES: Final = {
     "schema": "Every figure is inside the schema.",
     "quantity": "Quantities are quantities and not negative; a pod asks for as many GPUs as it needs.",
@@ -66,7 +66,10 @@ _RULES: Final = {
     "neighbours": "On a shared GPU, such a service has replicas of its own beside it, as it was measured, and nobody "
     "else.",
     "slices": "The cheapest packing says on which slices such services are.",
-    "one-home": "Replicas that share a pod template go to one pool.",
+    "one-home": "Replicas that share a pod template go to one pool, or have seats in all of their pools.",
+    "one-template": "With seats, all pods of a workload ask for the same.",
+    "seats": "Every planned replica has a seat; nodes of a limited pool are as many as it may have, with all seats taken; "
+    "and each workload with seats has one pool of its own where more of it may go.",
     "unplaced": "Whoever is not placed stands there once, with all replicas and a reason.",
     "layout": "The GPU exists and has the mechanism, with a possible number of replicas.",
     "geometry": "MIG instances have a valid placement on the GPU; as many geometries as GPUs.",
