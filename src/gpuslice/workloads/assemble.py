@@ -19,7 +19,7 @@ from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.objects import PodSpec, convert
 from gpuslice.workloads.placement import placement
-from gpuslice.workloads.pods import MIG_PREFIX, is_gpu, pod_requests
+from gpuslice.workloads.pods import MIG_PREFIX, pod_requests, stands_for_gpu
 from gpuslice.workloads.target import POD_SPEC_OF, Framework, Target
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def _target(
         drop_node_selector=place.drop,
         framework=framework,
         tolerations=pod.tolerations,
-        gpu_limits=tuple(sorted(filter(is_gpu, user.container.resources.limits))),
-        gpu_requests=tuple(sorted(filter(is_gpu, user.container.resources.requests))),
+        gpu_limits=tuple(sorted(filter(stands_for_gpu, user.container.resources.limits))),
+        gpu_requests=tuple(sorted(filter(stands_for_gpu, user.container.resources.requests))),
         has_node_selector=bool(pod.node_selector),
         has_env=bool(user.container.env),
     )

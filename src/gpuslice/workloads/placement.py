@@ -37,6 +37,7 @@ _PINS: Final = frozenset(
         "eks.amazonaws.com/nodegroup",
         "eks.amazonaws.com/compute-type",
         "alpha.eksctl.io/nodegroup-name",
+        "gpuslice.io/pool",  # of an earlier plan
     }
 )
 _PIN_PREFIXES: Final = (

@@ -15,6 +15,7 @@ from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.units import MIB, parse_quantity
+from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.objects import Container
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class PodRequests:
 def is_gpu(resource: str) -> bool:
     """Whether an extended resource is a GPU or a part of one."""
     return resource in {WHOLE_GPU, SHARED_GPU} or resource.startswith(MIG_PREFIX)
+
+
+def stands_for_gpu(resource: str) -> bool:
+    """Whether an extended resource goes with a GPU: one itself, or what gpuslice's plans count beside it."""
+    return is_gpu(resource) or resource.startswith(PREFIX)
 
 
 def pod_requests(pod: PodSpec, where: str) -> PodRequests:

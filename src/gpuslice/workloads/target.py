@@ -70,7 +70,7 @@ class Target(_Part, frozen=True):
         drop_node_selector: keys of the node selector that pin today's machines, which a new place must drop.
         framework: a preallocator, where one was recognised.
         tolerations: of the pod today. A patch replaces the whole list, so it has to repeat them.
-        gpu_limits: extended resources for GPUs in the container's limits today.
+        gpu_limits: extended resources for GPUs in the container's limits today, and what plans count beside them.
         gpu_requests: the same in its requests.
         has_node_selector: whether the pod has a node selector today: a JSON patch adds to what is there, and has to
             make what isn't.
