@@ -352,6 +352,21 @@ def test_what_a_patch_must_know_is_in_the_target(scan):
     assert (target.gpu_limits, target.has_node_selector, target.has_env) == (("nvidia.com/gpu",), True, False)
 
 
+def test_what_an_earlier_plan_set_is_in_the_target_and_no_note_says_that_it_stays(scan):
+    spec = pod_spec(nodeSelector={"gpuslice.io/pool": "search-l4"})
+    ours = ("gpuslice.io/gpu-memory", "gpuslice.io/gpu-time", "gpuslice.io/seat-search.x")
+    limits = {"nvidia.com/gpu.shared": 1} | dict.fromkeys(ours, 1)
+    spec["containers"][0]["resources"] = {
+        "limits": limits,
+        "requests": {ours[0]: 1, "cpu": 1, "memory": "1Gi"},
+    }
+    found = only(scan(thing("Deployment", "x", {"template": {"spec": spec}})))
+    assert found.target.gpu_limits == (*ours, "nvidia.com/gpu.shared")
+    assert found.target.gpu_requests == ours[:1]
+    assert found.target.drop_node_selector == ("gpuslice.io/pool",)
+    assert not [each for each in found.notes if "gpuslice.io/pool" in each or "never sliced" in each]
+
+
 # --- dumps -------------------------------------------------------------------------------------------------------
 
 

@@ -155,7 +155,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
             for each in ("NodePool", "NodeOverlay", "EC2NodeClass", "NodeFeatureRule")
         },
     }
-    judged = []
+    judged: list[tuple[Any, str]] = []
     for file in manifests.objects(plan, catalog, scratch.settings()):
         for each in file.objects if file.applied else ():
             kind = by_name[str(each["kind"])]
@@ -166,6 +166,10 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
             if each["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
                 metadata: Any = each["metadata"]
                 judged.append((kind, metadata["name"]))
+        if file.path == manifests.NODE_CLASSES:
+            # Karpenter passes a pool over whose node class wasn't ready when it last looked at the overlays, though it
+            # calls all of them ready: pods that may go to several pools would go to one of lower weight.
+            _unready(client, judged, wait_s=_ACCEPTED_S)
     client.create(_daemonset(plan))
     return judged
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
 
 POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
+NODE_CLASSES: Final = "karpenter/ec2nodeclasses.yaml"
 HELM_VALUES: Final = "gpu-operator/values.yaml"
 
 _VALUES: Final = """\
@@ -126,7 +127,7 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     }
     if classes:
         ordered = tuple(classes[name] for name in sorted(classes))
-        files.append(RenderedFile("karpenter/ec2nodeclasses.yaml", ordered, _CLASSES))
+        files.append(RenderedFile(NODE_CLASSES, ordered, _CLASSES))
     weights = unique_weights(
         name for each in plan.pools for name in karpenter.overlays(each, plan.stack, types[each.name])
     )
