@@ -1,21 +1,23 @@
 """Plans on real Karpenter: what is launched, registered and bound, and what happens when something goes wrong."""
 
+import time
+from collections import Counter
 from typing import Any
 
 import pytest
-from lightkube.resources.core_v1 import Node
+from lightkube.resources.core_v1 import Node, Pod
 
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
 from gpuslice.rehearsal.cluster import settings
 from gpuslice.rehearsal.kinds import NodeClaim, NodeOverlay
 from gpuslice.rehearsal.nodes import Behaviour
-from gpuslice.rehearsal.rehearse import Patience, rehearse
+from gpuslice.rehearsal.rehearse import NAMESPACE, Patience, rehearse
 from gpuslice.render import manifests
 from gpuslice.render.settings import NODE_ROOM
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
-from tests.render.plans import MIG_ALIKE, SHARED, TS4, WHOLE, assignment, plan, pool
+from tests.render.plans import MIG_ALIKE, SEATS, SHARED, TS4, WHOLE, assignment, plan, pool
 
 CATALOG = choose("", "us-east-1")
 METERED = {
@@ -104,6 +106,51 @@ def test_every_mechanism_comes_out_as_planned_on_bottlerocket(cluster):
         ("mps", 4),
         ("mig", 56),
     }
+
+
+def test_seats_are_taken_as_planned_and_whoever_is_too_many_goes_to_its_own_pool(cluster):
+    found = run(cluster, SEATS)
+
+    assert found.matches, found
+    assert {each.pool: each.launched for each in found.nodes} == {
+        "search-l4-mixed": 2,
+        "search-l4-alone": 1,
+        "search-embedder": 1,
+        "h100-mixed": 1,
+    }
+    # One seat of the embedder's eight stays free, whichever.
+    bound = Counter({each.workload: 0 for each in found.workloads})
+    for each in found.workloads:
+        bound[each.workload] += each.bound
+    assert bound == {"search/embedder": 7, "search/reranker": 2, "chat/asr": 8, "chat/ranker": 16}
+
+    with cluster.control_plane.client() as client:
+        pods = {each.metadata.name: each for each in client.list(Pod, namespace=NAMESPACE)}
+        reranker = next(
+            name
+            for name, each in pods.items()
+            if (each.metadata.annotations or {}).get("gpuslice.io/workload") == "search/reranker"
+        )
+        template = pods[reranker].to_dict()["spec"]
+        spec = {key: template[key] for key in ("nodeSelector", "tolerations")}
+        spec["containers"] = [
+            {key: each[key] for key in ("name", "image", "resources")} for each in template["containers"]
+        ]
+        metadata = {"name": "too-many", "namespace": NAMESPACE}
+        client.create(Pod.from_dict({"metadata": metadata, "spec": spec}))
+        pools = Counter(_pools_once_running(client, "too-many"))
+    assert pools == Counter(
+        {**{each.pool: each.launched for each in found.nodes}, "search-reranker": 1}  # which had none
+    )
+
+
+def _pools_once_running(client, name, patience_s=60):
+    """The pool of every node, when a pod runs."""
+    end = time.monotonic() + patience_s
+    while client.get(Pod, name, namespace=NAMESPACE).status.phase != "Running":
+        assert time.monotonic() < end, f"{name} waits"
+        time.sleep(0.5)
+    return [each.metadata.labels["karpenter.sh/nodepool"] for each in client.list(NodeClaim)]
 
 
 SLOTS = plan((pool("slots", TS4, ("g6.xlarge",)),), (assignment("a/slots", "slots", SHARED, replicas=8),))

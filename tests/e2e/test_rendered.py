@@ -16,7 +16,7 @@ from gpuslice.cluster.resources import resource_of
 from gpuslice.cluster.writing import put
 from gpuslice.render import manifests
 from tests.e2e.applying import create_if_absent, wait_for_storage
-from tests.render.plans import BOTTLEROCKET, CATALOG, METERED, MIG, SETTINGS, SLOTS
+from tests.render.plans import BOTTLEROCKET, CATALOG, METERED, MIG, SEATS, SETTINGS, SLOTS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -37,7 +37,9 @@ def accepted(control_plane, client, directory):
 
 
 @pytest.mark.parametrize(
-    "made", [SLOTS, METERED, MIG, BOTTLEROCKET], ids=["slots", "metered", "mig", "bottlerocket"]
+    "made",
+    [SLOTS, METERED, MIG, BOTTLEROCKET, SEATS],
+    ids=["slots", "metered", "mig", "bottlerocket", "seats"],
 )
 def test_every_mechanism_is_accepted(control_plane, client, tmp_path, made):
     for path, text in manifests.render(made, CATALOG, SETTINGS).items():

@@ -8,6 +8,7 @@ import yaml
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.promised import configured
 from gpuslice.rehearsal.device_plugin import Operator, bottlerocket_registered, feature_labels, registered
 from gpuslice.rehearsal.user_data import boot
 from gpuslice.render import karpenter, manifests
@@ -24,7 +25,7 @@ def objects(plan, kind) -> list[Any]:
 
 
 def operator(plan):
-    patch: Any = cluster_policy_patch(each.layout for each in plan.pools)["spec"]
+    patch: Any = cluster_policy_patch(configured(each) for each in plan.pools)["spec"]
     maps = {each["metadata"]["name"]: each["data"] for each in objects(plan, "ConfigMap")}
     return Operator(patch, maps)
 

@@ -7,6 +7,7 @@ import msgspec
 
 from gpuslice.cloud.catalog import Catalog, InstanceType, Purchase
 from gpuslice.planner.plan import Assignment, Plan, Pool
+from gpuslice.planner.promised import seat_of
 from gpuslice.render.settings import RenderSettings
 
 SETTINGS = RenderSettings(cluster="lab", role="KarpenterNodeRole-lab")
@@ -61,6 +62,7 @@ def pool(
     purchases: tuple[str, ...] = ("on-demand",),
     tenant: str = "",
     count: int = 2,
+    **more: object,
 ) -> Pool:
     node = {"purchase": purchases[0], "count": count, "usdPerHour": 1.0, "pods": {}}
     nodes = [{"instanceType": each, **node} for each in types[:1] if count]
@@ -72,7 +74,8 @@ def pool(
             "purchases": purchases,
             "tenant": tenant,
             "nodes": nodes,
-        },
+        }
+        | more,
         Pool,
     )
 
@@ -242,4 +245,106 @@ BOTTLEROCKET = plan(
     (assignment("chat/ranker", "h100-mig", WHOLE, target={"container": "main"}),),
     stack="bottlerocket",
 )
-PLANS = {"slots": SLOTS, "metered": METERED, "mig": MIG, "bottlerocket": BOTTLEROCKET}
+
+
+def seated(workload: str, pool_name: str, resource: str, replicas: int, **more: object) -> Assignment:
+    return assignment(workload, pool_name, resource, replicas=replicas, seat=seat_of(workload), **more)
+
+
+EMBEDDER: dict[str, object] = {
+    "memoryLimit": "5600Mi",
+    "because": "the cheapest that fits.",
+    "target": {
+        "container": "server",
+        "framework": VLLM,
+        "tolerations": [
+            {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+            {"key": "gpuslice.io/pool", "value": "search-l4-500", "effect": "NoSchedule"},
+        ],
+    },
+}
+RERANKER: dict[str, object] = {
+    "target": {
+        "kind": "StatefulSet",
+        "container": "main",
+        "gpuLimits": ["gpuslice.io/gpu-memory", "gpuslice.io/gpu-time", SHARED],
+    }
+}
+ASR: dict[str, object] = {
+    "target": {
+        "kind": "InferenceService",
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "podSpec": "/spec/predictor",
+        "containerPath": "/model",
+        "hasNodeSelector": True,
+        "dropNodeSelector": ["gpuslice.io/pool"],
+    }
+}
+_METERED_SLICE = {"slice": "L4/time-slicing/metered"}
+SEATS = plan(
+    (
+        pool(
+            "search-l4-mixed",
+            METERED_704,
+            ("g6.xlarge", "g6.2xlarge"),
+            tenant="search",
+            resource=SHARED,
+            seats={"search/embedder": 2, "search/reranker": 1},
+            maxNodes=2,
+        ),
+        pool(
+            "search-l4-alone",
+            {"gpu": "L4", "mechanism": "whole"},
+            ("g6.xlarge",),
+            count=1,
+            resource=SHARED,
+            seats={"search/embedder": 1},
+            maxNodes=1,
+        ),
+        pool(
+            "search-embedder",
+            METERED_704,
+            ("g6.xlarge",),
+            count=1,
+            tenant="search",
+            resource=SHARED,
+            seats={"search/embedder": 3},
+        ),
+        pool(
+            "search-reranker",
+            {"gpu": "L4", "mechanism": "time-slicing", "replicas": 2, "slotTime": 352},
+            ("g6.xlarge",),
+            count=0,
+            tenant="search",
+            resource=SHARED,
+            seats={"search/reranker": 2},
+        ),
+        pool(
+            "h100-mixed",
+            MIG_ALIKE,
+            ("p5.48xlarge",),
+            count=1,
+            seats={"chat/asr": 8, "chat/ranker": 16},
+            maxNodes=1,
+        ),
+        pool("chat-asr", MIG_ALIKE, ("p5.48xlarge",), count=0, seats={"chat/asr": 8}),
+        pool("chat-ranker", MIG_ALIKE, ("p5.48xlarge",), count=0, seats={"chat/ranker": 32}),
+    ),
+    (
+        seated("search/embedder", "search-l4-mixed", SHARED, 4, **_METERED_SLICE, **EMBEDDER),
+        seated("search/embedder", "search-l4-alone", SHARED, 1, **EMBEDDER),
+        seated("search/embedder", "search-embedder", SHARED, 2, **_METERED_SLICE, **EMBEDDER),
+        seated("search/reranker", "search-l4-mixed", SHARED, 2, **_METERED_SLICE, **RERANKER),
+        seated("chat/asr", "h100-mixed", "nvidia.com/mig-3g.40gb", 8, slice="H100/mig/3g.40gb", **ASR),
+        seated(
+            "chat/ranker",
+            "h100-mixed",
+            "nvidia.com/mig-1g.10gb",
+            16,
+            slice="H100/mig/1g.10gb",
+            target={"container": "main"},
+        ),
+    ),
+)
+"""Two workloads share two GPUs, and one of them has one to itself and more in its own pool; two share a node of MIG."""
+PLANS = {"slots": SLOTS, "metered": METERED, "mig": MIG, "bottlerocket": BOTTLEROCKET, "seats": SEATS}

@@ -15,7 +15,10 @@ LabelValue = Annotated[str, Meta(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z
 Name = Annotated[str, Meta(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ResourceName = Annotated[
     str,
-    Meta(pattern=r"^(nvidia\.com/(gpu(\.shared)?|mig-\d+g\.\d+gb(\.me)?)|gpuslice\.io/gpu-(memory|time))$"),
+    Meta(
+        pattern=r"^(nvidia\.com/(gpu(\.shared)?|mig-\d+g\.\d+gb(\.me)?)|"
+        r"gpuslice\.io/(gpu-(memory|time)|seat-[a-z0-9]([-a-z0-9.]{0,56}[a-z0-9])?))$"
+    ),
 ]
 
 
@@ -74,6 +77,7 @@ class NodePoolSpec(Strict):
     template: NodeClaimTemplate
     disruption: Disruption
     limits: dict[str, Quantity] = {}
+    weight: Annotated[int, Meta(ge=1, le=100)] | None = None
 
 
 class NodePool(Strict, tag_field="kind", tag="NodePool"):

@@ -12,7 +12,7 @@ import yaml
 
 from gpuslice.errors import InputError
 from gpuslice.render.manifests import objects, render
-from gpuslice.render.metering import FEATURE_FILE
+from gpuslice.render.node_features import FEATURE_FILE
 from gpuslice.render.settings import RenderSettings
 from tests.render.plans import (
     BOTTLEROCKET,

@@ -366,6 +366,7 @@ def test_what_an_earlier_plan_had_the_pod_ask_for_is_in_the_target_and_changes_n
         assert found.target.gpu_limits == (*beside, "nvidia.com/gpu.shared")
         assert found.target.gpu_requests == tuple(beside)
         assert found.target.drop_node_selector == ("gpuslice.io/pool",)
+        assert not [each for each in found.notes if "gpuslice.io/pool" in each or "never sliced" in each]
 
 
 # --- dumps -------------------------------------------------------------------------------------------------------

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import Struct
 
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.planner.plan import Plan
+
+_ELSEWHERE: Final = "all its pods run, some on other seats of theirs"
 
 
 class _Line(Struct, frozen=True, rename="camel"):
@@ -47,7 +50,7 @@ class WorkloadLine(_Line, frozen=True):
     replicas: int
     bound: int
     why: str
-    """What Karpenter or the scheduler says of a pod that isn't bound; empty where all are."""
+    """What Karpenter or the scheduler says of a pod that isn't bound; empty where all are here."""
 
 
 class Comparison(_Line, frozen=True):
@@ -108,21 +111,11 @@ def compare(
     """
     nodes = tuple(_node_lines(plan, catalog, outcome.nodes))
     slices = tuple(_slice_lines(promised, outcome.nodes))
-    workloads = tuple(
-        WorkloadLine(
-            each.workload,
-            each.pool,
-            each.replicas,
-            bound,
-            "" if bound == each.replicas else outcome.why.get(each.workload, "nobody says why"),
-        )
-        for each in plan.assignments
-        for bound in (outcome.bound.get((each.workload, each.pool), 0),)
-    )
+    workloads = tuple(_workload_lines(plan, outcome))
     same = (
         all(each.planned == each.launched for each in nodes)
         and all(figure == each.promised for each in slices for figure in each.registered)
-        and all(each.bound == each.replicas for each in workloads)
+        and all(each.bound == each.replicas or each.why == _ELSEWHERE for each in workloads)
         and not outcome.troubles
     )
     return Comparison(
@@ -134,6 +127,22 @@ def compare(
         workloads,
         tuple(outcome.troubles),
     )
+
+
+def _workload_lines(plan: Plan, outcome: Outcome) -> Iterable[WorkloadLine]:
+    planned, running = Counter[str](), Counter[str]()
+    for each in plan.assignments:
+        planned[each.workload] += each.replicas
+    for (workload, _), count in outcome.bound.items():
+        running[workload] += count
+    for each in plan.assignments:
+        bound = outcome.bound.get((each.workload, each.pool), 0)
+        why = ""
+        if bound != each.replicas:
+            # Where there are more seats than replicas, kube-scheduler chooses which ones stay free.
+            moved = each.seat and running[each.workload] == planned[each.workload]
+            why = _ELSEWHERE if moved else outcome.why.get(each.workload, "nobody says why")
+        yield WorkloadLine(each.workload, each.pool, each.replicas, bound, why)
 
 
 def _node_lines(plan: Plan, catalog: Catalog, launched: Iterable[LaunchedNode]) -> Iterable[NodeLine]:

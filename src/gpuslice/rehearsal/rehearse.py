@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
 from gpuslice.planner.plan import Assignment, Plan
-from gpuslice.planner.promised import POOL_LABEL, requested
+from gpuslice.planner.promised import POOL_LABEL, configured, requested
 from gpuslice.rehearsal import cluster as scratch
 from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
 from gpuslice.render import karpenter, manifests, operator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "rehearsal"
 _WORKLOAD: Final = "gpuslice.io/workload"
+_POOL: Final = "karpenter.sh/nodepool"
 _OPERATOR_NAMESPACE: Final = "gpu-operator"
 _POLICY: Final = "cluster-policy"
 _IMAGE: Final = "rehearsal"  # never pulled
@@ -154,7 +155,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
             for each in ("NodePool", "NodeOverlay", "EC2NodeClass", "NodeFeatureRule")
         },
     }
-    judged = []
+    judged: list[tuple[Any, str]] = []
     for file in manifests.objects(plan, catalog, scratch.settings()):
         for each in file.objects if file.applied else ():
             kind = by_name[str(each["kind"])]
@@ -165,12 +166,16 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
             if each["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
                 metadata: Any = each["metadata"]
                 judged.append((kind, metadata["name"]))
+        if file.path == manifests.NODE_CLASSES:
+            # Karpenter passes a pool over whose node class wasn't ready when it last looked at the overlays, though it
+            # calls all of them ready: pods that may go to several pools would go to one of lower weight.
+            _unready(client, judged, wait_s=_ACCEPTED_S)
     client.create(_daemonset(plan))
     return judged
 
 
 def _settings_of(plan: Plan) -> dict[str, Any]:
-    patch: Any = operator.cluster_policy_patch(pool.layout for pool in plan.pools)["spec"]
+    patch: Any = operator.cluster_policy_patch(configured(pool) for pool in plan.pools)["spec"]
     return {name: value for name, value in patch.items() if name != "mig"} | {
         "mig": {name: value for name, value in patch["mig"].items() if value}
     }
@@ -233,6 +238,7 @@ def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, A
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
     requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
     resources = {"requests": requests, "limits": requested(assignment)}
+    pool = {} if assignment.seat else {POOL_LABEL: assignment.pool}
     return {
         "metadata": {
             "name": name,
@@ -240,8 +246,8 @@ def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any
             "annotations": {_WORKLOAD: assignment.workload},
         },
         "spec": {
-            "nodeSelector": {POOL_LABEL: assignment.pool, "kubernetes.io/arch": workload.arch},
-            "tolerations": tolerations(assignment.target, assignment.pool),
+            "nodeSelector": {**pool, "kubernetes.io/arch": workload.arch},
+            "tolerations": tolerations(assignment),
             "containers": [{"name": "main", "image": _IMAGE, "resources": resources}],
         },
     }
@@ -309,11 +315,6 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
 
     pods = _rehearsed(client)
     workload_of = {each.metadata.name: each.metadata.annotations[_WORKLOAD] for each in pods}
-    bound = Counter(
-        (workload_of[each.metadata.name], each.spec.nodeSelector[POOL_LABEL])
-        for each in pods
-        if each.status.phase == "Running"
-    )
     waiting = {each.metadata.name for each in pods if each.status.phase != "Running"}
     why: dict[str, str] = {}
     for event in sorted(client.list(Event, namespace=NAMESPACE), key=_karpenter_last):
@@ -321,6 +322,12 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
             why[workload_of[event.involvedObject.name]] = " ".join((event.message or "").split())
     listed: Iterable[Any] = client.list(Node)
     nodes = {each.metadata.name: each for each in listed}
+    # Where a pod runs its node says: one with a seat names no pool.
+    bound = Counter(
+        (workload_of[each.metadata.name], nodes[each.spec.nodeName].metadata.labels[_POOL])
+        for each in pods
+        if each.status.phase == "Running" and each.spec.nodeName in nodes
+    )
     claims: Iterable[Any] = client.list(kinds.NodeClaim)
     launched = []
     for claim in claims:
@@ -335,14 +342,10 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
         name = labels.get("node.kubernetes.io/instance-type", "")
         if not name:  # not launched: there is no instance, and the pods' lines say so
             continue
-        launched.append(
-            LaunchedNode(
-                labels["karpenter.sh/nodepool"], name, labels["karpenter.sh/capacity-type"], extended
-            )
-        )
+        launched.append(LaunchedNode(labels[_POOL], name, labels["karpenter.sh/capacity-type"], extended))
         for each in status.get("conditions", ()):
             if each["type"] == "Initialized" and each["status"] != "True":
-                pool = labels["karpenter.sh/nodepool"]
+                pool = labels[_POOL]
                 troubles.append(f"a {name} of {pool} is not initialized: {each['message'] or each['reason']}")
     return Outcome(launched, bound, why, sorted(set(troubles)))
 

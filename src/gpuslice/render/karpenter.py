@@ -15,8 +15,8 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, mechanism, resources
-from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted
+from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, configured, mechanism, offered
+from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted, seats
 from gpuslice.render.files import Object
 from gpuslice.render.naming import OWNED
 from gpuslice.render.settings import NODE_ROOM, RenderSettings
@@ -38,7 +38,12 @@ def node_class_name(pool: Pool, stack: str) -> str:
     end = "reserved" if _RESERVED in pool.purchases else ""
     if stack == Stack.BOTTLEROCKET:
         return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout), end)))
-    kind = "al2023" if layout.metered is UNSET else metering.layout_name(layout, layout.metered)
+    if pool.seats:
+        kind = seats.seats_name(pool.seats)
+    elif layout.metered is not UNSET:
+        kind = metering.layout_name(layout, layout.metered)
+    else:
+        kind = "al2023"
     return "-".join(filter(None, ("gpuslice", kind, end)))
 
 
@@ -54,11 +59,7 @@ def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy)
     Raises:
         InputError: reserved nodes are planned, and nothing says how Karpenter finds the reservations.
     """
-    layout = pool.layout
-    if stack == Stack.BOTTLEROCKET:
-        user_data = bottlerocket.user_data(layout)
-    else:
-        user_data = "" if layout.metered is UNSET else metering.user_data(layout, layout.metered)
+    user_data = _user_data(pool, stack)
     spec: dict[str, object] = {"amiSelectorTerms": [{"alias": settings.image_alias(stack)}]}
     if settings.role:
         spec["role"] = settings.role
@@ -90,7 +91,22 @@ def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy)
     }
 
 
-def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: RenderSettings) -> Object:
+def _user_data(pool: Pool, stack: str) -> str:
+    layout = pool.layout
+    if stack == Stack.BOTTLEROCKET:
+        return bottlerocket.user_data(layout)
+    if pool.seats:
+        return seats.user_data(pool.seats)
+    return "" if layout.metered is UNSET else metering.user_data(layout, layout.metered)
+
+
+def node_pool(
+    pool: Pool,
+    stack: str,
+    types: Sequence[InstanceType],
+    settings: RenderSettings,
+    replicas: Mapping[str, int],
+) -> Object:
     """The NodePool.
 
     Args:
@@ -98,6 +114,7 @@ def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: R
         stack: "al2023" or "bottlerocket".
         types: the pool's instance types.
         settings: of the cluster.
+        replicas: of each workload with seats, in all pools together.
     """
     spec: dict[str, object] = {
         "template": {
@@ -122,8 +139,11 @@ def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: R
             "consolidateAfter": settings.consolidate_after,
         },
     }
-    if limits := _limits(pool, stack, types):
+    if limits := _limits(pool, stack, types, replicas):
         spec["limits"] = limits
+    if pool.seats:
+        # Karpenter tries the pools of greater weight first, as long as their limits leave room.
+        spec["weight"] = seats.LAST_WEIGHT if pool.max_nodes is UNSET else seats.FIRST_WEIGHT
     return {
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodePool",
@@ -132,17 +152,24 @@ def node_pool(pool: Pool, stack: str, types: Sequence[InstanceType], settings: R
     }
 
 
-def _limits(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, str]:
-    """What the pool may grow to: nodes, and slices.
+def _limits(
+    pool: Pool, stack: str, types: Iterable[InstanceType], replicas: Mapping[str, int]
+) -> dict[str, str]:
+    """What the pool may grow to: nodes, and slices; with so many nodes and no more, their seats.
 
     Karpenter counts nodes only between batches: a thousand new pods at once would pass the first limit (seen with
     v1.14.1). What nodes offer it takes off as it opens them, each as if it were of the type that offers most; so it is
     that type's slices that the room is reckoned in, and the planned nodes are never held up.
     """
-    room = NODE_ROOM * sum(each.count for each in pool.nodes)
+    if pool.max_nodes is not UNSET:
+        whole = {name: count * pool.max_nodes for name, count in pool.seats.items()}
+        return seats.offered(whole)
+    # A workload's own pool takes all of it, if it must.
+    alone = [-(-replicas.get(workload, 0) // count) for workload, count in pool.seats.items()]
+    room = NODE_ROOM * max(sum(each.count for each in pool.nodes), *alone, 0)
     most: Counter[str] = Counter()
-    for offered in promised(pool, stack, types).values():
-        slices = {name: int(amount) for name, amount in offered.items() if name not in {GPU_MEMORY, GPU_TIME}}
+    for found in promised(pool, stack, types).values():
+        slices = {name: int(amount) for name, amount in found.items() if name not in {GPU_MEMORY, GPU_TIME}}
         most |= Counter(slices)
     amounts = {"nodes": room} | {name: room * each for name, each in sorted(most.items()) if each}
     return {name: str(amount) for name, amount in amounts.items()} if room else {}
@@ -171,7 +198,7 @@ def _reservations(policy: Policy, used: set[str]) -> list[Object]:
 
 def promised(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, dict[str, str]]:
     """What nodes of a pool offer, by instance type."""
-    return {each.name: resources(pool.layout, stack, each) for each in types}
+    return {each.name: offered(pool, stack, each) for each in types}
 
 
 def overlays(
@@ -179,16 +206,16 @@ def overlays(
 ) -> dict[str, tuple[list[str], dict[str, str]]]:
     """The overlays of a pool: their names, the instance types each is for, and what it promises.
 
-    A capacity is an absolute number, so each GPU count has an overlay of its own. Whole GPUs need none: Karpenter
-    knows them from EC2.
+    A capacity is an absolute number, so each GPU count has an overlay of its own. Whole GPUs without seats need none:
+    Karpenter knows them from EC2.
     """
-    if mechanism(pool.layout) is Mechanism.WHOLE:
+    if mechanism(pool.layout) is Mechanism.WHOLE and not pool.seats:
         return {}
     found: dict[str, tuple[list[str], dict[str, str]]] = {}
-    offered = promised(pool, stack, types)
+    capacities = promised(pool, stack, types)
     for each in types:
         suffix = f"{each.gpu_count}gpu" if each.gpu_count else "fraction"
-        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], offered[each.name]))
+        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], capacities[each.name]))
         names.append(each.name)
     return {name: found[name] for name in sorted(found)}
 
@@ -220,7 +247,7 @@ def _node_labels(pool: Pool, stack: str) -> dict[str, str]:
     if stack == Stack.BOTTLEROCKET:
         # It brings its own device plugin: the GPU Operator, if there is one, must leave its nodes alone.
         return labels | {_NO_OPERANDS: "false"}
-    labels[device_plugin.CONFIG_LABEL] = device_plugin.config_key(pool.layout)
+    labels[device_plugin.CONFIG_LABEL] = device_plugin.config_key(configured(pool))
     if mechanism(pool.layout) is Mechanism.MIG:
         labels[mig_parted.CONFIG_LABEL] = mig_parted.entry_name(pool.layout)
     return labels

@@ -11,8 +11,8 @@ from msgspec import UNSET
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import POOL_LABEL, mechanism, requested
-from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator
+from gpuslice.planner.promised import POOL_LABEL, configured, mechanism, requested, seat_of
+from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator, seats
 from gpuslice.render.files import Object, RenderedFile
 from gpuslice.render.naming import unique_weights
 from gpuslice.render.readme import readme
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
 
 POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
+NODE_CLASSES: Final = "karpenter/ec2nodeclasses.yaml"
 HELM_VALUES: Final = "gpu-operator/values.yaml"
 
 _VALUES: Final = """\
@@ -65,6 +66,10 @@ are named by their content and never edited.
 _FEATURES: Final = """\
 What metered nodes offer, in bytes and in thousandths of the GPU's time: the same figures as in the pools'
 NodeOverlays. The feature that is matched comes from a file that the nodes' user data writes.
+"""
+_SEATS: Final = """\
+What nodes offer of places for replicas, by workload: the same figures as in the pools' NodeOverlays. The feature that
+is matched comes from a file that the nodes' user data writes.
 """
 _CLASSES: Final = """\
 How nodes boot. Subnets and security groups are found by the tag karpenter.sh/discovery. A newer image is a
@@ -111,9 +116,9 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     """
     types = _instance_types(plan, catalog)
     _check_assignments(plan, types)
-    used = [each.layout for each in plan.pools]
+    used = [configured(each) for each in plan.pools]
     files = _operator_files(used, settings) if Stack(plan.stack) is Stack.AL2023 else []
-    files += _metering_files(used)
+    files += _feature_files(plan.pools)
     classes = {
         karpenter.node_class_name(each, plan.stack): karpenter.node_class(
             each, plan.stack, settings, plan.policy
@@ -122,15 +127,18 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     }
     if classes:
         ordered = tuple(classes[name] for name in sorted(classes))
-        files.append(RenderedFile("karpenter/ec2nodeclasses.yaml", ordered, _CLASSES))
+        files.append(RenderedFile(NODE_CLASSES, ordered, _CLASSES))
     weights = unique_weights(
         name for each in plan.pools for name in karpenter.overlays(each, plan.stack, types[each.name])
     )
+    replicas: Counter[str] = Counter()
+    for assignment in plan.assignments:
+        replicas[assignment.workload] += assignment.replicas if assignment.seat else 0
     for each in sorted(plan.pools, key=lambda pool: pool.name):
         own = types[each.name]
         # The overlays first: a pool without them would be taken for one of whole GPUs.
         overlays = karpenter.node_overlays(each, plan.stack, own, weights)
-        pool = karpenter.node_pool(each, plan.stack, own, settings)
+        pool = karpenter.node_pool(each, plan.stack, own, settings, replicas)
         files.append(
             RenderedFile(f"karpenter/pools/{each.name}.yaml", (*overlays, pool), _pool_comment(each))
         )
@@ -156,16 +164,20 @@ def _operator_files(used: list[Layout], settings: RenderSettings) -> list[Render
     return files
 
 
-def _metering_files(used: list[Layout]) -> list[RenderedFile]:
-    rules = {
-        metering.layout_name(each, each.metered): metering.rule(each, each.metered)
-        for each in used
-        if each.metered is not UNSET
-    }
-    if not rules:
-        return []
+def _feature_files(pools: Iterable[Pool]) -> list[RenderedFile]:
+    metered: dict[str, Object] = {}
+    seated: dict[str, Object] = {}
+    for each in pools:
+        layout = each.layout
+        if each.seats:
+            seated[seats.seats_name(each.seats)] = seats.rule(each.seats)
+        elif layout.metered is not UNSET:
+            metered[metering.layout_name(layout, layout.metered)] = metering.rule(layout, layout.metered)
+    named = (("nfd/nodefeaturerules.yaml", metered, _FEATURES), ("nfd/seats.yaml", seated, _SEATS))
     return [
-        RenderedFile("nfd/nodefeaturerules.yaml", tuple(rules[name] for name in sorted(rules)), _FEATURES)
+        RenderedFile(path, tuple(rules[name] for name in sorted(rules)), comment)
+        for path, rules, comment in named
+        if rules
     ]
 
 
@@ -175,7 +187,15 @@ def _pool_comment(pool: Pool) -> str:
         nodes[each.instance_type, each.purchase] += each.count
     planned = ", ".join(f"{count} × {name} {purchase}" for (name, purchase), count in nodes.items())
     tenant = f", tenant {pool.tenant} alone" if pool.tenant else ""
-    return f"{pool.layout.gpu}, {pool.layout.mechanism}{tenant}. Planned: {planned or 'no nodes'}."
+    said = f"{pool.layout.gpu}, {pool.layout.mechanism}{tenant}. Planned: {planned or 'no nodes'}."
+    if not pool.seats:
+        return said
+    places = ", ".join(f"{count} for {workload}" for workload, count in sorted(pool.seats.items()))
+    if pool.max_nodes is UNSET:
+        way = "Whoever finds no other seat of its workload goes here."
+    else:
+        way = f"It is filled first and never grows: its limits are the seats of the nodes planned, {pool.max_nodes}."
+    return f"{said} Seats on each node: {places}. {way}"
 
 
 def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceType, ...]]:
@@ -199,6 +219,7 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
         types = tuple(known[each] for each in sorted(set(pool.instance_types)))
         try:
             layouts.check(pool.layout, plan.stack, types)
+            seats.check_pool(pool, plan.stack, types)
         except InputError as error:
             raise error.inside(where) from None
         found[pool.name] = types
@@ -208,6 +229,7 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
 def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]) -> None:
     """Accept a plan whose workloads ask their pools for what these offer."""
     pools = {each.name: each for each in plan.pools}
+    parts: dict[str, list[Assignment]] = {}
     for index, each in enumerate(plan.assignments):
         where = f"assignments[{index}]"
         if each.pool not in pools:
@@ -217,12 +239,22 @@ def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]
                 fix=nearest(each.pool, pools) or "plan again",
             )
         _check_request(each, pools[each.pool], plan.stack, types[each.pool], where)
+        parts.setdefault(each.workload, []).append(each)
+    for own in parts.values():
+        seats.check_template(own)
 
 
 def _check_request(
     assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
 ) -> None:
-    if (pool.layout.metered is UNSET) != (assignment.request is UNSET):
+    seat = seat_of(assignment.workload) if assignment.workload in pool.seats else ""
+    if assignment.seat != seat or bool(seat) != bool(pool.seats):
+        raise InputError(
+            f"{assignment.workload} and pool {pool.name} must both have a seat of its own, or neither",
+            where=f"{where}.seat",
+            fix="plan again",
+        )
+    if (pool.layout.metered is UNSET or bool(seat)) != (assignment.request is UNSET):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both be metered, or neither",
             where=f"{where}.request",

@@ -17,15 +17,16 @@ _LOWEST_WEIGHT: Final = (
 _HIGHEST_WEIGHT: Final = 9_999  # NodeOverlay allows 10,000
 
 
-def content_name(stem: str, content: str, *, short: str = "") -> str:
+def content_name(stem: str, content: str, *, short: str = "", digits: int = 6) -> str:
     """A name that changes with the content: never edited in place, since nobody reloads what kept its name.
 
     Args:
         stem: what a person recognises; put into lower case, other signs than letters, digits and dots become "-".
         content: whose hash ends the name.
         short: used instead of the stem where the name would be too long for a label's value.
+        digits: of the hash; more where the stem hardly tells one name from another.
     """
-    digest = hashlib.sha256(content.encode()).hexdigest()[:6]
+    digest = hashlib.sha256(content.encode()).hexdigest()[:digits]
     name = f"{_slug(stem)}-{digest}"
     return name if len(name) <= _LABEL_LENGTH or not short else f"{_slug(short)}-{digest}"
 

@@ -1,5 +1,6 @@
 """A workload's patch: its GPU request becomes the slice's, with node selector and toleration.
 
+With seats there is no node selector: the pods go to whichever pool has a seat free, and tolerate the taints of all.
 Nothing else changes, but for the number of replicas where the plan chose that.
 
 Built-in kinds get a strategic merge patch, which finds the container by its name. Kinds whose lists can't be merged by
@@ -18,6 +19,7 @@ from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.planner.promised import POOL_LABEL, requested
 from gpuslice.render.files import Object
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
+from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
     """The patch of a workload's object.
 
     Args:
-        assignment: where the workload goes.
-        layout: of its pool.
+        assignment: where the workload goes; with seats, one for all its replicas.
+        layout: of its pool, as the device plugin offers it.
         name: of the object.
         namespace: of the object; empty: none is written.
 
@@ -63,18 +65,38 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
     return _operations(assignment, limit)
 
 
-def _asks_already(assignment: Assignment) -> bool:
-    """Whether the pod goes on asking for whole GPUs: which of its containers asks for how many is its own affair."""
+def _change(assignment: Assignment) -> tuple[dict[str, str], set[str], set[str]]:
+    """What the container is to ask for, and what of its limits and requests today is looked at.
+
+    A pod that goes on asking for whole GPUs keeps them: which of its containers asks for how many is its own affair.
+    """
     target = assignment.target
-    return {*target.gpu_limits, *target.gpu_requests} == {WHOLE_GPU} == {assignment.resource}
+    asked = requested(assignment)
+    limits, requests = {*target.gpu_limits}, {*target.gpu_requests}
+    today = {each for each in limits | requests if not each.startswith(PREFIX)}
+    if assignment.resource == WHOLE_GPU and today == {WHOLE_GPU}:
+        del asked[WHOLE_GPU]
+        return asked, limits - {WHOLE_GPU}, requests - {WHOLE_GPU}
+    return asked, limits, requests
 
 
-def tolerations(target: Target, pool: str) -> list[Object]:
+def tolerations(assignment: Assignment) -> list[Object]:
     """All tolerations of the pod: today's, and the one for its pool's taint. The list can only be replaced whole."""
-    own = Toleration(key=POOL_LABEL, operator="Equal", value=pool, effect="NoSchedule")
-    # An earlier plan may have left one for another pool.
-    kept = [each for each in target.tolerations if (each.key, each.operator) != (POOL_LABEL, "Equal")]
+    own = Toleration(key=POOL_LABEL, operator="Equal", value=assignment.pool, effect="NoSchedule")
+    if assignment.seat:
+        own = Toleration(key=POOL_LABEL, operator="Exists", effect="NoSchedule")
+    # An earlier plan may have left one for another pool, or for all.
+    ours = {(POOL_LABEL, "Equal"), (POOL_LABEL, "Exists")}
+    kept = [each for each in assignment.target.tolerations if (each.key, each.operator) not in ours]
     return [_toleration(each) for each in (*kept, own)]
+
+
+def _selector(assignment: Assignment) -> tuple[list[str], dict[str, str]]:
+    """Keys of the node selector that go, of those that are there today, and what it is to have."""
+    present = {*assignment.target.drop_node_selector}
+    if assignment.seat:
+        return sorted(present), {}
+    return sorted(present - {POOL_LABEL}), {POOL_LABEL: assignment.pool}
 
 
 def _toleration(each: Toleration) -> Object:
@@ -113,15 +135,15 @@ def _strategic(
     assignment: Assignment, limit: ArgumentList | Variable | None, name: str, namespace: str
 ) -> Object:
     target = assignment.target
-    asked = requested(assignment)
+    asked, limits, requests = _change(assignment)
     # A null for what isn't there does no harm, so it needn't be known exactly what there is.
-    gone: dict[str, object] = dict.fromkeys(_dropped((*target.gpu_limits, *target.gpu_requests), asked))
+    gone: dict[str, object] = dict.fromkeys(_dropped(limits | requests, asked))
     resources: dict[str, object] = {"limits": gone | asked}
-    if gone or target.gpu_requests:
+    if gone or requests:
         # A request left from today would contradict the limit; without one, Kubernetes takes the limit.
-        resources["requests"] = gone | {key: None for key in asked if key in target.gpu_requests}
+        resources["requests"] = gone | {key: None for key in asked if key in requests}
     container: dict[str, object] = {"name": target.container}
-    if not _asks_already(assignment):
+    if gone or asked:
         container["resources"] = resources
     match limit:
         case ArgumentList(field, arguments):
@@ -129,9 +151,12 @@ def _strategic(
         case Variable(variable, value):
             container["env"] = [{"name": variable, "value": value}]
     which = target.container_path.split("/")[1] if target.container_path else "containers"
+    left, selected = _selector(assignment)
+    # As above: an earlier plan's pool, if there is one.
+    selector: Object = dict.fromkeys(left if selected else sorted({*left, POOL_LABEL})) | selected
     body: Object = {
-        "nodeSelector": dict.fromkeys(sorted(target.drop_node_selector)) | {POOL_LABEL: assignment.pool},
-        "tolerations": tolerations(target, assignment.pool),
+        "nodeSelector": selector,
+        "tolerations": tolerations(assignment),
         **({which: [container]} if len(container) > 1 else {}),
     }
     outermost, *inner = _pod_spec(target).strip("/").split("/")
@@ -147,23 +172,20 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     target = assignment.target
     pod = _pod_spec(target)
     container = pod + (target.container_path or f"/containers/{target.container_index}")
-    asked = requested(assignment)
+    asked, limits, requests = _change(assignment)
     found: list[Object] = []
     if assignment.service is not UNSET:
         found.append(_add("/spec/replicas", assignment.replicas))
-    if not _asks_already(assignment):
-        for section, present in (("limits", target.gpu_limits), ("requests", target.gpu_requests)):
-            keys = present if section == "requests" else _dropped(present, asked)
-            found += [_remove(f"{container}/resources/{section}", key) for key in sorted(keys)]
-        found += [
-            _add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()
-        ]
+    found += [_remove(f"{container}/resources/limits", key) for key in _dropped(limits, asked)]
+    found += [_remove(f"{container}/resources/requests", key) for key in sorted(requests)]
+    found += [_add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()]
+    left, selected = _selector(assignment)
     if target.has_node_selector or target.drop_node_selector:
-        found += [_remove(f"{pod}/nodeSelector", key) for key in sorted(target.drop_node_selector)]
-        found.append(_add(f"{pod}/nodeSelector/{_escaped(POOL_LABEL)}", assignment.pool))
-    else:
-        found.append(_add(f"{pod}/nodeSelector", {POOL_LABEL: assignment.pool}))
-    found.append(_add(f"{pod}/tolerations", tolerations(target, assignment.pool)))
+        found += [_remove(f"{pod}/nodeSelector", key) for key in left]
+        found += [_add(f"{pod}/nodeSelector/{_escaped(key)}", value) for key, value in selected.items()]
+    elif selected:
+        found.append(_add(f"{pod}/nodeSelector", selected))
+    found.append(_add(f"{pod}/tolerations", tolerations(assignment)))
     match limit:
         case ArgumentList(field, arguments):
             found.append(_add(f"{container}/{field}", list(arguments)))

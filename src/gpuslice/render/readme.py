@@ -44,6 +44,11 @@ _APPLY: Final = """\
    kubectl apply --server-side -k .
    ```
 """
+_SEATS: Final = """\
+
+Some pools have seats: `gpuslice.io/seat-NAMESPACE.NAME` is a place for one replica of that workload and of nobody
+else. Its pods ask for one instead of naming a pool; pools that mix workloads are filled first, and never grow.
+"""
 _WORKLOADS: Final = """\
 6. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
    `kustomization.yaml`). Move one at a time and watch it: `kubectl rollout status`.
@@ -76,4 +81,5 @@ def readme(plan: Plan, settings: RenderSettings, *, patched: bool) -> str:
         else _BOTTLEROCKET,
         _APPLY,
     ]
-    return "".join([*parts, _WORKLOADS] if patched else parts)
+    seated = any(pool.seats for pool in plan.pools)
+    return "".join((*parts, *((_WORKLOADS,) if patched else ()), *((_SEATS,) if seated else ())))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.promised import GPU_MEMORY, mechanism
+from gpuslice.planner.promised import GPU_MEMORY, configured, mechanism
 from gpuslice.render.files import RenderedFile, commented
+from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
 
 if TYPE_CHECKING:
@@ -56,24 +57,26 @@ def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool])
     Raises:
         InputError: a workload whose framework can't be kept to its memory, or whose pods' place isn't known.
     """
-    parts = Counter(each.workload for each in assignments)
+    templates = _templates(assignments)
+    parts = Counter(each[0].workload for each in templates)
     files: dict[str, str] = {}
     entries: list[dict[str, object]] = []
     unpatched: list[str] = []
-    for each in sorted(assignments, key=lambda one: (one.workload, one.pool)):
+    for own in templates:
+        each = structs.replace(own[0], replicas=sum(one.replicas for one in own))
         why = _why_unpatched(each, parts[each.workload])
         if why:
-            unpatched.append(f"{each.workload}: {each.replicas} to pool {each.pool}: {why}")
+            unpatched += [f"{one.workload}: {one.replicas} to pool {one.pool}: {why}" for one in own]
             continue
-        layout = pools[each.pool].layout
         namespace, name = _parts(each.workload)
         target_name = each.target.name or name
         try:
-            made = patch(each, layout, target_name, namespace)
+            _check_limit(own, pools)
+            made = patch(each, configured(pools[each.pool]), target_name, namespace)
         except InputError as error:
             raise error.inside(each.workload) from None
         file = f"{namespace}.{name}.yaml" if namespace else f"{name}.yaml"
-        files[f"{FOLDER}/{file}"] = commented(_comment(each, pools[each.pool])) + dump_yaml(made)
+        files[f"{FOLDER}/{file}"] = commented(_comment(own, pools)) + dump_yaml(made)
         entries.append({"path": file, "target": _target(each, target_name, namespace)})
     if unpatched:
         files[UNPATCHED] = "Workloads without a patch, and why:\n\n" + "".join(
@@ -93,6 +96,26 @@ def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool])
         )
         files[component.path] = component.text
     return files
+
+
+def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:
+    """Assignments by pod template: those of one workload with seats have one, any other has one for itself."""
+    found: dict[tuple[str, str], list[Assignment]] = {}
+    for each in sorted(assignments, key=lambda one: (one.workload, one.pool)):
+        found.setdefault((each.workload, "" if each.seat else each.pool), []).append(each)
+    return list(found.values())
+
+
+def _check_limit(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> None:
+    """Accept assignments whose framework is told the same: a share of the GPU, which may be another one elsewhere."""
+    limits = {each.pool: framework_limit(each, configured(pools[each.pool])) for each in own}
+    first, *others = limits
+    for each in others:
+        if limits[each] != limits[first]:
+            raise InputError(
+                f"its framework needs another limit in pool {first} than in {each}, and its pods have one template",
+                fix="plan again",
+            )
 
 
 def _parts(workload: str) -> tuple[str, str]:
@@ -126,13 +149,17 @@ def _target(assignment: Assignment, name: str, namespace: str) -> dict[str, obje
     return selector | ({"namespace": namespace} if namespace else {})
 
 
-def _comment(assignment: Assignment, pool: Pool) -> str:
-    lines = [f"{assignment.workload}: {assignment.replicas} of {assignment.slice}, pool {assignment.pool}."]
-    if assignment.because:
-        lines.append(" ".join(assignment.because.split()).rstrip(".") + ".")
+def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
+    assignment = own[0]
+    places = "; ".join(f"{each.replicas} of {each.slice}, pool {each.pool}" for each in own)
+    lines = [f"{assignment.workload}: {places}."]
+    if assignment.seat:
+        lines.append("Each pod asks for a seat instead of naming a pool, and goes wherever one is free.")
+    reasons = dict.fromkeys(" ".join(each.because.split()).rstrip(".") for each in own)
+    lines += [f"{each}." for each in reasons if each]
     if assignment.target.kind == "Pod":
         lines.append("A pod can't be changed while it exists: delete it, then create it anew.")
-    shared = mechanism(pool.layout) is Mechanism.TIME_SLICING
+    shared = any(mechanism(pools[each.pool].layout) is Mechanism.TIME_SLICING for each in own)
     if shared and assignment.memory_limit is not UNSET and assignment.target.framework is None:
         lines.append(
             f"Nothing keeps it to {assignment.memory_limit} of GPU memory: set that limit in the program itself."
