@@ -68,8 +68,8 @@ _RULES: Final = {
     "slices": "The cheapest packing says on which slices such services are.",
     "one-home": "Replicas that share a pod template go to one pool, or have seats in all of their pools.",
     "one-template": "With seats, all pods of a workload ask for the same.",
-    "seats": "Every planned replica has a seat; nodes of a limited pool are as many as it may have, with all seats taken; "
-    "and each workload with seats has one pool of its own where more of it may go.",
+    "seats": "Every planned replica has a seat; a limited pool has as many nodes as it may have, with all seats "
+    "taken; and each workload with seats has one pool of its own where more of it may go.",
     "unplaced": "Whoever is not placed stands there once, with all replicas and a reason.",
     "layout": "The GPU exists and has the mechanism, with a possible number of replicas.",
     "geometry": "MIG instances have a valid placement on the GPU; as many geometries as GPUs.",

@@ -41,22 +41,29 @@ class WorkloadClass:
     replicas: int
     kept_to: str = ""
 
+    @property
+    def limited(self) -> bool:
+        """Whether a framework of theirs is told how much of the memory that it sees is its own."""
+        return any(each.preallocates for each in self.members)
+
     def asks_for(self, slice_: Slice) -> str:
         """What a pod template has to say to get a slice: its resource.
 
-        And the GPU, where the framework is told what share of the memory that it sees is its own.
+        And the GPU, where a framework is told its share of the memory that it sees.
         """
-        limited = slice_.mechanism in SEES_ALL and any(each.preallocates for each in self.members)
-        return f"{slice_.resource} of {slice_.gpu.name}" if limited else slice_.resource
+        if self.limited and slice_.mechanism in SEES_ALL:
+            return f"{slice_.resource} of {slice_.gpu.name}"
+        return slice_.resource
+
+    def may_rename(self, slice_: Slice) -> bool:
+        """Whether a slice can be had by the name of shared GPUs as well: a whole one that is its node's only one."""
+        return slice_.mechanism is Mechanism.WHOLE and not self.limited
 
     def may_have(self, slice_: Slice) -> bool:
-        """Whether a slice can be had by what their pods ask for.
-
-        A whole GPU that is the only one of its node can be offered under the name of shared ones, too.
-        """
+        """Whether a slice can be had by what their pods ask for."""
         if not self.kept_to or self.kept_to == self.asks_for(slice_):
             return True
-        return self.kept_to == SHARED_GPU and slice_.mechanism is Mechanism.WHOLE
+        return self.kept_to == SHARED_GPU and self.may_rename(slice_)
 
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:

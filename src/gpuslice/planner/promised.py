@@ -26,7 +26,9 @@ GPU_TIME: Final = "gpuslice.io/gpu-time"
 SEAT: Final = "gpuslice.io/seat-"
 """How the resources begin that stand for places of a workload."""
 
-_FIRST: Final = 100  # of Karpenter's weights the highest, and …
+_FIRST: Final = (
+    100  # the highest of Karpenter: it tries these first, as long as their limits leave room; and …
+)
 _LAST: Final = 1  # … the lowest
 _NAME_LENGTH: Final = 63  # of an extended resource, after its prefix
 _HEX: Final = 6

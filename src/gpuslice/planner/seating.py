@@ -98,7 +98,8 @@ def _askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking
     """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
     cut = pattern.option.cut
     plain = tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)
-    if cut.mechanism is Mechanism.WHOLE and pattern.option.instance_type.gpu_count == 1:
+    may_rename = all(classes[number].may_rename(cut.slices[where]) for number, where, _ in pattern.pods)
+    if may_rename and pattern.option.instance_type.gpu_count == 1:
         return plain, (SHARED_GPU,) * len(plain)
     return (plain,)
 

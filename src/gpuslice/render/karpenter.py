@@ -15,7 +15,16 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, configured, mechanism, offered
+from gpuslice.planner.promised import (
+    GPU_MEMORY,
+    GPU_TIME,
+    POOL_LABEL,
+    configured,
+    mechanism,
+    offered,
+    seat_limits,
+    weight,
+)
 from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted, seats
 from gpuslice.render.files import Object
 from gpuslice.render.naming import OWNED
@@ -142,8 +151,7 @@ def node_pool(
     if limits := _limits(pool, stack, types, replicas):
         spec["limits"] = limits
     if pool.seats:
-        # Karpenter tries the pools of greater weight first, as long as their limits leave room.
-        spec["weight"] = seats.LAST_WEIGHT if pool.max_nodes is UNSET else seats.FIRST_WEIGHT
+        spec["weight"] = weight(pool)
     return {
         "apiVersion": "karpenter.sh/v1",
         "kind": "NodePool",
@@ -161,9 +169,8 @@ def _limits(
     v1.14.1). What nodes offer it takes off as it opens them, each as if it were of the type that offers most; so it is
     that type's slices that the room is reckoned in, and the planned nodes are never held up.
     """
-    if pool.max_nodes is not UNSET:
-        whole = {name: count * pool.max_nodes for name, count in pool.seats.items()}
-        return seats.offered(whole)
+    if seats_only := seat_limits(pool):
+        return {name: str(amount) for name, amount in seats_only.items()}
     # A workload's own pool takes all of it, if it must.
     alone = [-(-replicas.get(workload, 0) // count) for workload, count in pool.seats.items()]
     room = NODE_ROOM * max(sum(each.count for each in pool.nodes), *alone, 0)

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from gpuslice.planner.plan import Assignment, Pool
 
 FEATURE: Final = "gpuslice.io/seats"
-FIRST_WEIGHT: Final = 100
-"""Of a NodePool that is filled first: as high as Karpenter allows."""
-LAST_WEIGHT: Final = 1
-"""Of a workload's own NodePool, where whoever finds no other seat goes."""
-
 _DIGITS: Final = (
     10  # a mixed fleet has hundreds of different sets, of which nothing else tells one from another
 )
