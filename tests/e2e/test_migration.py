@@ -112,10 +112,10 @@ def scanned(client, kubeconfig, out):
     raise AssertionError(f"Karpenter never holds still: {before}")
 
 
-def planned(directory, source):
+def planned(directory, source, *options):
     """A plan for what was scanned, and where it was rendered to."""
     file, manifests = directory / "plan.yaml", directory / "manifests"
-    code, _, err = gpuslice(None, "plan", "-f", source, "--out", file)
+    code, _, err = gpuslice(None, "plan", "-f", source, "--out", file, *options)
     assert code == 0, err
     # Karpenter is to tidy up while the test looks on: its pools wait for 5 s, not for 5 m.
     settings = ("--cluster", ec2.CLUSTER, "--role", ec2.ROLE, "--consolidate-after", "5s")
@@ -124,7 +124,8 @@ def planned(directory, source):
     return decode(read_documents(str(file))[0].data, Plan, where="plan.yaml"), file, manifests
 
 
-def test_fourteen_workloads_move_from_whole_gpus_to_slices_and_back(cluster, tmp_path, capfd):
+@pytest.mark.parametrize("options", [(), ("--seats",)], ids=["one pool each", "seats"])
+def test_fourteen_workloads_move_from_whole_gpus_to_slices_and_back(cluster, tmp_path, capfd, options):
     kubeconfig = cluster.control_plane.stranger_kubeconfig
     replicas = {
         f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["spec"]["replicas"]
@@ -144,8 +145,8 @@ def test_fourteen_workloads_move_from_whole_gpus_to_slices_and_back(cluster, tmp
         until(lambda: places(client), on_whole)
         before = standing_in(client, (OPERATOR, *TENANTS))
         old = scanned(client, kubeconfig, tmp_path / "workloads.yaml")
-        plan, file, manifests = planned(tmp_path, tmp_path / "workloads.yaml")
-        assert not [each.name for each in plan.pools if each.layout.mechanism == "whole"]
+        plan, file, manifests = planned(tmp_path, tmp_path / "workloads.yaml", *options)
+        assert not [each.name for each in plan.pools if each.nodes and each.layout.mechanism == "whole"]
         spread = plan.summary.spread
         assert spread.lowest == spread.highest == plan.summary.usd_per_hour  # in whatever order pods come
 

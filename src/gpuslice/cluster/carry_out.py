@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gpuslice.cluster.steps import Steps
 
 Json = Any  # as in Kubernetes objects
-_OVERLAYS: Final = (NODE_OVERLAY,)
+_BEFORE_POOLS: Final = (NODE_CLASS, NODE_OVERLAY)
 _JUDGED: Final = (NODE_CLASS, NODE_OVERLAY, NODE_POOL)
 """Kinds of which Karpenter says whether it accepts them."""
 
@@ -138,7 +138,9 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
     ]
     configured, pools = in_turn(setting)
     _write(api, stored, configured, manner)
-    _accepted(api, configured, _OVERLAYS, manner)
+    # A pool whose node class isn't ready when Karpenter looks at overlays is passed over until it looks again: pods
+    # that may go to several pools would go to another one (seen with v1.14.1).
+    _accepted(api, configured, _BEFORE_POOLS, manner)
     _write(api, stored, pools, manner)
     _accepted(api, setting, _JUDGED, manner)
     # A workload that an interrupted run changed looks done, and what to put back is what that run found.
