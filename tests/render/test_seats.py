@@ -110,6 +110,17 @@ def test_pools_that_never_grow_are_filled_first_and_a_workloads_own_pool_last():
     assert not [each for each in applied(SLOTS, "NodePool").values() if "weight" in each]
 
 
+def test_karpenter_hears_of_a_workloads_own_pool_after_all_that_are_to_be_filled_first():
+    pools = [
+        each.path for each in objects(SEATS, CATALOG, SETTINGS) if each.path.startswith("karpenter/pools/")
+    ]
+    own = [
+        f"karpenter/pools/{name}.yaml"
+        for name in ("chat-asr", "chat-ranker", "search-embedder", "search-reranker")
+    ]
+    assert pools[-len(own) :] == own
+
+
 def test_a_pool_that_never_grows_is_limited_by_its_seats_alone():
     assert applied(SEATS, "NodePool")["search-l4-mixed"]["limits"] == {
         "gpuslice.io/seat-search.embedder": "4",

@@ -168,7 +168,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
                 judged.append((kind, metadata["name"]))
         if file.path == manifests.NODE_CLASSES:
             # Karpenter passes a pool over whose node class wasn't ready when it last looked at the overlays, though it
-            # calls all of them ready: pods that may go to several pools would go to one of lower weight.
+            # calls all of them ready by now: pods that may go to several pools would go to one of lower weight.
             _unready(client, judged, wait_s=_ACCEPTED_S)
     client.create(_daemonset(plan))
     return judged

@@ -111,6 +111,9 @@ def kustomization(rendered: Iterable[RenderedFile]) -> RenderedFile:
 def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[RenderedFile, ...]:
     """The files with objects for the API server, and those for Helm and ClusterPolicy, which aren't applied.
 
+    Pools where whoever finds no other seat goes come last. Karpenter comes to know pools in the order in which they are
+    made, and for some seconds may know the first ones only: pods then wait, instead of going where they shouldn't.
+
     Raises:
         InputError: as `render`.
     """
@@ -134,7 +137,9 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     replicas: Counter[str] = Counter()
     for assignment in plan.assignments:
         replicas[assignment.workload] += assignment.replicas if assignment.seat else 0
-    for each in sorted(plan.pools, key=lambda pool: pool.name):
+    for each in sorted(
+        plan.pools, key=lambda pool: (bool(pool.seats) and pool.max_nodes is UNSET, pool.name)
+    ):
         own = types[each.name]
         # The overlays first: a pool without them would be taken for one of whole GPUs.
         overlays = karpenter.node_overlays(each, plan.stack, own, weights)
