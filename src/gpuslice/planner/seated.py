@@ -114,8 +114,24 @@ def with_seats(
     )
     if found is None:
         return "no seats: there was no time to choose what pods ask for"
-    made = SeatedFleet(found, settings.stack, offered.second)
-    pools, assignments = made.pools(), made.assignments()
+    fleet = _fleet(
+        SeatedFleet(classes, found, settings.stack, offered.second), classes, offered, settings, remaining
+    )
+    if isinstance(fleet, str):
+        return fleet
+    return replace(fleet, packing=min(fleet.packing, packing, key=cost))
+
+
+def _fleet(
+    made: SeatedFleet,
+    classes: Sequence[WorkloadClass],
+    offered: Offered,
+    settings: Settings,
+    remaining: Callable[[], float],
+) -> Fleet | str:
+    """Pools with seats as the model of Karpenter carries them out; or why it doesn't."""
+    pools, assignments, packing = made.pools(), made.assignments(), made.packing()
+    workloads = [member for each in classes for member in each.members]
     realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
     spread = realiser.spread(priced_orders(sum(each.replicas for each in assignments)))
     nodes = Counter[tuple[str, str, str]]()
@@ -124,16 +140,13 @@ def with_seats(
             nodes[pool.name, node.instance_type, node.purchase] += node.count
     if any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
         return "no seats: by the model, Karpenter launches other nodes than the planned ones"
-    price = cost(found.packing)
+    price = cost(packing)
     missing = []
     for name in sorted({instance_type for _, instance_type, _ in nodes}):
         if remaining() > 0:
             bill = realiser.without(name, spread.typical)
             missing.append(Missing(name, bill.price - price, bill.unbound))
-    cheapest = min(
-        [(found.packing, found.classes), (packing, tuple(classes))], key=lambda each: cost(each[0])
-    )
-    return Fleet(pools, assignments, price, *cheapest, spread, tuple(missing))
+    return Fleet(pools, assignments, price, packing, tuple(classes), spread, tuple(missing))
 
 
 def _packed(packings: Packings, tell: Callable[[Packing], None]) -> Packing:

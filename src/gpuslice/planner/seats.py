@@ -29,9 +29,11 @@ from gpuslice.planner.promised import seat_of
 from gpuslice.units import parse_quantity, usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.classes import WorkloadClass
+    from gpuslice.planner.master import Packing
     from gpuslice.planner.options import GpuGeometry, NodeOption
     from gpuslice.planner.seating import Seating
     from gpuslice.workloads.model import Workload
@@ -43,7 +45,7 @@ _HEX: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class SeatKind:
     """Nodes that are alike but for whom they carry. Equal where one plan's pool would be the other's.
 
     Attributes:
@@ -59,14 +61,48 @@ class _Kind:
     geometries: tuple[GpuGeometry, ...] = field(compare=False)
 
 
-def _kind(pattern: Pattern) -> _Kind:
+def seat_kind(pattern: Pattern) -> SeatKind:
+    """What kind of node has this load."""
     option = pattern.option
     layout = layout_of(option.cut, pattern.geometries)
-    return _Kind(option.instance_type.name, option.purchase.value, layout, option, pattern.geometries)
+    return SeatKind(option.instance_type.name, option.purchase.value, layout, option, pattern.geometries)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seats:
+class Own:
+    """The pool of one workload alone, as there is one.
+
+    Attributes:
+        kind: of its nodes.
+        full: seats of each.
+        replicas: on them.
+    """
+
+    kind: SeatKind
+    full: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Had:
+    """Seats that stay as they are.
+
+    Attributes:
+        pools: with a limit, and the nodes that stay of each.
+        own: by workload.
+        asks: by workload, what its pods ask for.
+    """
+
+    pools: tuple[SeatPool, ...] = ()
+    own: Mapping[str, Own] = field(default_factory=dict)
+    asks: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_HAD: Final = Had()
+
+
+@dataclass(frozen=True, slots=True)
+class SeatPool:
     """A pool to be.
 
     Attributes:
@@ -76,7 +112,7 @@ class _Seats:
         own: whose own it is; empty: it has no more nodes than these, all full.
     """
 
-    kind: _Kind
+    kind: SeatKind
     seats: Counts
     nodes: tuple[tuple[Counts, int], ...]
     own: str = ""
@@ -86,19 +122,42 @@ class SeatedFleet:
     """Pools and assignments of nodes with seats."""
 
     def __init__(
-        self, seating: Seating, stack: Stack, second: Callable[[NodeOption], Iterable[NodeOption]]
+        self,
+        classes: Sequence[WorkloadClass],
+        seating: Seating,
+        stack: Stack,
+        second: Callable[[NodeOption], Iterable[NodeOption]],
+        had: Had = NOTHING_HAD,
     ) -> None:
         """Make nodes that are alike one pool, and one for each workload.
 
         Args:
-            seating: who asks for what, and the nodes.
+            classes: of everybody.
+            seating: who asks for what, and the nodes; of those who have no seat yet.
             stack: what nodes run.
             second: nodes to fall back to where EC2 is out of one; none where that isn't wanted.
+            had: seats of the others.
         """
         self._stack, self._second = stack, second
-        self._asks = {member.name: each.kept_to for each in seating.classes for member in each.members}
-        self._workloads = {member.name: member for each in seating.classes for member in each.members}
-        self._pools = {self._name(each): each for each in _pools(seating)}
+        self._numbers = {
+            member.name: number for number, each in enumerate(classes) for member in each.members
+        }
+        self._workloads = {member.name: member for each in classes for member in each.members}
+        seated = {member.name: each.kept_to for each in seating.classes for member in each.members}
+        self._asks = {**had.asks, **seated}
+        self._pools = {self._name(each): each for each in _pools(seating, had)}
+
+    def packing(self) -> Packing:
+        """All nodes, by numbers of the classes."""
+        found: Packing = Counter()
+        for pool in self._pools.values():
+            for counts, alike in pool.nodes:
+                pods: Counter[tuple[int, int]] = Counter()
+                for name, count in counts:
+                    pods[self._numbers[name], self._slice(pool.kind, name)] += count
+                load = tuple((*place, count) for place, count in sorted(pods.items()))
+                found[Pattern(pool.kind.option, load, pool.kind.geometries)] += alike
+        return found
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """The pools, by name."""
@@ -115,11 +174,9 @@ class SeatedFleet:
                 found[workload].append(self._assignment(name, pool, self._workloads[workload], count))
         return tuple(each for name in sorted(found) for each in _one_template(found[name]))
 
-    def _assignment(self, name: str, pool: _Seats, workload: Workload, count: int) -> artefact.Assignment:
+    def _assignment(self, name: str, pool: SeatPool, workload: Workload, count: int) -> artefact.Assignment:
         option = pool.kind.option
-        slices = option.cut.slices  # of MIG one for each profile, and a resource for each
-        ask = self._asks[workload.name]
-        slice_ = next((each for each in slices if each.resource == ask), slices[0])
+        slice_ = option.cut.slices[self._slice(pool.kind, workload.name)]
         made = assignment(workload, name, option, slice_, fit(workload.need, slice_), count, self._stack)
         return structs.replace(
             made,
@@ -128,7 +185,12 @@ class SeatedFleet:
             resource=SHARED_GPU if self._renamed(pool) else made.resource,
         )
 
-    def _pool(self, name: str, pool: _Seats) -> artefact.Pool:
+    def _slice(self, kind: SeatKind, workload: str) -> int:
+        """Which of the cut's slices it asks for: of MIG there is one for each profile, and a resource for each."""
+        slices = kind.option.cut.slices
+        return next((at for at, each in enumerate(slices) if each.resource == self._asks[workload]), 0)
+
+    def _pool(self, name: str, pool: SeatPool) -> artefact.Pool:
         option, cut = pool.kind.option, pool.kind.option.cut
         others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
         types = (option.instance_type.name, *(each.instance_type.name for each in others[:1]))
@@ -150,12 +212,12 @@ class SeatedFleet:
             max_nodes=UNSET if pool.own else sum(alike for _, alike in pool.nodes),
         )
 
-    def _renamed(self, pool: _Seats) -> bool:
+    def _renamed(self, pool: SeatPool) -> bool:
         """Whether its whole GPUs are offered under the name of shared ones."""
         whole = pool.kind.option.cut.mechanism is Mechanism.WHOLE
         return whole and any(self._asks[name] == SHARED_GPU for name, _ in pool.seats)
 
-    def _name(self, pool: _Seats) -> str:
+    def _name(self, pool: SeatPool) -> str:
         """A name that says what it is, and changes with its seats: a node keeps those of its first boot."""
         kind = pool.kind
         stem = base_name(Pattern(kind.option, (), kind.geometries))
@@ -166,9 +228,9 @@ class SeatedFleet:
         return f"{stem[:_STEM].strip('-') or 'pool'}-{digest}"
 
 
-def _pools(seating: Seating) -> list[_Seats]:
+def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     """The pools with a limit, and each workload's own."""
-    nodes: dict[tuple[_Kind, Counts], int] = defaultdict(int)
+    nodes: dict[tuple[SeatKind, Counts], int] = defaultdict(int)
     dealer = Dealer(
         (number, None, member, member.replicas)
         for number, each in enumerate(seating.classes)
@@ -178,44 +240,53 @@ def _pools(seating: Seating) -> list[_Seats]:
         carried: Counter[str] = Counter()
         for workload, _, count in dealt:
             carried[workload] += count
-        nodes[_kind(pattern), tuple(sorted(carried.items()))] += alike
+        nodes[seat_kind(pattern), tuple(sorted(carried.items()))] += alike
+    for each in had.pools:
+        for counts, alike in each.nodes:
+            nodes[each.kind, counts] += alike
+    alone = {
+        member.name: seating.alone[number]
+        for number, each in enumerate(seating.classes)
+        for member in each.members
+    }
     found = []
-    for number, each in enumerate(seating.classes):
-        for member in each.members:
-            alone = {
-                node: alike for node, alike in nodes.items() if [name for name, _ in node[1]] == [member.name]
-            }
-            own, kept = _own(member.name, seating.alone[number], alone)
-            found.append(own)
-            for node in kept:
-                del nodes[node]
-    found += [_Seats(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items()]
+    for workload in {**had.own, **alone}:
+        own, kept = _own(workload, alone.get(workload), nodes, had.own.get(workload))
+        found.append(own)
+        for node in kept:
+            del nodes[node]
+    found += [SeatPool(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items()]
     return found
 
 
 def _own(
-    workload: str, alone: Pattern, nodes: Mapping[tuple[_Kind, Counts], int]
-) -> tuple[_Seats, list[tuple[_Kind, Counts]]]:
-    """A workload's own pool, and those of its nodes that are in it: where a replica is cheapest.
+    workload: str, alone: Pattern | None, nodes: Mapping[tuple[SeatKind, Counts], int], had: Own | None
+) -> tuple[SeatPool, list[tuple[SeatKind, Counts]]]:
+    """A workload's own pool, and those of the nodes that are in it: where a replica is cheapest, or where it is today.
 
     Args:
         workload: its name.
-        alone: the node on which its replicas are cheapest with no others.
-        nodes: that carry it and nobody else.
+        alone: the node on which its replicas are cheapest with no others; needed where it had no pool of its own.
+        nodes: of everybody.
+        had: its own pool today.
     """
-    most: dict[_Kind, int] = {}
-    for kind, ((_, count),) in nodes:
-        most[kind] = max(count, most.get(kind, 0))
-    most[_kind(alone)] = max(alone.pods[0][2], most.get(_kind(alone), 0))
-    own = min(
-        most, key=lambda kind: (kind.option.price / most[kind], kind.option.price)
-    )  # those with nodes first
-    full = most[own]
-    kept = [(kind, counts) for kind, counts in nodes if kind == own]
-    replicas = sum(counts[0][1] * nodes[kind, counts] for kind, counts in kept)
+    here = [(kind, counts) for kind, counts in nodes if [name for name, _ in counts] == [workload]]
+    if had is not None:
+        own, full, replicas = had.kind, had.full, had.replicas
+    else:
+        most: dict[SeatKind, int] = {}
+        for kind, ((_, count),) in here:
+            most[kind] = max(count, most.get(kind, 0))
+        if alone is not None:
+            most[seat_kind(alone)] = max(alone.pods[0][2], most.get(seat_kind(alone), 0))
+        # Of equals the first: those that there are nodes of.
+        own = min(most, key=lambda kind: (kind.option.price / most[kind], kind.option.price))
+        full, replicas = most[own], 0
+    kept = [(kind, counts) for kind, counts in here if kind == own and counts[0][1] <= full]
+    replicas += sum(counts[0][1] * nodes[kind, counts] for kind, counts in kept)
     filled = [(((workload, full),), replicas // full)] if replicas >= full else []
     rest = [(((workload, replicas % full),), 1)] if replicas % full else []
-    return _Seats(own, ((workload, full),), (*filled, *rest), workload), kept
+    return SeatPool(own, ((workload, full),), (*filled, *rest), workload), kept
 
 
 def _one_template(assignments: list[artefact.Assignment]) -> list[artefact.Assignment]:
