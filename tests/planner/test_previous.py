@@ -104,9 +104,9 @@ def test_every_plan_after_another_passes_the_verifier(fleet, later, catalog):
         assert verify(planned(later, before, catalog, min_saving), later, catalog) == []
 
 
-def test_a_pod_whose_seat_is_in_another_pool_does_not_restart():
+def test_a_pod_restarts_where_its_seat_goes():
     before = seated()
     mixed, *others = before.assignments
     elsewhere = (replaced(mixed, pool="own-a"), *others)
-    assert restarts(before, before.assignments) == restarts(before, elsewhere) == 0
-    assert restarts(before, (replaced(mixed, seat=""), *others)) == mixed.replicas
+    assert restarts(before, before.assignments) == 0
+    assert restarts(before, elsewhere) == mixed.replicas

@@ -152,13 +152,66 @@ def test_pools_list_a_second_type_that_karpenter_takes_only_where_the_first_is_m
     assert all(each.waiting or each.usd_per_hour >= 0 for each in plan.missing)
 
 
+def again(solution_plan, fleet, catalog, min_saving=1.0) -> Solution:
+    wanted = Settings(daemonset_overhead(), seats=True, previous=solution_plan, min_saving=min_saving)
+    return solve(fleet, catalog, wanted, remaining=lambda: 60.0)
+
+
+@pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 20)])
+def test_all_seats_stay_where_nothing_has_changed(seed, workloads):
+    fleet = read_fleet(seed, workloads)
+    before = planned(seed, workloads).plan
+    after = again(before, fleet.workloads, choose("", fleet.region)).plan
+    assert after.pools == before.pools
+    assert after.assignments == before.assignments
+    assert after.summary.change is not UNSET
+    assert (after.summary.change.kept, after.summary.change.restarts) == (True, 0)
+
+
+def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
+    fleet = read_fleet(106, 20)
+    catalog = choose("", fleet.region)
+    before = planned(106, 20).plan
+    first, second, third, *others = fleet.workloads
+    later = [replace(first, replicas=first.replicas + 3), replace(second, replicas=1), *others]
+    kept = again(before, later, catalog)
+    plan = holds(kept, later, catalog, daemonset_overhead())
+    change = plan.summary.change
+    assert change is not UNSET
+    assert change.kept
+    assert change.restarts < sum(each.replicas for each in plan.assignments) / 2
+    assert change.kept_usd_per_hour >= change.free_usd_per_hour
+    assert not any(third.name in pool.seats for pool in plan.pools)
+    resources = {each.workload: each.resource for each in before.assignments}
+    assert all(each.resource == resources[each.workload] for each in plan.assignments)
+    free = again(before, later, catalog, min_saving=0.0).plan
+    assert free.summary.usd_per_hour <= plan.summary.usd_per_hour
+
+
+@fewer
+@given(fleets(), fleets(), catalogs(types=SMALL_TYPES, least=2))
+def test_every_plan_with_seats_after_another_is_right(fleet, later, catalog):
+    before = solved(fleet, catalog, seats=True).plan
+    for min_saving in (0.0, 1.0):
+        wanted = Settings(OVERHEAD, seats=True, previous=before, min_saving=min_saving)
+        holds(solve(later, catalog, wanted, remaining=lambda: 60.0), later, catalog)
+
+
+@fewer
+@given(fleets(on=MIG_MODELS), st.integers(0, 2), catalogs(types=MIG_TYPES))
+def test_every_plan_with_seats_after_a_smaller_one_is_right_with_mig(fleet, more, catalog):
+    before = solved(fleet, catalog, seats=True).plan
+    later = [replace(each, replicas=each.replicas + more) for each in fleet]
+    wanted = Settings(OVERHEAD, seats=True, previous=before, min_saving=1.0)
+    holds(solve(later, catalog, wanted, remaining=lambda: 60.0), later, catalog)
+
+
 @pytest.mark.parametrize(
     ("wanted", "word"),
     [
         (Settings(OVERHEAD, stack=Stack.BOTTLEROCKET), "Bottlerocket"),
         (Settings(OVERHEAD, policy=Policy(max_pools=3)), "maxPools"),
         (Settings(OVERHEAD, policy=Policy(max_nodes={"g6.xlarge": 1})), "maxNodes"),
-        (Settings(OVERHEAD, previous=planned(100, 10).plan), "previous"),
     ],
 )
 def test_what_seats_cannot_go_with_is_refused(wanted, word):

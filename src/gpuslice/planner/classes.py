@@ -51,9 +51,11 @@ class WorkloadClass:
 
         And the GPU, where a framework is told its share of the memory that it sees.
         """
-        if self.limited and slice_.mechanism in SEES_ALL:
-            return f"{slice_.resource} of {slice_.gpu.name}"
-        return slice_.resource
+        return self.ask(slice_.resource, slice_.mechanism, slice_.gpu.name)
+
+    def ask(self, resource: str, mechanism: Mechanism, gpu: str) -> str:
+        """The same, of a resource that a mechanism makes of a GPU."""
+        return f"{resource} of {gpu}" if self.limited and mechanism in SEES_ALL else resource
 
     def may_rename(self, slice_: Slice) -> bool:
         """Whether a slice can be had by the name of shared GPUs as well: a whole one that is its node's only one."""

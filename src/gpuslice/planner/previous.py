@@ -59,7 +59,7 @@ def homes_kept(
         if pool.seats:
             continue  # whoever has a seat there may be in other pools as well
         machines = [types[name] for name in pool.instance_types if name in types]
-        found = _cut(pool, classes, machines) if machines else None
+        found = cut_of(pool, classes, machines) if machines else None
         if found is None:
             continue
         cut, geometries = found
@@ -107,14 +107,13 @@ def restarts(previous: Plan, assignments: Sequence[Assignment]) -> int:
 def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[object]]:
     found: dict[str, Counter[object]] = defaultdict(Counter)
     for each in assignments:
-        # With seats a template names no pool: a pod may have its place in another one without a restart.
-        where = each.seat or each.pool
-        template = (where, each.resource, each.quantity, str(each.request), str(each.memory_limit))
+        # With seats a template names no pool. Still a pod has to leave where its pool goes.
+        template = (each.pool, each.resource, each.quantity, str(each.request), str(each.memory_limit))
         found[each.workload][template] += each.replicas
     return found
 
 
-def _cut(
+def cut_of(
     pool: Pool, classes: Sequence[WorkloadClass], machines: Sequence[InstanceType]
 ) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     """The pool's cut, for the classes that fit it now; None where it can't be made any more as it was."""

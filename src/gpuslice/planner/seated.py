@@ -11,14 +11,18 @@ from msgspec import UNSET
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
+from gpuslice.planner import plan as artefact
 from gpuslice.planner.fallbacks import Missing
 from gpuslice.planner.fleet import Fleet
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cost
+from gpuslice.planner.previous import restarts
 from gpuslice.planner.realised import priced_orders
-from gpuslice.planner.seating import seating
-from gpuslice.planner.seats import SeatedFleet
+from gpuslice.planner.seating import Seating, seating
+from gpuslice.planner.seats import NOTHING_HAD, Had, SeatedFleet
+from gpuslice.planner.seats_kept import loads_of_some, seats_kept, unseated
 from gpuslice.planner.seats_realised import SeatRealiser
+from gpuslice.units import usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.master import Packing, Packings
     from gpuslice.planner.options import NodeOption
+    from gpuslice.planner.patterns import Pattern
+    from gpuslice.planner.plan import Plan
     from gpuslice.planner.solve import Settings
 
 _MOST_WORKLOADS: Final = 300
@@ -46,12 +52,6 @@ def refuse_seats(settings: Settings) -> None:
             "Bottlerocket's nodes take no file that says which seats they have",
             where="--seats",
             fix="leave it out, or plan for --stack al2023",
-        )
-    if settings.previous is not None:
-        raise InputError(
-            "seats and a previous plan don't go together yet",
-            where="--seats",
-            fix="leave --previous out: with seats, templates change only where what pods ask for does",
         )
     counted = policy.max_pools is not UNSET or bool(limits_of(policy))
     if counted:
@@ -95,34 +95,64 @@ def with_seats(
         classes: to place.
         options: nodes for them.
         offered: others.
-        settings: rules.
+        settings: rules; seats of a previous plan stay, unless moving saves enough.
         tell: about packings as they are found.
         remaining: seconds left.
     """
-    workloads = [member for each in classes for member in each.members]
-    if len(workloads) > _MOST_WORKLOADS:
-        return f"no seats for {len(workloads)} workloads: each would have a NodePool of its own"
+    count = sum(len(each.members) for each in classes)
+    if count > _MOST_WORKLOADS:
+        return f"no seats for {count} workloads: each would have a NodePool of its own"
     packing = _packed(packings, tell)
     without = replace(settings, without=settings.without | {Mechanism.MIG.value})
-    found = seating(
-        classes,
-        options,
-        (*relaxation.patterns, *packing),
-        lambda some: offered.nodes(some, without),
-        gap=settings.gap,
-        remaining=remaining,
-    )
-    if found is None:
-        return "no seats: there was no time to choose what pods ask for"
-    fleet = _fleet(
-        SeatedFleet(classes, found, settings.stack, offered.second), classes, offered, settings, remaining
-    )
-    if isinstance(fleet, str):
-        return fleet
-    return replace(fleet, packing=min(fleet.packing, packing, key=cost))
+
+    def made(some: Sequence[WorkloadClass], known: Iterable[Pattern], had: Had) -> Fleet | str:
+        found: Seating | None = Seating((), Counter(), ())
+        if some:
+            found = seating(
+                some,
+                options if some is classes else offered.nodes(some, settings),
+                known,
+                lambda others: offered.nodes(others, without),
+                gap=settings.gap,
+                remaining=remaining,
+            )
+        if found is None:
+            return "no seats: there was no time to choose what pods ask for"
+        fleet = SeatedFleet(classes, found, settings.stack, offered.second, had)
+        return _realised(fleet, classes, offered, settings, remaining)
+
+    known = (*relaxation.patterns, *packing)
+    free = made(classes, known, NOTHING_HAD)
+    if isinstance(free, str):
+        return free
+    fleet, previous = free, settings.previous
+    if previous is not None and any(pool.seats for pool in previous.pools):
+        had = seats_kept(previous, classes, offered.catalog, settings.overhead, settings.policy)
+        rest = unseated(classes, had)
+        kept = made(rest, loads_of_some(known, classes, rest), had)
+        if not isinstance(kept, str) and had.own:
+            fleet = _steadier(kept, free, previous, settings.min_saving)
+    return replace(fleet, packing=min(fleet.packing, free.packing, packing, key=cost))
 
 
-def _fleet(
+def _steadier(kept: Fleet, free: Fleet, previous: Plan, min_saving: float) -> Fleet:
+    """The fleet in which seats stay, unless the free one saves enough; with the trade."""
+    if kept.price <= free.price:
+        free = kept
+    moved, stayed = (restarts(previous, each.assignments) for each in (free, kept))
+    stays = kept.price - free.price <= min_saving * kept.price
+    change = artefact.Change(
+        kept=stays,
+        kept_usd_per_hour=usd(kept.price),
+        free_usd_per_hour=usd(free.price),
+        restarts=stayed if stays else moved,
+        free_restarts=moved,
+        min_saving=min_saving,
+    )
+    return replace(kept if stays else free, change=change)
+
+
+def _realised(
     made: SeatedFleet,
     classes: Sequence[WorkloadClass],
     offered: Offered,

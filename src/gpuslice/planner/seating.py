@@ -94,14 +94,17 @@ def seating(
     return Seating(kept, _repacked(packing, kept, offered, gap=gap, remaining=remaining), tuple(own))
 
 
-def _askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
+def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
     """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
     cut = pattern.option.cut
-    plain = tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)
+    found = [tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)]
     may_rename = all(classes[number].may_rename(cut.slices[where]) for number, where, _ in pattern.pods)
     if may_rename and pattern.option.instance_type.gpu_count == 1:
-        return plain, (SHARED_GPU,) * len(plain)
-    return (plain,)
+        found.append((SHARED_GPU,) * len(pattern.pods))
+    kept = [classes[number].kept_to for number, _, _ in pattern.pods]
+    return tuple(
+        each for each in found if all(not to or to == ask for to, ask in zip(kept, each, strict=True))
+    )
 
 
 def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> dict[Place, list[Pattern]]:
@@ -110,7 +113,7 @@ def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> d
     for option in options:
         for number in option.classes:
             for pattern in each_alone(option, number, classes):
-                for (ask,) in _askings(pattern, classes):
+                for (ask,) in askings(pattern, classes):
                     found[number, ask].append(pattern)
     return {
         place: sorted(each, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
@@ -140,7 +143,7 @@ def _chosen(
     rows: dict[Place, int] = {}
     columns, nodes = [], []
     for pattern in patterns:
-        for asking in _askings(pattern, classes):
+        for asking in askings(pattern, classes):
             entries: Counter[int] = Counter()
             for (number, _, count), ask in zip(pattern.pods, asking, strict=True):
                 entries[rows.setdefault((number, ask), len(rows))] += count

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
@@ -244,49 +244,59 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     for each in had.pools:
         for counts, alike in each.nodes:
             nodes[each.kind, counts] += alike
-    alone = {
-        member.name: seating.alone[number]
-        for number, each in enumerate(seating.classes)
-        for member in each.members
-    }
-    found = []
-    for workload in {**had.own, **alone}:
-        own, kept = _own(workload, alone.get(workload), nodes, had.own.get(workload))
-        found.append(own)
-        for node in kept:
-            del nodes[node]
-    found += [SeatPool(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items()]
-    return found
+    own = dict(had.own)
+    for number, one in enumerate(seating.classes):
+        for member in one.members:
+            if member.name not in own:
+                own[member.name] = _own(member.name, seating.alone[number], nodes)
+    for kind, counts in [*nodes]:
+        (workload, count), *others = counts
+        here = own[workload]
+        if not others and kind == here.kind and count <= here.full:
+            own[workload] = replace(here, replicas=here.replicas + count * nodes.pop((kind, counts)))
+    _without_spare(nodes, own)
+    return [
+        *(_filled(workload, each) for workload, each in own.items()),
+        *(SeatPool(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items() if alike),
+    ]
 
 
-def _own(
-    workload: str, alone: Pattern | None, nodes: Mapping[tuple[SeatKind, Counts], int], had: Own | None
-) -> tuple[SeatPool, list[tuple[SeatKind, Counts]]]:
-    """A workload's own pool, and those of the nodes that are in it: where a replica is cheapest, or where it is today.
+def _own(workload: str, alone: Pattern, nodes: Iterable[tuple[SeatKind, Counts]]) -> Own:
+    """A workload's own pool, empty: of the nodes that carry nobody else, where a replica is cheapest.
 
     Args:
         workload: its name.
-        alone: the node on which its replicas are cheapest with no others; needed where it had no pool of its own.
+        alone: the node on which its replicas are cheapest with no others.
         nodes: of everybody.
-        had: its own pool today.
     """
-    here = [(kind, counts) for kind, counts in nodes if [name for name, _ in counts] == [workload]]
-    if had is not None:
-        own, full, replicas = had.kind, had.full, had.replicas
-    else:
-        most: dict[SeatKind, int] = {}
-        for kind, ((_, count),) in here:
-            most[kind] = max(count, most.get(kind, 0))
-        if alone is not None:
-            most[seat_kind(alone)] = max(alone.pods[0][2], most.get(seat_kind(alone), 0))
-        # Of equals the first: those that there are nodes of.
-        own = min(most, key=lambda kind: (kind.option.price / most[kind], kind.option.price))
-        full, replicas = most[own], 0
-    kept = [(kind, counts) for kind, counts in here if kind == own and counts[0][1] <= full]
-    replicas += sum(counts[0][1] * nodes[kind, counts] for kind, counts in kept)
-    filled = [(((workload, full),), replicas // full)] if replicas >= full else []
-    rest = [(((workload, replicas % full),), 1)] if replicas % full else []
-    return SeatPool(own, ((workload, full),), (*filled, *rest), workload), kept
+    most: dict[SeatKind, int] = {}
+    for kind, counts in nodes:
+        if [name for name, _ in counts] == [workload]:
+            most[kind] = max(counts[0][1], most.get(kind, 0))
+    most[seat_kind(alone)] = max(alone.pods[0][2], most.get(seat_kind(alone), 0))
+    # Of equals the first: those that there are nodes of.
+    own = min(most, key=lambda kind: (kind.option.price / most[kind], kind.option.price))
+    return Own(own, most[own], 0)
+
+
+def _without_spare(nodes: dict[tuple[SeatKind, Counts], int], own: dict[str, Own]) -> None:
+    """Take away nodes whose pods all fit on seats that their own pools have left: Karpenter might do without them."""
+    for kind, counts in sorted(nodes, key=lambda node: -node[0].option.price):
+        while nodes[kind, counts] and all(
+            count <= -own[name].replicas % own[name].full for name, count in counts
+        ):
+            nodes[kind, counts] -= 1
+            for name, count in counts:
+                own[name] = replace(own[name], replicas=own[name].replicas + count)
+
+
+def _filled(workload: str, own: Own) -> SeatPool:
+    """A workload's own pool with its nodes."""
+    whole, rest = divmod(own.replicas, own.full)
+    nodes = [
+        (((workload, count),), alike) for count, alike in ((own.full, whole), (rest, 1)) if count and alike
+    ]
+    return SeatPool(own.kind, ((workload, own.full),), tuple(nodes), workload)
 
 
 def _one_template(assignments: list[artefact.Assignment]) -> list[artefact.Assignment]:
