@@ -42,6 +42,7 @@ class Cut:
         slices: what it offers; one, but for MIG one per profile.
         tenant: the only one admitted; empty: tenants may mix.
         geometries: for MIG, the ways in which one GPU may be cut; else empty.
+        renamed: whether a whole GPU is offered by the name of shared ones, for those who ask for that.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Cut:
         *,
         tenant: str = "",
         geometries: tuple[GpuGeometry, ...] = (),
+        renamed: bool = False,
     ) -> None:
         """Cut into slices, for those of the members (numbers of classes) that fit."""
         self.slices = slices
         self.tenant = tenant
         self.geometries = geometries
+        self.renamed = renamed
         self._classes = classes
         self._members = tuple(members)
 
@@ -205,7 +208,12 @@ def _cuts(
     gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], stack: Stack
 ) -> list[Cut]:
     everyone = range(len(classes))
-    offered = [Cut((cuts.whole(gpu),), classes, everyone)]
+    renamed = [number for number, each in enumerate(classes) if each.kept_to == SHARED_GPU]
+    by_own_name = [number for number in everyone if classes[number].kept_to != SHARED_GPU]
+    offered = [
+        Cut((cuts.whole(gpu),), classes, by_own_name),
+        Cut((cuts.whole(gpu),), classes, renamed, renamed=True),
+    ]
     if gpu.mig is not None:
         offered += _mig_cuts(gpu, gpu.mig, classes, stack)
     fractions: set[Fraction] = {each.gpu_fraction for each in types if not each.gpu_count}
@@ -319,7 +327,6 @@ class _Bought:
     ) -> None:
         self._instance_type = instance_type
         self._purchase = purchase
-        self._classes = classes
         self._cpu = cpu = instance_type.allocatable_cpu_milli - overhead.cpu_milli
         self._memory = memory = instance_type.allocatable_memory_mib - overhead.memory_mib
         self._pods = instance_type.max_pods - overhead.pods
@@ -340,14 +347,13 @@ class _Bought:
             return None
         if fraction is not None and fraction != instance_type.gpu_fraction:
             return None
+        if cut.renamed and instance_type.gpu_count != 1:
+            return None  # with several GPUs the kubelet chooses, and could give two pods the same
         if cut.metered and instance_type.gpu_count != 1:
             return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
         if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
             return None
         may = self._may
-        if cut.mechanism is Mechanism.WHOLE and instance_type.gpu_count > 1:
-            # Of several whole GPUs under the name of shared ones, the kubelet could give two pods the same.
-            may = [here and each.kept_to != SHARED_GPU for here, each in zip(may, self._classes, strict=True)]
         admitted = tuple(sorted([number for number in cut.admitted() if may[number]]))
         if not admitted or self._pods <= 0:
             return None
