@@ -247,12 +247,23 @@ def _print_assignments(made: Plan) -> None:
                 sum(each.replicas for each in parts),
                 _slowest(parts),
                 parts[0].pool if len(parts) == 1 else f"{len(parts)} pools",
-                max(parts, key=lambda each: each.replicas).because,
+                _why(parts),
             )
             for parts in rows.values()
         ],
         right=("pods", "slowdown"),
     )
+    several = sum(len(parts) > 1 for parts in rows.values())
+    if several:
+        say(f"{_workloads(several)} in several pools: gpuslice explain WORKLOAD --seats lists them")
+
+
+def _why(parts: Sequence[Assignment]) -> str:
+    """The reason for where most pods of a workload are, and for how many that is one if not for all."""
+    most = max(parts, key=lambda each: each.replicas)
+    here = sum(each.replicas for each in parts if each.because == most.because)
+    of = sum(each.replicas for each in parts)
+    return most.because if here == of else f"{here} of {of}: {most.because}"
 
 
 def _slowest(parts: Sequence[Assignment]) -> str | None:

@@ -129,7 +129,8 @@ def with_seats(
     for name in sorted({instance_type for _, instance_type, _ in nodes}):
         if remaining() > 0:
             bill = realiser.without(name, spread.typical)
-            missing.append(Missing(name, bill.price - price, bill.unbound))
+            # Pods that wait have no nodes: a bill that is lower for that saves nothing.
+            missing.append(Missing(name, max(bill.price - price, 0), bill.unbound))
     cheapest = min(
         [(found.packing, found.classes), (packing, tuple(classes))], key=lambda each: cost(each[0])
     )

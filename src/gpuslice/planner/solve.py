@@ -328,7 +328,9 @@ def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], flo
 def _repaired(
     previous: artefact.Plan | None, workloads: Sequence[Workload], catalog: Catalog
 ) -> tuple[str, ...]:
-    """What is to be said where the previous plan doesn't hold for these workloads."""
+    """What is to be said where the previous plan can't be kept to, or doesn't hold for these workloads."""
+    if previous is not None and any(pool.seats for pool in previous.pools):
+        return ("the previous plan has seats: who has one in it is placed anew",)
     broken = [] if previous is None else verify(previous, workloads, catalog)
     if not broken:
         return ()
