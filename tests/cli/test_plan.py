@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from msgspec import structs
 
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
@@ -337,3 +338,12 @@ def test_a_workload_with_seats_is_one_row_and_pools_without_nodes_are_counted(ca
     ]
     assert [line.split()[0] for line in pools[1:]] == ["mixed", "own-b"]
     assert "1 more pool without nodes" in said.err
+    assert "1 workload in several pools: gpuslice explain WORKLOAD --seats" in said.err
+
+
+def test_a_reason_that_is_not_that_of_all_pods_says_of_how_many(capsys):
+    plan = seated()
+    *others, last = plan.assignments
+    plan = structs.replace(plan, assignments=(*others, structs.replace(last, because="alone")))
+    print_plan(plan, Output.TABLE)
+    assert "2 pools   1 of 2: " in capsys.readouterr().out

@@ -149,7 +149,14 @@ def test_pools_list_a_second_type_that_karpenter_takes_only_where_the_first_is_m
     assert {each.instance_type for each in plan.missing} == {
         node.instance_type for pool in plan.pools for node in pool.nodes
     }
-    assert all(each.waiting or each.usd_per_hour >= 0 for each in plan.missing)
+    assert all(each.usd_per_hour >= 0 for each in plan.missing)
+
+
+def test_nodes_that_pods_wait_for_are_no_saving():
+    plan = planned(103, 14, fallback=False).plan
+    waited_for = [each for each in plan.missing if each.waiting]
+    assert waited_for
+    assert all(each.usd_per_hour >= 0 for each in plan.missing)
 
 
 def again(solution_plan, fleet, catalog, min_saving=1.0) -> Solution:
@@ -226,6 +233,7 @@ def test_a_plan_without_seats_keeps_nothing_of_one_with_them():
     wanted = Settings(daemonset_overhead(), previous=previous)
     plan = solve(fleet.workloads, choose("", fleet.region), wanted, remaining=lambda: 60.0).plan
     assert not {each.name for each in plan.pools} & {each.name for each in previous.pools}
+    assert "the previous plan has seats: who has one in it is placed anew" in plan.assumptions
     assert plan.summary.change is UNSET
 
 

@@ -198,3 +198,8 @@ def test_a_plan_with_seats_tells_each_pool_of_a_workload_and_why_once(given):
     assert "1 pod on L4/time-slicing/metered, in pool mixed 1 pod on L4/whole, in pool own-b" in words
     assert words.count("cheapest for red/b") == 1
     assert "1 more pool without nodes in the plan" in words
+    assert "a place on a node for one replica" in words
+
+
+def test_a_plan_without_seats_has_no_word_for_them():
+    assert "a place on a node for one replica" not in Elements(page(subject())).words

@@ -169,6 +169,10 @@ def print_summary(made: Plan) -> None:
     if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
         words = "if any replica could go to any pool, and Karpenter packed as we do"
         rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words + _way_there(made)))
+    if summary.one_pool_each is not UNSET:
+        pools, used = summary.one_pool_each.pools, sum(bool(each.nodes) for each in made.pools)
+        words = f"without seats: {pools} pools; this plan has {len(made.pools)}, of which {used} have nodes"
+        rows.append(row("one pool each", summary.one_pool_each.usd_per_hour, words))
     if summary.any_pools_usd_per_hour is not UNSET:
         costs = summary.usd_per_hour - summary.any_pools_usd_per_hour
         words = f"the cap of {made.policy.max_pools} costs ${costs:,.2f} an hour"
@@ -247,12 +251,23 @@ def _print_assignments(made: Plan) -> None:
                 sum(each.replicas for each in parts),
                 _slowest(parts),
                 parts[0].pool if len(parts) == 1 else f"{len(parts)} pools",
-                max(parts, key=lambda each: each.replicas).because,
+                _why(parts),
             )
             for parts in rows.values()
         ],
         right=("pods", "slowdown"),
     )
+    several = sum(len(parts) > 1 for parts in rows.values())
+    if several:
+        say(f"{_workloads(several)} in several pools: gpuslice explain WORKLOAD --seats lists them")
+
+
+def _why(parts: Sequence[Assignment]) -> str:
+    """The reason for where most pods of a workload are, and for how many that is one if not for all."""
+    most = max(parts, key=lambda each: each.replicas)
+    here = sum(each.replicas for each in parts if each.because == most.because)
+    of = sum(each.replicas for each in parts)
+    return most.because if here == of else f"{here} of {of}: {most.because}"
 
 
 def _slowest(parts: Sequence[Assignment]) -> str | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.fallbacks import Missing
     from gpuslice.planner.master import Packing, Packings
-    from gpuslice.planner.plan import Assignment, Change, Pool
+    from gpuslice.planner.plan import Assignment, Change, OnePoolEach, Pool
     from gpuslice.planner.realised import Spread
     from gpuslice.planner.solve import Settings
 
@@ -40,6 +40,7 @@ class Fleet:
         by_packing: how many pools are priced by our own packing.
         carried: how pools were chosen, where each workload has one.
         change: against the previous plan, where there is one.
+        one_pool_each: what it would be without seats, where it has some.
         any_pools: dollars an hour with as many pools as pay for themselves, where the policy allows fewer.
     """
 
@@ -54,6 +55,7 @@ class Fleet:
     carried: CarriedOut | None = None
     change: Change | UnsetType = UNSET
     any_pools: float | UnsetType = UNSET
+    one_pool_each: OnePoolEach | UnsetType = UNSET
 
 
 def one_pool_each(

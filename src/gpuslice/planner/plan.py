@@ -217,6 +217,13 @@ class Change(_Part, frozen=True):
     """Share of the bill that moving must save."""
 
 
+class OnePoolEach(_Part, frozen=True):
+    """The same workloads without seats, each in one pool."""
+
+    usd_per_hour: Usd
+    pools: Count
+
+
 class Summary(_Part, frozen=True):
     """The plan in numbers."""
 
@@ -236,6 +243,8 @@ class Summary(_Part, frozen=True):
     """Against the previous plan, where one was given and anybody may stay."""
     any_pools_usd_per_hour: Usd | UnsetType = UNSET
     """What it costs with as many pools as pay for themselves; absent where policy.maxPools asks for no fewer."""
+    one_pool_each: OnePoolEach | UnsetType = UNSET
+    """Of a plan with seats: what it would be without."""
     spread: BillSpread | UnsetType = UNSET
     """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
 

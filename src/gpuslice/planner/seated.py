@@ -16,6 +16,7 @@ from gpuslice.planner.fallbacks import Missing
 from gpuslice.planner.fleet import Fleet
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cost
+from gpuslice.planner.pool_packing import pool_of
 from gpuslice.planner.previous import restarts
 from gpuslice.planner.realised import priced_orders
 from gpuslice.planner.seating import Seating, seating
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.carried_within import Within
     from gpuslice.planner.classes import WorkloadClass
     from gpuslice.planner.columns import Relaxation
     from gpuslice.planner.master import Packing, Packings
@@ -78,31 +80,28 @@ class Offered:
 
 
 def with_seats(
-    packings: Packings,
+    packing: Packing,
     relaxation: Relaxation,
     classes: Sequence[WorkloadClass],
     options: Sequence[NodeOption],
     offered: Offered,
     settings: Settings,
-    tell: Callable[[Packing], None],
     remaining: Callable[[], float],
 ) -> Fleet | str:
     """The fleet with seats, or why there is none, in words for the plan's assumptions.
 
     Args:
-        packings: of everybody, when any replica may be anywhere: what it comes to is not dearer than that.
+        packing: the cheapest one, when any replica may be anywhere.
         relaxation: prices and loads.
         classes: to place.
         options: nodes for them.
         offered: others.
         settings: rules; seats of a previous plan stay, unless moving saves enough.
-        tell: about packings as they are found.
         remaining: seconds left.
     """
     count = sum(len(each.members) for each in classes)
     if count > _MOST_WORKLOADS:
         return f"no seats for {count} workloads: each would have a NodePool of its own"
-    packing = _packed(packings, tell)
     without = replace(settings, without=settings.without | {Mechanism.MIG.value})
 
     def made(some: Sequence[WorkloadClass], known: Iterable[Pattern], had: Had) -> Fleet | str:
@@ -175,11 +174,24 @@ def _realised(
     for name in sorted({instance_type for _, instance_type, _ in nodes}):
         if remaining() > 0:
             bill = realiser.without(name, spread.typical)
-            missing.append(Missing(name, bill.price - price, bill.unbound))
+            # Pods that wait have no nodes: a bill that is lower for that saves nothing.
+            missing.append(Missing(name, max(bill.price - price, 0), bill.unbound))
     return Fleet(pools, assignments, price, packing, tuple(classes), spread, tuple(missing))
 
 
-def _packed(packings: Packings, tell: Callable[[Packing], None]) -> Packing:
+def beside_one_pool(fleet: Fleet, other: Within) -> Fleet:
+    """The fleet, and what it would be without seats.
+
+    Args:
+        fleet: with seats.
+        other: the same workloads in one pool each.
+    """
+    pools = {pool_of(pattern) for pattern in other.carried.packing}
+    one = artefact.OnePoolEach(usd(cost(other.carried.packing)), len(pools))
+    return replace(fleet, one_pool_each=one)
+
+
+def packed(packings: Packings, tell: Callable[[Packing], None]) -> Packing:
     """The cheapest packing. Nothing is counted where seats are planned, so that there is one."""
     packing = packings.cheapest()
     if packing is None:

@@ -19,7 +19,7 @@ from gpuslice.planner.fleet import Fleet, one_pool_each
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import Packings, cost
 from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.seated import Offered, refuse_seats, with_seats
+from gpuslice.planner.seated import Offered, beside_one_pool, packed, refuse_seats, with_seats
 from gpuslice.planner.service_kinds import on_whole_gpus
 from gpuslice.planner.services import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.unplaced import reason_against
@@ -226,6 +226,7 @@ def solve(
             baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
             change=fleet.change,
             any_pools_usd_per_hour=fleet.any_pools,
+            one_pool_each=fleet.one_pool_each,
         ),
         pools=fleet.pools,
         assignments=fleet.assignments,
@@ -241,7 +242,7 @@ def solve(
             None if not settings.overhead_assumed else settings.overhead,
             (
                 *_by_packing(fleet.by_packing, len(fleet.pools)),
-                *_repaired(settings.previous, workloads, catalog),
+                *_repaired(settings.previous, fleet.pools, workloads, catalog),
                 *said,
                 *notes,
             ),
@@ -297,18 +298,20 @@ def _fleet(
     said: tuple[str, ...] = ()
     if settings.seats:
         nodes = Offered(lambda some, under: offered(some, catalog, under), second, catalog)
+        packing = packed(packings, tell)
         found = with_seats(
-            packings,
+            packing,
             relaxation,
             classes,
             options,
             nodes,
             settings,
-            tell,
             remaining=lambda: remaining() - left_by_homes,
         )
         if isinstance(found, Fleet):
-            return relaxation, packings, found, said
+            # What they save is worth knowing, as they take many pools.
+            other = search.carried(relaxation, packing)
+            return relaxation, packings, found if other is None else beside_one_pool(found, other), said
         said = (found,)
     fleet = one_pool_each(packings, search, relaxation, catalog, settings, tell, beside=beside)
     return relaxation, packings, fleet, said
@@ -326,9 +329,16 @@ def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], flo
 
 
 def _repaired(
-    previous: artefact.Plan | None, workloads: Sequence[Workload], catalog: Catalog
+    previous: artefact.Plan | None,
+    pools: Sequence[artefact.Pool],
+    workloads: Sequence[Workload],
+    catalog: Catalog,
 ) -> tuple[str, ...]:
-    """What is to be said where the previous plan doesn't hold for these workloads."""
+    """What is to be said where the previous plan can't be kept to, or doesn't hold for these workloads."""
+    if previous is not None and any(each.seats for each in previous.pools) > any(
+        each.seats for each in pools
+    ):
+        return ("the previous plan has seats: who has one in it is placed anew",)
     broken = [] if previous is None else verify(previous, workloads, catalog)
     if not broken:
         return ()

@@ -47,7 +47,9 @@ _APPLY: Final = """\
 _SEATS: Final = """\
 
 Some pools have seats: `gpuslice.io/seat-NAMESPACE.NAME` is a place for one replica of that workload and of nobody
-else. Its pods ask for one instead of naming a pool; pools that mix workloads are filled first, and never grow.
+else. Its pods ask for one instead of naming a pool; pools with a weight of 100 are filled first, and never grow.
+Pods for which no seat is free, such as those of a rollout's `maxSurge`, get nodes of their workload's own pool (weight
+1), and restart once more when Karpenter moves them to seats. With `maxSurge: 0` new pods take the seats of old ones.
 """
 _WORKLOADS: Final = """\
 6. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
