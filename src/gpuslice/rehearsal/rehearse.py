@@ -33,6 +33,7 @@ _OPERATOR_NAMESPACE: Final = "gpu-operator"
 _POLICY: Final = "cluster-policy"
 _IMAGE: Final = "rehearsal"  # never pulled
 _ACCEPTED_S: Final = 60
+_ACCEPTED_EACH_S: Final = 2
 _LOOK_EVERY_S: Final = 0.5
 _AT_ONCE: Final = 8
 # What the definition of ClusterPolicy requires beside the fields that a plan sets.
@@ -86,7 +87,7 @@ def rehearse(
     pods = list(_pods(plan, {each.name: each for each in workloads}))
     with cluster.control_plane.client() as client:
         judged = _apply(client, plan, catalog)
-        refused = len(_unready(client, judged, wait_s=_ACCEPTED_S))
+        refused = len(_unready(client, judged, wait_s=_accepted_s(judged)))
         say(f"{len(plan.pools)} pools, {refused or 'no'} objects refused; creating {len(pods)} pods")
         _create(client, pods)
         _wait(cluster, client, len(pods), patience, say)
@@ -169,7 +170,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
         if file.path == manifests.NODE_CLASSES:
             # Karpenter passes a pool over whose node class wasn't ready when it last looked at the overlays, though it
             # calls all of them ready by now: pods that may go to several pools would go to one of lower weight.
-            _unready(client, judged, wait_s=_ACCEPTED_S)
+            _unready(client, judged, wait_s=_accepted_s(judged))
     client.create(_daemonset(plan))
     return judged
 
@@ -185,6 +186,11 @@ def _unready(client: Client, judged: Iterable[tuple[Any, str]], *, wait_s: float
     """What the conditions of objects complain of that don't become ready in so many seconds altogether."""
     end = time.monotonic() + wait_s
     return [said for kind, name in judged if (said := _complaint(client, kind, name, end))]
+
+
+def _accepted_s(judged: Sequence[tuple[Any, str]]) -> float:
+    """How long Karpenter may take to look at so many objects, seconds: each node class is tried at EC2."""
+    return _ACCEPTED_S + len(judged) * _ACCEPTED_EACH_S
 
 
 def _complaint(client: Client, kind: Any, name: str, end: float) -> str:  # noqa: ANN401  a generic resource
