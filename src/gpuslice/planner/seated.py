@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _MOST_WORKLOADS: Final = 300
 """Each has a NodePool of its own, and a resource: more than that nobody looks after, and Karpenter tries them all."""
 
+_MOST_LOOKS: Final = 20_000_000
+"""Pods times nodes, above which the model of Karpenter isn't asked: one order would take more than some seconds."""
+
 
 def refuse_seats(settings: Settings) -> None:
     """Accept settings under which seats can be planned.
@@ -116,23 +119,26 @@ def with_seats(
         return "no seats: there was no time to choose what pods ask for"
     made = SeatedFleet(found, settings.stack, offered.second)
     pools, assignments = made.pools(), made.assignments()
-    realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
-    spread = realiser.spread(priced_orders(sum(each.replicas for each in assignments)))
     nodes = Counter[tuple[str, str, str]]()
     for pool in pools:
         for node in pool.nodes:
             nodes[pool.name, node.instance_type, node.purchase] += node.count
+    pods = sum(each.replicas for each in assignments)
+    if pods * nodes.total() > _MOST_LOOKS:
+        return f"no seats for {pods:,} replicas: the model of Karpenter would take too long to say what it launches"
+    realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
+    orders = enumerate(priced_orders(pods))
+    spread = realiser.spread(order for number, order in orders if not number or remaining() > 0)
     if any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
         return "no seats: by the model, Karpenter launches other nodes than the planned ones"
-    price = cost(found.packing)
+    seats = made.packing()
+    price = cost(seats)
     missing = []
     for name in sorted({instance_type for _, instance_type, _ in nodes}):
         if remaining() > 0:
             bill = realiser.without(name, spread.typical)
             missing.append(Missing(name, bill.price - price, bill.unbound))
-    cheapest = min(
-        [(found.packing, found.classes), (packing, tuple(classes))], key=lambda each: cost(each[0])
-    )
+    cheapest = min([(seats, found.classes), (packing, tuple(classes))], key=lambda each: cost(each[0]))
     return Fleet(pools, assignments, price, *cheapest, spread, tuple(missing))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.master import Packing
     from gpuslice.planner.options import GpuGeometry, NodeOption
     from gpuslice.planner.seating import Seating
     from gpuslice.workloads.model import Workload
@@ -98,28 +99,41 @@ class SeatedFleet:
         self._stack, self._second = stack, second
         self._asks = {member.name: each.kept_to for each in seating.classes for member in each.members}
         self._workloads = {member.name: member for each in seating.classes for member in each.members}
-        self._pools = {self._name(each): each for each in _pools(seating)}
+        self._numbers = {member.name: n for n, each in enumerate(seating.classes) for member in each.members}
+        self._pools = {self._name(each): each for each in _settled(_pools(seating))}
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """The pools, by name."""
         return tuple(self._pool(name, each) for name, each in sorted(self._pools.items()))
 
+    def packing(self) -> Packing:
+        """The nodes of all pools, by numbers of the seating's classes: at most those that it was made of."""
+        found: Packing = Counter()
+        for pool in self._pools.values():
+            kind = pool.kind
+            for counts, alike in pool.nodes:
+                pods: Counter[tuple[int, int]] = Counter()
+                for name, count in counts:
+                    pods[self._numbers[name], self._slice(kind.option, name)] += count
+                ordered = tuple((*place, count) for place, count in sorted(pods.items()))
+                found[Pattern(kind.option, ordered, kind.geometries)] += alike
+        return found
+
     def assignments(self) -> tuple[artefact.Assignment, ...]:
         """Who goes where, by workload and pool."""
         found: dict[str, list[artefact.Assignment]] = defaultdict(list)
         for name, pool in sorted(self._pools.items()):
-            carried: Counter[str] = Counter()
+            # Whoever has seats, also where nobody is yet: the template has to do there, too.
+            carried = Counter(dict.fromkeys(dict(pool.seats), 0))
             for counts, alike in pool.nodes:
                 carried.update({workload: count * alike for workload, count in counts})
             for workload, count in carried.items():
                 found[workload].append(self._assignment(name, pool, self._workloads[workload], count))
-        return tuple(each for name in sorted(found) for each in _one_template(found[name]))
+        return tuple(each for name in sorted(found) for each in _one_template(found[name]) if each.replicas)
 
     def _assignment(self, name: str, pool: _Seats, workload: Workload, count: int) -> artefact.Assignment:
         option = pool.kind.option
-        slices = option.cut.slices  # of MIG one for each profile, and a resource for each
-        ask = self._asks[workload.name]
-        slice_ = next((each for each in slices if each.resource == ask), slices[0])
+        slice_ = option.cut.slices[self._slice(option, workload.name)]
         made = assignment(workload, name, option, slice_, fit(workload.need, slice_), count, self._stack)
         return structs.replace(
             made,
@@ -127,6 +141,11 @@ class SeatedFleet:
             seat=seat_of(workload.name),
             resource=SHARED_GPU if self._renamed(pool) else made.resource,
         )
+
+    def _slice(self, option: NodeOption, workload: str) -> int:
+        """Which of the slices of a node it gets: of MIG there is one for each profile, and a resource for each."""
+        asked = self._asks[workload]
+        return next((n for n, each in enumerate(option.cut.slices) if each.resource == asked), 0)
 
     def _pool(self, name: str, pool: _Seats) -> artefact.Pool:
         option, cut = pool.kind.option, pool.kind.option.cut
@@ -213,9 +232,43 @@ def _own(
     full = most[own]
     kept = [(kind, counts) for kind, counts in nodes if kind == own]
     replicas = sum(counts[0][1] * nodes[kind, counts] for kind, counts in kept)
+    return _own_pool(own, workload, full, replicas), kept
+
+
+def _own_pool(kind: _Kind, workload: str, full: int, replicas: int) -> _Seats:
+    """So many replicas in a pool of their own, all of whose nodes are full but for one."""
     filled = [(((workload, full),), replicas // full)] if replicas >= full else []
     rest = [(((workload, replicas % full),), 1)] if replicas % full else []
-    return _Seats(own, ((workload, full),), (*filled, *rest), workload), kept
+    return _Seats(kind, ((workload, full),), (*filled, *rest), workload)
+
+
+def _settled(pools: list[_Seats]) -> list[_Seats]:
+    """The pools without nodes whose pods all find free seats in pools of their own.
+
+    It depends on the order of arrival whether Karpenter launches those, and whether pods stay on them. A packing that
+    was made in little time may have some.
+    """
+    planned: dict[str, int] = {}
+    free: dict[str, int] = {}
+    for pool in pools:
+        if pool.own:
+            ((_, full),) = pool.seats
+            planned[pool.own] = sum(counts[0][1] * alike for counts, alike in pool.nodes)
+            free[pool.own] = -planned[pool.own] % full
+    settled = []
+    for pool in sorted(pools, key=lambda each: -each.kind.option.price):
+        if pool.own:
+            continue
+        ((seats, alike),) = pool.nodes
+        spare = min(alike, *(free[name] // count for name, count in seats))
+        for name, count in seats:
+            free[name] -= spare * count
+            planned[name] += spare * count
+        if alike > spare:
+            settled.append(replace(pool, nodes=((seats, alike - spare),)))
+    return settled + [
+        _own_pool(pool.kind, pool.own, pool.seats[0][1], planned[pool.own]) for pool in pools if pool.own
+    ]
 
 
 def _one_template(assignments: list[artefact.Assignment]) -> list[artefact.Assignment]:
