@@ -99,7 +99,8 @@ def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalo
         for (pool, _, _), count in bill.nodes:
             if pool in launched:
                 launched[pool] += count
-        assert launched == limits
+        # Nodes of own pools have more seats than that one pod needs: others may be bound there, too.
+        assert all(launched[name] <= limits[name] for name in limits)
 
 
 def seated_by(packing, classes, alone) -> SeatedFleet:

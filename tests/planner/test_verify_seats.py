@@ -205,6 +205,9 @@ def test_a_limit_holds_in_a_pool_where_nobody_is_yet():
     assert not pool.get("nodes")
     limit = assignment(document, "red/a")["memoryLimit"]
     assert pool["seats"]["red/a"] * parse_quantity(limit) <= GPUS["L4"].memory_mib * MIB
+    pool["layout"]["gpu"] = "H100"
+    assert "one-template" in rules_broken(good, document)
+    pool["layout"]["gpu"] = "L4"
     assignment(document, "red/a")["memoryLimit"] = "5000Mi"  # less than a slot of the pool where its pods are
     assert rules_broken(good, document) == {"memory-limit"}
 
