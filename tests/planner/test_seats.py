@@ -1,5 +1,6 @@
 """Plans with seats: what Karpenter launches is what was packed, in whatever order pods come, and however many more."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -12,9 +13,11 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.rollout import Pattern as Arrivals
 from gpuslice.planner.classes import classes_of
+from gpuslice.planner.columns import ColumnGeneration
 from gpuslice.planner.master import cost
 from gpuslice.planner.options import node_options
 from gpuslice.planner.patterns import Pattern
@@ -24,11 +27,23 @@ from gpuslice.planner.seating import Seating
 from gpuslice.planner.seats import SeatedFleet
 from gpuslice.planner.seats_realised import SeatRealiser
 from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.planner.solver import Answer
 from gpuslice.planner.verify import verify
 from gpuslice.workloads.policy import Policy
 from tests.planner.good_plans import workload
 from tests.planner.planned import prices, solved
-from tests.strategies import A100_X8, H100, L4, L4_LARGE, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
+from tests.strategies import (
+    A10G_X4,
+    A100_X8,
+    H100,
+    L4,
+    L4_LARGE,
+    OVERHEAD,
+    SMALL_TYPES,
+    catalog_of,
+    catalogs,
+    fleets,
+)
 
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
@@ -124,6 +139,19 @@ def test_nodes_of_a_pool_of_its_own_are_filled_where_a_packing_left_them_half_em
     (pool,) = fleet.pools()
     assert [(each.count, each.pods) for each in pool.nodes] == [(1, {"red/a": 4}), (1, {"red/a": 2})]
     assert cost(fleet.packing()) == 2 * node.price
+
+
+def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
+    members = [
+        workload("red/a", 4, "A10G", None, None),
+        workload("red/b", 4, "A10G", 3000, 0.05, cpu_milli=9),
+    ]
+    free = classes_of(members)
+    options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    assert ColumnGeneration(options, free).exchanges == ((1, 0),)
+    kept = [replace(free[0], kept_to=WHOLE_GPU), replace(free[1], kept_to=SHARED_GPU)]
+    options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    assert ColumnGeneration(options, kept).exchanges == ()
 
 
 def test_no_node_is_planned_whose_pods_all_find_free_seats_elsewhere():
@@ -243,3 +271,14 @@ def test_for_very_many_replicas_the_model_is_not_asked_and_there_are_no_seats(mo
     plan = planned(100, 10).plan
     assert not any(pool.seats for pool in plan.pools)
     assert any("the model of Karpenter would take too long" in each for each in plan.assumptions)
+
+
+def test_where_the_program_finds_nothing_in_time_seats_are_those_of_the_packing_it_began_from(monkeypatch):
+    monkeypatch.setattr(
+        "gpuslice.planner.seating.solve_mixed",
+        lambda *_, **__: Answer(None, math.inf, -math.inf, optimal=False),
+    )
+    fleet = read_fleet(103, 14)
+    plan = holds(planned(103, 14), fleet.workloads, choose("", fleet.region), daemonset_overhead())
+    _, optimal, realised = prices(plan)
+    assert realised <= optimal * 1.15

@@ -277,6 +277,9 @@ class Pricing:
         arch = np.asarray([each.arch for each in self._classes])
         spot = np.asarray([each.interruptible for each in self._classes])
         easier &= (arch[:, None] == arch[None, :]) & (spot[:, None] >= spot[None, :])
+        # A whole GPU goes by the name of shared ones where it is its node's only one: a cut doesn't say that.
+        kept = np.asarray([each.kept_to for each in self._classes])
+        easier &= kept[:, None] == kept[None, :]
         np.fill_diagonal(easier, val=False)
         return easier
 

@@ -111,6 +111,7 @@ def with_seats(
         classes,
         options,
         (*relaxation.patterns, *packing),
+        packing,
         lambda some: offered.nodes(some, without),
         gap=settings.gap,
         remaining=remaining,

@@ -98,6 +98,8 @@ def _workload(
     # Frameworks are told a share of the memory that they see: of another GPU that is something else.
     limited = any(each.memory_limit is not UNSET for each in assigned)
     if limited and len({pool.layout.gpu for pool in pools.values() if name in pool.seats}) > 1:
-        yield Violation("one-template", name, "its memory's limit is a share of one GPU, and it has seats on others")
+        yield Violation(
+            "one-template", name, "its memory's limit is a share of one GPU, and it has seats on others"
+        )
     if own[name] != 1:
         yield Violation("seats", name, f"has {own[name]} pools of its own: one is where more of it may go")
