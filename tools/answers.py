@@ -67,7 +67,8 @@ _RULES: Final = {
     "else.",
     "slices": "The cheapest packing says on which slices such services are.",
     "one-home": "Replicas that share a pod template go to one pool, or have seats in all of their pools.",
-    "one-template": "With seats, all pods of a workload ask for the same.",
+    "one-template": "With seats, all pods of a workload ask for the same; where a framework is told its share of a "
+    "GPU, it has seats on that GPU only.",
     "seats": "Every planned replica has a seat; a limited pool has as many nodes as it may have, with all seats "
     "taken; and each workload with seats has one pool of its own where more of it may go.",
     "unplaced": "Whoever is not placed stands there once, with all replicas and a reason.",
@@ -83,7 +84,8 @@ _RULES: Final = {
     "price": "Prices are the catalog's, and the bills are the sums of the nodes'.",
     "tenants": "Tenants never share a time-sliced or MPS GPU.",
     "metered": "Metered nodes have one GPU.",
-    "request": "Metered pods, and only those, ask for memory and time, and for no less than they need.",
+    "request": "Pods on metered pools without seats, and only those, ask for memory and time, and for no less "
+    "than they need.",
     "fit/": "Every slice fits its workload, by the same rule that planning uses; the part after the stroke is what "
     "binds (above).",
     "figures": "Slowdown and utilisation are what the rule says; demand and limit of a service are its own.",

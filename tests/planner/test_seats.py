@@ -1,5 +1,7 @@
 """Plans with seats: what Karpenter launches is what was packed, in whatever order pods come, and however many more."""
 
+import math
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -11,22 +13,43 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
-from gpuslice.karpenter.rollout import Pattern
+from gpuslice.karpenter.rollout import Pattern as Arrivals
+from gpuslice.planner.classes import classes_of
+from gpuslice.planner.columns import ColumnGeneration
+from gpuslice.planner.master import cost
+from gpuslice.planner.options import node_options
+from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.plan import Assignment, Plan
 from gpuslice.planner.realised import Order
+from gpuslice.planner.seating import Seating
+from gpuslice.planner.seats import SeatedFleet
 from gpuslice.planner.seats_realised import SeatRealiser
 from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.planner.solver import Answer
 from gpuslice.planner.verify import verify
 from gpuslice.workloads.policy import Policy
+from tests.planner.good_plans import workload
 from tests.planner.planned import prices, solved
-from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs, fleets
+from tests.strategies import (
+    A10G_X4,
+    A100_X8,
+    H100,
+    L4,
+    L4_LARGE,
+    OVERHEAD,
+    SMALL_TYPES,
+    catalog_of,
+    catalogs,
+    fleets,
+)
 
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
 few = settings(max_examples=settings().max_examples // 4)
 fewer = settings(max_examples=settings().max_examples // 8)
-ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Pattern for seed in range(2))
+ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Arrivals for seed in range(2))
 
 
 def nodes_of(plan: Plan) -> dict[tuple[str, str, str], int]:
@@ -92,6 +115,65 @@ def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalo
             if pool in launched:
                 launched[pool] += count
         assert all(launched[name] <= most for name, most in limits.items())
+
+
+def seated_by(packing, classes, alone) -> SeatedFleet:
+    return SeatedFleet(classes, Seating(classes, Counter(packing), alone), Stack.AL2023, lambda _: ())
+
+
+def metered(types, classes):
+    """Nodes with one metered card, by instance type."""
+    options = node_options(classes, catalog_of(*types), OVERHEAD, stack=Stack.AL2023)
+    return {
+        each.instance_type.name: each
+        for each in options
+        if each.cut.metered and len(each.classes) == len(classes)
+    }
+
+
+def test_nodes_of_a_pool_of_its_own_are_filled_where_a_packing_left_them_half_empty():
+    classes = classes_of([workload("red/a", 6, "L4", 5000, 0.05)])
+    node = metered((L4,), classes)[L4.name]
+    fleet = seated_by({Pattern(node, ((0, 0, 2),)): 3}, classes, (Pattern(node, ((0, 0, 4),)),))
+    (pool,) = fleet.pools()
+    assert [(each.count, each.pods) for each in pool.nodes] == [(1, {"red/a": 4}), (1, {"red/a": 2})]
+    assert cost(fleet.packing()) == 2 * node.price
+
+
+def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
+    members = [
+        workload("red/a", 4, "A10G", None, None),
+        workload("red/b", 4, "A10G", 3000, 0.05, cpu_milli=9),
+    ]
+    free = classes_of(members)
+    options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    assert ColumnGeneration(options, free).exchanges == ((1, 0),)
+    kept = [replace(free[0], kept_to=WHOLE_GPU), replace(free[1], kept_to=SHARED_GPU)]
+    options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    assert ColumnGeneration(options, kept).exchanges == ()
+
+
+def test_no_node_is_planned_whose_pods_all_find_free_seats_elsewhere():
+    members = [workload("red/a", 10, "L4", 5000, 0.05), workload("red/b", 7, "L4", 4900, 0.05)]
+    classes = classes_of(members)
+    nodes = metered((L4, L4_LARGE), classes)
+    cheap, dear = nodes[L4.name], nodes[L4_LARGE.name]
+    packing = {
+        Pattern(cheap, ((0, 0, 4),)): 1,
+        Pattern(cheap, ((0, 0, 2),)): 1,  # two seats are free here …
+        Pattern(dear, ((0, 0, 1), (1, 0, 1))): 3,
+        Pattern(cheap, ((1, 0, 4),)): 1,
+        Pattern(dear, ((0, 0, 1),)): 1,  # … and this one's pod finds one
+    }
+    alone = (Pattern(cheap, ((0, 0, 4),)), Pattern(cheap, ((1, 0, 4),)))
+    fleet = seated_by(packing, classes, alone)
+    carried = dict.fromkeys(("red/a", "red/b"), 0)
+    for pool in fleet.pools():
+        for node in pool.nodes:
+            for name, count in node.pods.items():
+                carried[name] += count * node.count
+    assert carried == {"red/a": 10, "red/b": 7}
+    assert cost(fleet.packing()) == 3 * cheap.price + 3 * dear.price
 
 
 def first_of(plan: Plan, workload: str) -> Assignment:
@@ -242,3 +324,21 @@ def test_too_many_workloads_get_pools_without_seats_and_a_word_on_why(monkeypatc
     plan = planned(100, 10).plan
     assert not any(pool.seats for pool in plan.pools)
     assert any("no seats for 10 workloads" in each for each in plan.assumptions)
+
+
+def test_for_very_many_replicas_the_model_is_not_asked_and_there_are_no_seats(monkeypatch):
+    monkeypatch.setattr("gpuslice.planner.seated._MOST_LOOKS", 99)
+    plan = planned(100, 10).plan
+    assert not any(pool.seats for pool in plan.pools)
+    assert any("the model of Karpenter would take too long" in each for each in plan.assumptions)
+
+
+def test_where_the_program_finds_nothing_in_time_seats_are_those_of_the_packing_it_began_from(monkeypatch):
+    monkeypatch.setattr(
+        "gpuslice.planner.seating.solve_mixed",
+        lambda *_, **__: Answer(None, math.inf, -math.inf, optimal=False),
+    )
+    fleet = read_fleet(103, 14)
+    plan = holds(planned(103, 14), fleet.workloads, choose("", fleet.region), daemonset_overhead())
+    _, optimal, realised = prices(plan)
+    assert realised <= optimal * 1.15

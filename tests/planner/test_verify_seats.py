@@ -2,9 +2,15 @@
 
 import pytest
 
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.slices import Isolation
 from gpuslice.planner.promised import seat_of
+from gpuslice.planner.solve import Settings, solve
 from gpuslice.planner.verify import verify
-from tests.planner.good_plans import Changes, assignment, case, document_of, rules_broken
+from gpuslice.units import MIB, parse_quantity
+from tests.planner.good_plans import Case, Changes, assignment, case, document_of, rules_broken, workload
+from tests.planner.planned import solved
+from tests.strategies import H100, L4, OVERHEAD, catalog_of
 
 CHANGES = Changes()
 
@@ -151,6 +157,18 @@ def _more_in_its_own_pool_than_there_are_seats(d):
     own(d, "red/b")["nodes"][0]["pods"]["red/b"] = 3
 
 
+@breaks("slots")
+def _a_pool_of_its_own_that_offers_something_else_than_it_asks_for(d):
+    own(d, "red/a")["resource"] = "nvidia.com/gpu"
+
+
+@breaks("memory-limit")
+def _a_limit_that_leaves_nothing_to_neighbours(d):
+    for each in d["assignments"]:
+        if each["workload"] == "red/b":
+            each["memoryLimit"] = "16000Mi"  # it needs 8000 MiB, and the other seat of its nodes as much
+
+
 @pytest.mark.parametrize(("rule", "of", "change"), CHANGES.all)
 def test_seats_made_worse_are_refused_by_the_rule_that_they_break(rule, of, change):
     good = case(of)
@@ -171,3 +189,39 @@ def test_a_whole_gpu_under_the_name_of_shared_ones_has_to_be_the_only_one_of_its
     document = document_of(good)
     own(document, "red/a")["instanceTypes"].append("g6.12xlarge")
     assert "resource" in rules_broken(good, document)
+
+
+def test_a_limit_holds_in_a_pool_where_nobody_is_yet():
+    # Room that red/b leaves does for red/a; alone, its pods would share a card in smaller slots.
+    fleet = (
+        workload("red/b", 24, "L4", 5000, 0.15, cpu_milli=2500),
+        workload("red/a", 8, "L4", 2000, 0.06, cpu_milli=200, preallocates=True),
+    )
+    catalog = catalog_of(L4)
+    wanted = Settings(OVERHEAD, seats=True, without=frozenset({"metered"}))
+    good = Case(solve(fleet, catalog, wanted, remaining=lambda: 60.0).plan, fleet, catalog)
+    document = document_of(good)
+    pool = own(document, "red/a")
+    assert not pool.get("nodes")
+    limit = assignment(document, "red/a")["memoryLimit"]
+    assert pool["seats"]["red/a"] * parse_quantity(limit) <= GPUS["L4"].memory_mib * MIB
+    pool["layout"]["gpu"] = "H100"
+    assert "one-template" in rules_broken(good, document)
+    pool["layout"]["gpu"] = "L4"
+    assignment(document, "red/a")["memoryLimit"] = "5000Mi"  # less than a slot of the pool where its pods are
+    assert rules_broken(good, document) == {"memory-limit"}
+
+
+def test_a_seat_is_no_slice_of_another_profile_than_the_one_asked_for():
+    fleet = (
+        workload("red/large", 1, "H100", 30_000, 0.2, isolation=Isolation.HARDWARE),
+        workload("red/small", 4, "H100", 9000, 0.02, isolation=Isolation.HARDWARE),
+    )
+    catalog = catalog_of(H100)
+    good = Case(solved(fleet, catalog, seats=True).plan, fleet, catalog)
+    document = document_of(good)
+    pool = own(document, "red/small")
+    assert pool["layout"]["geometry"] == [{"profile": "1g.10gb", "count": 7}]
+    pool["layout"]["geometry"] = [{"profile": "3g.40gb", "count": 2}]  # large enough, but nobody asks for it
+    pool["seats"] = {"red/small": 2}
+    assert rules_broken(good, document) == {"slots"}

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _MOST_WORKLOADS: Final = 300
 """Each has a NodePool of its own, and a resource: more than that nobody looks after, and Karpenter tries them all."""
 
+_MOST_LOOKS: Final = 20_000_000
+"""Pods times nodes, above which the model of Karpenter isn't asked: one order would take more than some seconds."""
+
 
 def refuse_seats(settings: Settings) -> None:
     """Accept settings under which seats can be planned.
@@ -111,6 +114,7 @@ def with_seats(
                 some,
                 options if some is classes else offered.nodes(some, settings),
                 known,
+                packing if some is classes else Counter(),
                 lambda others: offered.nodes(others, without),
                 gap=settings.gap,
                 remaining=remaining,
@@ -161,12 +165,16 @@ def _realised(
     """Pools with seats as the model of Karpenter carries them out; or why it doesn't."""
     pools, assignments, packing = made.pools(), made.assignments(), made.packing()
     workloads = [member for each in classes for member in each.members]
-    realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
-    spread = realiser.spread(priced_orders(sum(each.replicas for each in assignments)))
     nodes = Counter[tuple[str, str, str]]()
     for pool in pools:
         for node in pool.nodes:
             nodes[pool.name, node.instance_type, node.purchase] += node.count
+    pods = sum(each.replicas for each in assignments)
+    if pods * nodes.total() > _MOST_LOOKS:
+        return f"no seats for {pods:,} replicas: the model of Karpenter would take too long to say what it launches"
+    realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
+    orders = enumerate(priced_orders(pods))
+    spread = realiser.spread(order for number, order in orders if not number or remaining() > 0)
     if any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
         return "no seats: by the model, Karpenter launches other nodes than the planned ones"
     price = cost(packing)

@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from gpuslice.hardware.slices import SHARED_GPU, Mechanism
 from gpuslice.planner.columns import ColumnGeneration, each_alone
 from gpuslice.planner.limits import Limits
@@ -58,6 +60,7 @@ def seating(
     classes: Sequence[WorkloadClass],
     options: Sequence[NodeOption],
     known: Iterable[Pattern],
+    begin: Packing,
     offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
     *,
     gap: float,
@@ -69,16 +72,17 @@ def seating(
         classes: to place.
         options: nodes for them.
         known: loads worth choosing from.
+        begin: whole nodes for all of them, as if any replica could be anywhere.
         offered: nodes without MIG for other classes.
         gap: relative, at which nodes are good enough.
         remaining: seconds left.
     """
     lonely = _alone(options, classes)
-    patterns = dict.fromkeys([*known, *_likely(lonely)])
-    chosen = _chosen(list(patterns), classes, gap=gap / 2, seconds=_PROGRAM * remaining())
-    if chosen is None:
+    if remaining() <= 0:
         return None
-    asked, nodes = chosen
+    begun = _begun(begin, classes, lonely)
+    patterns = dict.fromkeys([*known, *_likely(lonely), *(pattern for pattern, _ in begun[1])])
+    asked, nodes = _chosen(list(patterns), classes, begun, gap=gap / 2, seconds=_PROGRAM * remaining())
     kept, numbers = _kept(classes, asked)
     packing: Packing = Counter()
     for (pattern, asking), count in nodes.items():
@@ -136,10 +140,53 @@ def _a_replica(pattern: Pattern) -> float:
     return pattern.option.price / pattern.pods[0][2]
 
 
+def _begun(
+    packing: Packing, classes: Sequence[WorkloadClass], lonely: Mapping[Place, Sequence[Pattern]]
+) -> tuple[dict[int, str], Counter[tuple[Pattern, Asking]]]:
+    """A choice to begin from, which is there however short time is.
+
+    All of a class ask for what most of its replicas get by the packing, or where they are cheapest alone; whoever then
+    has no place is on nodes alone.
+    """
+    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    for pattern, count in packing.items():
+        for asking in askings(pattern, classes):
+            for (number, _, carried), ask in zip(pattern.pods, asking, strict=True):
+                votes[number][ask] += carried * count
+    asks: dict[int, str] = {}
+    for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
+        asks.setdefault(number, ask)
+    asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
+    left = {number: each.replicas for number, each in enumerate(classes)}
+    nodes: Counter[tuple[Pattern, Asking]] = Counter()
+    for pattern, count in packing.items():
+        for asking in askings(pattern, classes):
+            served = [
+                (number, carried)
+                for (number, _, carried), ask in zip(pattern.pods, asking, strict=True)
+                if ask == asks[number]
+            ]
+            if served:
+                nodes[pattern, asking] += count
+                for number, carried in served:
+                    left[number] -= carried * count
+                break
+    for number, missing in left.items():
+        if missing > 0:
+            alone = lonely[number, asks[number]][0]
+            nodes[alone, (asks[number],)] += -(-missing // alone.pods[0][2])
+    return asks, nodes
+
+
 def _chosen(
-    patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], *, gap: float, seconds: float
-) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]] | None:
-    """What each workload asks for, by its name, and the nodes of the integer program; None: no answer in time."""
+    patterns: Sequence[Pattern],
+    classes: Sequence[WorkloadClass],
+    begun: tuple[dict[int, str], Counter[tuple[Pattern, Asking]]],
+    *,
+    gap: float,
+    seconds: float,
+) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]]:
+    """What each workload asks for, by its name, and nodes: the integer program's, or those begun with."""
     rows: dict[Place, int] = {}
     columns, nodes = [], []
     for pattern in patterns:
@@ -162,6 +209,7 @@ def _chosen(
         places[place[0]].append(place)
     many = sum(len(classes[number].members) * len(each) for number, each in places.items()) > _MOST_CHOICES
     choices: list[tuple[tuple[Workload, ...], str]] = []
+    begins: list[float] = []
     for number, each in enumerate(classes):
         together = many or each.splittable
         for group in (each.members,) if together else ((member,) for member in each.members):
@@ -171,18 +219,19 @@ def _chosen(
             replicas = float(sum(member.replicas for member in group))
             for place in places[number]:
                 choices.append((group, place[1]))
+                begins.append(float(begun[0][number] == place[1]))
                 columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
-    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES)
-    if answer.values is None:
-        return None
-    taken = answer.values[len(nodes) :]
+    start = np.array([float(begun[1][node]) for node in nodes] + begins)
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, start=start)
+    values = start if answer.values is None else answer.values
+    taken = values[len(nodes) :]
     asked = {
         member.name: ask
         for (group, ask), value in zip(choices, taken, strict=True)
         if value > 0.5
         for member in group
     }
-    return asked, Counter({node: round(x) for node, x in zip(nodes, answer.values, strict=False) if x > 0.5})
+    return asked, Counter({node: round(x) for node, x in zip(nodes, values, strict=False) if x > 0.5})
 
 
 def _kept(

@@ -167,12 +167,13 @@ class SeatedFleet:
         """Who goes where, by workload and pool."""
         found: dict[str, list[artefact.Assignment]] = defaultdict(list)
         for name, pool in sorted(self._pools.items()):
-            carried: Counter[str] = Counter()
+            # Whoever has seats, also where nobody is yet: the template has to do there, too.
+            carried = Counter(dict.fromkeys(dict(pool.seats), 0))
             for counts, alike in pool.nodes:
                 carried.update({workload: count * alike for workload, count in counts})
             for workload, count in carried.items():
                 found[workload].append(self._assignment(name, pool, self._workloads[workload], count))
-        return tuple(each for name in sorted(found) for each in _one_template(found[name]))
+        return tuple(each for name in sorted(found) for each in _one_template(found[name]) if each.replicas)
 
     def _assignment(self, name: str, pool: SeatPool, workload: Workload, count: int) -> artefact.Assignment:
         option = pool.kind.option

@@ -13,7 +13,7 @@ from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.planner.realised import Bill, Spread, ask_of, daemons_of, karpenter_pool, offers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.planner.plan import Assignment, Pool
@@ -48,7 +48,7 @@ class SeatRealiser:
         self._pods = seated_pods(assignments, workloads)
         self._laid_out = self._lay_out(self._offers)
 
-    def spread(self, orders: Sequence[Order]) -> Spread:
+    def spread(self, orders: Iterable[Order]) -> Spread:
         """The bills over orders of arrival."""
         bills = [(self._bill(self._laid_out, order), order) for order in orders]
         return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))

@@ -8,6 +8,7 @@ plan that was edited by hand: whatever is wrong with it, the answer is a list, n
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -206,7 +207,7 @@ class _Check:
         }
         if pool.seats:
             (fraction, *_) = self._fractions(pool) or (Fraction(1),)
-            asks = {each.name: self._ask_optimal(each, layout, fraction) for each in workloads}
+            asks = {each.name: self._ask_seated(each, pool, fraction) for each in workloads}
             yield from self._full_nodes(pool, asks, where)
         for node in pool.nodes:
             if node.instance_type not in pool.instance_types:
@@ -226,6 +227,13 @@ class _Check:
             )
         for name in sorted({*pool.seats} - self.workloads.keys()):
             yield Violation("unknown-workload", where, f"has seats for {name}, which isn't there")
+        here = {each.workload for each in self.admitted[pool.name]}
+        for name in sorted(
+            (pool.seats.keys() & asks.keys()) - here
+        ):  # nobody yet, as in an own pool without nodes
+            for each in self.assigned[name][:1]:
+                for slice_ in sorted(asks[name].slices):
+                    yield from _limit(each, self.workloads[name], self.slices[pool.name][slice_])
         for name in pool.instance_types:
             for purchase in pool.purchases:
                 price = self.types[name].prices.get(Purchase(purchase)) if name in self.types else None
@@ -263,8 +271,7 @@ class _Check:
             yield Violation(
                 "quantity", each.workload, f"asks for {each.quantity}, needs {workload.need.gpus}"
             )
-        asked = SHARED_GPU if pool.seats and renamed(pool) else _resource(slice_, self.plan.stack)
-        if each.resource != asked:
+        if each.resource != self._resource(pool, slice_):
             yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
         answer = fit(self.needs[workload.name], slice_)
         if not answer.fits:
@@ -312,6 +319,19 @@ class _Check:
             max((parse_quantity(each.memory) for each in requests), default=Fraction(0)),
             max((each.time for each in requests), default=0),
         )
+
+    def _ask_seated(self, workload: Workload, pool: Pool, fraction: Fraction) -> Ask:
+        """What it asks for where it has a seat: one resource wherever it goes, of which just its need is its own."""
+        ask = self._ask_optimal(workload, pool.layout, fraction)
+        named = {each.resource for each in self.assigned[workload.name]}
+        slices = self.slices[pool.name]
+        return replace(
+            ask, slices=frozenset(each for each in ask.slices if self._resource(pool, slices[each]) in named)
+        )
+
+    def _resource(self, pool: Pool, slice_: Slice) -> str:
+        """By which pods ask for a slice of a pool."""
+        return SHARED_GPU if pool.seats and renamed(pool) else _resource(slice_, self.plan.stack)
 
     def _ask_optimal(self, workload: Workload, layout: Layout, fraction: Fraction) -> Ask:
         """What it would ask for on a node that has no pool: any slice that fits, and just its need."""
@@ -397,6 +417,8 @@ def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Viol
     own = Fraction(int(slice_.memory_mib * (1 - MEMORY_MARGIN)) * MIB)
     if each.request is not UNSET:
         own = parse_quantity(each.request.memory)
+    elif slice_.metered_milli is not None:
+        own = Fraction((workload.need.memory_mib or 0) * MIB)  # with a seat: as much was reckoned for it
     limit = parse_quantity(each.memory_limit)
     if limit > own:
         yield Violation("memory-limit", each.workload, f"may take {each.memory_limit}, more than its part")

@@ -95,5 +95,11 @@ def _workload(
         yield Violation("request", name, "has a seat: what that is sized for isn't asked for again")
     if len({(each.resource, each.quantity, each.memory_limit) for each in assigned}) > 1:
         yield Violation("one-template", name, "its pods are alike, and can't ask for different things")
+    # Frameworks are told a share of the memory that they see: of another GPU that is something else.
+    limited = any(each.memory_limit is not UNSET for each in assigned)
+    if limited and len({pool.layout.gpu for pool in pools.values() if name in pool.seats}) > 1:
+        yield Violation(
+            "one-template", name, "its memory's limit is a share of one GPU, and it has seats on others"
+        )
     if own[name] != 1:
         yield Violation("seats", name, f"has {own[name]} pools of its own: one is where more of it may go")
