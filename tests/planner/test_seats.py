@@ -13,6 +13,7 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
+from gpuslice.hardware.need import Source
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.rollout import Pattern as Arrivals
@@ -118,7 +119,8 @@ def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalo
 
 
 def seated_by(packing, classes, alone) -> SeatedFleet:
-    return SeatedFleet(classes, Seating(classes, Counter(packing), alone), Stack.AL2023, lambda _: ())
+    each = tuple((pattern,) for pattern in alone)
+    return SeatedFleet(classes, Seating(classes, Counter(packing), each), Stack.AL2023, lambda _: ())
 
 
 def metered(types, classes):
@@ -275,6 +277,28 @@ def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
     assert all(each.resource == resources[each.workload] for each in plan.assignments)
     free = again(before, later, catalog, min_saving=0.0).plan
     assert free.summary.usd_per_hour <= plan.summary.usd_per_hour
+
+
+def test_who_has_another_need_has_seats_by_another_name_and_none_of_the_old_ones():
+    fleet = read_fleet(106, 20)
+    catalog = choose("", fleet.region)
+    before = planned(106, 20).plan
+    first, *others = fleet.workloads
+    grown = replace(first, need=replace(first.need, memory_mib=(first.need.memory_mib or 0) + 1))
+    read_again = replace(first, need=replace(first.need, source=Source.DECLARED))
+
+    def seats(plan: Plan) -> set[str]:
+        return {each.seat for each in plan.assignments if each.workload == first.name}
+
+    after = holds(again(before, [grown, *others], catalog), [grown, *others], catalog, daemonset_overhead())
+    assert not seats(after) & seats(before)
+    had = {
+        name for pool in before.pools for workload, name in pool.seat_names.items() if workload == first.name
+    }
+    assert not had & {name for pool in after.pools for name in pool.seat_names.values()}
+    kept = {pool.name for pool in before.pools if first.name not in pool.seats}
+    assert kept & {pool.name for pool in after.pools}
+    assert seats(again(before, [read_again, *others], catalog).plan) == seats(before)
 
 
 @fewer

@@ -122,6 +122,26 @@ def _a_seat_where_there_are_none(d):
     own(d, "blue/c").pop("seats")
 
 
+@breaks("seats")
+def _one_seat_for_two(d):
+    mixed(d)["seatNames"]["red/a"] = mixed(d)["seatNames"]["red/b"]
+
+
+@breaks("seats")
+def _a_seat_that_is_a_slice(d):
+    own(d, "blue/c")["seatNames"]["blue/c"] = assignment(d, "blue/c")["seat"] = "nvidia.com/gpu"
+
+
+@breaks("seats")
+def _a_name_for_a_seat_that_is_not_there(d):
+    own(d, "blue/c")["seatNames"]["red/a"] = mixed(d)["seatNames"]["red/a"]
+
+
+@breaks("seats")
+def _two_names_for_the_seats_of_one(d):
+    mixed(d)["seatNames"]["red/b"] += "x"
+
+
 @breaks("request")
 def _memory_asked_for_as_well(d):
     assignment(d, "red/a")["request"] = {"memory": "12000Mi", "time": 200}

@@ -34,19 +34,32 @@ _NAME_LENGTH: Final = 63  # of an extended resource, after its prefix
 _HEX: Final = 6
 
 
-def seat_of(workload: str) -> str:
-    """The extended resource of a workload's seats: "gpuslice.io/seat-search.embedder".
+def seat_of(workload: str, size: str = "") -> str:
+    """The extended resource of a workload's seats: "gpuslice.io/seat-search.embedder-3fa2".
 
     Namespaces have no dots, so names that Kubernetes allows give one resource each; any other one is told apart by a
     hash.
+
+    Args:
+        workload: its name.
+        size: a few letters that say for which need a seat is.
     """
+    end = f"-{size}" if size else ""
     plain = workload.replace("/", ".", 1)
     slug = re.sub(r"[^a-z0-9.]+", "-", plain.lower()).strip("-.")
-    most = _NAME_LENGTH - len(SEAT.partition("/")[2])
+    most = _NAME_LENGTH - len(SEAT.partition("/")[2]) - len(end)
     if slug == plain and len(slug) <= most:
-        return SEAT + slug
+        return SEAT + slug + end
     digest = hashlib.sha256(workload.encode()).hexdigest()[:_HEX]
-    return f"{SEAT}{slug[: most - _HEX - 1]}-{digest}"
+    return f"{SEAT}{slug[: most - _HEX - 1]}-{digest}{end}"
+
+
+def seats_offered(pool: plan.Pool) -> dict[str, int]:
+    """The seats of one node of a pool, by extended resource."""
+    return {
+        pool.seat_names.get(workload, seat_of(workload)): count
+        for workload, count in sorted(pool.seats.items())
+    }
 
 
 def requested(assignment: plan.Assignment) -> dict[str, str]:
@@ -73,7 +86,7 @@ def seat_limits(pool: plan.Pool) -> dict[str, int]:
     """
     if pool.max_nodes is UNSET:
         return {}
-    return {seat_of(name): count * pool.max_nodes for name, count in sorted(pool.seats.items())}
+    return {name: count * pool.max_nodes for name, count in seats_offered(pool).items()}
 
 
 def configured(pool: plan.Pool) -> plan.Layout:
@@ -98,7 +111,7 @@ def offered(pool: plan.Pool, stack: str, instance_type: InstanceType) -> dict[st
     if not pool.seats:
         return found
     slices = {name: amount for name, amount in found.items() if name not in {GPU_MEMORY, GPU_TIME}}
-    return slices | {seat_of(name): str(count) for name, count in sorted(pool.seats.items())}
+    return slices | {name: str(count) for name, count in seats_offered(pool).items()}
 
 
 def mechanism(layout: plan.Layout) -> Mechanism:

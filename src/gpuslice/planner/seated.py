@@ -175,7 +175,7 @@ def _realised(
     realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
     orders = enumerate(priced_orders(pods))
     spread = realiser.spread(order for number, order in orders if not number or remaining() > 0)
-    if any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
+    if spread.unbound or any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
         return "no seats: by the model, Karpenter launches other nodes than the planned ones"
     price = cost(packing)
     missing = []

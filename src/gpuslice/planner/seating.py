@@ -48,12 +48,12 @@ class Seating:
     Attributes:
         classes: the members of each ask for the same, which is `kept_to`.
         packing: whole nodes for all of them, by their numbers here.
-        alone: by number, the node on which a replica of the class is cheapest with no others.
+        alone: by number, nodes on which a replica of the class is cheap with no others.
     """
 
     classes: tuple[WorkloadClass, ...]
     packing: Packing
-    alone: tuple[Pattern, ...]
+    alone: tuple[tuple[Pattern, ...], ...]
 
 
 def seating(
@@ -92,9 +92,8 @@ def seating(
     own = []
     for number in range(len(kept)):
         _, ask = place = by_number[number]
-        same = _renumbered(lonely[place][0], (ask,), numbers)
-        assert same is not None  # noqa: S101  its one class is among the numbers
-        own.append(same)
+        alone = (_renumbered(each, (ask,), numbers) for each in lonely[place])
+        own.append(tuple(each for each in alone if each is not None))
     return Seating(kept, _repacked(packing, kept, offered, gap=gap, remaining=remaining), tuple(own))
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     Counts = tuple[tuple[str, int], ...]  # replicas by workload, ascending
 
 _STEM: Final = 48  # letters of a pool's name that say what it is
-_HEX: Final = 6
+_HEX: Final = 8
+_SIZE: Final = 4  # hexadecimal digits that tell the needs of one workload apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class SeatedFleet:
         return structs.replace(
             made,
             request=UNSET,
-            seat=seat_of(workload.name),
+            seat=seat_name(workload),
             resource=SHARED_GPU if self._renamed(pool) else made.resource,
         )
 
@@ -210,6 +211,7 @@ class SeatedFleet:
             resource="" if cut.mechanism is Mechanism.MIG else resource,
             tenant=cut.tenant,
             seats=dict(pool.seats),
+            seat_names={name: seat_name(self._workloads[name]) for name, _ in pool.seats},
             max_nodes=UNSET if pool.own else sum(alike for _, alike in pool.nodes),
         )
 
@@ -224,9 +226,28 @@ class SeatedFleet:
         stem = base_name(Pattern(kind.option, (), kind.geometries))
         if pool.own:
             stem = re.sub(r"[^a-z0-9]+", "-", pool.own.lower()).strip("-")
-        said = (pool.own, pool.seats, kind.layout, kind.instance_type, kind.purchase)
+        names = tuple(seat_name(self._workloads[name]) for name, _ in pool.seats)
+        said = (
+            pool.own,
+            pool.seats,
+            names,
+            self._renamed(pool),
+            kind.layout,
+            kind.instance_type,
+            kind.purchase,
+        )
         digest = hashlib.sha256(str(said).encode()).hexdigest()[:_HEX]
         return f"{stem[:_STEM].strip('-') or 'pool'}-{digest}"
+
+
+def seat_name(workload: Workload) -> str:
+    """The resource of a workload's seats: another one for another need, or pods would stay on seats too small."""
+    need = workload.need
+    said = [
+        sorted(map(str, value)) if isinstance(value, frozenset) else value
+        for value in (getattr(need, each.name) for each in fields(need) if each.name != "source")
+    ]
+    return seat_of(workload.name, hashlib.sha256(str(said).encode()).hexdigest()[:_SIZE])
 
 
 def _pools(seating: Seating, had: Had) -> list[SeatPool]:
@@ -249,7 +270,7 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     for number, one in enumerate(seating.classes):
         for member in one.members:
             if member.name not in own:
-                own[member.name] = _own(member.name, seating.alone[number], nodes)
+                own[member.name] = _own(member, seating.alone[number], nodes)
     for kind, counts in [*nodes]:
         (workload, count), *others = counts
         here = own[workload]
@@ -262,21 +283,25 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     ]
 
 
-def _own(workload: str, alone: Pattern, nodes: Iterable[tuple[SeatKind, Counts]]) -> Own:
+def _own(workload: Workload, alone: Iterable[Pattern], nodes: Iterable[tuple[SeatKind, Counts]]) -> Own:
     """A workload's own pool, empty: of the nodes that carry nobody else, where a replica is cheapest.
 
     Args:
-        workload: its name.
-        alone: the node on which its replicas are cheapest with no others.
+        workload: whose it is.
+        alone: nodes on which a replica of its class is cheap with no others.
         nodes: of everybody.
     """
     most: dict[SeatKind, int] = {}
     for kind, counts in nodes:
-        if [name for name, _ in counts] == [workload]:
+        if [name for name, _ in counts] == [workload.name]:
             most[kind] = max(counts[0][1], most.get(kind, 0))
-    most[seat_kind(alone)] = max(alone.pods[0][2], most.get(seat_kind(alone), 0))
-    # Of equals the first: those that there are nodes of.
-    own = min(most, key=lambda kind: (kind.option.price / most[kind], kind.option.price))
+    for each in alone:
+        most[seat_kind(each)] = max(each.pods[0][2], most.get(seat_kind(each), 0))
+
+    def a_replica(kind: SeatKind) -> tuple[float, int]:
+        return kind.option.price / min(most[kind], workload.replicas), kind.option.price
+
+    own = min(most, key=a_replica)  # of equals the first: those that there are nodes of
     return Own(own, most[own], 0)
 
 

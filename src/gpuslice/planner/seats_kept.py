@@ -15,7 +15,7 @@ from gpuslice.planner.patterns import Pattern, carries
 from gpuslice.planner.pool_packing import instances_of
 from gpuslice.planner.previous import cut_of
 from gpuslice.planner.seating import askings
-from gpuslice.planner.seats import Had, Own, SeatPool, seat_kind
+from gpuslice.planner.seats import Had, Own, SeatPool, seat_kind, seat_name
 from gpuslice.workloads.policy import Policy, forbids
 
 if TYPE_CHECKING:
@@ -134,6 +134,9 @@ def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str
         if each.workload not in numbers or each.pool not in layouts:
             continue
         one = classes[numbers[each.workload]]
+        member = next(one_of for one_of in one.members if one_of.name == each.workload)
+        if each.seat != seat_name(member):
+            continue  # its need is another, and so are its seats
         mechanism, gpu = Mechanism(layouts[each.pool].mechanism), layouts[each.pool].gpu
         found[each.workload].add(one.ask(each.resource, mechanism, gpu))
     return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from gpuslice.hardware.slices import SHARED_GPU, Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import seat_of
+from gpuslice.planner.promised import SEAT, seat_of
 from gpuslice.planner.verify_layout import Violation
 
 if TYPE_CHECKING:
@@ -49,11 +49,24 @@ def seat_violations(plan: Plan) -> Iterator[Violation]:
             yield from _own(pool, where)
         else:
             yield from _limited(pool, where)
+    yield from _names(plan)
     by_workload: dict[str, list[Assignment]] = defaultdict(list)
     for each in plan.assignments:
         by_workload[each.workload].append(each)
     for name, assigned in sorted(by_workload.items()):
         yield from _workload(name, assigned, pools, own)
+
+
+def _names(plan: Plan) -> Iterator[Violation]:
+    """Nobody takes somebody else's seat, nor anything else by that name."""
+    whose: dict[str, str] = {}
+    for pool in plan.pools:
+        for workload in pool.seats:
+            name = pool.seat_names.get(workload, seat_of(workload))
+            if not name.startswith(SEAT) or whose.setdefault(name, workload) != workload:
+                yield Violation("seats", f"pool {pool.name}", f"{name} is no seat of {workload} alone")
+        if not pool.seat_names.keys() <= pool.seats.keys():
+            yield Violation("seats", f"pool {pool.name}", "names seats that it hasn't")
 
 
 def _own(pool: Pool, where: str) -> Iterator[Violation]:
@@ -89,8 +102,9 @@ def _workload(
         return
     if not all(seated):
         yield Violation("seats", name, "has seats in one pool and none in another")
-    if any(each.seat != seat_of(name) for each in assigned):
-        yield Violation("seats", name, f"its seats are called {seat_of(name)}")
+    names = {pool.seat_names.get(name, seat_of(name)) for pool in pools.values() if name in pool.seats}
+    if {each.seat for each in assigned} != names or len(names) != 1:
+        yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
     if any(each.request is not UNSET for each in assigned):
         yield Violation("request", name, "has a seat: what that is sized for isn't asked for again")
     if len({(each.resource, each.quantity, each.memory_limit) for each in assigned}) > 1:

@@ -48,7 +48,7 @@ def node_class_name(pool: Pool, stack: str) -> str:
     if stack == Stack.BOTTLEROCKET:
         return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout), end)))
     if pool.seats:
-        kind = seats.seats_name(pool.seats)
+        kind = seats.seats_name(pool)
     elif layout.metered is not UNSET:
         kind = metering.layout_name(layout, layout.metered)
     else:
@@ -105,7 +105,7 @@ def _user_data(pool: Pool, stack: str) -> str:
     if stack == Stack.BOTTLEROCKET:
         return bottlerocket.user_data(layout)
     if pool.seats:
-        return seats.user_data(pool.seats)
+        return seats.user_data(pool)
     return "" if layout.metered is UNSET else metering.user_data(layout, layout.metered)
 
 

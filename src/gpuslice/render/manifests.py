@@ -175,7 +175,7 @@ def _feature_files(pools: Iterable[Pool]) -> list[RenderedFile]:
     for each in pools:
         layout = each.layout
         if each.seats:
-            seated[seats.seats_name(each.seats)] = seats.rule(each.seats)
+            seated[seats.seats_name(each)] = seats.rule(each)
         elif layout.metered is not UNSET:
             metered[metering.layout_name(layout, layout.metered)] = metering.rule(layout, layout.metered)
     named = (("nfd/nodefeaturerules.yaml", metered, _FEATURES), ("nfd/seats.yaml", seated, _SEATS))
@@ -252,7 +252,8 @@ def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]
 def _check_request(
     assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
 ) -> None:
-    seat = seat_of(assignment.workload) if assignment.workload in pool.seats else ""
+    workload = assignment.workload
+    seat = pool.seat_names.get(workload, seat_of(workload)) if workload in pool.seats else ""
     if assignment.seat != seat or bool(seat) != bool(pool.seats):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both have a seat of its own, or neither",

@@ -6,7 +6,7 @@ asks for one beside its slice, so that one template leads to many pools, and nob
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
@@ -14,7 +14,7 @@ from msgspec import UNSET
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import configured, mechanism, seat_of
+from gpuslice.planner.promised import configured, mechanism, seats_offered
 from gpuslice.render import node_features
 from gpuslice.render.files import Object
 from gpuslice.render.naming import content_name
@@ -29,25 +29,25 @@ _DIGITS: Final = (
 )
 
 
-def offered(seats: Mapping[str, int]) -> dict[str, str]:
-    """The extended resources that stand for seats, from a pool's count by workload."""
-    return {seat_of(workload): str(count) for workload, count in sorted(seats.items())}
+def offered(pool: Pool) -> dict[str, str]:
+    """The extended resources that stand for a pool's seats."""
+    return {name: str(count) for name, count in seats_offered(pool).items()}
 
 
-def seats_name(seats: Mapping[str, int]) -> str:
+def seats_name(pool: Pool) -> str:
     """The feature's value: one for each set of seats."""
-    content = "\n".join(f"{seat} {count}" for seat, count in offered(seats).items())
+    content = "\n".join(f"{seat} {count}" for seat, count in offered(pool).items())
     return content_name("seats", content, digits=_DIGITS)
 
 
-def rule(seats: Mapping[str, int]) -> Object:
+def rule(pool: Pool) -> Object:
     """The NodeFeatureRule that gives nodes the seats that their overlay promises."""
-    return node_features.rule(FEATURE, seats_name(seats), offered(seats))
+    return node_features.rule(FEATURE, seats_name(pool), offered(pool))
 
 
-def user_data(seats: Mapping[str, int]) -> str:
+def user_data(pool: Pool) -> str:
     """User data of nodes with these seats."""
-    return node_features.user_data(FEATURE, seats_name(seats))
+    return node_features.user_data(FEATURE, seats_name(pool))
 
 
 def check_pool(pool: Pool, stack: str, types: Sequence[InstanceType]) -> None:
@@ -70,7 +70,7 @@ def check_pool(pool: Pool, stack: str, types: Sequence[InstanceType]) -> None:
         return
     if Stack(stack) is not Stack.AL2023:
         raise InputError(f"{stack} has no seats", where=".seats", fix="plan for al2023")
-    if len(offered(pool.seats)) < len(pool.seats):
+    if len(offered(pool)) < len(pool.seats):
         raise InputError("two workloads have one resource for their seats", where=".seats", fix="rename one")
     if pool.max_nodes is UNSET and len(pool.seats) > 1:
         raise InputError("seats of several workloads without maxNodes", where=".seats", fix="plan again")

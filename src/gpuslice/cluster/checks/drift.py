@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
-
 from gpuslice.cluster.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.machines import promised, types_of
 from gpuslice.cluster.offered import amount, is_seat
 from gpuslice.cluster.resources import KNOWN, NODE_OVERLAY, NODE_POOL
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.planner.promised import POOL_LABEL, offered, seat_of
+from gpuslice.planner.promised import POOL_LABEL, offered, seat_limits
 from gpuslice.workloads.objects import fields_of
 from gpuslice.workloads.target import POD_SPEC_OF
 
@@ -79,10 +77,7 @@ def _slices(wanted: planned.Pool, pool: NodePool, kind: InstanceType, seen: Seen
 
 def _limits(wanted: planned.Pool, pool: NodePool) -> Iterator[Finding]:
     """Whether a pool of so many nodes can't get more: its seats are limited, of which each node has some."""
-    if wanted.max_nodes is UNSET:
-        return
-    for name, count in sorted(wanted.seats.items()):
-        seat, most = seat_of(name), count * wanted.max_nodes
+    for seat, most in seat_limits(wanted).items():
         limit = pool.spec.limits.get(seat)
         if limit is None or amount(limit) != most:
             yield Finding(
