@@ -6,8 +6,9 @@ By somebody who has no right but those of the role apply-workloads.
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from gpuslice.cluster.permissions import Role
 from gpuslice.planner.plan import Plan
 from gpuslice.rehearsal import ec2
 from gpuslice.rehearsal.kinds import EC2NodeClass, NodePool
+from gpuslice.units import MIB, parse_quantity
 from tests.e2e.allowed import grant
 from tests.e2e.applying import gpuslice, policy, standing_in, wait_for_storage
 from tests.e2e.restarts import watched
@@ -39,6 +41,25 @@ KINDS = {
 }
 HOLDS = 12
 """Seconds: longer than the ten that Karpenter lets pass between two looks for nodes that it can do without."""
+
+
+class Moved(NamedTuple):
+    """Workloads on slices, as planned.
+
+    Attributes:
+        on_whole, before: where pods and what objects were before.
+        seen: all pods that there ever were.
+        say: a line for people.
+    """
+
+    client: Any
+    kubeconfig: Path
+    plan: Plan
+    file: Path
+    on_whole: dict[tuple[str, str], int]
+    before: Any
+    seen: Any
+    say: Any
 
 
 @pytest.fixture
@@ -124,67 +145,134 @@ def planned(directory, source, *options):
     return decode(read_documents(str(file))[0].data, Plan, where="plan.yaml"), file, manifests
 
 
-@pytest.mark.parametrize("options", [(), ("--seats",)], ids=["one pool each", "seats"])
-def test_fourteen_workloads_move_from_whole_gpus_to_slices_and_back(cluster, tmp_path, capfd, options):
-    kubeconfig = cluster.control_plane.stranger_kubeconfig
-    replicas = {
-        f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["spec"]["replicas"]
-        for each in today()
-        if each["kind"] in {"Deployment", "StatefulSet"} and each["metadata"]["namespace"] in TENANTS
-    }
-    total = sum(replicas.values())
+def wanted_nodes(plan):
+    found: Counter[tuple[str, str, str]] = Counter()
+    for pool in plan.pools:
+        for each in pool.nodes:
+            found[pool.name, each.instance_type, each.purchase] += each.count
+    return found
 
-    def say(text):
-        with capfd.disabled():
-            sys.stderr.write(f"\n{text}")
 
-    assert len(replicas) == 14
-    on_whole = {(name, OLD): count for name, count in replicas.items()}
-    with cluster.control_plane.client() as client, watched(cluster.control_plane, TENANTS) as seen:
-        grant(cluster.control_plane, client, Role.APPLY_WORKLOADS)
-        until(lambda: places(client), on_whole)
-        before = standing_in(client, (OPERATOR, *TENANTS))
-        old = scanned(client, kubeconfig, tmp_path / "workloads.yaml")
-        plan, file, manifests = planned(tmp_path, tmp_path / "workloads.yaml", *options)
-        assert not [each.name for each in plan.pools if each.nodes and each.layout.mechanism == "whole"]
-        spread = plan.summary.spread
-        assert spread.lowest == spread.highest == plan.summary.usd_per_hour  # in whatever order pods come
+def wanted_places(plan):
+    return {(each.workload, each.pool): each.replicas for each in plan.assignments}
 
-        earlier, start = set(seen.pods), time.monotonic()
-        apply = ("apply", "-f", manifests, "--workloads", "--yes")
-        code, _, err = gpuslice(kubeconfig, *apply, seconds=300)
-        assert code == 0, err
-        moved = time.monotonic()
-        on_slices = {(each.workload, each.pool): each.replicas for each in plan.assignments}
-        assert sum(on_slices.values()) == total
-        until(lambda: places(client), on_slices)
-        wanted: Counter[tuple[str, str, str]] = Counter()
-        for pool in plan.pools:
-            for each in pool.nodes:
-                wanted[pool.name, each.instance_type, each.purchase] += each.count
-        tidy = until(lambda: nodes(client), wanted, holds=HOLDS)
-        assert places(client) == on_slices
-        now = nodes(client)
-        assert bill(now) == round(plan.summary.usd_per_hour * 1e6)
-        for verb in ("status", "doctor"):
-            code, out, err = gpuslice(kubeconfig, verb, "-f", file)
-            assert code == 0, out + err
-        restarts = seen.since(earlier).total()
-        assert restarts >= total
-        say(f"14 workloads, {total} pods: {shown(old)}; on slices {shown(now)}, as planned")
-        say(f"{restarts} pods made anew, {restarts - total} more than the rollouts need")
-        say(f"moved in {moved - start:.0f} s, old nodes gone after {tidy - start:.0f} s")
 
-        earlier, start = set(seen.pods), time.monotonic()
-        code, _, err = gpuslice(kubeconfig, "apply", "--rollback", "--yes", seconds=300)
+def grown(source, out, plan):
+    """Workloads one of which has a little more need than a plan knows, of those that share nodes with others."""
+    shares = next(name for pool in plan.pools if len(pool.seats) > 1 for name in sorted(pool.seats))
+    data = yaml.safe_load(source.read_text())
+    need = next(each["need"] for each in data["workloads"] if each["name"] == shares)
+    need["memory"] = f"{int(parse_quantity(need['memory']) / MIB) + 1}Mi"
+    out.write_text(yaml.safe_dump(data))
+    return shares
+
+
+@pytest.fixture
+def moved(cluster, tmp_path, capfd):
+    """Moves the fourteen workloads onto slices; what has come of it, and a way to say more."""
+
+    @contextmanager
+    def move(*options):
+        kubeconfig = cluster.control_plane.stranger_kubeconfig
+        replicas = {
+            f"{each['metadata']['namespace']}/{each['metadata']['name']}": each["spec"]["replicas"]
+            for each in today()
+            if each["kind"] in {"Deployment", "StatefulSet"} and each["metadata"]["namespace"] in TENANTS
+        }
+        total = sum(replicas.values())
+
+        def say(text):
+            with capfd.disabled():
+                sys.stderr.write(f"\n{text}")
+
+        assert len(replicas) == 14
+        on_whole = {(name, OLD): count for name, count in replicas.items()}
+        with cluster.control_plane.client() as client, watched(cluster.control_plane, TENANTS) as seen:
+            grant(cluster.control_plane, client, Role.APPLY_WORKLOADS)
+            until(lambda: places(client), on_whole)
+            before = standing_in(client, (OPERATOR, *TENANTS))
+            old = scanned(client, kubeconfig, tmp_path / "workloads.yaml")
+            plan, file, manifests = planned(tmp_path, tmp_path / "workloads.yaml", *options)
+            assert not [each.name for each in plan.pools if each.nodes and each.layout.mechanism == "whole"]
+            spread = plan.summary.spread
+            assert spread.lowest == spread.highest == plan.summary.usd_per_hour  # in whatever order pods come
+
+            earlier, start = set(seen.pods), time.monotonic()
+            apply = ("apply", "-f", manifests, "--workloads", "--yes")
+            code, _, err = gpuslice(kubeconfig, *apply, seconds=300)
+            assert code == 0, err
+            done = time.monotonic()
+            on_slices = wanted_places(plan)
+            assert sum(on_slices.values()) == total
+            until(lambda: places(client), on_slices)
+            tidy = until(lambda: nodes(client), wanted_nodes(plan), holds=HOLDS)
+            assert places(client) == on_slices
+            now = nodes(client)
+            assert bill(now) == round(plan.summary.usd_per_hour * 1e6)
+            for verb in ("status", "doctor"):
+                code, out, err = gpuslice(kubeconfig, verb, "-f", file)
+                assert code == 0, out + err
+            restarts = seen.since(earlier).total()
+            assert restarts >= total
+            say(f"14 workloads, {total} pods: {shown(old)}; on slices {shown(now)}, as planned")
+            say(f"{restarts} pods made anew, {restarts - total} more than the rollouts need")
+            say(f"moved in {done - start:.0f} s, old nodes gone after {tidy - start:.0f} s")
+            yield Moved(client, kubeconfig, plan, file, on_whole, before, seen, say)
+
+    return move
+
+
+def test_fourteen_workloads_move_from_whole_gpus_to_slices_and_back(moved):
+    with moved() as now:
+        client, total = now.client, sum(now.on_whole.values())
+        earlier, start = set(now.seen.pods), time.monotonic()
+        code, _, err = gpuslice(now.kubeconfig, "apply", "--rollback", "--yes", seconds=300)
         assert code == 0, err
         back = time.monotonic()
         until(lambda: {pool for pool, _, _ in nodes(client)}, {OLD})
-        until(lambda: standing_in(client, (OPERATOR, *TENANTS)), before)
-        tidy = until(lambda: places(client), on_whole)
-        now, restarts = nodes(client), seen.since(earlier).total()
-        say(f"taken back: {shown(now)}; {restarts} pods made anew, {restarts - total} more than need be")
-        say(f"moved back in {back - start:.0f} s, all as before after {tidy - start:.0f} s")
+        until(lambda: standing_in(client, (OPERATOR, *TENANTS)), now.before)
+        tidy = until(lambda: places(client), now.on_whole)
+        there, restarts = nodes(client), now.seen.since(earlier).total()
+        now.say(
+            f"taken back: {shown(there)}; {restarts} pods made anew, {restarts - total} more than need be"
+        )
+        now.say(f"moved back in {back - start:.0f} s, all as before after {tidy - start:.0f} s")
+
+
+def test_fourteen_workloads_move_onto_seats_and_whoever_needs_more_onto_others(moved, tmp_path):
+    with moved("--seats") as now:
+        later = tmp_path / "later"
+        later.mkdir()
+        name = grown(tmp_path / "workloads.yaml", later / "workloads.yaml", now.plan)
+        options = ("--seats", "--previous", now.file)
+        plan, file, manifests = planned(later, later / "workloads.yaml", *options)
+        assert plan.summary.change.kept
+        earlier = set(now.seen.pods)
+        apply = ("apply", "-f", manifests, "--workloads", "--yes")
+        code, out, err = gpuslice(now.kubeconfig, *apply, seconds=300)
+        assert code == 0, out + err
+        until(lambda: places(now.client)[name, "Pending"], 0)
+        seats = {each.seat for each in plan.assignments if each.workload == name}
+        namespace, _, short = name.partition("/")
+        pods = [
+            each
+            for each in now.client.list(Pod, namespace=namespace)
+            if each.metadata.labels["app"] == short and not each.metadata.deletionTimestamp
+        ]
+        assert {
+            seat for each in pods for seat in each.spec.containers[0].resources.limits if "seat" in seat
+        } == seats
+        left = sorted({pool for _, pool in places(now.client)} - {pool.name for pool in plan.pools})
+        now.say(
+            f"{name} needs more: {now.seen.since(earlier).total()} pods made anew; pools left over: {left}"
+        )
+        # Whoever shared nodes with it has the same template, and stays until its pool goes.
+        for pool in left:
+            now.client.delete(NodePool, pool)
+        until(lambda: places(now.client), wanted_places(plan))
+        until(lambda: nodes(now.client), wanted_nodes(plan), holds=HOLDS)
+        code, out, err = gpuslice(now.kubeconfig, "status", "-f", file)
+        assert code == 0, out + err
 
 
 def shown(found):

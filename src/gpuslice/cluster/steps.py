@@ -29,6 +29,7 @@ from gpuslice.cluster.resources import (
     Resource,
     resource_of,
 )
+from gpuslice.cluster.stale_requests import with_stale_removed
 from gpuslice.cluster.writing import CHANGED_MEANWHILE, TRIES, delete, edit, leaving, put, restless
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.workloads.objects import fields_of
@@ -310,7 +311,7 @@ def _patched(
                 **fields_of(patch.patch, "metadata"),
                 "resourceVersion": live["metadata"]["resourceVersion"],
             }
-            body = {**patch.patch, "metadata": metadata}
+            body = {**with_stale_removed(live, patch.patch), "metadata": metadata}
             params = {"fieldManager": MANAGER, "dryRun": "All"}
             return live, api.send("PATCH", ref.path, body, content_type=_STRATEGIC, params=params)
         except ApiError as error:

@@ -101,8 +101,8 @@ class Pool(_Part, frozen=True):
     """What one node offers of places for replicas, by workload, each workload's a resource of its own, so that nobody
     else can take them; empty: whoever names the pool goes wherever there is room."""
     seat_names: dict[Name, str] = {}
-    """By workload, the extended resource that stands for its seats: another one for another need, so that nobody takes a
-    seat of the wrong size."""
+    """By workload, the extended resource that stands for its seats: another one for another need, so that nobody takes
+    a seat of the wrong size."""
     max_nodes: Positive | UnsetType = UNSET
     """With seats: Karpenter launches no more, and prefers this pool as long as there are fewer. Absent in the pool of a
     workload alone, where whoever finds no other seat goes."""
