@@ -59,7 +59,10 @@ def remove(api: Api, ref: Ref, going: Iterable[Ref]) -> Stayed | None:
     if (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind):
         users = _pods_of_pool(api, ref.name)
         if users:
-            why = f"{ref.title} stays: {len(users)} pods still run on its nodes ({joined(users)})"
+            names = joined([each.name for each in users])
+            why = f"{ref.title} stays: {len(users)} pods still run on its nodes ({names})"
+            if any(map(seats_asked, users)):
+                why += f"; who has a seat leaves it when you drain it: kubectl delete nodepool {ref.name}"
             return Stayed(why, for_pods=True)
         seated = _pods_with_its_seats(api, ref, going)
         if seated:
@@ -80,8 +83,8 @@ def remove_when_empty(api: Api, ref: Ref, going: Iterable[Ref], patience: Patien
         patience.pause(1.0)
 
 
-def _pods_of_pool(api: Api, pool: str) -> list[str]:
-    """Pods on a pool's nodes that would have to move, by name."""
+def _pods_of_pool(api: Api, pool: str) -> list[Pod]:
+    """Pods on a pool's nodes that would have to move."""
 
     def name(raw: msgspec.Raw) -> str:
         return str(msgspec.json.decode(raw)["metadata"]["name"])
@@ -89,12 +92,12 @@ def _pods_of_pool(api: Api, pool: str) -> list[str]:
     def pod(raw: msgspec.Raw) -> Pod:
         return decoded(raw, Pod, api.name)
 
-    found: list[str] = []
+    found: list[Pod] = []
     for node in api.list(NODE.path(), name, {"labelSelector": f"{_POOL}={pool}"}):
         for each in api.list(POD.path(), pod, {"fieldSelector": f"spec.nodeName={node}"}):
             daemon = any(one.kind in {"DaemonSet", "Node"} for one in each.metadata.owner_references)
             if not each.ended and not daemon:
-                found.append(each.name)
+                found.append(each)
     return found
 
 
