@@ -194,6 +194,8 @@ def assignment(
     answer: Fit,
     count: int,
     stack: Stack,
+    *,
+    seated: bool = False,
 ) -> artefact.Assignment:
     """So many replicas of a workload in a pool.
 
@@ -205,6 +207,7 @@ def assignment(
         answer: how the slice fits.
         count: replicas.
         stack: what nodes run.
+        seated: whether its place is a seat, so that nothing is counted.
     """
     request: artefact.Request | UnsetType = UNSET
     limit: str | UnsetType = UNSET
@@ -221,7 +224,7 @@ def assignment(
         slice=slice_.name,
         resource=resource_of(slice_, stack),
         quantity=workload.need.gpus,
-        because=_because(workload, option, slice_, answer, count),
+        because=_because(workload, option, slice_, answer, count, seated=seated),
         target=workload.target,
         expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
         utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
@@ -303,7 +306,9 @@ def _served(workload: Workload, kind: Kind) -> artefact.Served | UnsetType:
     )
 
 
-def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit, count: int) -> str:
+def _because(
+    workload: Workload, option: NodeOption, slice_: Slice, answer: Fit, count: int, *, seated: bool
+) -> str:
     """Why here, in one line with figures."""
     need = workload.need
     kind = kind_of(workload)
@@ -326,6 +331,8 @@ def _because(workload: Workload, option: NodeOption, slice_: Slice, answer: Fit,
             what = f"an instance {slice_.profile.name} of {slice_.gpu.name}" if slice_.profile else ""
         case Mechanism.FRACTIONAL:
             what = f"{slice_.fraction} of an {slice_.gpu.name}, {format_usd(share)} an hour"
+        case _ if slice_.metered_milli is not None and seated:
+            what = f"a seat on one {slice_.gpu.name}"
         case _ if slice_.metered_milli is not None:
             what = f"memory and time of one {slice_.gpu.name} counted pod by pod"
         case _:

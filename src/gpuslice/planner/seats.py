@@ -179,7 +179,8 @@ class SeatedFleet:
     def _assignment(self, name: str, pool: SeatPool, workload: Workload, count: int) -> artefact.Assignment:
         option = pool.kind.option
         slice_ = option.cut.slices[self._slice(pool.kind, workload.name)]
-        made = assignment(workload, name, option, slice_, fit(workload.need, slice_), count, self._stack)
+        answer = fit(workload.need, slice_)
+        made = assignment(workload, name, option, slice_, answer, count, self._stack, seated=True)
         return structs.replace(
             made,
             request=UNSET,
