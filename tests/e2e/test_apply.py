@@ -12,7 +12,7 @@ from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 from lightkube.types import PatchType
 
 from gpuslice.cluster import applyset
-from gpuslice.rehearsal.kinds import ClusterPolicy, NodeOverlay, NodePool
+from gpuslice.rehearsal.kinds import ClusterPolicy, EC2NodeClass, NodeOverlay, NodePool
 from gpuslice.render import cluster_wide
 from tests.e2e.applying import (
     NVIDIA,
@@ -493,9 +493,9 @@ def test_karpenters_verdict_is_awaited(cluster, control_plane, tmp_path):
     directory = rendered(two_pools(), tmp_path)
     code, _, err = gpuslice(control_plane.kubeconfig, "apply", "-f", directory, "--yes", "--timeout", "2s")
     assert code == 1
-    assert "NodeOverlay chat-l4-704-1gpu: is not ready after 2 s: Karpenter hasn't looked at it yet" in err
-    assert len(list(cluster.list(NodeOverlay))) == 2
-    assert not list(cluster.list(NodePool))  # none before its overlay is accepted
+    assert "is not ready after 2 s: Karpenter hasn't looked at it yet; 3 more wait" in err
+    assert len(list(cluster.list(NodeOverlay))) == len(list(cluster.list(EC2NodeClass))) == 2
+    assert not list(cluster.list(NodePool))  # none before its overlay and its node class are accepted
     with pytest.raises(ApiError):
         cluster.get(ConfigMap, "absent", namespace="gpuslice")
 
