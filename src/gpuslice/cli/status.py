@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 _NO_POOL: Final = "(no NodePool)"
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _INTERVAL: Final = 10
-_IDLE_SHOWN: Final = 5  # pools in which nothing is
 """Seconds: one look reads all pods and nodes, which a large cluster's API server feels."""
+_IDLE_SHOWN: Final = 5  # pools in which nothing is
 
 
 def status(

@@ -47,13 +47,22 @@ def overlaid(pools: Sequence[NodePool], overlays: Iterable[Overlay]) -> Overlaid
     changes: dict[tuple[str, str], _Change] = {}
     refused = []
     labelled_types = [
-        (pool.name, kind, _labels(pool, kind)) for pool in pools for kind in pool.instance_types
+        (
+            pool.name,
+            among(NODE_POOL, pool.name),
+            [(kind, _labels(pool, kind)) for kind in pool.instance_types],
+        )
+        for pool in pools
     ]
     for overlay in sorted(overlays, key=lambda each: (each.weight, each.name), reverse=True):
+        wanted = combined(overlay.requirements)
+        of = wanted.get(NODE_POOL)
         touched = [
             (pool, kind, offerings)
-            for pool, kind, labels in labelled_types
-            if (offerings := _matching(kind, labels, overlay))
+            for pool, name, kinds in labelled_types
+            if of is None or name.intersects(of)  # most are for one pool, and there may be hundreds
+            for kind, labels in kinds
+            if (offerings := _matching(kind, labels, wanted))
         ]
         if any(
             _conflicts(changes.get((pool, kind.name)), overlay, offerings)
@@ -85,9 +94,8 @@ def _labels(pool: NodePool, kind: InstanceType) -> Requirements:
     )
 
 
-def _matching(kind: InstanceType, labels: Requirements, overlay: Overlay) -> list[Offering]:
-    """The offerings that an overlay is for."""
-    wanted = combined(overlay.requirements)
+def _matching(kind: InstanceType, labels: Requirements, wanted: Requirements) -> list[Offering]:
+    """The offerings that an overlay with these requirements is for."""
     if obstacle(labels, wanted, undefined=False) is not None:
         return []
     return [each for each in kind.offerings if obstacle(wanted, each.requirements(), undefined=True) is None]

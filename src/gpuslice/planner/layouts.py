@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
+from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import mig_resource
 from gpuslice.planner import plan as artefact
 from gpuslice.planner.options import metered_memory_mib
@@ -56,4 +56,4 @@ def resource_of(slice_: Slice, stack: Stack) -> str:
     """The extended resource that a pod asks for to get this slice."""
     if slice_.profile is not None:
         return mig_resource(stack, slice_.profile.name)
-    return SHARED_GPU if slice_.sharers > 1 else WHOLE_GPU
+    return slice_.resource

@@ -87,6 +87,8 @@ class Packings:
             columns, relaxation, classes, _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE, remaining
         )
         self.dived = None if left.any() else self._within(dived)
+        self._best = self.dived
+        self._looked = False
         self._patterns: list[Pattern] = []
         self._slack = 0.0
         self._begun: Future[Answer] | None = None
@@ -137,17 +139,20 @@ class Packings:
 
     def cheapest(self) -> Packing | None:
         """The cheapest one found, once there is an answer; None where none was found within the limits."""
-        return self._cheaper(self.dived)
+        self._best = self._cheaper(self._best)
+        return self._best
 
     def look_at_all(self, best: Packing) -> None:
-        """Begin to look at all loads that a cheaper packing could have, where it pays and they are few.
+        """Begin, once, to look at all loads that a cheaper packing could have, where it pays and they are few.
 
         Loads that pay only beside each other are not what prices lead to.
 
         Args:
             best: of `cheapest`.
         """
-        self._begun = None
+        if self._looked:
+            return
+        self._looked, self._begun = True, None
         small = len(self._classes) <= _SMALL and not self._limits.all
         if small and not self._good_enough(best) and self._remaining() > 0:
             slack = cost(best) / MICRO_USD - self.bound

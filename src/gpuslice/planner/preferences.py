@@ -11,7 +11,7 @@ from gpuslice.planner import plan as artefact
 from gpuslice.planner.assemble import Assembly
 from gpuslice.planner.master import cost
 from gpuslice.planner.pool_packing import Wishes
-from gpuslice.planner.previous import homes_kept, restarts
+from gpuslice.planner.previous import homes_kept, traded
 from gpuslice.units import usd
 
 if TYPE_CHECKING:
@@ -65,18 +65,12 @@ def steady(
     most = settings.policy.max_pools
     if kept is None or (most is not UNSET and len(kept.carried.options) > most):
         return free, UNSET
-    paid, least = cost(kept.carried.packing), cost(free.carried.packing)
-    moved, stayed = (
-        restarts(previous, Assembly(each.carried, search.classes, settings.stack, previous).assignments())
-        for each in (free, kept)
+    stayed, moved = (
+        (
+            cost(each.carried.packing),
+            Assembly(each.carried, search.classes, settings.stack, previous).assignments(),
+        )
+        for each in (kept, free)
     )
-    stays = paid - least <= settings.min_saving * paid
-    change = artefact.Change(
-        kept=stays,
-        kept_usd_per_hour=usd(paid),
-        free_usd_per_hour=usd(least),
-        restarts=stayed if stays else moved,
-        free_restarts=moved,
-        min_saving=settings.min_saving,
-    )
-    return (kept if stays else free), change
+    change = traded(previous, stayed, moved, settings.min_saving)
+    return (kept if change.kept else free), change

@@ -14,7 +14,9 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.planner.layouts import layout_of
 from gpuslice.planner.options import Cut, node_option
+from gpuslice.planner.plan import Change
 from gpuslice.planner.pool_packing import Home, PoolKey
+from gpuslice.units import usd
 from gpuslice.workloads.policy import Policy, forbids
 
 if TYPE_CHECKING:
@@ -101,6 +103,32 @@ def restarts(previous: Plan, assignments: Sequence[Assignment]) -> int:
         min(here.total(), after[name].total()) - (here & after[name]).total()
         for name, here in before.items()
         if name in after
+    )
+
+
+def traded(
+    previous: Plan,
+    kept: tuple[int, Sequence[Assignment]],
+    free: tuple[int, Sequence[Assignment]],
+    min_saving: float,
+) -> Change:
+    """Whether everybody who may stays, and what either choice means.
+
+    Args:
+        previous: plan, which is carried out.
+        kept: with everybody who may where it is: micro-dollars an hour, and who goes where.
+        free: the same with everybody where it is cheapest.
+        min_saving: share of the bill that moving must save.
+    """
+    stayed, moved = (restarts(previous, assignments) for _, assignments in (kept, free))
+    stays = kept[0] - free[0] <= min_saving * kept[0]
+    return Change(
+        kept=stays,
+        kept_usd_per_hour=usd(kept[0]),
+        free_usd_per_hour=usd(free[0]),
+        restarts=stayed if stays else moved,
+        free_restarts=moved,
+        min_saving=min_saving,
     )
 
 

@@ -54,12 +54,14 @@ def seat_of(workload: str, size: str = "") -> str:
     return f"{SEAT}{slug[: most - _HEX - 1]}-{digest}{end}"
 
 
+def seat_in(pool: plan.Pool, workload: str) -> str:
+    """The extended resource of a workload's seats in a pool that has some."""
+    return pool.seat_names.get(workload, seat_of(workload))
+
+
 def seats_offered(pool: plan.Pool) -> dict[str, int]:
     """The seats of one node of a pool, by extended resource."""
-    return {
-        pool.seat_names.get(workload, seat_of(workload)): count
-        for workload, count in sorted(pool.seats.items())
-    }
+    return {seat_in(pool, workload): count for workload, count in sorted(pool.seats.items())}
 
 
 def requested(assignment: plan.Assignment) -> dict[str, str]:

@@ -17,7 +17,7 @@ from gpuslice.planner.fleet import Fleet
 from gpuslice.planner.limits import limits_of
 from gpuslice.planner.master import cost
 from gpuslice.planner.pool_packing import pool_of
-from gpuslice.planner.previous import restarts
+from gpuslice.planner.previous import traded
 from gpuslice.planner.realised import priced_orders
 from gpuslice.planner.seating import Seating, seating
 from gpuslice.planner.seats import NOTHING_HAD, Had, SeatedFleet
@@ -142,17 +142,8 @@ def _steadier(kept: Fleet, free: Fleet, previous: Plan, min_saving: float) -> Fl
     """The fleet in which seats stay, unless the free one saves enough; with the trade."""
     if kept.price <= free.price:
         free = kept
-    moved, stayed = (restarts(previous, each.assignments) for each in (free, kept))
-    stays = kept.price - free.price <= min_saving * kept.price
-    change = artefact.Change(
-        kept=stays,
-        kept_usd_per_hour=usd(kept.price),
-        free_usd_per_hour=usd(free.price),
-        restarts=stayed if stays else moved,
-        free_restarts=moved,
-        min_saving=min_saving,
-    )
-    return replace(kept if stays else free, change=change)
+    change = traded(previous, (kept.price, kept.assignments), (free.price, free.assignments), min_saving)
+    return replace(kept if change.kept else free, change=change)
 
 
 def _realised(

@@ -21,6 +21,7 @@ from gpuslice.planner.limits import Limits
 from gpuslice.planner.master import Packings, cost, trimmed
 from gpuslice.planner.patterns import Pattern
 from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -255,7 +256,7 @@ def _kept(
 
 
 def _asks_for_mig(ask: str) -> bool:
-    return ask.startswith("nvidia.com/mig-")
+    return ask.startswith(MIG_PREFIX)
 
 
 def _renumbered(pattern: Pattern, asking: Asking, numbers: Mapping[Place, int]) -> Pattern | None:

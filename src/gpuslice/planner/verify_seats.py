@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from gpuslice.hardware.slices import SHARED_GPU, Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import SEAT, seat_of
+from gpuslice.planner.promised import SEAT, seat_in
 from gpuslice.planner.verify_layout import Violation
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _names(plan: Plan) -> Iterator[Violation]:
     whose: dict[str, str] = {}
     for pool in plan.pools:
         for workload in pool.seats:
-            name = pool.seat_names.get(workload, seat_of(workload))
+            name = seat_in(pool, workload)
             if not name.startswith(SEAT) or whose.setdefault(name, workload) != workload:
                 yield Violation("seats", f"pool {pool.name}", f"{name} is no seat of {workload} alone")
         if not pool.seat_names.keys() <= pool.seats.keys():
@@ -102,7 +102,7 @@ def _workload(
         return
     if not all(seated):
         yield Violation("seats", name, "has seats in one pool and none in another")
-    names = {pool.seat_names.get(name, seat_of(name)) for pool in pools.values() if name in pool.seats}
+    names = {seat_in(pool, name) for pool in pools.values() if name in pool.seats}
     if {each.seat for each in assigned} != names or len(names) != 1:
         yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
     if any(each.request is not UNSET for each in assigned):

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import POOL_LABEL, configured, mechanism, requested, seat_of
+from gpuslice.planner.promised import POOL_LABEL, configured, mechanism, requested, seat_in
 from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator, seats
 from gpuslice.render.files import Object, RenderedFile
 from gpuslice.render.naming import unique_weights
@@ -253,7 +253,7 @@ def _check_request(
     assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
 ) -> None:
     workload = assignment.workload
-    seat = pool.seat_names.get(workload, seat_of(workload)) if workload in pool.seats else ""
+    seat = seat_in(pool, workload) if workload in pool.seats else ""
     if assignment.seat != seat or bool(seat) != bool(pool.seats):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both have a seat of its own, or neither",
