@@ -15,9 +15,12 @@ from gpuslice.cloud.selection import choose
 from gpuslice.hardware import cut
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
-from gpuslice.planner.realised import PRICED_ORDERS, Ask, Launched, Offer, Realiser
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.launches.bill import PRICED_ORDERS, Launched, Realiser
+from gpuslice.launches.pools import Ask, Offer
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.workloads.sources import read
 
 if TYPE_CHECKING:

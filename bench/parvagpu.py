@@ -17,9 +17,10 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
-from gpuslice.planner.options import node_options
-from gpuslice.planner.services import size_services
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.planner.model.options import node_options
+from gpuslice.planner.services.mixing import size_services
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.units import MICRO_USD
 from gpuslice.workloads.model import Service, ServiceProfile, Workload
 

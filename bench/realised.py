@@ -11,7 +11,8 @@ from typing import Final
 from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
-from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import Solution, solve
 from gpuslice.units import micro_usd
 
 SIZES: Final = (10, 10, 15, 20, 20, 25, 30, 30, 40, 50, 60)

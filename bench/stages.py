@@ -18,7 +18,12 @@ from typing import Any, Final
 from bench.fleets import fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
-from gpuslice.planner import carried_within, columns, master, solve, solver
+from gpuslice.planner import solve
+from gpuslice.planner.bound import columns
+from gpuslice.planner.homes import search as carried_within
+from gpuslice.planner.packing import programme as master
+from gpuslice.planner.programs import highs as solver
+from gpuslice.planner.settings import Settings
 from gpuslice.workloads.sources import read
 
 _STAGES: Final[tuple[tuple[str, object, str], ...]] = (
@@ -57,7 +62,7 @@ def _timed(seconds: dict[str, float], stage: str, place: object, name: str) -> I
 def stages(path: str) -> dict[str, float]:
     """CPU seconds by stage of planning for a workloads file."""
     workloads = read(path, at="now", accept_assumed=False, region="us-east-1")
-    catalog, settings = choose("", workloads.region), solve.Settings(daemonset_overhead())
+    catalog, settings = choose("", workloads.region), Settings(daemonset_overhead())
     seconds: dict[str, float] = defaultdict(float)
     with ExitStack() as stack:
         for each in _STAGES:

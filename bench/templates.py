@@ -14,14 +14,15 @@ from bench.fleets import read_fleet
 from bench.realised import FIRST_SEED, SIZES, above_optimal
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import WorkloadClass
-from gpuslice.planner.layouts import resource_of
-from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.pool_packing import Home, pool_of
-from gpuslice.planner.solve import Settings, solve
-from gpuslice.planner.solver import INFINITY, Column, solve_mixed
+from gpuslice.planner.model.classes import WorkloadClass
+from gpuslice.planner.model.layouts import resource_of
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.pools import Home, pool_of
+from gpuslice.planner.programs.highs import INFINITY, Column, solve_mixed
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 
 _SECONDS: Final = 60.0
 _GAP: Final = 0.002

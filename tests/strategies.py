@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType, Purchase
 from gpuslice.hardware import cut
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.need import ANY_GPU, Feature, Need
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
+from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.hardware.sharing import METERED_TIMES
-from gpuslice.hardware.slices import Isolation, Mechanism, Slice
+from gpuslice.hardware.slices import Slice
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Target
 

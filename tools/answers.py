@@ -11,7 +11,11 @@ from typing import Final
 from gpuslice import errors
 from gpuslice.artefacts.documents import Document
 from gpuslice.hardware.fit import Binds
-from gpuslice.planner import verify, verify_figures, verify_layout, verify_seats, verify_services
+from gpuslice.verifier import figures as verify_figures
+from gpuslice.verifier import layouts as verify_layout
+from gpuslice.verifier import seats as verify_seats
+from gpuslice.verifier import services as verify_services
+from gpuslice.verifier import verify
 from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.entries import API_VERSION
 from tools.markdown import code, page, table

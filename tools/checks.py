@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuslice.cluster.doctor import CHECKS
-from gpuslice.cluster.resources import CUSTOM_OWNERS, OWNERS
+from gpuslice.cluster.checks.doctor import CHECKS
+from gpuslice.cluster.client.resources import CUSTOM_OWNERS, OWNERS
 from tools.markdown import code, page, table
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.finding import Check
+    from gpuslice.cluster.checks.finding import Check
 
 
 def check_page() -> str:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import bandwidth_share, compute_share, maximal_geometries
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import uniform_geometries
 from tools.markdown import page, table
 
 if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.mig import MigTable
+    from gpuslice.hardware.mig_profiles import MigTable
 
 _CONFIDENCES: Final = """\
 How far a figure can be trusted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gpuslice.cluster.permissions import COMMANDS, TABLE, Role
+from gpuslice.cluster.apply.permissions import TABLE
+from gpuslice.cluster.client.roles import COMMANDS, Role
 from tools.markdown import code, page, table
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gpuslice.cloud import snapshot
-from gpuslice.planner.plan import (
+from gpuslice.plan.artefact import (
     Assignment,
     CatalogReference,
     GeometryEntry,

@@ -25,8 +25,9 @@ from gpuslice.artefacts.output import write_atomically
 from gpuslice.artefacts.strict import decode
 from gpuslice.cli.main import main as gpuslice
 from gpuslice.cli.report import subject_of
-from gpuslice.planner.plan import Plan
-from gpuslice.report.page import Subject, page
+from gpuslice.plan.artefact import Plan
+from gpuslice.report.page import page
+from gpuslice.report.subject import Subject
 from gpuslice.simulator.replay import digest
 from gpuslice.simulator.result import Simulation
 from gpuslice.workloads.artefact import parse_workloads

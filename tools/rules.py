@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from gpuslice import units
 from gpuslice.cloud import allocatable
 from gpuslice.hardware import sharing
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.need import Feature, Source
-from gpuslice.hardware.slices import Isolation, Mechanism
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
+from gpuslice.hardware.need import Source
 from gpuslice.planner import solve
 from gpuslice.render import settings
 from gpuslice.units import format_cpu, format_memory

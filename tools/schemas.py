@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from gpuslice.artefacts.schema import json_schema
 from gpuslice.cloud.snapshot import CatalogFile
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 from gpuslice.simulator.result import Simulation
 from gpuslice.simulator.sweep import Sweep
 from gpuslice.workloads.artefact import schema as workloads_schema

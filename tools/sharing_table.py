@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.prediction import HOST, REACHED, TURNS, expected_slowdown
-from gpuslice.hardware.slices import Mechanism
 from tests.hardware.sharing_readings import Reading, readings
 from tools.markdown import page, table
 

@@ -6,7 +6,7 @@ import jsonschema
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.artefacts.schema import DIALECT, json_schema
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 
 
 class Leaf(Struct, forbid_unknown_fields=True, rename="camel"):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.cluster import dump
+from gpuslice.cluster.seen import dump
 from gpuslice.measure.use import Lately
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool

@@ -8,8 +8,9 @@ import pytest
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cli import connection
 from gpuslice.cli import status as status_verb
-from gpuslice.cluster.permissions import Role, of_role
-from gpuslice.cluster.resources import CONFIG_MAP, NODE, NODE_POOL, POD
+from gpuslice.cluster.apply.permissions import of_role
+from gpuslice.cluster.client.resources import CONFIG_MAP, NODE, NODE_POOL, POD
+from gpuslice.cluster.client.roles import Role
 from tests.cluster.planned import plan, pool
 from tests.cluster.served import Served
 from tests.cluster.sliced import healthy

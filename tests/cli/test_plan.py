@@ -12,8 +12,8 @@ from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.cli.console import Output
 from gpuslice.cli.plan import print_plan
-from gpuslice.planner.plan import GeometryEntry, Layout, Metered, Plan
-from gpuslice.planner.words import layout_in_words
+from gpuslice.plan.artefact import GeometryEntry, Layout, Metered, Plan
+from gpuslice.plan.words import layout_in_words
 from tests.cli.conftest import WORKLOADS
 from tests.planner.seated import seated
 
@@ -315,7 +315,7 @@ def test_a_bill_that_moves_with_the_order_of_arrival_is_shown_as_a_spread(capsys
     from msgspec.structs import replace
 
     from gpuslice.cli.plan import print_summary
-    from gpuslice.planner.plan import BillSpread
+    from gpuslice.plan.artefact import BillSpread
     from tests.planner.good_plans import case
 
     plan, _, _ = case("shared")

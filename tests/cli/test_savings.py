@@ -8,8 +8,8 @@ import pytest
 import yaml
 from msgspec import structs
 
+from gpuslice.advice import savings as sensitivity
 from gpuslice.cli import explain, planning
-from gpuslice.planner import sensitivity
 
 FLEET = """\
 apiVersion: gpuslice.io/v1alpha1

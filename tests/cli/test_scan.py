@@ -121,7 +121,7 @@ def test_manifests_come_from_stdin(monkeypatch):
 
 
 def test_a_dump_is_scanned_like_its_cluster(gpuslice, tmp_path):
-    from gpuslice.cluster import dump
+    from gpuslice.cluster.seen import dump
     from tests.cluster.made import deployment, node, pod, snapshot
 
     asks = {"nvidia.com/gpu": "1"}

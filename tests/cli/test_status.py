@@ -7,9 +7,9 @@ import pytest
 
 from gpuslice.artefacts.documents import dump_yaml, read_documents
 from gpuslice.cli import status as verb
-from gpuslice.cluster import dump
-from gpuslice.cluster import read as reading
-from gpuslice.cluster.read import read
+from gpuslice.cluster.seen import dump
+from gpuslice.cluster.seen import read as reading
+from gpuslice.cluster.seen.read import read
 from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool

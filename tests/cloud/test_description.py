@@ -7,7 +7,7 @@ from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.cloud.description import card_price, describe, mechanisms, mig_confidence, rows
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.hardware.facts import Confidence
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 
 TYPES = bundled().by_name()
 

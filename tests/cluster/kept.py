@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import httpx2 as httpx
 
-from gpuslice.cluster.resources import KNOWN
+from gpuslice.cluster.client.resources import KNOWN
 from tests.cluster.served import Served, status
 
 BY_PLURAL = {(each.group, each.plural): each for each in KNOWN.values()}

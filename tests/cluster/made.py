@@ -1,7 +1,7 @@
 """Objects of a cluster, made short: what a test says of them is what matters to it."""
 
-from gpuslice.cluster import objects as live
-from gpuslice.cluster.snapshot import Snapshot, objects_of
+from gpuslice.cluster.client import objects as live
+from gpuslice.cluster.seen.snapshot import Snapshot, objects_of
 from gpuslice.workloads.objects import convert
 
 

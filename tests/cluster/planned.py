@@ -1,6 +1,6 @@
 """A plan for the made clusters, short: what it has of each pool."""
 
-from gpuslice.planner.plan import CatalogReference, Layout, Node, Overhead, Plan, Pool, Summary
+from gpuslice.plan.artefact import CatalogReference, Layout, Node, Overhead, Plan, Pool, Summary
 
 
 def plan(*pools, prices="2026-11-01"):

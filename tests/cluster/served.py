@@ -4,8 +4,8 @@ import json
 
 import httpx2 as httpx
 
-from gpuslice.cluster.api import Api
-from gpuslice.cluster.resources import KNOWN
+from gpuslice.cluster.client.api import Api
+from gpuslice.cluster.client.resources import KNOWN
 
 
 def status(code, message, reason="", **details):

@@ -3,7 +3,7 @@
 import copy
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.render.naming import content_name
+from gpuslice.carriers.objects.naming import content_name
 from tests.cluster.made import deployment, metadata, node, pod, snapshot
 
 TS4 = {

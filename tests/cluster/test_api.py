@@ -3,9 +3,9 @@
 import httpx2 as httpx
 import pytest
 
-from gpuslice.cluster import api as api_module
-from gpuslice.cluster.api import Api, ApiError
-from gpuslice.cluster.resources import NODE, POD
+from gpuslice.cluster.client import api as api_module
+from gpuslice.cluster.client.api import Api, ApiError
+from gpuslice.cluster.client.resources import NODE, POD
 from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import node, pod
 from tests.cluster.served import Served, status

@@ -1,6 +1,6 @@
 """The ApplySet convention, as kubectl keeps it."""
 
-from gpuslice.cluster import applyset
+from gpuslice.cluster.apply import applyset
 
 
 def test_an_id_is_that_which_kubectl_gives():

@@ -6,12 +6,12 @@ import pytest
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster import dump
-from gpuslice.cluster.doctor import CHECKS, diagnose
-from gpuslice.cluster.finding import Severity
-from gpuslice.cluster.read import read
-from gpuslice.cluster.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET
-from gpuslice.cluster.snapshot import Unread
+from gpuslice.cluster.checks.doctor import CHECKS, diagnose
+from gpuslice.cluster.checks.finding import Severity
+from gpuslice.cluster.client.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET
+from gpuslice.cluster.seen import dump
+from gpuslice.cluster.seen.read import read
+from gpuslice.cluster.seen.snapshot import Unread
 from tests.cluster.made import node, pod
 from tests.cluster.served import Served
 from tests.cluster.sliced import (

@@ -6,11 +6,11 @@ import pytest
 
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster import dump
-from gpuslice.cluster.doctor import CHECKS, diagnose
-from gpuslice.cluster.finding import Severity
-from gpuslice.cluster.resources import KNOWN, NODE, POD
-from gpuslice.cluster.snapshot import Unread
+from gpuslice.cluster.checks.doctor import CHECKS, diagnose
+from gpuslice.cluster.checks.finding import Severity
+from gpuslice.cluster.client.resources import KNOWN, NODE, POD
+from gpuslice.cluster.seen import dump
+from gpuslice.cluster.seen.snapshot import Unread
 from tests.cluster.made import deployment, node, pod
 from tests.cluster.sliced import (
     KEY,

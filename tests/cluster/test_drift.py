@@ -5,8 +5,8 @@ import pytest
 from msgspec import UNSET
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster.doctor import diagnose
-from gpuslice.planner.plan import Assignment
+from gpuslice.cluster.checks.doctor import diagnose
+from gpuslice.plan.artefact import Assignment
 from tests.cluster.made import deployment
 from tests.cluster.planned import plan, pool
 from tests.cluster.sliced import ONE, SEAT, SEATS, cluster, node_pool, overlay, seated

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster import dump
-from gpuslice.cluster.inventory import today_of, workloads_of
-from gpuslice.cluster.redact import redacted
-from gpuslice.cluster.snapshot import Unread
+from gpuslice.cluster.seen import dump
+from gpuslice.cluster.seen.inventory import today_of, workloads_of
+from gpuslice.cluster.seen.redact import redacted
+from gpuslice.cluster.seen.snapshot import Unread
 from gpuslice.errors import InputError
 from tests.cluster.made import deployment, node, pod, snapshot
 

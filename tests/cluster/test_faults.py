@@ -4,12 +4,12 @@ import httpx2 as httpx
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster import carry_out, journal, preflight
-from gpuslice.cluster.api import ApiError
-from gpuslice.cluster.desired import of_files
-from gpuslice.cluster.read import read
-from gpuslice.cluster.steps import prepare
-from gpuslice.cluster.waiting import Patience, RolloutFailedError
+from gpuslice.cluster.apply import carry_out, journal, preflight
+from gpuslice.cluster.apply.desired import of_files
+from gpuslice.cluster.apply.steps import prepare
+from gpuslice.cluster.apply.waiting import Patience, RolloutFailedError
+from gpuslice.cluster.client.api import ApiError
+from gpuslice.cluster.seen.read import read
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, GpusliceError
 from gpuslice.render import manifests
 from tests.cluster.kept import Kept

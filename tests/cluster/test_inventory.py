@@ -4,8 +4,8 @@ import pytest
 
 from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cloud.catalog import Purchase
-from gpuslice.cluster.inventory import today_of, workloads_of
-from gpuslice.cluster.selector import Selector
+from gpuslice.cluster.seen.inventory import today_of, workloads_of
+from gpuslice.cluster.seen.selector import Selector
 from gpuslice.errors import InputError
 from tests.cluster.made import deployment, metadata, node, pod, pod_spec, snapshot
 

@@ -8,10 +8,10 @@ import httpx2 as httpx
 import pytest
 import yaml
 
-from gpuslice.cluster import kubeconfig
-from gpuslice.cluster.api import Api, ApiError, connect
-from gpuslice.cluster.credentials import PluginAuth
-from gpuslice.cluster.kubeconfig import load
+from gpuslice.cluster.client import kubeconfig
+from gpuslice.cluster.client.api import Api, ApiError, connect
+from gpuslice.cluster.client.credentials import PluginAuth
+from gpuslice.cluster.client.kubeconfig import load
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 

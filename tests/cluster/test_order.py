@@ -3,8 +3,8 @@
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster import preflight
-from gpuslice.cluster.read import read
+from gpuslice.cluster.apply import preflight
+from gpuslice.cluster.seen.read import read
 from gpuslice.errors import AnswerIsNoError
 from tests.cluster.kept import READY
 from tests.cluster.sliced import overlay

@@ -6,11 +6,9 @@ import httpx2 as httpx
 import msgspec
 import pytest
 
-from gpuslice.cluster.api import Api
-from gpuslice.cluster.journal import Edit, Put, Ref, Remove
-from gpuslice.cluster.permissions import (
+from gpuslice.cluster.apply.journal import Edit, Put, Ref, Remove
+from gpuslice.cluster.apply.permissions import (
     Asked,
-    Role,
     Subject,
     for_journal,
     for_step,
@@ -18,7 +16,9 @@ from gpuslice.cluster.permissions import (
     missing,
     of_role,
 )
-from gpuslice.cluster.resources import CONFIG_MAP, DEPLOYMENT, NODE_POOL
+from gpuslice.cluster.client.api import Api
+from gpuslice.cluster.client.resources import CONFIG_MAP, DEPLOYMENT, NODE_POOL
+from gpuslice.cluster.client.roles import Role
 from gpuslice.errors import InputError
 
 POOL = Ref.of(NODE_POOL, "l4")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gpuslice.cluster.api import ApiError
-from gpuslice.cluster.read import read
+from gpuslice.cluster.client.api import ApiError
+from gpuslice.cluster.seen.read import read
 from tests.cluster.made import deployment, node, pod
 from tests.cluster.served import Served
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from gpuslice.cluster import applyset
-from gpuslice.cluster.journal import Ref
-from gpuslice.cluster.removing import remove
-from gpuslice.cluster.resources import NODE_OVERLAY, NODE_POOL
-from gpuslice.cluster.writing import put
+from gpuslice.cluster.apply import applyset
+from gpuslice.cluster.apply.journal import Ref
+from gpuslice.cluster.apply.removing import remove
+from gpuslice.cluster.apply.writing import put
+from gpuslice.cluster.client.resources import NODE_OVERLAY, NODE_POOL
 from tests.cluster.kept import Kept
 from tests.cluster.made import node, pod
 from tests.cluster.sliced import ONE, SEAT, node_pool, overlay, seated_pod

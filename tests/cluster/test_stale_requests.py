@@ -1,6 +1,6 @@
 """What an earlier plan had a workload ask for is taken away, whether this plan knows of it or not."""
 
-from gpuslice.cluster.stale_requests import with_stale_removed
+from gpuslice.cluster.apply.stale_requests import with_stale_removed
 
 SHARED = "nvidia.com/gpu.shared"
 OLD, NEW = "gpuslice.io/seat-search.x-0001", "gpuslice.io/seat-search.x-0002"

@@ -3,7 +3,7 @@
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster.snapshot import Unread
+from gpuslice.cluster.seen.snapshot import Unread
 from gpuslice.cluster.status import Slices, status_of
 from gpuslice.errors import EnvironmentFailedError
 from tests.cluster.made import metadata, node, pod

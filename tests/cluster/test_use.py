@@ -3,9 +3,9 @@
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster.doctor import diagnose
-from gpuslice.cluster.finding import Reading, Use
-from gpuslice.cluster.measured import most, on_nodes
+from gpuslice.cluster.checks.doctor import diagnose
+from gpuslice.cluster.checks.finding import Reading, Use
+from gpuslice.cluster.checks.measurements import most, on_nodes
 from tests.cluster.made import pod
 from tests.cluster.sliced import SEATS, cluster, overlay, seated_pod, sliced_node, sliced_pod
 

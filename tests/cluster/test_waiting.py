@@ -2,9 +2,9 @@
 
 import pytest
 
-from gpuslice.cluster.journal import Ref
-from gpuslice.cluster.resources import NODE_OVERLAY, NODE_POOL
-from gpuslice.cluster.waiting import Patience, rollout, until_ready
+from gpuslice.cluster.apply.journal import Ref
+from gpuslice.cluster.apply.waiting import Patience, rollout, until_ready
+from gpuslice.cluster.client.resources import NODE_OVERLAY, NODE_POOL
 from gpuslice.errors import AnswerIsNoError
 from tests.cluster.kept import READY, Kept
 from tests.cluster.sliced import node_pool, overlay

@@ -3,10 +3,10 @@
 import httpx2 as httpx
 import pytest
 
-from gpuslice.cluster.api import Api
-from gpuslice.cluster.journal import Ref
-from gpuslice.cluster.resources import NODE_POOL
-from gpuslice.cluster.writing import put
+from gpuslice.cluster.apply.journal import Ref
+from gpuslice.cluster.apply.writing import put
+from gpuslice.cluster.client.api import Api
+from gpuslice.cluster.client.resources import NODE_POOL
 from gpuslice.errors import AnswerIsNoError
 from tests.cluster.served import status
 

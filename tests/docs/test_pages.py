@@ -11,11 +11,11 @@ import typer.main
 import yaml
 
 from gpuslice.artefacts.documents import Document
+from gpuslice.carriers.device_plugin.terms import SEAT
 from gpuslice.cli.main import app
 from gpuslice.cloud.aws import PERMISSIONS
 from gpuslice.hardware import sharing
-from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.promised import SEAT
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.workloads.annotations import KNOWN, OURS, PREFIX
 from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT

@@ -8,9 +8,10 @@ from lightkube.resources.core_v1 import Namespace
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding, RoleBinding
 from lightkube.resources.rbac_authorization_v1 import Role as NamespacedRole
 
-from gpuslice.cluster.api import connect
-from gpuslice.cluster.kubeconfig import load
-from gpuslice.cluster.permissions import Asked, Role, Subject, Where, manifests, missing, of_role
+from gpuslice.cluster.apply.permissions import Asked, Subject, Where, manifests, missing, of_role
+from gpuslice.cluster.client.api import connect
+from gpuslice.cluster.client.kubeconfig import load
+from gpuslice.cluster.client.roles import Role
 from gpuslice.rehearsal.control_plane import STRANGER
 
 OPERATOR = "gpu-operator"

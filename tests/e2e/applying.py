@@ -13,7 +13,7 @@ from lightkube.resources.apps_v1 import Deployment, ReplicaSet, StatefulSet
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node, Pod
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster.changes import stated
+from gpuslice.cluster.apply.changes import stated
 from gpuslice.rehearsal.kinds import ClusterPolicy, EC2NodeClass, NodeFeatureRule, NodeOverlay, NodePool
 from gpuslice.render import manifests
 from tests.e2e.kubelets import make_node

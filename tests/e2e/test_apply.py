@@ -11,7 +11,7 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import ConfigMap, Namespace, Node
 from lightkube.types import PatchType
 
-from gpuslice.cluster import applyset
+from gpuslice.cluster.apply import applyset
 from gpuslice.rehearsal.kinds import ClusterPolicy, EC2NodeClass, NodeOverlay, NodePool
 from gpuslice.render import cluster_wide
 from tests.e2e.applying import (

@@ -26,9 +26,9 @@ from lightkube.resources.core_v1 import ConfigMap, Namespace
 from lightkube.resources.rbac_authorization_v1 import ClusterRole, ClusterRoleBinding
 from lightkube.types import PatchType
 
-from gpuslice.cluster.api import connect
-from gpuslice.cluster.kubeconfig import load
-from gpuslice.cluster.read import read
+from gpuslice.cluster.client.api import connect
+from gpuslice.cluster.client.kubeconfig import load
+from gpuslice.cluster.seen.read import read
 from gpuslice.errors import EnvironmentFailedError
 from gpuslice.rehearsal.control_plane import STRANGER
 from gpuslice.rehearsal.kinds import ClusterPolicy, EC2NodeClass

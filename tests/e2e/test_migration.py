@@ -20,8 +20,8 @@ from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
-from gpuslice.cluster.permissions import Role
-from gpuslice.planner.plan import Plan
+from gpuslice.cluster.client.roles import Role
+from gpuslice.plan.artefact import Plan
 from gpuslice.rehearsal import ec2
 from gpuslice.rehearsal.kinds import EC2NodeClass, NodePool
 from gpuslice.units import MIB, parse_quantity

@@ -11,13 +11,12 @@ from lightkube.resources.apps_v1 import DaemonSet, StatefulSet
 from lightkube.resources.core_v1 import ConfigMap, Namespace
 
 from gpuslice.cloud.selection import choose
-from gpuslice.cluster.api import connect
-from gpuslice.cluster.doctor import CHECKS, diagnose, untold
-from gpuslice.cluster.finding import Severity
-from gpuslice.cluster.kubeconfig import load
-from gpuslice.cluster.permissions import Role, Where, of_role
-from gpuslice.cluster.read import read
-from gpuslice.cluster.resources import (
+from gpuslice.cluster.apply.permissions import Where, of_role
+from gpuslice.cluster.checks.doctor import CHECKS, diagnose, untold
+from gpuslice.cluster.checks.finding import Severity
+from gpuslice.cluster.client.api import connect
+from gpuslice.cluster.client.kubeconfig import load
+from gpuslice.cluster.client.resources import (
     AUTO_NODE_CLASS,
     CUSTOM_OWNERS,
     DEPLOYMENT,
@@ -26,6 +25,8 @@ from gpuslice.cluster.resources import (
     NODE_POOL,
     POD,
 )
+from gpuslice.cluster.client.roles import Role
+from gpuslice.cluster.seen.read import read
 from gpuslice.cluster.status import status_of
 from gpuslice.rehearsal import crds
 from tests.cluster.test_device_plugins import chart as plugin_chart

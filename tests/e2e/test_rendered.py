@@ -8,12 +8,12 @@ import pytest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
-from gpuslice.cluster.api import connect
-from gpuslice.cluster.desired import of_directory
-from gpuslice.cluster.journal import Ref
-from gpuslice.cluster.kubeconfig import load
-from gpuslice.cluster.resources import resource_of
-from gpuslice.cluster.writing import put
+from gpuslice.cluster.apply.desired import of_directory
+from gpuslice.cluster.apply.journal import Ref
+from gpuslice.cluster.apply.writing import put
+from gpuslice.cluster.client.api import connect
+from gpuslice.cluster.client.kubeconfig import load
+from gpuslice.cluster.client.resources import resource_of
 from gpuslice.render import manifests
 from tests.e2e.applying import create_if_absent, wait_for_storage
 from tests.render.plans import BOTTLEROCKET, CATALOG, METERED, MIG, SEATS, SETTINGS, SLOTS

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gpuslice.artefacts.documents import dump_json, dump_yaml, parse_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.errors import GpusliceError
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 from gpuslice.workloads.artefact import dump, parse_workloads
 from gpuslice.workloads.entries import Workloads
 from gpuslice.workloads.manifests import from_manifests

@@ -11,8 +11,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.prediction import Activity
-from gpuslice.hardware.slices import Mechanism
 
 
 @dataclass(frozen=True)

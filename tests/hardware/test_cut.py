@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gpuslice.errors import InputError
 from gpuslice.hardware import cut
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.sharing import sustained_milli
-from gpuslice.hardware.slices import Isolation, Mechanism
 from tests.strategies import models
 
 L4, H100, V100 = GPUS["L4"], GPUS["H100"], GPUS["V100-32GB"]

@@ -12,10 +12,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpuslice.hardware import cut
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.fit import Binds, fit, slot_times
 from gpuslice.hardware.gpus import GPUS, Gpu
-from gpuslice.hardware.need import ANY_GPU, Feature, Need
-from gpuslice.hardware.slices import Isolation, Mechanism, Slice
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
+from gpuslice.hardware.need import ANY_GPU, Need
+from gpuslice.hardware.slices import Slice
 from tests.strategies import fits, known_needs, models, needs, slices
 
 L4, A10G, T4, H100, A100 = (GPUS[name] for name in ("L4", "A10G", "T4", "H100", "A100-40GB"))

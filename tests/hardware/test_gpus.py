@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.facts import Confidence
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS, gpu_named
-from gpuslice.hardware.need import Feature
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 
 ALL = sorted(GPUS.values(), key=lambda each: each.name)
 FIGURES = (

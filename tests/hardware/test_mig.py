@@ -13,8 +13,6 @@ from gpuslice.hardware.facts import Confidence
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import (
     Geometry,
-    MigProfile,
-    MigTable,
     bandwidth_share,
     check_geometry,
     compute_share,
@@ -22,6 +20,7 @@ from gpuslice.hardware.mig import (
     place,
     valid_geometries,
 )
+from gpuslice.hardware.mig_profiles import MigProfile, MigTable
 
 TABLES = {name: gpu.mig for name, gpu in GPUS.items() if gpu.mig is not None}
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.prediction import Activity, expected_slowdown, expected_throughput, thread_share
 from gpuslice.hardware.sharing import contention
-from gpuslice.hardware.slices import Mechanism
 from tests.hardware.sharing_readings import readings
 
 ALL = readings()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import METERED_TIMES, contention, sustained_milli
-from gpuslice.hardware.slices import Mechanism
 
 SLOTTED = st.sampled_from([Mechanism.TIME_SLICING, Mechanism.MPS])
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import Geometry, place
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import BOTTLEROCKET_GPU, Stack, mig_resource, uniform_geometries, why_not
 
 

@@ -9,9 +9,9 @@ from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType, Pur
 from gpuslice.hardware import cut
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import valid_geometries
 from gpuslice.hardware.sharing import MEMORY_MARGIN, METERED_REPLICAS, METERED_TIMES
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.workloads.model import Workload
 
 Pods = Sequence[Workload]

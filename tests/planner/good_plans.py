@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from gpuslice.cloud.catalog import Catalog, Purchase
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.verify import verify
+from gpuslice.plan.artefact import Plan
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import solved
 from tests.strategies import A10G, H100, L4, L4_EIGHTH, L4_X4, T4, T4G, catalog_of

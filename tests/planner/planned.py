@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.plan import Assignment, Plan, Pool
-from gpuslice.planner.solve import Settings, Solution, solve
+from gpuslice.plan.artefact import Assignment, Plan, Pool
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import Solution, solve
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
 from tests.strategies import OVERHEAD

@@ -1,6 +1,7 @@
 """A small plan with seats, by hand: a mixed pool of one node, and a pool of its own for each of two workloads."""
 
-from gpuslice.planner.plan import (
+from gpuslice.carriers.device_plugin.terms import seat_of
+from gpuslice.plan.artefact import (
     Assignment,
     CatalogReference,
     Layout,
@@ -11,7 +12,6 @@ from gpuslice.planner.plan import (
     Pool,
     Summary,
 )
-from gpuslice.planner.promised import seat_of
 from tests.planner.good_plans import workload
 from tests.strategies import L4, catalog_of
 

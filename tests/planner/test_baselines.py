@@ -1,7 +1,7 @@
 """What today's ways would cost: none is made dearer than whoever runs it would have it."""
 
 from gpuslice.hardware.need import Need
-from gpuslice.planner.plan import Baseline
+from gpuslice.plan.artefact import Baseline
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import solved
 from tests.strategies import H100, catalog_of, instance_type

@@ -4,8 +4,9 @@ from collections import Counter
 
 from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.plan.artefact import Plan
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
 from tests.strategies import OVERHEAD
 

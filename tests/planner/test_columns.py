@@ -9,9 +9,9 @@ from hypothesis import given, settings
 
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import WorkloadClass, classes_of
-from gpuslice.planner.columns import generate
-from gpuslice.planner.options import NodeOption, node_options
+from gpuslice.planner.bound.columns import generate
+from gpuslice.planner.model.classes import WorkloadClass, classes_of
+from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.workloads.model import Workload
 from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
 

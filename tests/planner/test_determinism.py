@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 import gpuslice
-from gpuslice.hardware.slices import Isolation
-from gpuslice.planner.plan import Plan
+from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.plan.artefact import Plan
 from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS, workload
 from tests.planner.planned import solved
 

@@ -8,14 +8,14 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation, Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner import enumeration
-from gpuslice.planner.classes import WorkloadClass, classes_of
-from gpuslice.planner.columns import ColumnGeneration
-from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.patterns import Pattern, carries
+from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.loads import enumeration
+from gpuslice.planner.model.classes import WorkloadClass, classes_of
+from gpuslice.planner.model.options import NodeOption, node_options
+from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.workloads.model import Workload
 from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import classes_of
-from gpuslice.planner.columns import ColumnGeneration
-from gpuslice.planner.exchange import exchanges_of, made, made_whole
-from gpuslice.planner.options import node_options
-from gpuslice.planner.patterns import Pattern, carries
-from gpuslice.planner.pricing import Pricing
+from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.bound.exchange import exchanges_of, made, made_whole
+from gpuslice.planner.loads.pricing import Pricing
+from gpuslice.planner.model.classes import classes_of
+from gpuslice.planner.model.options import node_options
+from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4_LARGE, OVERHEAD, catalog_of
 

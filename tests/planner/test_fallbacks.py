@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.realised import PRICED_ORDERS, realised_spread
-from gpuslice.planner.solve import Settings, solve
-from gpuslice.planner.verify import verify
+from gpuslice.launches.bill import PRICED_ORDERS, realised_spread
+from gpuslice.plan.artefact import Plan
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
+from gpuslice.verifier.verify import verify
 from tests.planner.test_solve_rules import workload
 from tests.strategies import L4, L4_LARGE, L4_X4, OVERHEAD, catalog_of
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuslice.planner.first_fit import first_fit
+from gpuslice.planner.homes.first_fit import first_fit
 
 AMOUNTS = st.tuples(*[st.integers(0, 12)] * 3)
 ROOMS = st.tuples(*[st.integers(1, 40)] * 3)

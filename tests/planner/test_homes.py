@@ -8,10 +8,12 @@ import pytest
 from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
-from gpuslice.planner import home_program, home_search
-from gpuslice.planner.classes import classes_of
-from gpuslice.planner.pool_packing import PoolPacking
-from gpuslice.planner.solve import Settings, Solution, offered, solve
+from gpuslice.planner.homes import moves as home_search
+from gpuslice.planner.homes import program as home_program
+from gpuslice.planner.homes.packing import PoolPacking
+from gpuslice.planner.model.classes import classes_of
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import Solution, offered, solve
 
 
 def planned(seed: int, workloads: int) -> Solution:

@@ -12,7 +12,8 @@ import pytest
 
 from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.policy import FREE, Policy, Reservation
 from gpuslice.workloads.target import Target

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuslice.planner.knapsack import Effort, Load, best_load
-from gpuslice.planner.relaxed_load import RelaxedLoad
+from gpuslice.planner.loads.knapsack import Effort, Load, best_load
+from gpuslice.planner.loads.relaxation import RelaxedLoad
 
 
 @st.composite

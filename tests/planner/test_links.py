@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from gpuslice.planner.links import Links
+from gpuslice.planner.bound.links import Links
 
 kinds = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 100)), min_size=1, max_size=3)
 

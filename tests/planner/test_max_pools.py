@@ -4,8 +4,9 @@ import pytest
 from msgspec import UNSET
 
 from gpuslice.errors import AnswerIsNoError
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.plan.artefact import Plan
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
 from tests.planner.good_plans import CATALOG, SHARED, Case, document_of, rules_broken
 from tests.planner.planned import prices

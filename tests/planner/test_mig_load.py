@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import InstanceType
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.mig import valid_geometries
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation, Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import WorkloadClass, classes_of
-from gpuslice.planner.mig_load import MigNode
-from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.patterns import Pattern
+from gpuslice.planner.loads.mig import MigNode
+from gpuslice.planner.model.classes import WorkloadClass, classes_of
+from gpuslice.planner.model.options import NodeOption, node_options
+from gpuslice.planner.model.patterns import Pattern
 from gpuslice.workloads.model import Workload
 from tests.strategies import H100, OVERHEAD, catalog_of
 

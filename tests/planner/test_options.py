@@ -6,12 +6,12 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from gpuslice.cloud.catalog import InstanceType, Purchase
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import WorkloadClass, classes_of
-from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.patterns import capacity, usage
+from gpuslice.planner.model.classes import WorkloadClass, classes_of
+from gpuslice.planner.model.options import NodeOption, node_options
+from gpuslice.planner.model.patterns import capacity, usage
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
 

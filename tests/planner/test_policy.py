@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError, InputError
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.solve import Settings, solve
-from gpuslice.planner.verify import verify
+from gpuslice.plan.artefact import Plan
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import (
     FREE,
     Policy,

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from msgspec import UNSET
 from msgspec.structs import replace as replaced
 
-from gpuslice.planner.plan import Change, Plan
-from gpuslice.planner.previous import restarts
-from gpuslice.planner.solve import Settings, solve
-from gpuslice.planner.verify import verify
+from gpuslice.plan.artefact import Change, Plan
+from gpuslice.planner.homes.previous import restarts
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
+from gpuslice.verifier.verify import verify
 from tests.planner.good_plans import CATALOG, CUT, SHARED, workload
 from tests.planner.planned import home
 from tests.planner.seated import seated

@@ -17,19 +17,20 @@ from gpuslice.hardware.need import Source
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.rollout import Pattern as Arrivals
-from gpuslice.planner.classes import classes_of
-from gpuslice.planner.columns import ColumnGeneration
-from gpuslice.planner.master import cost
-from gpuslice.planner.options import node_options
-from gpuslice.planner.patterns import Pattern
-from gpuslice.planner.plan import Assignment, Plan
-from gpuslice.planner.realised import Order
-from gpuslice.planner.seating import Seating
-from gpuslice.planner.seats import SeatedFleet
-from gpuslice.planner.seats_realised import SeatRealiser
-from gpuslice.planner.solve import Settings, Solution, solve
-from gpuslice.planner.solver import Answer
-from gpuslice.planner.verify import verify
+from gpuslice.launches.bill import Order
+from gpuslice.plan.artefact import Assignment, Plan
+from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.model.classes import classes_of
+from gpuslice.planner.model.options import node_options
+from gpuslice.planner.model.packing import cost
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.programs.highs import Answer
+from gpuslice.planner.seats.launches import SeatRealiser
+from gpuslice.planner.seats.pools import SeatedFleet
+from gpuslice.planner.seats.requests import Seating
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import Solution, solve
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import Policy
 from tests.planner.good_plans import workload
 from tests.planner.planned import prices, solved
@@ -344,14 +345,14 @@ def test_a_plan_without_seats_keeps_nothing_of_one_with_them():
 
 
 def test_too_many_workloads_get_pools_without_seats_and_a_word_on_why(monkeypatch):
-    monkeypatch.setattr("gpuslice.planner.seated._MOST_WORKLOADS", 9)
+    monkeypatch.setattr("gpuslice.planner.seats.fleet._MOST_WORKLOADS", 9)
     plan = planned(100, 10).plan
     assert not any(pool.seats for pool in plan.pools)
     assert any("no seats for 10 workloads" in each for each in plan.assumptions)
 
 
 def test_for_very_many_replicas_the_model_is_not_asked_and_there_are_no_seats(monkeypatch):
-    monkeypatch.setattr("gpuslice.planner.seated._MOST_LOOKS", 99)
+    monkeypatch.setattr("gpuslice.planner.seats.fleet._MOST_LOOKS", 99)
     plan = planned(100, 10).plan
     assert not any(pool.seats for pool in plan.pools)
     assert any("the model of Karpenter would take too long" in each for each in plan.assumptions)
@@ -359,7 +360,7 @@ def test_for_very_many_replicas_the_model_is_not_asked_and_there_are_no_seats(mo
 
 def test_where_the_program_finds_nothing_in_time_seats_are_those_of_the_packing_it_began_from(monkeypatch):
     monkeypatch.setattr(
-        "gpuslice.planner.seating.solve_mixed",
+        "gpuslice.planner.seats.requests.solve_mixed",
         lambda *_, **__: Answer(None, math.inf, -math.inf, optimal=False),
     )
     fleet = read_fleet(103, 14)

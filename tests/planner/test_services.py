@@ -13,14 +13,14 @@ from msgspec import UNSET
 from bench import parvagpu
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner import services as sizing_services
-from gpuslice.planner.options import node_options
-from gpuslice.planner.plan import Plan
-from gpuslice.planner.verify import verify
+from gpuslice.plan.artefact import Plan
+from gpuslice.planner.model.options import node_options
+from gpuslice.planner.services import mixing as sizing_services
 from gpuslice.units import MICRO_USD
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.target import Target
 from tests.planner.good_plans import Case, Changes, Document, assignment, document_of, rules_broken

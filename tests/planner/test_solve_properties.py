@@ -8,10 +8,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Catalog
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.verify import verify
 from gpuslice.units import micro_usd
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from tests.planner.exhaustive import cheapest, pods_of
 from tests.planner.planned import prices, solved

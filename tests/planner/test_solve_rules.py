@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gpuslice.cloud.catalog import InstanceType, Purchase
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import ANY_GPU, Need
-from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.plan import Layout, Plan
-from gpuslice.planner.verify import verify
+from gpuslice.plan.artefact import Layout, Plan
 from gpuslice.units import parse_memory_mib
+from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Framework, Target
 from tests.planner.planned import cost, home, prices, solved

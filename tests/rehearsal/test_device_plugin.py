@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
+from gpuslice.carriers.device_plugin.gpu_operator import cluster_policy_patch
+from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import configured
 from gpuslice.rehearsal.device_plugin import Operator, bottlerocket_registered, feature_labels, registered
 from gpuslice.rehearsal.user_data import boot
 from gpuslice.render import karpenter, manifests
-from gpuslice.render.operator import cluster_policy_patch
 from tests.rehearsal.made_user_data import bottlerocket_user_data, nodeadm_user_data
 from tests.render.plans import CATALOG, PLANS, SETTINGS
 

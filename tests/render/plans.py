@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import msgspec
 
+from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.cloud.catalog import Catalog, InstanceType, Purchase
-from gpuslice.planner.plan import Assignment, Plan, Pool
-from gpuslice.planner.promised import seat_of
+from gpuslice.plan.artefact import Assignment, Plan, Pool
 from gpuslice.render.settings import RenderSettings
 
 SETTINGS = RenderSettings(cluster="lab", role="KarpenterNodeRole-lab")

@@ -10,7 +10,7 @@ import yaml
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.render.cluster_wide import Setting, notes, parse, render
 from tests.render import schemas
 

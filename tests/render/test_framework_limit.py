@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.planner.plan import Layout
+from gpuslice.plan.artefact import Layout
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit, without_flag
 from tests.render.plans import METERED_500, MPS8, SHARED, TS4, assignment
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import yaml
 
+from gpuslice.carriers.device_plugin.node_features import FEATURE_FILE
 from gpuslice.errors import InputError
 from gpuslice.render.manifests import objects, render
-from gpuslice.render.node_features import FEATURE_FILE
 from gpuslice.render.settings import RenderSettings
 from tests.render.plans import (
     BOTTLEROCKET,

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuslice.render.naming import content_name, unique_weights
+from gpuslice.carriers.objects.naming import content_name, unique_weights
 
 names = st.text("abcdefghij-0123456789", min_size=1, max_size=20)
 

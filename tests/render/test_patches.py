@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuslice.errors import InputError
-from gpuslice.planner.plan import Layout
+from gpuslice.plan.artefact import Layout
 from gpuslice.render.manifests import render
 from gpuslice.render.patches import patch
 from tests.render.apply_patch import apply_patch

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from gpuslice.report.page import Subject, page
+from gpuslice.report.page import page
+from gpuslice.report.subject import Subject
 from tests.report.browsers import chromium
 
 

@@ -8,9 +8,9 @@ from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.hardware import cut
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.need import Need, Source
-from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.plan import (
+from gpuslice.plan.artefact import (
     Assignment,
     Baseline,
     CatalogReference,

@@ -5,12 +5,12 @@ from functools import cache
 
 import msgspec
 
-from gpuslice.planner.plan import Baseline, Plan, Unplaced
-from gpuslice.planner.verify import verify, verify_alone
-from gpuslice.report.page import Subject
+from gpuslice.plan.artefact import Baseline, Plan, Unplaced
 from gpuslice.report.sections import from_plan
+from gpuslice.report.subject import Subject
 from gpuslice.simulator.replay import digest
 from gpuslice.simulator.result import Demand, Outcome, Over, Simulation, Waits
+from gpuslice.verifier.verify import verify, verify_alone
 from gpuslice.workloads.model import Workload
 from tests.planner.good_plans import Case, case
 from tests.report.large import large

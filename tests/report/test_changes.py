@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from gpuslice.advice.alternatives import alternatives
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.explain import alternatives
 from gpuslice.report.changes import changes, loosened, offers
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4, L4_EIGHTH, OVERHEAD, catalog_of

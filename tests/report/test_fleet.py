@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 from gpuslice.report.fleet import GpuPicture, NodePicture, fleet
 from tests.planner import seated
 from tests.planner.planned import solved

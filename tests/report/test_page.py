@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pytest
 
 from gpuslice.report.charts import charts, moments
-from gpuslice.report.page import Subject, hour, month, page, percent, plural, sign
+from gpuslice.report.page import hour, month, page, percent, plural, sign
 from gpuslice.report.sections import from_plan
+from gpuslice.report.subject import Subject
 from gpuslice.simulator.result import Outcome, Over, Waits
 from tests.planner import seated
 from tests.report.subjects import (

@@ -13,9 +13,9 @@ from gpuslice.artefacts.documents import dump_json
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.slices import Isolation
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.ledger import quantile
 from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan

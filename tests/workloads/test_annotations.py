@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuslice.errors import InputError
-from gpuslice.hardware.need import Feature, Source
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.features import Feature
+from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.need import Source
 from gpuslice.workloads.annotations import KNOWN, NoLimit, Stated, read_annotations
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import parse_documents
 from gpuslice.errors import InputError
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.need import ANY_GPU, Feature, Need, Source
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.workloads.artefact import (
     WorkloadSet,
     default_slowdown,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import dump_yaml, parse_documents, read_documents
 from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
-from gpuslice.hardware.slices import Isolation
 from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
 from gpuslice.workloads.manifests import from_manifests, manifest_files
 from gpuslice.workloads.model import Workload

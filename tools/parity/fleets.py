@@ -9,9 +9,10 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
-from gpuslice.planner.realised import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
-from gpuslice.planner.seats_realised import seated_pods
-from gpuslice.planner.solve import Settings, solve
+from gpuslice.launches.pools import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
+from gpuslice.planner.seats.launches import seated_pods
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.units import MICRO_USD, micro_usd
 from tools.parity.compare import Comparison, answers, compare
 from tools.parity.scenario import Scenario
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
 
 SIZES: Final = (10, 10, 12, 14, 16, 18, 20, 20, 22, 25, 28, 30, 30, 35, 40, 40, 45, 50, 55, 60)

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 from msgspec import inspect
 
+from gpuslice.artefacts.finite import Step, not_finite
 from gpuslice.artefacts.quoting import quoted, shorten, shown
-from gpuslice.artefacts.strict import Step, not_finite
 from gpuslice.artefacts.yaml_reader import scalar
 from gpuslice.errors import InputError, nearest
 

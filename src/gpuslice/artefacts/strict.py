@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TypeVar
 
 import msgspec
 
+from gpuslice.artefacts.finite import not_finite
+
 T = TypeVar("T")
-Step = str | int  # into a mapping, into a list
 
 
 def decode(raw: object, kind: type[T], *, where: str) -> T:
@@ -34,20 +34,3 @@ def decode(raw: object, kind: type[T], *, where: str) -> T:
     from gpuslice.artefacts.explanation import explain  # what it needs of msgspec takes a while to import
 
     raise explain(raw, kind, problem, where=where)
-
-
-def not_finite(raw: object) -> tuple[Step, ...] | None:
-    """The path to some NaN or infinity, which ranges alone would let through."""
-    seen: set[int] = set()  # values behind aliases are shared: visited once
-    todo: list[tuple[object, tuple[Step, ...]]] = [(raw, ())]
-    while todo:
-        value, path = todo.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            return path
-        if isinstance(value, dict | list) and id(value) not in seen:
-            seen.add(id(value))
-            children = value.items() if isinstance(value, dict) else enumerate(value)
-            todo.extend(
-                (child, (*path, step)) for step, child in children if isinstance(child, dict | list | float)
-            )
-    return None

@@ -16,11 +16,11 @@ from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gpuslice.cluster.api import Api
-    from gpuslice.cluster.carry_out import Manner
-    from gpuslice.cluster.desired import Desired
-    from gpuslice.cluster.snapshot import Snapshot
-    from gpuslice.cluster.steps import Steps
+    from gpuslice.cluster.apply.carry_out import Manner
+    from gpuslice.cluster.apply.desired import Desired
+    from gpuslice.cluster.apply.steps import Steps
+    from gpuslice.cluster.client.api import Api
+    from gpuslice.cluster.seen.snapshot import Snapshot
 
 _COLOURS = {"+": "32", "-": "31", "@": "36", "=": "1"}
 
@@ -94,8 +94,8 @@ def apply(
     Everything is tried at the API server first. A journal in the cluster makes it resumable: interrupted anywhere, run
     it again. Nothing is evicted by gpuslice itself.
     """
-    from gpuslice.cluster.carry_out import Manner
-    from gpuslice.cluster.waiting import Patience
+    from gpuslice.cluster.apply.carry_out import Manner
+    from gpuslice.cluster.apply.waiting import Patience
 
     if bool(source) == rollback:
         raise InputError(
@@ -136,9 +136,9 @@ def _apply(
     catalog_file: str,
 ) -> None:
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster import carry_out, journal, preflight
-    from gpuslice.cluster.journal import Edit
-    from gpuslice.cluster.steps import prepare
+    from gpuslice.cluster.apply import carry_out, journal, preflight
+    from gpuslice.cluster.apply.journal import Edit
+    from gpuslice.cluster.apply.steps import prepare
 
     previous = journal.load(api)
     carry_out.resumable(previous, desired.digest)
@@ -176,8 +176,8 @@ def _apply(
 
 
 def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: list[str]) -> None:
-    from gpuslice.cluster import carry_out, journal, preflight
-    from gpuslice.cluster.journal import Edit, Put, Remove
+    from gpuslice.cluster.apply import carry_out, journal, preflight
+    from gpuslice.cluster.apply.journal import Edit, Put, Remove
 
     stored = journal.load(api)
     if stored is None or stored.journal.state == "rolled-back":
@@ -219,7 +219,7 @@ def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: l
 def _desired(
     source: str, cluster: str, role: str, instance_profile: str, operator_namespace: str, catalog_file: str
 ) -> Desired:
-    from gpuslice.cluster.desired import of_directory, of_files
+    from gpuslice.cluster.apply.desired import of_directory, of_files
 
     if os.path.isdir(source):  # noqa: PTH112  Path.is_dir raises on a name that is too long
         if cluster or role or instance_profile:
@@ -230,7 +230,7 @@ def _desired(
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
@@ -244,9 +244,9 @@ def _desired(
 
 def _read(api: Api, desired: Desired, *, install: bool, yes: bool) -> Snapshot:
     """The cluster, with a GPU Operator where the plan needs one."""
-    from gpuslice.cluster import preflight
-    from gpuslice.cluster.preflight import helm_command, namespace_of
-    from gpuslice.cluster.read import read
+    from gpuslice.cluster.apply import preflight
+    from gpuslice.cluster.apply.preflight import helm_command, namespace_of
+    from gpuslice.cluster.seen.read import read
 
     with progress("reading the cluster …"):
         snapshot = read(api)
@@ -270,7 +270,7 @@ def _install(desired: Desired, namespace: str, *, yes: bool) -> None:
     import subprocess
     import tempfile
 
-    from gpuslice.cluster.preflight import helm_command
+    from gpuslice.cluster.apply.preflight import helm_command
 
     if shutil.which("helm") is None:
         raise EnvironmentFailedError(
@@ -291,7 +291,7 @@ def _excluding(patterns: list[str]) -> Callable[[str, str], bool]:
 
 
 def _show(steps: Steps) -> None:
-    from gpuslice.cluster import difference
+    from gpuslice.cluster.apply import difference
 
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
     text = []

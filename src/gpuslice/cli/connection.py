@@ -13,9 +13,9 @@ from gpuslice.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gpuslice.cluster.api import Api
-    from gpuslice.cluster.snapshot import Snapshot, Unread
-    from gpuslice.planner.plan import Plan
+    from gpuslice.cluster.client.api import Api
+    from gpuslice.cluster.seen.snapshot import Snapshot, Unread
+    from gpuslice.plan.artefact import Plan
 
 ContextOption = Annotated[
     str,
@@ -43,7 +43,7 @@ def read_plan(path: str) -> Plan:
     """
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
 
     document = read_documents(path)[0]
     return decode(document.data, Plan, where=document.where)
@@ -56,8 +56,8 @@ def connected(kubeconfig: str, context: str) -> Iterator[Api]:
     Raises:
         GpusliceError: none is configured, or it doesn't answer.
     """
-    from gpuslice.cluster.api import connect
-    from gpuslice.cluster.kubeconfig import load
+    from gpuslice.cluster.client.api import connect
+    from gpuslice.cluster.client.kubeconfig import load
 
     with connect(load(kubeconfig, context)) as api:
         yield api
@@ -69,7 +69,7 @@ def snapshot_of(kubeconfig: str, context: str, namespace: str = "", *, everywher
     Raises:
         GpusliceError: as `connected`; or pods can't be read.
     """
-    from gpuslice.cluster.read import read
+    from gpuslice.cluster.seen.read import read
 
     if namespace and everywhere:
         raise InputError("-n and -A were both given", fix="leave one out")
@@ -79,7 +79,7 @@ def snapshot_of(kubeconfig: str, context: str, namespace: str = "", *, everywher
 
 def say_unread(unread: Iterable[Unread]) -> None:
     """Name what couldn't be read, and who may read it."""
-    from gpuslice.cluster.permissions import TO_VIEW
+    from gpuslice.cluster.client.roles import TO_VIEW
 
     missing = [*unread]
     for each in missing:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.policy import Policy
     from gpuslice.workloads.timelines import Timeline
@@ -23,7 +23,7 @@ def inputs_of(
     """The plan and the workloads among the files, and the workloads' peaks."""
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.artefact import parse_workloads
 
     plan: Plan | None = None
@@ -88,7 +88,7 @@ def market_of(
 
 def _accept(plan: Plan, catalog: Catalog, catalog_file: str) -> None:
     """A plan that breaks a rule, or is of other prices, is not replayed as if it were one."""
-    from gpuslice.planner.verify import verify_alone
+    from gpuslice.verifier.verify import verify_alone
 
     if (catalog.region, catalog.prices_date) != (plan.catalog.region, plan.catalog.prices):
         raise InputError(
@@ -147,7 +147,7 @@ def check_policies(names: Sequence[str], where: str) -> None:
 def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
     """The same demand of workloads with other rules."""
     from gpuslice.hardware.gpus import gpu_named
-    from gpuslice.hardware.slices import Isolation
+    from gpuslice.hardware.mechanisms import Isolation
 
     try:
         models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())

@@ -31,8 +31,8 @@ from gpuslice.cli.console import (
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.finding import Finding, Reading, Use
-    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.cluster.checks.finding import Finding, Reading, Use
+    from gpuslice.cluster.seen.snapshot import Snapshot
 
 _WIDEST = 110
 
@@ -96,9 +96,9 @@ def doctor(
     With -f, a cluster that isn't as the plan has it is broken, too.
     """
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster import dump
-    from gpuslice.cluster.doctor import CHECKS, diagnose, untold
-    from gpuslice.cluster.finding import Severity
+    from gpuslice.cluster.checks.doctor import CHECKS, diagnose, untold
+    from gpuslice.cluster.checks.finding import Severity
+    from gpuslice.cluster.seen import dump
 
     if source and (context or kubeconfig):
         raise InputError(
@@ -150,7 +150,7 @@ def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
     import time
 
     from gpuslice.cli.measure import secret_in
-    from gpuslice.cluster.finding import Use
+    from gpuslice.cluster.checks.finding import Use
     from gpuslice.errors import EnvironmentFailedError
     from gpuslice.measure.prometheus import Access, Server, TooMuchError
     from gpuslice.measure.use import MINUTES, lately
@@ -170,7 +170,7 @@ def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
 
 def _readings(sources: list[str]) -> list[Reading]:
     """What exporters serve, or served."""
-    from gpuslice.cluster.finding import Reading
+    from gpuslice.cluster.checks.finding import Reading
     from gpuslice.measure.exposition import load
 
     found = []
@@ -182,7 +182,7 @@ def _readings(sources: list[str]) -> list[Reading]:
 
 def _with(readings: list[Reading], use: dict[str, Use], snapshot: Snapshot) -> dict[str, Use]:
     """The use of nodes by exporters too, and a word on what that leaves out."""
-    from gpuslice.cluster.measured import most, on_nodes
+    from gpuslice.cluster.checks.measurements import most, on_nodes
 
     if not readings:
         return use

@@ -50,10 +50,10 @@ from gpuslice.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuslice.advice.habits import Habits
+    from gpuslice.advice.pool_use import PoolUse
     from gpuslice.cli.savings import Savings
-    from gpuslice.planner.explain import PoolUse
-    from gpuslice.planner.habits import Habits
-    from gpuslice.planner.plan import MissingType, Summary
+    from gpuslice.plan.artefact import MissingType, Summary
 
 _RESOURCES: Final = ("slots", "cpu", "memory", "gpu-memory", "gpu-time")
 _DRIVERS_SHOWN: Final = 15
@@ -118,8 +118,8 @@ def explain(
 
 
 def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> None:
-    from gpuslice.planner.explain import pool_uses
-    from gpuslice.planner.habits import habits
+    from gpuslice.advice.habits import habits
+    from gpuslice.advice.pool_use import pool_uses
 
     made = planned.solution.plan
     uses = pool_uses(made, planned.workloads.workloads, planned.catalog)

@@ -11,10 +11,10 @@ from gpuslice.errors import InputError, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuslice.advice.alternatives import Alternative
     from gpuslice.cli.planning import Planned
     from gpuslice.cli.savings import Savings
-    from gpuslice.planner.explain import Alternative
-    from gpuslice.planner.plan import Assignment
+    from gpuslice.plan.artefact import Assignment
     from gpuslice.workloads.model import Workload
 
 
@@ -41,8 +41,8 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
     Raises:
         InputError: no workload is called so.
     """
-    from gpuslice.planner.explain import alternatives
-    from gpuslice.planner.words import need_in_words
+    from gpuslice.advice.alternatives import alternatives
+    from gpuslice.plan.words import need_in_words
 
     workload, made = named(planned, name), planned.solution.plan
     if workload.service is not None:
@@ -83,8 +83,8 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
     """Its load, what serves it, and what each of its profiles would take."""
     from msgspec import UNSET
 
-    from gpuslice.planner.explain_services import choices
-    from gpuslice.planner.words import load_in_words
+    from gpuslice.advice.services import choices
+    from gpuslice.plan.words import load_in_words
 
     settings, made, service = planned.settings, planned.solution.plan, workload.service
     assert service is not None  # noqa: S101  asked only for services
@@ -178,7 +178,7 @@ def _print_placed(placed: Sequence[Assignment]) -> None:
 
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
     """What would do, cheapest first, and below it what would not and why."""
-    from gpuslice.planner.words import refusals
+    from gpuslice.advice.words import refusals
 
     offered = [each for each in found if each.price is not None]
     if offered:

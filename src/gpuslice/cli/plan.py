@@ -49,7 +49,7 @@ from gpuslice.cli.planning import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gpuslice.planner.plan import Assignment, Plan, Pool, Summary
+    from gpuslice.plan.artefact import Assignment, Plan, Pool, Summary
 
 _WORTH_SEATS = 0.01  # of the bill
 
@@ -276,7 +276,7 @@ def _slowest(parts: Sequence[Assignment]) -> str | None:
 
 
 def _print_pools(pools: Iterable[Pool]) -> None:
-    from gpuslice.planner.words import layout_in_words
+    from gpuslice.plan.words import layout_in_words
 
     print_text("")
     rows = []

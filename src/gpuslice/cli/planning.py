@@ -17,8 +17,9 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.planner.plan import Plan
-    from gpuslice.planner.solve import Found, Settings, Solution
+    from gpuslice.plan.artefact import Plan
+    from gpuslice.planner.settings import Settings
+    from gpuslice.planner.solve import Found, Solution
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.policy import Policy
 
@@ -267,7 +268,7 @@ def make_plan(
 def _plan(path: str) -> Plan:
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
 
     documents = read_documents(path)
     return decode(documents[0].data, Plan, where=documents[0].where)
@@ -324,7 +325,7 @@ def setting(
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
     from gpuslice.cloud.selection import choose
     from gpuslice.hardware.stacks import Stack
-    from gpuslice.planner.solve import Settings
+    from gpuslice.planner.settings import Settings
 
     catalog = choose(catalog_file, workloads.region)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()

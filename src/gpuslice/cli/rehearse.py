@@ -66,7 +66,7 @@ def rehearse(
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import read
 

@@ -10,8 +10,8 @@ from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Plan
-    from gpuslice.render.files import RenderedFile
+    from gpuslice.carriers.objects.files import RenderedFile
+    from gpuslice.plan.artefact import Plan
 
 
 def render(
@@ -119,7 +119,7 @@ def render(
     from gpuslice.artefacts.output import write_directory
     from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
@@ -189,9 +189,10 @@ def _cluster_wide(text: str, namespace: str, out: str, output: Output) -> None:
 
 
 def _rbac(text: str, namespace: str, bind_to: list[str], out: str, output: Output) -> None:
-    from gpuslice.cluster.permissions import COMMANDS, Role, Subject, manifests
+    from gpuslice.carriers.objects.files import RenderedFile
+    from gpuslice.cluster.apply.permissions import Subject, manifests
+    from gpuslice.cluster.client.roles import COMMANDS, Role
     from gpuslice.errors import nearest
-    from gpuslice.render.files import RenderedFile
     from gpuslice.render.settings import check_namespace
 
     if text not in list(Role):

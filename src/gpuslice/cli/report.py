@@ -12,8 +12,8 @@ from gpuslice.cli.planning import AssumedOption, Moment, MomentOption
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Plan
-    from gpuslice.report.page import Subject
+    from gpuslice.plan.artefact import Plan
+    from gpuslice.report.subject import Subject
     from gpuslice.simulator.result import Simulation
     from gpuslice.workloads.artefact import WorkloadSet
 
@@ -75,9 +75,9 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
         InputError: the catalog is another than the plan's.
     """
     from gpuslice.cloud.selection import choose
-    from gpuslice.planner.verify import verify, verify_alone
-    from gpuslice.report.page import Subject
     from gpuslice.report.sections import from_plan
+    from gpuslice.report.subject import Subject
+    from gpuslice.verifier.verify import verify, verify_alone
     from gpuslice.workloads.policy import priced
 
     catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
@@ -127,7 +127,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
 
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.artefact import parse_workloads
     from gpuslice.workloads.sources import read
 

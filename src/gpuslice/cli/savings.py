@@ -15,9 +15,9 @@ from gpuslice.units import HOURS_A_MONTH
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gpuslice.advice.savings import Change, Changes, Saving
     from gpuslice.cli.planning import Planned
-    from gpuslice.planner.plan import Plan, Summary
-    from gpuslice.planner.sensitivity import Change, Changes, Saving
+    from gpuslice.plan.artefact import Plan, Summary
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.policy import Policy
 
@@ -69,7 +69,7 @@ class Savings:
 
         A change for many workloads is left out where one of them alone saves as much.
         """
-        from gpuslice.planner.sensitivity import LEAST_WORTH
+        from gpuslice.advice.savings import LEAST_WORTH
 
         alone = {
             (each.change.kind, each.change.whose): each.usd_per_hour
@@ -96,7 +96,7 @@ def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str
         limit: seconds for everything.
         name: of the workload to look at alone; empty: all, and the policy.
     """
-    from gpuslice.planner.sensitivity import changes, saving
+    from gpuslice.advice.savings import changes, saving
 
     ends = time.monotonic() + limit
     workloads, solution = planned.workloads.workloads, planned.solution

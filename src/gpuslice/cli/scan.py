@@ -19,8 +19,8 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.inventory import Today
-    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.cluster.seen.inventory import Today
+    from gpuslice.cluster.seen.snapshot import Snapshot
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
 
@@ -143,13 +143,13 @@ def scan(
 
 
 def _is_dump(path: str) -> bool:
-    from gpuslice.cluster.dump import is_dump
+    from gpuslice.cluster.seen.dump import is_dump
 
     return is_dump(path)
 
 
 def _load(directory: str, namespace: str) -> Snapshot:
-    from gpuslice.cluster.dump import load
+    from gpuslice.cluster.seen.dump import load
 
     if namespace:
         raise InputError("-n is for a cluster, or for manifests", fix="leave it out: a dump is read whole")
@@ -157,7 +157,7 @@ def _load(directory: str, namespace: str) -> Snapshot:
 
 
 def _dump(snapshot: Snapshot, directory: str) -> None:
-    from gpuslice.cluster.dump import write
+    from gpuslice.cluster.seen.dump import write
 
     count = write(snapshot, directory)
     say(f"{count:,} objects in {directory}: look through them before you give them away")
@@ -173,8 +173,8 @@ def _from_snapshot(
     snapshot: Snapshot, today: str, exclude: list[str], region: str, catalog_file: str, selector: str
 ) -> tuple[WorkloadSet, Bill]:
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster.inventory import today_of, workloads_of
-    from gpuslice.cluster.selector import Selector
+    from gpuslice.cluster.seen.inventory import today_of, workloads_of
+    from gpuslice.cluster.seen.selector import Selector
 
     catalog = choose(catalog_file)
     bill = today_of(snapshot, catalog)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.simulator.policies import Policy
     from gpuslice.simulator.result import Simulation
     from gpuslice.workloads.model import Workload
@@ -338,7 +338,8 @@ def _planned(
     import time
 
     from gpuslice.hardware.stacks import Stack
-    from gpuslice.planner.solve import Settings, solve
+    from gpuslice.planner.settings import Settings
+    from gpuslice.planner.solve import solve
 
     started = time.monotonic()
     return solve(

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.snapshot import Snapshot
+    from gpuslice.cluster.seen.snapshot import Snapshot
     from gpuslice.cluster.status import Pool, Status, Waiting
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
 
 _NO_POOL: Final = "(no NodePool)"
 _CLEAR: Final = "\x1b[H\x1b[2J"
@@ -106,11 +106,11 @@ def status(
 def _looking(source: str, kubeconfig: str, context: str) -> Iterator[Callable[[], Snapshot]]:
     """What takes a snapshot each time that it is called."""
     if source:
-        from gpuslice.cluster import dump
+        from gpuslice.cluster.seen import dump
 
         yield lambda: dump.load(source)
         return
-    from gpuslice.cluster.read import read
+    from gpuslice.cluster.seen.read import read
 
     with connected(kubeconfig, context) as api:
         yield lambda: read(api)
@@ -154,7 +154,7 @@ def _redraws(output: Output) -> bool:
 
 
 def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: str, output: Output) -> Status:
-    from gpuslice.cluster.permissions import TO_VIEW
+    from gpuslice.cluster.client.roles import TO_VIEW
     from gpuslice.cluster.status import status_of
 
     found = status_of(snapshot, catalog, plan, namespace)
@@ -270,7 +270,7 @@ def _dollars(known: float, unpriced: int, nodes: int) -> str:
 
 def _figure(resource: str, count: int | None) -> str | int | None:
     """A count; of GPU memory, which is in bytes, as Kubernetes writes it."""
-    from gpuslice.planner.promised import GPU_MEMORY
+    from gpuslice.carriers.device_plugin.terms import GPU_MEMORY
     from gpuslice.units import MIB, format_memory
 
     return format_memory(count // MIB) if resource == GPU_MEMORY and count is not None else count

@@ -10,7 +10,7 @@ from gpuslice.cloud.allocatable import Allocatable, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.facts import Confidence
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.units import HOURS_A_MONTH, format_cpu, format_memory, format_usd, usd
 
 if TYPE_CHECKING:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from gpuslice.cluster.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
-from gpuslice.cluster.machines import POOL, promised, types_of, with_seats
-from gpuslice.cluster.objects import condition
-from gpuslice.cluster.offered import METERED, amount, is_seat, is_slice, seats_asked
-from gpuslice.cluster.permissions import TO_VIEW
-from gpuslice.cluster.resources import NODE, NODE_POOL
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, SEAT
+from gpuslice.cluster.client.objects import condition
+from gpuslice.cluster.client.resources import NODE, NODE_POOL
+from gpuslice.cluster.client.roles import TO_VIEW
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
+from gpuslice.cluster.seen.machines import POOL, promised, types_of, with_seats
+from gpuslice.cluster.seen.offers import METERED, amount, is_seat, is_slice, seats_asked
 from gpuslice.errors import EnvironmentFailedError
-from gpuslice.planner.promised import POOL_LABEL, SEAT
 from gpuslice.units import micro_usd, usd
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.objects import Node, NodePool, Pod
-    from gpuslice.cluster.snapshot import Snapshot
-    from gpuslice.planner import plan as planned
+    from gpuslice.cluster.client.objects import Node, NodePool, Pod
+    from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.plan import artefact as planned
     from gpuslice.workloads.objects import Container
 
 _LONGEST_REASON: Final = 200

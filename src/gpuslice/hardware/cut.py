@@ -6,13 +6,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import bandwidth_share, compute_share
 from gpuslice.hardware.sharing import METERED_REPLICAS, MOST_SLOTS, sustained_milli
-from gpuslice.hardware.slices import Mechanism, Slice
+from gpuslice.hardware.slices import Slice
 
 if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.mig import MigProfile
+    from gpuslice.hardware.mig_profiles import MigProfile
 
 _ALL = Fraction(1)
 

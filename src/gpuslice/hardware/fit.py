@@ -9,8 +9,10 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from gpuslice.hardware.cut import most_slots, slot, slot_time_milli
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.need import ANY_GPU, Feature
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.need import ANY_GPU
 from gpuslice.hardware.sharing import (
     EFFICIENCY,
     MOST_SLOTS,
@@ -19,7 +21,6 @@ from gpuslice.hardware.sharing import (
     contention,
     less_margin,
 )
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.units import PPM, format_memory
 
 if TYPE_CHECKING:

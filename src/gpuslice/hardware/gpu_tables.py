@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from gpuslice.hardware import mig_tables
 from gpuslice.hardware.facts import Confidence
-from gpuslice.hardware.mig import MigTable
+from gpuslice.hardware.mig_profiles import MigTable
 
 
 class Figure(NamedTuple):

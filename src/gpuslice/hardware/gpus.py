@@ -13,10 +13,10 @@ from typing import Final
 
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.facts import Confidence, Fact
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpu_tables import ROWS, Figure, Row
-from gpuslice.hardware.mig import MigTable
-from gpuslice.hardware.need import Feature
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.mig_profiles import MigTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gpuslice.hardware.facts import Confidence
-from gpuslice.hardware.mig import MigProfile, MigTable
+from gpuslice.hardware.mig_profiles import MigProfile, MigTable
 
 
 class _Seven(NamedTuple):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.features import Feature
+from gpuslice.hardware.mechanisms import Isolation
 
 ANY_GPU: Final = "any"  # `gpu.allow: [any]`: the owner says that every model will do
 
@@ -18,17 +19,6 @@ class Source(StrEnum):
     REQUESTED = "requested"
     MEASURED = "measured"
     ASSUMED = "assumed"
-
-
-class Feature(StrEnum):
-    """Something that a GPU has or has not."""
-
-    BF16 = "bf16"
-    FP8 = "fp8"
-    FP4 = "fp4"
-    ENCODER = "encoder"
-    DECODER = "decoder"
-    JPEG = "jpeg"
 
 
 @dataclass(frozen=True, slots=True)

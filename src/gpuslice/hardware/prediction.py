@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpuslice.hardware.gpus import Gpu
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 
 TURNS: Final = 0.93
 """Throughput of saturating processes in turns, against one alone: 0.92 to 0.96 on H100 and H200, driver 580."""

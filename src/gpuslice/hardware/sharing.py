@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cache
 from typing import Final
 
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 
 SUSTAINED_LOAD: Final = Fraction(800, 1000)
 """The share of a GPU's shared throughput that mean duties may take together.

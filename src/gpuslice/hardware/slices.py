@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.hardware.mechanisms import ISOLATION_OF, Isolation, Mechanism
+
 if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.mig import MigProfile
+    from gpuslice.hardware.mig_profiles import MigProfile
 
 
 WHOLE_GPU: Final = "nvidia.com/gpu"
 SHARED_GPU: Final = "nvidia.com/gpu.shared"
 """The device plugin's resources: a GPU, and a replica of one under `renameByDefault`. MIG: `MigProfile.resource`."""
-
-
-class Mechanism(StrEnum):
-    """How a GPU is divided, or not."""
-
-    WHOLE = "whole"
-    TIME_SLICING = "time-slicing"
-    MPS = "mps"
-    MIG = "mig"
-    FRACTIONAL = "fractional"
-
-
-class Isolation(StrEnum):
-    """What keeps a neighbour away: nothing, enforced memory limits, or own hardware."""
-
-    NONE = "none"
-    MEMORY = "memory"
-    HARDWARE = "hardware"
-
-    @property
-    def rank(self) -> int:
-        """0 for none, 1 for memory, 2 for hardware: more isolates more."""
-        return _RANK[self]
-
-
-_RANK: Final = {Isolation.NONE: 0, Isolation.MEMORY: 1, Isolation.HARDWARE: 2}
-
-ISOLATION_OF: Final[dict[Mechanism, Isolation]] = {
-    Mechanism.WHOLE: Isolation.HARDWARE,
-    Mechanism.TIME_SLICING: Isolation.NONE,
-    Mechanism.MPS: Isolation.MEMORY,
-    Mechanism.MIG: Isolation.HARDWARE,
-    Mechanism.FRACTIONAL: Isolation.HARDWARE,
-}
 
 
 @dataclass(frozen=True, slots=True)

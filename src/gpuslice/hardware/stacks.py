@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Final
 
 from gpuslice.errors import nearest
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import Geometry
-from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
+from gpuslice.hardware.slices import WHOLE_GPU
 
 
 class Stack(StrEnum):

@@ -7,9 +7,9 @@ interrupted, which nobody can foresee: the model takes the lowest price there to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.karpenter.model import Launch
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, Requirement, Requirements, among
 from gpuslice.karpenter.templates import bits, offerings
 
@@ -30,25 +30,6 @@ _EXOTIC: Final = (
     "aws.amazon.com/neuroncore",
     "habana.ai/gaudi",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """The machine that EC2 is expected to give.
-
-    Attributes:
-        instance_type, capacity_type, zone: of it.
-        price: micro-dollars an hour.
-        named: the types that EC2 may choose from, cheapest first.
-        left_out: types that still fit, but that the provider doesn't name, each with its reason.
-    """
-
-    instance_type: InstanceType
-    capacity_type: str
-    zone: str
-    price: int
-    named: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def launch(pools: Pools, claim: Claim) -> Launch | None:

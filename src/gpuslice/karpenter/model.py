@@ -359,3 +359,22 @@ class Settings:
     spot_to_spot: bool = False
     exact_ties: bool = True
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """The machine that EC2 is expected to give.
+
+    Attributes:
+        instance_type, capacity_type, zone: of it.
+        price: micro-dollars an hour.
+        named: the types that EC2 may choose from, cheapest first.
+        left_out: types that still fit, but that the provider doesn't name, each with its reason.
+    """
+
+    instance_type: InstanceType
+    capacity_type: str
+    zone: str
+    price: int
+    named: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...] = ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gpuslice.karpenter.launch import Launch, launch
-from gpuslice.karpenter.model import Node, Pod
+from gpuslice.karpenter.launch import launch
+from gpuslice.karpenter.model import Launch, Node, Pod
 from gpuslice.karpenter.requirements import Requirements
 from gpuslice.karpenter.scheduler import Claim, Pass
 from gpuslice.karpenter.templates import Pools, bits

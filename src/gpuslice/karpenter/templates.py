@@ -17,8 +17,7 @@ from gpuslice.karpenter.shapes import Shape, queue_key, shapes
 from gpuslice.karpenter.states import States
 
 if TYPE_CHECKING:
-    from gpuslice.karpenter.launch import Launch
-    from gpuslice.karpenter.model import InstanceType, Node, NodePool, Offering, Overlay, Taint
+    from gpuslice.karpenter.model import InstanceType, Launch, Node, NodePool, Offering, Overlay, Taint
     from gpuslice.karpenter.requirements import Requirements
 
 _READY_LABELS: Final = {"karpenter.sh/registered": "true", "karpenter.sh/initialized": "true"}

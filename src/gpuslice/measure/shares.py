@@ -15,8 +15,8 @@ from typing import Final
 
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.gpus import Gpu
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.prediction import Activity, expected_slowdown
-from gpuslice.hardware.slices import Mechanism
 from gpuslice.measure import probe as probes
 from gpuslice.measure.copies import Copy, Progress, in_session, mps_daemon, only, running
 from gpuslice.measure.gpu import Watched, model_of, watch

@@ -6,37 +6,35 @@ from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.hardware.stacks import Stack
-from gpuslice.planner import plan as artefact
-from gpuslice.planner.assemble import optimal_nodes
-from gpuslice.planner.assumptions import assumptions
-from gpuslice.planner.baselines import baselines
-from gpuslice.planner.carried_within import Search
-from gpuslice.planner.classes import WorkloadClass, classes_of, homes_of
-from gpuslice.planner.columns import ColumnGeneration, Relaxation
-from gpuslice.planner.fallbacks import stand_ins
-from gpuslice.planner.fleet import Fleet, one_pool_each
-from gpuslice.planner.limits import limits_of
-from gpuslice.planner.master import Packings, cost
-from gpuslice.planner.options import NodeOption, node_options
-from gpuslice.planner.seated import Offered, beside_one_pool, packed, refuse_seats, with_seats
-from gpuslice.planner.service_kinds import on_whole_gpus
-from gpuslice.planner.services import SCALABLE, Sized, mixed_kinds, size_services
-from gpuslice.planner.unplaced import reason_against
-from gpuslice.planner.verify import verify
+from gpuslice.plan import artefact
+from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
+from gpuslice.planner.homes.fallbacks import stand_ins
+from gpuslice.planner.homes.search import Search
+from gpuslice.planner.model.classes import WorkloadClass, classes_of, homes_of
+from gpuslice.planner.model.limits import limits_of
+from gpuslice.planner.model.options import NodeOption, node_options
+from gpuslice.planner.model.packing import cost
+from gpuslice.planner.model.service_kinds import on_whole_gpus
+from gpuslice.planner.packing.programme import Packings
+from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, refuse_seats, with_seats
+from gpuslice.planner.services.mixing import SCALABLE, Sized, mixed_kinds, size_services
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.writing.assemble import optimal_nodes
+from gpuslice.planner.writing.assumptions import assumptions
+from gpuslice.planner.writing.baselines import baselines
+from gpuslice.planner.writing.fleet import Fleet, one_pool_each
+from gpuslice.planner.writing.unplaced import reason_against
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
-from gpuslice.workloads.policy import FREE, Policy, forbids, priced
+from gpuslice.verifier.verify import verify
+from gpuslice.workloads.policy import forbids, priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
-    from gpuslice.planner.carried_out import CarriedOut
-    from gpuslice.planner.master import Packing
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.homes.bill_search import CarriedOut
+    from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Workload
-
-DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
-DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
 # Of the time that laying out the options took, as that grows with the kinds of workloads as writing down, baselines and
@@ -48,35 +46,6 @@ _LEFT_BY_HOMES: Final = 0.08
 _A_HOME: Final = 0.02  # seconds for each workload with one template, so that it gets a good one …
 _ALL_HOMES: Final = 0.25  # … and the most of the time for all of them
 _LEFT_BY_MIXING: Final = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a plan is made under.
-
-    Attributes:
-        stack: what nodes run.
-        overhead: of daemonsets on every node.
-        overhead_assumed: whether that is our default and not the user's word.
-        gap: relative, at which a plan is good enough.
-        without: mechanisms that are not wanted, by name, and "metered".
-        policy: what may be bought.
-        previous: plan to keep to, unless moving saves enough.
-        min_saving: share of the bill that is enough.
-        fallback: whether pools get a second instance type where that costs next to nothing.
-        seats: whether nodes offer a seat for each replica, so that a workload's pods may be in many pools.
-    """
-
-    overhead: DaemonsetOverhead
-    overhead_assumed: bool = True
-    stack: Stack = Stack.AL2023
-    gap: float = DEFAULT_GAP
-    without: frozenset[str] = frozenset()
-    policy: Policy = FREE
-    previous: artefact.Plan | None = None
-    min_saving: float = DEFAULT_MIN_SAVING
-    fallback: bool = True
-    seats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from gpuslice.cloud.catalog import Catalog, Purchase
-from gpuslice.planner.plan import Plan
+from gpuslice.plan.artefact import Plan
 
 _ELSEWHERE: Final = "all its pods run, some on other seats of theirs"
 

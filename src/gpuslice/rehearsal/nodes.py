@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from gpuslice.cloud.allocatable import machine_memory_mib
 from gpuslice.cloud.catalog import Catalog, InstanceType
@@ -24,9 +24,6 @@ from gpuslice.rehearsal import device_plugin
 from gpuslice.rehearsal.ec2 import NVIDIA
 from gpuslice.rehearsal.karpenter import PlayedEc2
 from gpuslice.rehearsal.user_data import Boot, boot
-
-if TYPE_CHECKING:
-    pass
 
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
 _EPHEMERAL: Final = "180Gi"

@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuslice.carriers.device_plugin import gpu_operator as operator
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, requested
+from gpuslice.carriers.objects.files import Object
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
-from gpuslice.planner.plan import Assignment, Plan
-from gpuslice.planner.promised import POOL_LABEL, configured, requested
+from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.rehearsal import cluster as scratch
 from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
-from gpuslice.render import karpenter, manifests, operator
-from gpuslice.render.files import Object
+from gpuslice.render import karpenter, manifests
 from gpuslice.render.patches import tolerations
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload

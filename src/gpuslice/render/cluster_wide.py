@@ -12,16 +12,17 @@ from functools import cache
 from typing import Final
 
 from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.carriers.device_plugin import plugin_config as device_plugin
+from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION, CHARTS_STRATEGY, WITH_REBOOT
+from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL
+from gpuslice.carriers.objects.files import Object, RenderedFile
+from gpuslice.carriers.objects.naming import content_name
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import MOST_SLOTS
-from gpuslice.hardware.slices import WHOLE_GPU, Mechanism
-from gpuslice.render import device_plugin
-from gpuslice.render.files import Object, RenderedFile
+from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.render.manifests import HELM_VALUES, POLICY_PATCH, kustomization
-from gpuslice.render.mig_parted import CONFIG_LABEL
-from gpuslice.render.naming import content_name
-from gpuslice.render.operator import CHART_VERSION, CHARTS_STRATEGY, WITH_REBOOT
 from gpuslice.render.settings import check_namespace
 
 FLAG: Final = "--cluster-wide"

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gpuslice.carriers.device_plugin.terms import mechanism
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.sharing import SEES_ALL
-from gpuslice.planner.promised import mechanism
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Assignment, Layout
+    from gpuslice.plan.artefact import Assignment, Layout
     from gpuslice.workloads.target import Framework
 
 

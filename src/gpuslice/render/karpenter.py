@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from gpuslice.cloud.catalog import Purchase
-from gpuslice.errors import InputError
-from gpuslice.hardware.slices import Mechanism
-from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import (
+from gpuslice.carriers.device_plugin import bottlerocket, metering, mig_parted, seats
+from gpuslice.carriers.device_plugin import plugin_config as device_plugin
+from gpuslice.carriers.device_plugin.terms import (
     GPU_MEMORY,
     GPU_TIME,
     POOL_LABEL,
@@ -25,14 +23,17 @@ from gpuslice.planner.promised import (
     seat_limits,
     weight,
 )
-from gpuslice.render import bottlerocket, device_plugin, metering, mig_parted, seats
-from gpuslice.render.files import Object
-from gpuslice.render.naming import OWNED
+from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.objects.naming import OWNED
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.stacks import Stack
 from gpuslice.render.settings import NODE_ROOM, RenderSettings
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
-    from gpuslice.planner.plan import Pool
+    from gpuslice.plan.artefact import Pool
     from gpuslice.workloads.policy import Policy
 
 _RESERVED: Final = Purchase.RESERVED.value

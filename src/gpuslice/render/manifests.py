@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from gpuslice.carriers.device_plugin import gpu_operator as operator
+from gpuslice.carriers.device_plugin import metering, mig_parted, seats
+from gpuslice.carriers.device_plugin import plugin_config as device_plugin
+from gpuslice.carriers.device_plugin import refusals as layouts
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, mechanism, requested, seat_in
+from gpuslice.carriers.objects.files import Object, RenderedFile
+from gpuslice.carriers.objects.naming import unique_weights
 from gpuslice.errors import InputError, nearest
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.promised import POOL_LABEL, configured, mechanism, requested, seat_in
-from gpuslice.render import device_plugin, karpenter, layouts, metering, mig_parted, operator, seats
-from gpuslice.render.files import Object, RenderedFile
-from gpuslice.render.naming import unique_weights
+from gpuslice.render import karpenter
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
 from gpuslice.render.workloads import workload_files
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType
-    from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
 
 POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
 NODE_CLASSES: Final = "karpenter/ec2nodeclasses.yaml"

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, to_builtins
 
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, requested
+from gpuslice.carriers.objects.files import Object
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.planner.promised import POOL_LABEL, requested
-from gpuslice.render.files import Object
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Assignment, Layout
+    from gpuslice.plan.artefact import Assignment, Layout
 
 BUILT_IN: Final = {
     "Pod": "v1",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION
 from gpuslice.hardware.stacks import Stack
-from gpuslice.render.operator import CHART_VERSION
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.render.settings import RenderSettings
 
 _TITLE: Final = """\

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, configured, mechanism
+from gpuslice.carriers.objects.files import RenderedFile, commented
 from gpuslice.errors import InputError
-from gpuslice.hardware.slices import Mechanism
-from gpuslice.planner.promised import GPU_MEMORY, configured, mechanism
-from gpuslice.render.files import RenderedFile, commented
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Assignment, Pool
+    from gpuslice.plan.artefact import Assignment, Pool
 
 FOLDER: Final = "workloads"
 UNPATCHED: Final = f"{FOLDER}/unpatched.txt"

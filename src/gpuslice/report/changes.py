@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.advice.alternatives import Alternative, alternatives
 from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import ANY_GPU
-from gpuslice.hardware.slices import Isolation
-from gpuslice.planner.explain import Alternative, alternatives
 from gpuslice.units import HOURS_A_MONTH
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gpuslice.cloud.catalog import Catalog, InstanceType
-    from gpuslice.planner.plan import Assignment, GeometryEntry, Layout, Node, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, GeometryEntry, Layout, Node, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from gpuslice.report.money import TODAY
 
 if TYPE_CHECKING:
-    from gpuslice.planner.plan import Summary
+    from gpuslice.plan.artefact import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,18 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.advice.pool_use import pool_uses
 from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.planner.explain import pool_uses
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gpuslice.cloud.catalog import Catalog, InstanceType
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
 
 TODAY = "whole-gpu"

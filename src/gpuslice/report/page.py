@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from importlib import resources
@@ -23,41 +22,16 @@ from gpuslice.report.fleet import fleet
 from gpuslice.report.ladder import ladder
 from gpuslice.report.money import bill
 from gpuslice.report.sections import Colours, pools, workload_rows
+from gpuslice.report.subject import Subject
 from gpuslice.units import HOURS_A_MONTH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuslice.cloud.catalog import Catalog
-    from gpuslice.planner.plan import Plan
-    from gpuslice.planner.verify import Violation
     from gpuslice.report.money import Cost
-    from gpuslice.simulator.result import Simulation
-    from gpuslice.workloads.model import Workload
 
 _FEW_PICTURES: Final = 40  # more are folded away, pool by pool
 _ROWS_AT_ONCE: Final = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a report is about.
-
-    Attributes:
-        plan: in question.
-        catalog: that it names.
-        workloads: that it was made for, or what the plan itself says of them; see `sections.from_plan`.
-        given: whether somebody gave the workloads, so that the plan could be verified.
-        violations: what is wrong with the plan.
-        simulation: how it would have fared.
-    """
-
-    plan: Plan
-    catalog: Catalog
-    workloads: tuple[Workload, ...]
-    given: bool
-    violations: Sequence[Violation] = ()
-    simulation: Simulation | None = None
 
 
 def page(subject: Subject) -> str:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from gpuslice.advice.alternatives import alternatives
+from gpuslice.advice.pool_use import pool_uses
+from gpuslice.advice.words import refusals
 from gpuslice.hardware.need import Need, Source
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.classes import classes_of
-from gpuslice.planner.explain import alternatives, pool_uses
-from gpuslice.planner.words import layout_in_words, load_in_words, need_in_words, refusals
+from gpuslice.plan.words import layout_in_words, load_in_words, need_in_words
+from gpuslice.planner.model.classes import classes_of
 from gpuslice.report.changes import Change, Offer, changes, loosened, offers
 from gpuslice.report.drawing import Drawing, draw
 from gpuslice.report.money import overhead
@@ -21,11 +23,11 @@ from gpuslice.workloads.model import Workload
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuslice.planner.explain import PoolUse
-    from gpuslice.planner.plan import Assignment, Plan
+    from gpuslice.advice.pool_use import PoolUse
+    from gpuslice.plan.artefact import Assignment, Plan
     from gpuslice.report.fleet import NodePicture, PoolPicture
     from gpuslice.report.money import Bill
-    from gpuslice.report.page import Subject
+    from gpuslice.report.subject import Subject
 
 HUES: Final = 8
 """Colours that people with any colour vision can tell apart; who comes after them is grey."""

@@ -13,12 +13,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL
 from gpuslice.karpenter.consolidation import Command, next_command
 from gpuslice.karpenter.launch import SPOT
 from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.model import Pod
 from gpuslice.karpenter.provision import provision
-from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.simulator.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -15,17 +15,25 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from gpuslice.carriers.device_plugin.terms import (
+    GPU_MEMORY,
+    GPU_TIME,
+    POOL_LABEL,
+    mechanism,
+    replicas,
+    resources,
+)
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
-from gpuslice.planner.promised import GPU_MEMORY, GPU_TIME, POOL_LABEL, mechanism, replicas, resources
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.planner.plan import Assignment, Layout, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 _SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing

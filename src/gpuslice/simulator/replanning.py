@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
-    from gpuslice.planner.plan import Plan, Pool
+    from gpuslice.plan.artefact import Plan, Pool
     from gpuslice.simulator.policies import PoolLayout
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.timelines import Timeline

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.planner.plan import Plan
+    from gpuslice.plan.artefact import Plan
     from gpuslice.simulator.policies import Policy
     from gpuslice.simulator.replanning import Replanning
     from gpuslice.workloads.timelines import Timeline

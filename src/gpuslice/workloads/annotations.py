@@ -15,9 +15,10 @@ from typing import Final, TypeVar
 
 from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError, nearest
+from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import gpu_named
-from gpuslice.hardware.need import ANY_GPU, Feature, Source
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.need import ANY_GPU, Source
 from gpuslice.units import PPM, parse_memory_mib
 
 PREFIX: Final = "gpuslice.io/"

@@ -9,8 +9,9 @@ import msgspec
 
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import ANY_GPU, Need, Source
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU, Isolation
+from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.workloads.annotations import NoLimit, read_annotations
 from gpuslice.workloads.artefact import default_slowdown, limitable
 from gpuslice.workloads.frameworks import recognise

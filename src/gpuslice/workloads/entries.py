@@ -7,8 +7,9 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.artefacts.schema import json_schema
-from gpuslice.hardware.need import Feature, Source
-from gpuslice.hardware.slices import Isolation
+from gpuslice.hardware.features import Feature
+from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.need import Source
 from gpuslice.workloads.measurement import Measurement
 from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
 from gpuslice.workloads.policy import Policy

@@ -9,7 +9,7 @@ from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.cut import most_slots
 from gpuslice.hardware.gpus import gpu_named
-from gpuslice.hardware.slices import Mechanism
+from gpuslice.hardware.mechanisms import Mechanism
 
 _SLICE: Final = re.compile(r"(?P<gpu>[^/]+)/(?P<mechanism>[^/]+)(?:/(?P<part>[^/]+))?")
 _PART: Final = {

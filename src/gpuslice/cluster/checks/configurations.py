@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.cluster.device_plugins import DevicePlugin, default_of, device_plugins
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET, NODE, NODE_POOL, POD
+from gpuslice.carriers.device_plugin.mig_parted import ALL_DISABLED
+from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL as MIG_LABEL
+from gpuslice.carriers.device_plugin.plugin_config import CONFIG_LABEL as PLUGIN_LABEL
+from gpuslice.carriers.device_plugin.plugin_config import CONFIG_MAP as OUR_PLUGIN_MAP
+from gpuslice.carriers.device_plugin.plugin_config import DEFAULT_KEY
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET, NODE, NODE_POOL, POD
+from gpuslice.cluster.seen.device_plugins import DevicePlugin, default_of, device_plugins
 from gpuslice.errors import InputError, nearest
-from gpuslice.render.device_plugin import CONFIG_LABEL as PLUGIN_LABEL
-from gpuslice.render.device_plugin import CONFIG_MAP as OUR_PLUGIN_MAP
-from gpuslice.render.device_plugin import DEFAULT_KEY
-from gpuslice.render.mig_parted import ALL_DISABLED
-from gpuslice.render.mig_parted import CONFIG_LABEL as MIG_LABEL
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import ConfigMap, Node
+    from gpuslice.cluster.client.objects import ConfigMap, Node
 
 _OURS: Final = re.compile(r".+-(?P<digest>[0-9a-f]{6})")
 

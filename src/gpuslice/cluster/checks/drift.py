@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.machines import promised, types_of
-from gpuslice.cluster.offered import amount, is_seat
-from gpuslice.cluster.resources import KNOWN, NODE_OVERLAY, NODE_POOL
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, seat_limits
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.resources import KNOWN, NODE_OVERLAY, NODE_POOL
+from gpuslice.cluster.seen.machines import promised, types_of
+from gpuslice.cluster.seen.offers import amount, is_seat
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.planner.promised import POOL_LABEL, offered, seat_limits
 from gpuslice.workloads.objects import fields_of
 from gpuslice.workloads.target import POD_SPEC_OF
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
-    from gpuslice.cluster.objects import NodePool
-    from gpuslice.planner import plan as planned
+    from gpuslice.cluster.client.objects import NodePool
+    from gpuslice.plan import artefact as planned
     from gpuslice.workloads.objects import Fields
 
 _APPLY: Final = "gpuslice apply -f plan.yaml shows the difference and sets it"

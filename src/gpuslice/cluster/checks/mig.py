@@ -9,18 +9,18 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE, model_of
-from gpuslice.cluster.machines import types_of
-from gpuslice.cluster.resources import CLUSTER_POLICY, CONFIG_MAP, NODE, NODE_POOL, POD
+from gpuslice.carriers.device_plugin.mig_parted import ALL_DISABLED
+from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL as MIG_LABEL
+from gpuslice.cluster.checks.finding import PATIENCE, Check, Finding, Seen, Severity
+from gpuslice.cluster.client.resources import CLUSTER_POLICY, CONFIG_MAP, NODE, NODE_POOL, POD
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, model_of
+from gpuslice.cluster.seen.machines import types_of
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.render.mig_parted import ALL_DISABLED
-from gpuslice.render.mig_parted import CONFIG_LABEL as MIG_LABEL
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import ConfigMap, Node
+    from gpuslice.cluster.client.objects import ConfigMap, Node
 
 MIG_STATE: Final = "nvidia.com/mig.config.state"
 _PAUSED: Final = "paused-for-mig-change"

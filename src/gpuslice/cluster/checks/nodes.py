@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
-from gpuslice.cluster.machines import POOL, admitted, promised, types_of
-from gpuslice.cluster.resources import (
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.resources import (
     AUTO_NODE_CLASS,
     CLUSTER_POLICY,
     DAEMON_SET,
@@ -20,12 +18,14 @@ from gpuslice.cluster.resources import (
     NODE_POOL,
     POD,
 )
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
+from gpuslice.cluster.seen.machines import POOL, admitted, promised, types_of
 from gpuslice.errors import InputError
 from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import NodeClass
+    from gpuslice.cluster.client.objects import NodeClass
 
 _LEAST_GIB: Final = 50
 """Two CUDA images and the system: 5 to 15 GiB each, unpacked."""

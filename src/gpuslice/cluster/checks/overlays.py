@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.machines import POOL, overlaid, types_of
-from gpuslice.cluster.objects import condition
-from gpuslice.cluster.offered import is_slice
-from gpuslice.cluster.resources import DEPLOYMENT, NODE_OVERLAY, NODE_POOL
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.objects import condition
+from gpuslice.cluster.client.resources import DEPLOYMENT, NODE_OVERLAY, NODE_POOL
+from gpuslice.cluster.seen.machines import POOL, overlaid, types_of
+from gpuslice.cluster.seen.offers import is_slice
 from gpuslice.errors import InputError
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import NodeOverlay, Runner
+    from gpuslice.cluster.client.objects import NodeOverlay, Runner
 
 GATE_COMMAND: Final = (
     "helm upgrade karpenter oci://public.ecr.aws/karpenter/karpenter --namespace kube-system --reuse-values "

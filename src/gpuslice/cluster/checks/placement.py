@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.device_plugins import device_plugins
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
-from gpuslice.cluster.machines import POOL, admits, labels_of, promised, types_of
-from gpuslice.cluster.objects import NodePool, Requirement
-from gpuslice.cluster.offered import amount, seats_asked, sharing
-from gpuslice.cluster.resources import (
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.objects import NodePool, Requirement
+from gpuslice.cluster.client.resources import (
     CLUSTER_POLICY,
     CUSTOM_OWNERS,
     DAEMON_SET,
@@ -21,17 +18,20 @@ from gpuslice.cluster.resources import (
     OWNERS,
     POD,
 )
-from gpuslice.cluster.snapshot import pod_objects
+from gpuslice.cluster.seen.device_plugins import device_plugins
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
+from gpuslice.cluster.seen.machines import POOL, admits, labels_of, promised, types_of
+from gpuslice.cluster.seen.offers import amount, seats_asked, sharing
+from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import nearest
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
-from gpuslice.planner.promised import POOL_LABEL
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.objects import convert
 from gpuslice.workloads.owners import Family
 from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import Pod, Taint
+    from gpuslice.cluster.client.objects import Pod, Taint
     from gpuslice.workloads.target import Toleration
 
 _TENANT: Final = f"{PREFIX}tenant"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.finding import PATIENCE, Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
-from gpuslice.cluster.machines import POOL, promised
-from gpuslice.cluster.objects import condition
-from gpuslice.cluster.offered import METERED, amount, is_seat, is_slice, seats_asked
-from gpuslice.cluster.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.checks.finding import PATIENCE, Check, Finding, Seen, Severity
+from gpuslice.cluster.client.objects import condition
+from gpuslice.cluster.client.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
+from gpuslice.cluster.seen.machines import POOL, promised
+from gpuslice.cluster.seen.offers import METERED, amount, is_seat, is_slice, seats_asked
 from gpuslice.errors import nearest
 from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import Pod
+    from gpuslice.cluster.client.objects import Pod
     from gpuslice.workloads.objects import Container
 
 _OURS: Final = ("nvidia.com/", "gpuslice.io/")

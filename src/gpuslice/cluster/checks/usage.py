@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.api import joined
-from gpuslice.cluster.asked import memory_asked, time_asked
-from gpuslice.cluster.finding import Check, Finding, Seen, Severity
-from gpuslice.cluster.inventory import INSTANCE_TYPE, requests_of
-from gpuslice.cluster.resources import NODE, POD
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
+from gpuslice.cluster.client.api import joined
+from gpuslice.cluster.client.resources import NODE, POD
+from gpuslice.cluster.seen.asks import memory_asked, time_asked
+from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.units import format_memory
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.objects import Node, Pod
+    from gpuslice.cluster.client.objects import Node, Pod
 
 _TOLERANCE: Final = 50
 """Thousandths of a GPU's time by which a mean over a quarter of an hour may differ from one over days."""

@@ -1,0 +1,1 @@
+"""What explains a plan, and what would make it cheaper."""

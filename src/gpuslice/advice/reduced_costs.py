@@ -1,0 +1,198 @@
+"""What each step would save by the prices of the proof: estimates, without planning again.
+
+The duals say what a replica of each class adds to the least possible bill. At these prices, the cheapest way to serve a
+replica after a step is the highest price that it may have without any node being worth more than it costs. What it has
+cost less that is what the step saves, a replica: its reduced cost. With the new price in place of the old one all
+prices still make a bound, so that the bound falls by no more than the estimate, however the fleet is planned anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gpuslice.advice.allowances import Kind
+from gpuslice.planner.loads.pricing import Patience, Pricing
+from gpuslice.planner.model.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gpuslice.advice.allowances import Step
+    from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.limits import Limit
+    from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.programs.arrays import Floats
+
+    Offer = Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]]
+    Part = tuple[int, int]  # number of a class, and replicas of a workload that is one of its members
+    StepsOf = Mapping[Part, Sequence[Step]]
+
+# Classes after a step beside those of the plan, and at least a part of these: more make more cuts, and each is asked of
+# all; fewer lay out the same options more often.
+_AT_ONCE: Final = 60
+_AT_ONCE_OF: Final = 4
+_ROUNDS: Final = 20  # each lowers the price; a handful is usual
+_NOTHING: Final = 1e-9  # of a node's price
+
+
+def reduced_costs(
+    classes: Sequence[WorkloadClass],
+    relaxation: Relaxation,
+    steps: StepsOf,
+    offer: Offer,
+    *,
+    limits: Sequence[Limit],
+    remaining: Callable[[], float],
+) -> dict[tuple[Part, Step], float]:
+    """What steps would save for each replica, dollars per hour, never negative.
+
+    Args:
+        classes: of the plan.
+        relaxation: the proof of its bound.
+        steps: to be priced, in the order in which they matter. All replicas of a workload take one.
+        offer: the node options for some classes.
+        limits: on options altogether.
+        remaining: seconds left; steps that are not reached by then are absent.
+    """
+    found: dict[tuple[Part, Step], float] = {}
+    for some in _in_parts(steps, max(_AT_ONCE, len(classes) // _AT_ONCE_OF)):
+        if remaining() <= 0:
+            break
+        variants = [each for part in some for each in _variants(part, classes, some[part])]
+        market = _Market([*classes, *(each.after for each in variants)], relaxation, offer, limits)
+        for at, each in enumerate(variants, start=len(classes)):
+            if remaining() <= 0:
+                break
+            now = float(relaxation.duals[each.part[0]])
+            for step in each.steps:
+                found[each.part, step] = now - market.price(at, each.part, step.gpu)
+    return found
+
+
+def reduced_together(
+    classes: Sequence[WorkloadClass],
+    relaxation: Relaxation,
+    taken: Sequence[tuple[Part, Step]],
+    offer: Offer,
+    *,
+    limits: Sequence[Limit],
+) -> float:
+    """What steps would save that several workloads take at once, dollars per hour: never less than the bound falls by.
+
+    Two that may share a GPU only with each other save nothing alone. All prices are brought down until no node is
+    worth more than it costs, which is quick and says too much rather than too little.
+
+    Args:
+        classes: as of `reduced_costs`, like all else.
+        relaxation: the proof of its bound.
+        taken: one step for each of some workloads.
+        offer: the node options for some classes.
+        limits: on options altogether.
+    """
+    after = [_variants(part, classes, (step,))[0].after for part, step in taken]
+    market = _Market([*classes, *after], relaxation, offer, limits)
+    return market.together([part for part, _ in taken])
+
+
+def _in_parts(steps: StepsOf, most: int) -> list[dict[Part, Sequence[Step]]]:
+    parts: list[dict[Part, Sequence[Step]]] = [{}]
+    size = 0
+    for part, each in steps.items():
+        if size >= most:
+            parts.append({})
+            size = 0
+        parts[-1][part] = each
+        size += len({step.kind if step.gpu else step for step in each})
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """A workload as it would be.
+
+    Attributes:
+        part: of which class, and how many replicas.
+        after: with the step taken; with several models allowed at once, as a node has one.
+        steps: this one, or one for each of the models.
+    """
+
+    part: Part
+    after: WorkloadClass
+    steps: tuple[Step, ...]
+
+
+def _variants(part: Part, classes: Sequence[WorkloadClass], steps: Sequence[Step]) -> list[_Variant]:
+    number, replicas = part
+    now = replace(classes[number], replicas=replicas)
+    models = tuple(step for step in steps if step.kind is Kind.GPU)
+    found = []
+    if models:
+        allow = frozenset[str]().union(*(step.need.allow for step in models if step.need is not None))
+        found.append(
+            _Variant(part, replace(now, need=replace(models[0].taken(now).need, allow=allow)), models)
+        )
+    found += [_Variant(part, step.taken(now), (step,)) for step in steps if step.kind is not Kind.GPU]
+    return found
+
+
+class _Market:
+    """All nodes at the prices of the proof, and what a replica of one more class may cost there."""
+
+    def __init__(
+        self, classes: Sequence[WorkloadClass], relaxation: Relaxation, offer: Offer, limits: Sequence[Limit]
+    ) -> None:
+        """Lay out the pricing problems; classes beyond those of the proof are worth nothing yet."""
+        options = offer(classes)
+        self._models = np.asarray([option.cut.gpu.name for option in options])
+        self._pricing = Pricing(options, classes)
+        tolled = Limits(limits, options)
+        self._pricing.reprice(tolled.tolled(tolled.proper(relaxation.tolls)))
+        self._demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
+        self._worth: Floats = np.zeros(len(classes))
+        self._worth[: len(relaxation.duals)] = relaxation.duals
+
+    def price(self, number: int, instead_of: Part, model: str = "") -> float:
+        """The highest price of a replica at which no node is worth more than it costs, at most the one that it has.
+
+        Args:
+            number: of the class after a step.
+            instead_of: of which class it is now, where so many replicas are no more.
+            model: of GPU, of the nodes in question; empty: all.
+        """
+        pricing, values, demand = self._pricing, self._worth.copy(), self._demand.copy()
+        values[number] = values[instead_of[0]]
+        demand[instead_of[0]] -= instead_of[1]
+        for _ in range(_ROUNDS):
+            before = values[number]
+            for row, _ in pricing.relaxed(values, demand, tolerance=_NOTHING):
+                if model and self._models[row] != model:
+                    continue
+                usd = pricing.usd(row)
+                _, loads = pricing.node(row).best(values, usd * (1 + _NOTHING), Patience.ENOUGH)
+                worth, count = (loads[0][0], loads[0][1].counts().get(number, 0)) if loads else (0.0, 0)
+                if count:
+                    others = worth - count * values[number]
+                    values[number] = max(min((usd - others) / count, values[number]), 0.0)
+            if values[number] >= before * (1 - _NOTHING):
+                break
+        return float(values[number])
+
+    def together(self, instead_of: Sequence[Part]) -> float:
+        """How far prices have to come down, dollars per hour of all replicas, for no node to be worth more.
+
+        Args:
+            instead_of: what each of the classes beyond those of the proof is now.
+        """
+        values, demand = self._worth.copy(), self._demand.copy()
+        first = len(values) - len(instead_of)
+        for at, (number, replicas) in enumerate(instead_of, start=first):
+            values[at] = values[number]
+            demand[number] -= replicas
+        priced = self._pricing.solve(values, demand, tolerance=_NOTHING, patience=Patience.ENOUGH)
+        too_much = values * (1 - np.minimum(priced.shares * (1 + _NOTHING), 1.0))
+        # Whoever takes a step for nothing makes no node worth more than before.
+        return float(min(too_much @ demand, values[first:] @ demand[first:]))

@@ -1,0 +1,38 @@
+"""What won't do, in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuslice.advice.alternatives import Alternative
+
+
+_SLICES_NAMED: Final = 3
+
+
+def refusals(found: Sequence[Alternative]) -> list[tuple[str, str]]:
+    """What won't do, and why: slices in few words, and the one reason that refuses them all."""
+    refused: dict[str, list[str]] = defaultdict(list)
+    for each in found:
+        if each.price is None:
+            gpu = each.slice.partition("/")[0]
+            reason = each.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
+            refused[reason or "no instance type with a price holds a pod"].append(each.slice)
+    gpus = [each.slice.partition("/")[0] for each in found]
+    return [(_together(slices, gpus), reason) for reason, slices in refused.items()]
+
+
+def _together(slices: Sequence[str], gpus: Sequence[str]) -> str:
+    """Slices that one reason refuses: all of a GPU by its name, and no more than some."""
+    by_gpu: dict[str, list[str]] = defaultdict(list)
+    for each in slices:
+        by_gpu[each.partition("/")[0]].append(each)
+    words = []
+    for gpu, names in by_gpu.items():
+        words += [gpu] if len(names) == gpus.count(gpu) else names
+    shown = ", ".join(words[:_SLICES_NAMED])
+    return shown if len(words) <= _SLICES_NAMED else f"{shown} and {len(words) - _SLICES_NAMED} more"

@@ -1,0 +1,1 @@
+"""How a layout becomes something that a pod can ask for."""

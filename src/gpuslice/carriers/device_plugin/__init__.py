@@ -1,0 +1,1 @@
+"""The NVIDIA device plugin's way: extended resources, overlays, node features, MIG."""

@@ -1,0 +1,1 @@
+"""Carrying a plan out on a live cluster, and back."""

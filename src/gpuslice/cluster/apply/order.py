@@ -1,0 +1,57 @@
+"""In which order a plan's objects are written, so that no pool gets nodes that aren't what Karpenter takes them for.
+
+Karpenter (v1.14.1) plans nothing for a NodePool until it has looked at all overlays together with it, and judges an
+overlay also before there is a NodePool that it is for. One that it refuses it leaves out, and plans the pool without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cluster.apply.journal import Edit, Put, Work
+from gpuslice.cluster.client.objects import Requirement
+from gpuslice.cluster.client.resources import NODE_OVERLAY, NODE_POOL
+from gpuslice.workloads.objects import convert, fields_of
+
+if TYPE_CHECKING:
+    from gpuslice.cluster.client.resources import Resource
+
+_POOL: Final = "karpenter.sh/nodepool"
+
+
+def in_turn(setting: Sequence[Put | Edit]) -> tuple[list[Put | Edit], list[Put | Edit]]:
+    """What is written before any pool, its overlays among it; then the pools.
+
+    Where a pool is there already, it and its overlays change one right after the other: between the two, Karpenter may
+    launch nodes that are promised to be what they are not.
+    """
+    there = {each.ref.name for each in setting if is_a(each, NODE_POOL) and not _created(each)}
+    beside = [each for each in setting if is_a(each, NODE_OVERLAY) and (of := _scope(each)) and of <= there]
+    first = [each for each in setting if not is_a(each, NODE_POOL) and each not in beside]
+    pools: list[Put | Edit] = []
+    for pool in setting:
+        if is_a(pool, NODE_POOL):
+            pools += [each for each in beside if pool.ref.name in _scope(each) and each not in pools]
+            pools.append(pool)
+    return first, pools
+
+
+def is_a(each: Work, resource: Resource) -> bool:
+    """Whether a step is about an object of that kind."""
+    return (each.ref.group, each.ref.kind) == (resource.group, resource.kind)
+
+
+def _created(each: Work) -> bool:
+    return isinstance(each, Put) and each.created
+
+
+def _scope(each: Work) -> frozenset[str]:
+    """The NodePools that an overlay of ours is for."""
+    requirements = fields_of(each.object, "spec").get("requirements") if isinstance(each, Put) else None
+    return frozenset(
+        name
+        for one in convert(requirements or [], tuple[Requirement, ...], each.ref.title)
+        if one.key == _POOL and one.operator == "In"
+        for name in one.values
+    )

@@ -1,0 +1,155 @@
+"""What must be true of a cluster before a plan is applied to it: checked before anything is asked or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION
+from gpuslice.cluster.apply import applyset, permissions
+from gpuslice.cluster.apply.journal import Edit
+from gpuslice.cluster.checks import overlays, placement
+from gpuslice.cluster.checks.finding import Seen
+from gpuslice.cluster.client.api import joined
+from gpuslice.cluster.client.resources import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    NAMESPACE,
+    NODE,
+    NODE_CLASS,
+    NODE_FEATURE_RULE,
+    NODE_OVERLAY,
+    NODE_POOL,
+    NODE_SIDE,
+)
+from gpuslice.cluster.client.roles import Role
+from gpuslice.cluster.seen.snapshot import objects_of
+from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
+from gpuslice.workloads.objects import fields_of
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.apply.desired import Desired
+    from gpuslice.cluster.apply.journal import Work
+    from gpuslice.cluster.client.api import Api
+    from gpuslice.cluster.client.resources import Resource
+    from gpuslice.cluster.seen.snapshot import Snapshot
+
+
+def helm_command(namespace: str, values: str = "gpu-operator/values.yaml") -> list[str]:
+    """What installs the GPU Operator, as words of a command line."""
+    return (
+        f"helm upgrade --install gpu-operator nvidia/gpu-operator --version {CHART_VERSION} "
+        f"--namespace {namespace} --create-namespace --wait --values {values}"
+    ).split()
+
+
+def namespace_of(desired: Desired) -> str:
+    """Where the plan expects the GPU Operator."""
+    return next(
+        (
+            str(fields_of(each, "metadata").get("namespace"))
+            for each in desired.objects
+            if each.get("kind") == "ConfigMap"
+        ),
+        "gpu-operator",
+    )
+
+
+def readable(snapshot: Snapshot) -> None:
+    """Accept a snapshot in which nothing is taken for absent that only couldn't be read.
+
+    Raises:
+        EnvironmentFailedError: something couldn't be read that decides over what is applied.
+    """
+    for resource in (*NODE_SIDE, NODE, DEPLOYMENT, DAEMON_SET):
+        for each in snapshot.unread:
+            if each.what == resource.title:
+                raise EnvironmentFailedError(
+                    f"{each.what} can't be read: {each.why}",
+                    where=snapshot.where,
+                    fix=f"ask for that role: gpuslice render --rbac {Role.APPLY} --bind-to user:NAME",
+                )
+
+
+def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
+    """What a person should know before he consents.
+
+    Raises:
+        AnswerIsNoError: the plan can't work in this cluster.
+    """
+    kinds = {each.get("kind") for each in desired.objects}
+    for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
+        if resource.kind in kinds and resource.group_kind not in snapshot.served:
+            what = (
+                "Node Feature Discovery"
+                if resource is NODE_FEATURE_RULE
+                else "Karpenter v1.14 or later, with its CRDs"
+            )
+            raise AnswerIsNoError(f"the cluster doesn't know {resource.title}", fix=f"install {what} first")
+    seen = Seen(snapshot, catalog)
+    if (
+        NODE_OVERLAY.kind in kinds
+        and snapshot.karpenter is not None
+        and not overlays.reads_overlays(snapshot.karpenter)
+    ):
+        raise AnswerIsNoError(
+            f"Karpenter's feature gate NodeOverlay is off ({snapshot.karpenter.name})",
+            fix=overlays.GATE_COMMAND,
+        )
+    if desired.policy is not None and snapshot.gpu_operator is not None:
+        wanted, there = namespace_of(desired), snapshot.gpu_operator.metadata.namespace
+        if wanted != there:
+            raise AnswerIsNoError(
+                f"the GPU Operator runs in namespace {there}, and the plan's ConfigMaps are for {wanted}",
+                fix=f"give --operator-namespace {there}",
+            )
+    for each in overlays.kept_from_working(
+        Seen(_with_plan(desired, snapshot), catalog), _named(desired, NODE_OVERLAY)
+    ):
+        raise AnswerIsNoError(f"{each.evidence}: {each.consequence}", where=each.subject, fix=each.fix)
+    return [
+        f"{each.subject} {each.evidence}: {each.consequence}"
+        for each in placement.nfd_kept_off(
+            seen, [each for each in desired.objects if each.get("kind") == "NodePool"]
+        )
+    ]
+
+
+def _with_plan(desired: Desired, snapshot: Snapshot) -> Snapshot:
+    """The cluster with the plan's pools and overlays in it."""
+    wanted = [each for each in desired.objects if each.get("kind") in {NODE_POOL.kind, NODE_OVERLAY.kind}]
+    made = objects_of(wanted, "the plan")
+    names = {(each.kind, each.metadata.name) for each in made}
+    kept = (each for each in snapshot.objects if (each.kind, each.metadata.name) not in names)
+    return replace(snapshot, objects=(*kept, *made))
+
+
+def _named(desired: Desired, resource: Resource) -> frozenset[str]:
+    return frozenset(
+        str(fields_of(each, "metadata").get("name"))
+        for each in desired.objects
+        if each.get("kind") == resource.kind
+    )
+
+
+def permitted(api: Api, works: Sequence[Work]) -> None:
+    """Accept what the user may do to the end, and take back: a dry run doesn't try all of it.
+
+    Raises:
+        EnvironmentFailedError: he may not, with what is missing.
+    """
+    wanted = [asked for each in works for asked in permissions.for_step(each)]
+    if api.find(NAMESPACE.path(applyset.NAMESPACE), dict[str, Any]) is None:
+        wanted.append(permissions.Asked(NAMESPACE, "create", name=applyset.NAMESPACE))
+    found = permissions.missing(api, [*wanted, *permissions.for_journal()])
+    if not found:
+        return
+    moving = any(isinstance(each, Edit) and each.workload for each in works)
+    role = Role.APPLY_WORKLOADS if moving else Role.APPLY
+    raise EnvironmentFailedError(
+        f"you may not {joined([str(each) for each in found], 4)}",
+        where=f"context {api.name}" if api.name else "",
+        fix=f"ask for that role: gpuslice render --rbac {role} --bind-to user:NAME",
+    )

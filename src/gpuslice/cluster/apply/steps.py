@@ -1,0 +1,350 @@
+"""From what a plan wants and what is there: the steps of an apply, with what was there before each.
+
+Nothing is written here, but the API server is asked what it would make of each step (server-side dry run), so that
+whatever it refuses is known before the first write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
+
+from gpuslice.cluster.apply import applyset
+from gpuslice.cluster.apply.changes import Change, changes, moved, stated, with_operations
+from gpuslice.cluster.apply.gpu_operator import adapt
+from gpuslice.cluster.apply.journal import Edit, Put, Ref, Remove, Work
+from gpuslice.cluster.apply.ownership import MANAGER, applied, managers_of, reconciles
+from gpuslice.cluster.apply.stale_requests import with_stale_removed
+from gpuslice.cluster.apply.writing import CHANGED_MEANWHILE, TRIES, delete, edit, leaving, put, restless
+from gpuslice.cluster.client.api import Api, ApiError, joined
+from gpuslice.cluster.client.resources import (
+    CLUSTER_POLICY,
+    CONFIG_MAP,
+    KNOWN,
+    NODE_CLASS,
+    NODE_FEATURE_RULE,
+    NODE_OVERLAY,
+    NODE_POOL,
+    Resource,
+    resource_of,
+)
+from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.workloads.objects import fields_of
+
+if TYPE_CHECKING:
+    from gpuslice.cluster.apply.desired import Desired, WorkloadPatch
+    from gpuslice.cluster.seen.snapshot import Snapshot
+
+Json = Any  # as in Kubernetes objects
+ORDER: Final = (CONFIG_MAP, NODE_FEATURE_RULE, CLUSTER_POLICY, NODE_CLASS, NODE_OVERLAY, NODE_POOL)
+"""Configurations before whoever reads them; a pool last, since nodes come with it."""
+
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
+AWAITED: Final = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")})
+"""Kinds whose rollouts can be followed, and undone when they fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A step and what it makes of an object, to be shown.
+
+    Attributes:
+        work: the step.
+        before, after: the object; empty where it isn't there.
+    """
+
+    work: Work
+    before: Mapping[str, Json]
+    after: Mapping[str, Json]
+
+    @property
+    def differs(self) -> bool:
+        """Whether the step changes anything."""
+        return (
+            stated(self.before) != stated(self.after)
+            if self.before and self.after
+            else bool(self.before or self.after)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """An apply, ready to be carried out.
+
+    Attributes:
+        shown: every step, in order.
+        left: workloads that stay as they are, and why.
+        notes: what a person should know before he consents.
+    """
+
+    shown: tuple[Shown, ...]
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def differing(self) -> tuple[Shown, ...]:
+        """Steps that change anything."""
+        return tuple(each for each in self.shown if each.differs)
+
+
+def prepare(
+    api: Api,
+    desired: Desired,
+    snapshot: Snapshot,
+    *,
+    workloads: bool,
+    force: bool,
+    exclude: Callable[[str, str], bool] = lambda _namespace, _name: False,
+) -> Steps:
+    """The steps of an apply; each was tried at the API server without being kept.
+
+    Args:
+        api: the cluster.
+        desired: what is wanted.
+        snapshot: what is there.
+        workloads: whether workloads are moved too.
+        force: whether to take fields that others manage.
+        exclude: workloads to leave as they are, by namespace and name.
+
+    Raises:
+        AnswerIsNoError: the plan can't be applied here, with the reason.
+        ApiError: the API server refuses a step.
+    """
+    live = _policy(api, snapshot)
+    adapted = adapt(desired, live, snapshot)
+    objects = [each for each in desired.objects if each.get("kind") != "ConfigMap"] + list(
+        adapted.config_maps
+    )
+    notes = list(adapted.why)
+    shown = [
+        _put(api, each, shared=_name(each) in adapted.shared, force=force, notes=notes)
+        for each in sorted(objects, key=lambda each: (_rank(each), _name(each)))
+    ]
+    if adapted.policy is not None and live is not None:
+        shown.append(_policy_edit(api, live, adapted.policy, force=force))
+    shown.sort(key=lambda each: ORDER.index(KNOWN[each.work.ref.group, each.work.ref.kind]))
+    left = list(desired.unpatched)
+    set_by: dict[str, list[str]] = {}
+    if workloads:
+        for patch in desired.workloads:
+            if exclude(patch.namespace, patch.name):
+                left.append(f"{patch.title}: excluded")
+                continue
+            step = _workload(api, patch, force=force, left=left, set_by=set_by)
+            if step is not None:
+                shown.append(step)
+    for names, titles in set_by.items():
+        which = titles[0] if len(titles) == 1 else f"{len(titles)} workloads, {titles[0]} among them"
+        notes.append(
+            f"{which}: {names} set what changes: put the patches there too, or the next one undoes it"
+        )
+    shown += _removals(api, objects)
+    return Steps(tuple(shown), tuple(left), tuple(notes))
+
+
+def _rank(data: Mapping[str, Json]) -> int:
+    resource = resource_of(str(data.get("apiVersion")), str(data.get("kind")))
+    if resource not in ORDER:
+        raise InputError(
+            f"{data.get('kind')} {_name(data)} is nothing that gpuslice renders", fix="apply it by kubectl"
+        )
+    return ORDER.index(resource)
+
+
+def _name(data: Mapping[str, Json]) -> str:
+    return str(fields_of(data, "metadata").get("name", ""))
+
+
+def _policy(api: Api, snapshot: Snapshot) -> Mapping[str, Json] | None:
+    names = [each.name for each in snapshot.cluster_policies]
+    if len(names) > 1:
+        raise AnswerIsNoError(
+            f"there are {len(names)} ClusterPolicies: {joined(names)}",
+            fix="the GPU Operator uses one: delete the others",
+        )
+    return api.find(CLUSTER_POLICY.path(names[0]), dict[str, Any]) if names else None
+
+
+def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: list[str]) -> Shown:
+    resource = resource_of(str(data["apiVersion"]), str(data["kind"]))
+    if resource is None:
+        raise InputError(f"{data['kind']} is nothing that gpuslice renders", fix="apply it by kubectl")
+    wanted = data if shared else applyset.labelled(data)
+    ref = Ref.of(resource, _name(data), str(fields_of(data, "metadata").get("namespace", "")))
+    before = api.find(ref.path, dict[str, Any])
+    if before is not None and leaving(before):
+        notes.append(f"{ref.title} is being deleted: it is made anew once it is gone")
+        before = None
+    ours = None if before is None else applied(before)
+    if before is not None and not shared and ours is None:
+        managers = sorted(
+            {str(each.get("manager")) for each in before["metadata"].get("managedFields") or ()}
+        )
+        raise AnswerIsNoError(
+            f"{ref.title} is there already, and isn't gpuslice's (made by {joined(managers) or 'nobody known'})",
+            fix="give the plan's pool another name, or delete that object if nobody needs it",
+        )
+    after = put(api, ref, wanted, force=force, dry_run=True)
+    work = Put(ref, wanted, UNSET if ours is None else ours, created=before is None)
+    return Shown(work, before or {}, after)
+
+
+def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json], *, force: bool) -> Shown:
+    ref = Ref.of(CLUSTER_POLICY, _name(live))
+    found = changes(stated(live), stated(wanted))
+    taken = _taken(live, found)
+    if taken and not force:
+        raise AnswerIsNoError(
+            f"others manage fields of it: {joined([f'{where} ({name})' for where, name in taken], 4)}",
+            where=ref.title,
+            fix="set them where they come from (Helm: --reuse-values --values gpu-operator/values.yaml of gpuslice "
+            "render), or take them: --force-conflicts",
+        )
+    live, after = _tried(api, ref, live, found)
+    return Shown(Edit(ref, tuple(changes(stated(live), stated(after)))), live, after)
+
+
+def _tried(
+    api: Api, ref: Ref, live: Mapping[str, Json], wanted: Sequence[Change]
+) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """An object, and what the API server would make of it by changes; it may have changed since it was read."""
+    for _ in range(TRIES):
+        goal, clashes = moved(live, wanted, to="after")
+        if clashes:
+            raise AnswerIsNoError(
+                f"somebody changes it just now: {joined([each.change.where for each in clashes])}",
+                where=ref.title,
+                fix="run this again",
+            )
+        try:
+            return live, edit(api, ref, live, goal, dry_run=True)
+        except ApiError as error:
+            live = _newer(api, ref, live, error)
+    raise restless(ref)
+
+
+def _newer(api: Api, ref: Ref, live: Mapping[str, Json], error: ApiError) -> Mapping[str, Json]:
+    """An object as it is now, where a change was refused because it isn't what it was; else the refusal stands."""
+    if error.code not in CHANGED_MEANWHILE:
+        raise error
+    now = api.get(ref.path, dict[str, Any])
+    if now["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
+        raise error
+    return now
+
+
+def _taken(live: Mapping[str, Json], found: Iterable[Change]) -> list[tuple[str, str]]:
+    """Fields that others set and that would change, with their managers."""
+    return [
+        (each.where, joined([name for name in names if name != MANAGER]))
+        for each in found
+        if each.before is not UNSET
+        and (names := managers_of(live, each.path))
+        and any(name != MANAGER for name in names)
+    ]
+
+
+def _workload(
+    api: Api, patch: WorkloadPatch, *, force: bool, left: list[str], set_by: dict[str, list[str]]
+) -> Shown | None:
+    """The step that moves a workload; None where it stays, with the reason in `left`."""
+    resource = KNOWN.get((patch.group, patch.kind))
+    if (patch.group, patch.kind) not in AWAITED or resource is None:
+        left.append(f"{patch.title}: {_why_not(patch.kind)}")
+        return None
+    ref = Ref.of(resource, patch.name, patch.namespace)
+    live: Mapping[str, Json] | None = api.find(ref.path, dict[str, Any])
+    if live is None:
+        left.append(f"{patch.title}: it isn't in the cluster")
+        return None
+    owner = next(
+        (each for each in live["metadata"].get("ownerReferences") or () if each.get("controller")), None
+    )
+    if owner is not None:
+        left.append(f"{patch.title}: {owner['kind']} {owner['name']} made it: change it there")
+        return None
+    if fields_of(live, "spec").get("paused") or _on_delete(live):
+        left.append(f"{patch.title}: its rollouts are switched off")
+        return None
+    live, after = _patched(api, ref, live, patch)
+    found = changes(stated(live), stated(after))
+    names = sorted({name for each in found for name in managers_of(live, each.path)} - {MANAGER})
+    stubborn = [name for name in names if reconciles(name)]
+    if stubborn and not force:
+        left.append(
+            f"{patch.title}: {joined(stubborn)} would put it back: commit the patch there (gpuslice render --out)"
+        )
+        return None
+    if names and found:
+        set_by.setdefault(joined(names), []).append(patch.title)
+    return Shown(Edit(ref, tuple(found), workload=True), live, after)
+
+
+def _why_not(kind: str) -> str:
+    match kind:
+        case "Pod":
+            return "a pod can't be changed while it exists: delete it and make it anew with the patch"
+        case "Job":
+            return "the template of a Job can't be changed: the patch is for the next one"
+        case "CronJob":
+            return "it has no rollout to follow: put the patch where its manifest is"
+        case _:
+            return f"the rollout of a {kind} can't be followed: put the patch where its manifest is"
+
+
+def _on_delete(live: Mapping[str, Json]) -> bool:
+    return fields_of(live, "spec", "updateStrategy").get("type") == "OnDelete"
+
+
+def _patched(
+    api: Api, ref: Ref, live: Mapping[str, Json], patch: WorkloadPatch
+) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
+    """A workload, and what the API server would make of it by its patch: of exactly this version of it."""
+    for _ in range(TRIES):
+        try:
+            if isinstance(patch.patch, list):
+                return live, edit(api, ref, live, with_operations(live, patch.patch), dry_run=True)
+            metadata = {
+                **fields_of(patch.patch, "metadata"),
+                "resourceVersion": live["metadata"]["resourceVersion"],
+            }
+            body = {**with_stale_removed(live, patch.patch), "metadata": metadata}
+            params = {"fieldManager": MANAGER, "dryRun": "All"}
+            return live, api.send("PATCH", ref.path, body, content_type=_STRATEGIC, params=params)
+        except ApiError as error:
+            live = _newer(api, ref, live, error)
+    raise restless(ref)
+
+
+def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Shown]:
+    """Objects of earlier plans, in the order in which they can go: pools before what their nodes need."""
+    kept = {(str(each["kind"]), _name(each)) for each in objects}
+    found: list[Shown] = []
+    for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
+        for live in members(api, resource):
+            before = applied(live)
+            if (resource.kind, _name(live)) not in kept and before is not None:
+                ref = Ref.of(resource, _name(live))
+                delete(api, ref, live, dry_run=True)
+                found.append(Shown(Remove(ref, before), live, {}))
+    return found
+
+
+def members(api: Api, resource: Resource) -> list[dict[str, Json]]:
+    """Our objects of a kind; none where it isn't served."""
+    import msgspec
+
+    def whole(raw: msgspec.Raw) -> dict[str, Json]:
+        data = msgspec.json.decode(raw, type=dict[str, Any])
+        return {"apiVersion": resource.api_version, "kind": resource.kind, **data}
+
+    selector = f"{applyset.PART_OF}={applyset.identity()}"
+    try:
+        return api.list(resource.path(), whole, {"labelSelector": selector})
+    except ApiError as error:
+        if error.code == 404:
+            return []
+        raise

@@ -1,0 +1,78 @@
+"""The checks together: what is wrong in a cluster, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices, usage
+from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity, Use
+from gpuslice.cluster.client.resources import CONFIG_MAP
+from gpuslice.cluster.client.roles import TO_VIEW
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.seen.snapshot import Snapshot, Unread
+    from gpuslice.plan.artefact import Plan
+
+CHECKS: Final[tuple[Check, ...]] = tuple(
+    sorted(
+        (
+            *nodes.CHECKS,
+            *overlays.CHECKS,
+            *slices.CHECKS,
+            *usage.CHECKS,
+            *configurations.CHECKS,
+            *mig.CHECKS,
+            *placement.CHECKS,
+            *drift.CHECKS,
+        ),
+        key=lambda each: each.code,
+    )
+)
+_ORDER: Final = {each: number for number, each in enumerate(Severity)}
+
+
+_ELSEWHERE: Final = " (with --operator-namespace, where the device plugin isn't in gpu-operator)"
+
+
+def diagnose(
+    snapshot: Snapshot,
+    catalog: Catalog,
+    checks: Sequence[Check] = CHECKS,
+    *,
+    plan: Plan | None = None,
+    use: Mapping[str, Use] = MappingProxyType({}),
+    held: Mapping[str, int] = MappingProxyType({}),
+) -> list[Finding]:
+    """What is wrong, worst first; a check whose objects couldn't be read is itself a finding."""
+    seen = Seen(snapshot, catalog, plan, use, held)
+    found: list[Finding] = []
+    for check in checks:
+        missing = {each.title for each in check.reads if not snapshot.could_read(each)}
+        if missing:
+            found.append(_unknown(check, [each for each in snapshot.unread if each.what in missing]))
+            continue
+        found += [replace(each, code=check.code, severity=check.severity) for each in check.find(seen)]
+    return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
+
+
+def untold(snapshot: Snapshot, checks: Sequence[Check]) -> list[Unread]:
+    """What couldn't be read, and none of the checks says so: they don't need it."""
+    needed = {each.title for check in checks for each in check.reads}
+    return [each for each in snapshot.unread if each.what not in needed]
+
+
+def _unknown(check: Check, missing: list[Unread]) -> Finding:
+    why = "; ".join(f"{each.what} can't be read: {each.why}" for each in missing)
+    return Finding(
+        check.title,
+        f"not looked at: {why}",
+        "nobody knows",
+        f"ask for the role of who looks: {TO_VIEW}"
+        + (_ELSEWHERE if any(each.what == CONFIG_MAP.title for each in missing) else ""),
+        code=check.code,
+        severity=Severity.UNKNOWN,
+    )

@@ -1,0 +1,1 @@
+"""The API server: kubeconfig, requests, kinds, roles."""

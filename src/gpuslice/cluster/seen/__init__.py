@@ -1,0 +1,1 @@
+"""What a live cluster, or a dump of one, has."""

@@ -1,0 +1,129 @@
+"""A snapshot as files: to look at it elsewhere, later, or by somebody else. Secrets never get into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+import gpuslice
+from gpuslice.artefacts.documents import dump_json, read_documents
+from gpuslice.artefacts.output import write_directory
+from gpuslice.artefacts.strict import decode
+from gpuslice.cluster.client import objects as live
+from gpuslice.cluster.client.resources import NODE, POD, resource_of
+from gpuslice.cluster.seen.redact import redacted
+from gpuslice.cluster.seen.snapshot import Snapshot, Unread, objects_of
+from gpuslice.errors import InputError
+from gpuslice.workloads.objects import convert, fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuslice.workloads.objects import Fields
+
+INDEX: Final = "dump.json"
+_API_VERSION: Final = "gpuslice.io/v1alpha1"
+
+
+class _Unread(Struct, frozen=True, forbid_unknown_fields=True):
+    what: str
+    why: str
+
+
+class _Index(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What a dump says of itself."""
+
+    api_version: Literal["gpuslice.io/v1alpha1"]
+    kind: Literal["Dump"]
+    taken: str
+    tool: str
+    version: str = ""
+    namespaces: tuple[str, ...] = ()
+    served: tuple[str, ...] = ()
+    unread: tuple[_Unread, ...] = ()
+
+
+def is_dump(path: str) -> bool:
+    """Whether a path is a directory written by `write`."""
+    return path != "-" and Path(path, INDEX).is_file()
+
+
+def write(snapshot: Snapshot, directory: str) -> int:
+    """Write a snapshot, one file for each kind; how many objects there are.
+
+    Raises:
+        InputError: the directory holds files of somebody else.
+        EnvironmentFailedError: it can't be written.
+    """
+    files = {INDEX: dump_json(_index(snapshot))}
+    kinds: dict[str, list[object]] = {}
+    for pod in snapshot.pods:
+        kinds.setdefault(POD.title, []).append({"apiVersion": "v1", "kind": "Pod", **_plain(pod)})
+    for node in snapshot.nodes:
+        kinds.setdefault(NODE.title, []).append({"apiVersion": "v1", "kind": "Node", **_plain(node)})
+    for each in snapshot.objects:
+        resource = resource_of(str(each.data.get("apiVersion", "")), each.kind)
+        kinds.setdefault(resource.title if resource else each.kind.lower(), []).append(each.data)
+    for title, items in kinds.items():
+        files[f"{title}.json"] = dump_json({"apiVersion": "v1", "kind": "List", "items": redacted(items)})
+    write_directory(directory, files)
+    return sum(map(len, kinds.values()))
+
+
+def load(directory: str) -> Snapshot:
+    """A snapshot from a dump.
+
+    Raises:
+        InputError: not a dump, or one that can't be understood.
+    """
+    if not is_dump(directory):
+        raise InputError(
+            f"is no dump: there is no {INDEX}",
+            where=directory,
+            fix="make one: gpuslice scan --dump DIRECTORY",
+        )
+    path = Path(directory)
+    document = read_documents(path / INDEX)[0]
+    index = decode(document.data, _Index, where=document.where)
+    items: list[Fields] = []
+    for file in sorted(path.glob("*.json")):
+        if file.name != INDEX:
+            for document in read_documents(file):
+                listed = fields_of(document.data).get("items")
+                items += [fields_of(each) for each in (listed if isinstance(listed, list) else [])]
+    return Snapshot(
+        where=directory,
+        taken=index.taken,
+        version=index.version,
+        namespaces=index.namespaces,
+        served=frozenset(index.served),
+        unread=tuple(Unread(each.what, each.why) for each in index.unread),
+        pods=tuple(convert(each, live.Pod, directory) for each in items if _is(each, "Pod")),
+        nodes=tuple(convert(each, live.Node, directory) for each in items if _is(each, "Node")),
+        objects=objects_of((each for each in items if not _is(each, "Pod", "Node")), directory),
+    )
+
+
+def _index(snapshot: Snapshot) -> _Index:
+    return _Index(
+        api_version=_API_VERSION,
+        kind="Dump",
+        taken=snapshot.taken,
+        tool=f"gpuslice {gpuslice.__version__}",
+        version=snapshot.version,
+        namespaces=snapshot.namespaces,
+        served=tuple(sorted(snapshot.served)),
+        unread=tuple(_Unread(each.what, each.why) for each in snapshot.unread),
+    )
+
+
+def _plain(value: Struct) -> Mapping[str, object]:
+    plain: dict[str, object] = msgspec.to_builtins(value)
+    return plain
+
+
+def _is(data: Fields, *kinds: str) -> bool:
+    return data.get("apiVersion") == "v1" and data.get("kind") in kinds

@@ -1,0 +1,248 @@
+"""What a cluster's workloads need, which GPUs they have today, and what that costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.artefacts.quoting import shorten
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.cluster.seen.snapshot import pod_objects
+from gpuslice.errors import InputError
+from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.workloads.manifests import from_objects
+from gpuslice.workloads.owners import Family
+from gpuslice.workloads.pods import is_gpu, pod_requests
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog
+    from gpuslice.cluster.client.objects import Node, Pod
+    from gpuslice.cluster.seen.selector import Selector
+    from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.owners import Key, Object
+
+INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
+REGION: Final = "topology.kubernetes.io/region"
+CAPACITY_TYPES: Final = ("karpenter.sh/capacity-type", "eks.amazonaws.com/capacityType")
+_PURCHASES: Final = {
+    "on-demand": Purchase.ON_DEMAND,
+    "on_demand": Purchase.ON_DEMAND,
+    "spot": Purchase.SPOT,
+    "reserved": Purchase.RESERVED,
+    "capacity_block": Purchase.RESERVED,
+}
+_SUFFIXES: Final = ("-SHARED",)
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """A node with GPUs.
+
+    Attributes:
+        name, instance_type, region: as its labels say; empty: they don't.
+        purchase: how it was bought.
+        gpu: the model; None: not known.
+        cards: GPUs in it, as it was bought; None: not known. A fraction of a card counts as one.
+        usd_micro: an hour; None: no price is known.
+        assumed_price: whether the on-demand price stands for another that isn't known.
+        pods: that ask for a GPU.
+    """
+
+    name: str
+    instance_type: str
+    region: str
+    purchase: Purchase
+    gpu: str | None
+    cards: int | None
+    usd_micro: int | None
+    assumed_price: bool
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """What a cluster's GPUs cost and do today.
+
+    Attributes:
+        nodes: with GPUs, by name.
+        asked: by pods, by extended resource.
+        pending: pods that ask for a GPU and have no node.
+        region: of the nodes, where it is one; empty: none or several.
+    """
+
+    nodes: tuple[GpuNode, ...]
+    asked: Mapping[str, int]
+    pending: int
+    region: str
+
+    @property
+    def usd_micro(self) -> int:
+        """An hour, as far as prices are known."""
+        return sum(each.usd_micro or 0 for each in self.nodes)
+
+    @property
+    def cards(self) -> int:
+        """GPUs held."""
+        return sum(each.cards or 0 for each in self.nodes)
+
+    @property
+    def unpriced(self) -> tuple[GpuNode, ...]:
+        """Nodes whose price isn't known."""
+        return tuple(each for each in self.nodes if each.usd_micro is None)
+
+
+def workloads_of(
+    snapshot: Snapshot,
+    *,
+    catalog: Catalog,
+    today: str | None = None,
+    region: str,
+    exclude: Sequence[str] = (),
+    selector: Selector | None = None,
+) -> WorkloadSet:
+    """The workloads of a cluster that ask for a GPU, each with the GPU that its pods run on now.
+
+    Args:
+        snapshot: the cluster.
+        catalog: knows which GPU an instance type has.
+        today: the model where nothing says.
+        region: of the workload set.
+        exclude: patterns of workload names to leave out.
+        selector: keep only workloads whose top object has such labels.
+
+    Raises:
+        InputError: `today` is no GPU.
+    """
+    pods = pod_objects(snapshot.gpu_pods, snapshot.where)
+    objects = [*snapshot.objects, *pods]
+    family = Family(objects)
+    if selector is not None:
+        objects = [each for each in objects if selector.matches(_top(each, family).metadata.labels)]
+    models = _models_by_owner(snapshot, catalog, family, pods)
+    found = from_objects(objects, region=region, exclude=exclude, leave_out_unclear=True)
+    fallback = gpu_named(today).name if today else None
+    return replace(found, workloads=tuple(_placed(each, models, fallback) for each in found.workloads))
+
+
+def today_of(snapshot: Snapshot, catalog: Catalog) -> Today:
+    """What the cluster's GPUs cost and do."""
+    nodes = tuple(
+        found for each in snapshot.nodes if (found := gpu_node(each, snapshot, catalog)) is not None
+    )
+    asked: Counter[str] = Counter()
+    for each in snapshot.gpu_pods:
+        asked.update(requests_of(each))
+    regions = {each.region for each in nodes if each.region}
+    return Today(
+        nodes=nodes,
+        asked=dict(sorted(asked.items())),
+        pending=sum(not each.spec.node_name for each in snapshot.gpu_pods),
+        region=regions.pop() if len(regions) == 1 else "",
+    )
+
+
+def gpu_node(node: Node, snapshot: Snapshot, catalog: Catalog) -> GpuNode | None:
+    """A node as one with GPUs; None where it has none."""
+    instance_type = node.labels.get(INSTANCE_TYPE, "")
+    known = catalog.by_name().get(instance_type)
+    offers = [name for name in node.status.capacity if is_gpu(name)]
+    if known is None and not offers and "nvidia.com/gpu.count" not in node.labels:
+        return None
+    purchase = purchase_of(node)
+    region = node.labels.get(REGION, "")
+    priced = known is not None and region in {"", catalog.region}
+    price = known.prices.get(purchase) if known is not None and priced else None
+    on_demand = known.prices.get(Purchase.ON_DEMAND) if known is not None and priced else None
+    pods = snapshot.pods_by_node.get(node.name, ())
+    return GpuNode(
+        name=node.name,
+        instance_type=instance_type,
+        region=region,
+        purchase=purchase,
+        gpu=known.gpu if known is not None else model_of(node),
+        cards=max(known.gpu_count, 1) if known is not None else _count(node),
+        usd_micro=on_demand if price is None else price,
+        assumed_price=price is None and on_demand is not None,
+        pods=sum(1 for each in pods if requests_of(each)),
+    )
+
+
+def purchase_of(node: Node) -> Purchase:
+    """How a node was bought; on demand where it doesn't say."""
+    for key in CAPACITY_TYPES:
+        if key in node.labels:
+            return _PURCHASES.get(node.labels[key].lower(), Purchase.ON_DEMAND)
+    return Purchase.ON_DEMAND
+
+
+def model_of(node: Node) -> str | None:
+    """The GPU model, as GPU Feature Discovery or Karpenter label it; None: they don't, or nobody knows it."""
+    product = node.labels.get("nvidia.com/gpu.product", "").partition("-MIG-")[0]
+    for suffix in _SUFFIXES:
+        product = product.removesuffix(suffix)
+    name = node.labels.get("karpenter.k8s.aws/instance-gpu-name", "")
+    memory = node.labels.get("karpenter.k8s.aws/instance-gpu-memory", "")
+    for text, mib in ((product, None), (name, int(memory) if memory.isdecimal() else None)):
+        try:
+            if text:
+                return gpu_named(text, memory_mib=mib).name
+        except InputError:
+            continue
+    return None
+
+
+def requests_of(pod: Pod) -> dict[str, int]:
+    """What a pod asks for of GPUs, by extended resource; empty where it can't be read."""
+    try:
+        return pod_requests(pod.spec, pod.name).gpus
+    except InputError:
+        return {}
+
+
+def _count(node: Node) -> int | None:
+    text = node.labels.get("nvidia.com/gpu.count") or str(node.status.capacity.get(WHOLE_GPU, ""))
+    return int(text) if text.isdecimal() else None
+
+
+def _top(each: Object, family: Family) -> Object:
+    top = each
+    for parent in family.ancestors(each):
+        top = parent
+    return top
+
+
+def _models_by_owner(
+    snapshot: Snapshot, catalog: Catalog, family: Family, pods: list[Object]
+) -> dict[Key, Counter[str]]:
+    """How many pods of each top owner run on which GPU model."""
+    types = catalog.by_name()
+    on_node: dict[str, str | None] = {}
+    for node in snapshot.nodes:
+        known = types.get(node.labels.get(INSTANCE_TYPE, ""))
+        on_node[node.name] = known.gpu if known is not None else model_of(node)
+    found: dict[Key, Counter[str]] = {}
+    for pod, each in zip(snapshot.gpu_pods, pods, strict=True):
+        model = on_node.get(pod.spec.node_name)
+        if model:
+            found.setdefault(family.top(each), Counter())[model] += 1
+    return found
+
+
+def _placed(workload: Workload, models: Mapping[Key, Counter[str]], fallback: str | None) -> Workload:
+    """The workload with the GPU that its pods run on, where nothing in its template says."""
+    namespace, _, name = workload.name.partition("/")
+    seen = models.get((workload.target.kind, namespace, workload.target.name or name), Counter())
+    if workload.need.on is None and len(seen) == 1:
+        return replace(workload, need=replace(workload.need, on=next(iter(seen))))
+    if workload.need.on is None and fallback is not None and not seen:
+        return replace(workload, need=replace(workload.need, on=fallback))
+    if workload.need.on is None and len(seen) > 1:
+        where = ", ".join(f"{count} on {model}" for model, count in seen.most_common())
+        note = f"its pods run on several GPU models ({shorten(where)}): state gpuslice.io/gpu-model"
+        return replace(workload, notes=(*workload.notes, note))
+    return workload

@@ -1,0 +1,1 @@
+"""A plan for the model of Karpenter."""

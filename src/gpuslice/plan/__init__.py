@@ -1,0 +1,1 @@
+"""plan.yaml: the artefact between planner and everything after it."""

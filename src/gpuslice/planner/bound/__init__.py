@@ -1,0 +1,1 @@
+"""The proof: columns, prices, and the bound that no plan can be below."""

@@ -1,0 +1,1 @@
+"""Which pool each workload goes to, by what Karpenter will launch."""

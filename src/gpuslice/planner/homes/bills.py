@@ -1,0 +1,353 @@
+"""What Karpenter makes of one pool: the instance types with which its load comes cheapest, and the bills it leads to.
+
+A pool that lists larger types gets them for batches of pods, so fewer types are often cheaper: single types are tried
+first, then pairs with a cheaper one. What can't be cheaper than the best known is never asked of the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, resources
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.karpenter.model import CPU, MEMORY, PODS
+from gpuslice.launches.bill import Bill, Launched, Order, Realiser
+from gpuslice.launches.pools import Ask, Offer
+from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.units import MIB, parse_quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gpuslice.cloud.catalog import DaemonsetOverhead
+    from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.homes.packing import PoolPacking
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.pools import Load, PoolKey
+    from gpuslice.workloads.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """Replicas of a workload in a pool, all with the same slice.
+
+    Attributes:
+        name: of the workload.
+        number: of its class.
+        slice_index: of the slice in the pool's cut.
+        replicas: how many.
+    """
+
+    name: str
+    number: int
+    slice_index: int
+    replicas: int
+
+
+Residents = tuple[Resident, ...]
+"""Of one pool, ascending."""
+
+_MOST_LOOKS: Final = 100_000
+"""Pods times nodes of one pool, above which the model isn't asked: one order would take the better part of a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pool comes to.
+
+    Attributes:
+        options: nodes that it may have, cheapest first.
+        bills: by order of arrival, as the orders are given.
+        packed: where the model wasn't asked, for want of time or because there are too many pods: the nodes of our own
+            packing, and their price in all bills.
+    """
+
+    options: tuple[NodeOption, ...]
+    bills: tuple[Bill, ...]
+    packed: tuple[tuple[Pattern, int], ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """By which outcomes are compared: halfway between the mean and the worst bill, micro-dollars an hour.
+
+        Orders tried are a sample. Where they differ much, others are likely to be worse still, so a pool that comes to
+        the same in every order is worth a little more than one that is as cheap on average.
+        """
+        return _weight(self.total, len(self.bills), self.worst)
+
+    @property
+    def total(self) -> int:
+        """Micro-dollars an hour, summed over the orders."""
+        return sum(each.price for each in self.bills)
+
+    @property
+    def worst(self) -> int:
+        """Micro-dollars an hour in the unluckiest order."""
+        return max(each.price for each in self.bills)
+
+
+class PoolBills:
+    """Asks the model of Karpenter for the cheapest types of pools, and remembers."""
+
+    def __init__(
+        self,
+        classes: Sequence[WorkloadClass],
+        overhead: DaemonsetOverhead,
+        stack: Stack,
+        orders: Sequence[Order],
+        *,
+        packings: PoolPacking,
+        remaining: Callable[[], float],
+    ) -> None:
+        """Keep what all pools share.
+
+        Args:
+            classes: that pools carry.
+            overhead: of daemonsets, on each node.
+            stack: what nodes run, which names MIG's resources.
+            orders: of arrival, over which bills are summed.
+            packings: the nodes of pools, also where the model can't be asked.
+            remaining: seconds left.
+        """
+        self._packings = packings
+        self._remaining = remaining
+        self.orders = tuple(orders)
+        self.simulated = 0
+        """Pods that the model has let arrive so far: what the search has cost."""
+        self._classes = classes
+        self._stack = stack
+        self._overhead = overhead
+        self._realiser = Realiser(overhead)
+        self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], Offer] = {}
+        self._known: dict[tuple[PoolKey, Residents], Outcome | None] = {}
+
+    def best(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        """The types with which a pool comes cheapest over all orders; None where some replica fits none of them."""
+        key = (pool, residents)
+        if key not in self._known:
+            packed = self._packed(pool, residents)
+            found = packed
+            if packed is None or (self.has_time() and not self._too_many(packed)):
+                found = self._chosen(pool, residents)
+            # Time may have run out before even one choice of types was priced.
+            self._known[key] = found or (None if self.has_time() else packed)
+        return self._known[key]
+
+    def _packed(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        """The outcome by our own packing."""
+        found = self._packings.pack(pool, load_of(residents))
+        if found is None:
+            return None
+        options = dict.fromkeys(pattern.option for pattern, _ in found.nodes)
+        kinds: Counter[tuple[str, str, str]] = Counter()
+        for pattern, count in found.nodes:
+            kinds["pool", pattern.option.instance_type.name, pattern.option.purchase.value] += count
+        return Outcome(
+            tuple(sorted(options, key=lambda each: (each.price, each.instance_type.name))),
+            (Bill(found.price, tuple(sorted(kinds.items())), 0),) * len(self.orders),
+            found.nodes,
+        )
+
+    @staticmethod
+    def _too_many(packed: Outcome) -> bool:
+        """Whether binding the pods takes too long: each looks at each node."""
+        pods = sum(count * nodes for pattern, nodes in packed.packed for _, _, count in pattern.pods)
+        return pods * sum(nodes for _, nodes in packed.packed) > _MOST_LOOKS
+
+    def patterns(
+        self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...], order: Order
+    ) -> tuple[Pattern, ...]:
+        """The nodes that Karpenter launches in one order of arrival, one by one."""
+        asks = {self._ask(pool, each): each for each in residents}
+        load = tuple((ask, each.replicas) for ask, each in asks.items())
+        launched = self._realiser.nodes(self._offer(pool, options), load, order)
+        return tuple(_pattern(pool, options, node, asks) for node in launched)
+
+    def has_time(self) -> bool:
+        """Whether the model may still be asked."""
+        return self._remaining() > 0
+
+    def tried(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        options: tuple[NodeOption, ...],
+        *,
+        below: float = inf,
+    ) -> Outcome | None:
+        """What a pool comes to with just these types.
+
+        None where replicas are left over, where that is seen not to be below so much, or where there is no more time.
+        """
+        return self._tried(pool, residents, options, 0, below)
+
+    def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+        numbers = {each.number for each in residents}
+        useful = [each for each in self._packings.options_of(pool) if not numbers.isdisjoint(each.classes)]
+        alone = [(each,) for each in useful if numbers.issubset(each.classes)]
+        best = self._best_of(pool, residents, alone, None)
+        # Smaller types beside the best one take what is left over; without a best one, pairs are all there is.
+        if best is None:
+            pairs = [(one, other) for at, one in enumerate(useful) for other in useful[at + 1 :]]
+        else:
+            (main,) = best.options
+            pairs = [(each, main) for each in useful if each.price < main.price]
+        fitting = [pair for pair in pairs if all(any(each.admits(n) for each in pair) for n in numbers)]
+        best = self._best_of(pool, residents, fitting, best)
+        return best if best is not None else self.tried(pool, residents, tuple(useful))
+
+    def _best_of(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        choices: Iterable[tuple[NodeOption, ...]],
+        best: Outcome | None,
+    ) -> Outcome | None:
+        bounded = sorted(
+            ((self._least(pool, residents, each), at, each) for at, each in enumerate(choices)),
+            key=lambda found: found[:2],
+        )
+        for least, _, options in bounded:
+            if best is not None and least >= best.weight:
+                break
+            found = self._tried(pool, residents, options, least, inf if best is None else best.weight)
+            if found is not None and (best is None or found.weight < best.weight):
+                best = found
+        return best
+
+    def _tried(
+        self,
+        pool: PoolKey,
+        residents: Residents,
+        options: tuple[NodeOption, ...],
+        least: int,
+        below: float,
+    ) -> Outcome | None:
+        """The outcome, unless it turns out on the way that its weight can't be below that, or time runs out."""
+        offer = self._offer(pool, options)
+        load = tuple((self._ask(pool, each), each.replicas) for each in residents)
+        bills: list[Bill] = []
+        so_far = worst = 0
+        for at, order in enumerate(self.orders):
+            if not self.has_time():
+                return None
+            bill = self._realiser.bill(offer, load, order)
+            self.simulated += sum(each.replicas for each in residents)
+            so_far, worst = so_far + bill.price, max(worst, bill.price)
+            at_least = so_far + least * (len(self.orders) - at - 1)
+            if bill.unbound or _weight(at_least, len(self.orders), worst) >= below:
+                return None
+            bills.append(bill)
+        return Outcome(options, tuple(bills))
+
+    def _least(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> int:
+        """Micro-dollars an hour below which no nodes of these carry the load: the resource that asks for most."""
+        totals: dict[str, int] = defaultdict(int)
+        for each in residents:
+            ask = self._ask(pool, each)
+            for key, amount in ((CPU, ask.cpu_milli), (MEMORY, ask.memory_mib), (PODS, 1), *ask.slices):
+                totals[key] += amount * each.replicas
+        rooms = [
+            {CPU: each.cpu_milli, MEMORY: each.memory_mib, PODS: each.pods} | promised
+            for each, promised in zip(options, self._promised(pool, options), strict=True)
+        ]
+        least = 0
+        for key, total in totals.items():
+            having = [(each.price, room.get(key, 0)) for each, room in zip(options, rooms, strict=True)]
+            if len(options) == 1:
+                ((price, have),) = having
+                amount = -(-total // max(have, 1)) * price
+            else:
+                amount = min((total * price // have for price, have in having if have), default=0)
+            least = max(least, amount)
+        return least
+
+    def _promised(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> list[dict[str, int]]:
+        return [dict(promised) for _, promised in self._offer(pool, options).machines]
+
+    def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> Offer:
+        key = (pool, options)
+        if key not in self._offers:
+            layout = layout_of(pool.cut, pool.geometries)
+            self._offers[key] = Offer(
+                "pool",
+                tuple(
+                    (
+                        option.instance_type,
+                        {
+                            name: int(parse_quantity(amount))
+                            for name, amount in resources(
+                                layout, self._stack.value, option.instance_type
+                            ).items()
+                        },
+                    )
+                    for option in {each.instance_type.name: each for each in options}.values()
+                ),
+                frozenset(each.purchase for each in options),
+            )
+        return self._offers[key]
+
+    def _ask(self, pool: PoolKey, resident: Resident) -> Ask:
+        """What one replica asks for, as `realised.loads_of` reads it from the plan."""
+        each = self._classes[resident.number]
+        slice_ = pool.cut.slices[resident.slice_index]
+        slices = {resource_of(slice_, self._stack): each.need.gpus}
+        if pool.cut.metered:
+            ((_, answer),) = pool.cut.fits[resident.number]
+            slices |= {
+                GPU_MEMORY: (each.need.memory_mib or 0) * MIB,
+                GPU_TIME: max(answer.time_milli or 0, 1),
+            }
+        return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+
+
+def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
+    """How many replicas none of these nodes can carry."""
+    carried = {number for option in options for number in option.classes}
+    return sum(each.replicas for each in residents if each.number not in carried)
+
+
+def load_of(residents: Residents) -> Load:
+    """What a pool carries, as packings know it."""
+    load: Counter[tuple[int, int]] = Counter()
+    for each in residents:
+        load[each.number, each.slice_index] += each.replicas
+    return tuple(sorted(load.items()))
+
+
+def _weight(total: int, orders: int, worst: int) -> int:
+    return (total // orders + worst) // 2
+
+
+def residents_of(tenants: Iterable[tuple[int, Workload, int, int]]) -> Residents:
+    """Residents of one pool, of (class number, workload, slice index, replicas): in the plan's order."""
+    together: dict[tuple[str, int, int], int] = defaultdict(int)
+    for number, workload, slice_index, replicas in tenants:
+        together[workload.name, slice_index, number] += replicas
+    return tuple(
+        Resident(name, number, slice_index, replicas)
+        for (name, slice_index, number), replicas in sorted(together.items())
+    )
+
+
+def _pattern(
+    pool: PoolKey, options: Sequence[NodeOption], node: Launched, asks: dict[Ask, Resident]
+) -> Pattern:
+    option = next(
+        each
+        for each in options
+        if each.instance_type.name == node.instance_type and each.purchase is node.purchase
+    )
+    counts: dict[tuple[int, int], int] = defaultdict(int)
+    for ask, count in node.pods:
+        counts[asks[ask].number, asks[ask].slice_index] += count
+    geometries = pool.geometries
+    if option.cut.mechanism is Mechanism.MIG and len(geometries) == 1:
+        geometries = geometries * option.units
+    pods = tuple((number, where, count) for (number, where), count in sorted(counts.items()))
+    return Pattern(option, pods, geometries)

@@ -1,0 +1,190 @@
+"""A plan that is carried out already: which of its homes still hold, what its pools were called, who would restart."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import fit
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.plan.artefact import Change
+from gpuslice.planner.model.layouts import layout_of
+from gpuslice.planner.model.options import Cut, node_option
+from gpuslice.planner.model.pools import Home, PoolKey
+from gpuslice.units import usd
+from gpuslice.workloads.policy import Policy, forbids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+
+
+def homes_kept(
+    previous: Plan,
+    classes: Sequence[WorkloadClass],
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    policy: Policy,
+) -> tuple[dict[str, Home], tuple[NodeOption, ...]]:
+    """The homes that workloads have and may keep, and the nodes of those pools.
+
+    A workload keeps its home where its slice still fits it and some type of its pool may still be bought. Replicas that
+    have a template each restart alone, and have no home to keep.
+
+    Args:
+        previous: plan.
+        classes: to be placed now.
+        catalog: types and prices.
+        overhead: of daemonsets.
+        policy: what may be bought.
+    """
+    types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
+    numbers = {
+        member.name: number
+        for number, each in enumerate(classes)
+        if not each.splittable
+        for member in each.members
+    }
+    homes: dict[str, Home] = {}
+    nodes: dict[NodeOption, None] = {}
+    for pool in previous.pools:
+        if pool.seats:
+            continue  # whoever has a seat there may be in other pools as well
+        machines = [types[name] for name in pool.instance_types if name in types]
+        found = cut_of(pool, classes, machines) if machines else None
+        if found is None:
+            continue
+        cut, geometries = found
+        spot = set(pool.purchases) == {Purchase.SPOT.value}
+        offered = [
+            option
+            for each in machines
+            for purchase in each.prices
+            if (purchase is Purchase.SPOT) == spot
+            and (option := node_option(each, purchase, cut, classes, overhead)) is not None
+        ]
+        here = {
+            each.workload: each.slice
+            for each in previous.assignments
+            if each.pool == pool.name and each.workload in numbers
+        }
+        for workload, name in here.items():
+            number = numbers[workload]
+            index = next((at for at, _ in cut.fits.get(number, ()) if cut.slices[at].name == name), None)
+            if index is not None and any(option.admits(number) for option in offered):
+                homes[workload] = Home(PoolKey(cut, geometries, spot), index)
+                nodes |= dict.fromkeys(offered)
+    return homes, tuple(nodes)
+
+
+def names_kept(previous: Plan, pools: Iterable[tuple[Layout, str, bool]]) -> list[str | None]:
+    """For each pool (layout, tenant, on spot), the name that the same pool had before; None: there was none."""
+    free: dict[tuple[Layout, str, bool], list[str]] = defaultdict(list)
+    for each in previous.pools:
+        if not each.seats:  # its nodes would go on offering them
+            free[each.layout, each.tenant, set(each.purchases) == {Purchase.SPOT.value}].append(each.name)
+    return [free[key].pop(0) if free[key] else None for key in pools]
+
+
+def restarts(previous: Plan, assignments: Sequence[Assignment]) -> int:
+    """Replicas that run under both plans and whose pod template changes from one to the other."""
+    before, after = _by_workload(previous.assignments), _by_workload(assignments)
+    return sum(
+        min(here.total(), after[name].total()) - (here & after[name]).total()
+        for name, here in before.items()
+        if name in after
+    )
+
+
+def traded(
+    previous: Plan,
+    kept: tuple[int, Sequence[Assignment]],
+    free: tuple[int, Sequence[Assignment]],
+    min_saving: float,
+) -> Change:
+    """Whether everybody who may stays, and what either choice means.
+
+    Args:
+        previous: plan, which is carried out.
+        kept: with everybody who may where it is: micro-dollars an hour, and who goes where.
+        free: the same with everybody where it is cheapest.
+        min_saving: share of the bill that moving must save.
+    """
+    stayed, moved = (restarts(previous, assignments) for _, assignments in (kept, free))
+    stays = kept[0] - free[0] <= min_saving * kept[0]
+    return Change(
+        kept=stays,
+        kept_usd_per_hour=usd(kept[0]),
+        free_usd_per_hour=usd(free[0]),
+        restarts=stayed if stays else moved,
+        free_restarts=moved,
+        min_saving=min_saving,
+    )
+
+
+def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[object]]:
+    found: dict[str, Counter[object]] = defaultdict(Counter)
+    for each in assignments:
+        # With seats a template names no pool. Still a pod has to leave where its pool goes.
+        template = (each.pool, each.resource, each.quantity, str(each.request), str(each.memory_limit))
+        found[each.workload][template] += each.replicas
+    return found
+
+
+def cut_of(
+    pool: Pool, classes: Sequence[WorkloadClass], machines: Sequence[InstanceType]
+) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
+    """The pool's cut, for the classes that fit it now; None where it can't be made any more as it was."""
+    gpu = GPUS[pool.layout.gpu]
+    everyone = range(len(classes))
+    slice_: Slice
+    match Mechanism(pool.layout.mechanism):
+        case Mechanism.WHOLE:
+            cut, geometries = Cut((cuts.whole(gpu),), classes, everyone), ()
+        case Mechanism.FRACTIONAL:
+            cut = Cut((cuts.fractional(gpu, machines[0].gpu_fraction),), classes, everyone)
+            geometries = ()
+        case Mechanism.MIG:
+            return _mig_cut(pool.layout, classes)
+        case mechanism:
+            layout = pool.layout
+            if layout.replicas is UNSET:
+                return None
+            if layout.metered is not UNSET:
+                slice_ = cuts.metered(gpu, layout.metered.time)
+            else:
+                time = None if layout.slot_time is UNSET else layout.slot_time
+                slice_ = cuts.slot(gpu, mechanism, layout.replicas, time)
+            members = [
+                number
+                for number, each in enumerate(classes)
+                if each.tenant == pool.tenant and fit(each.need, slice_).fits
+            ]
+            cut, geometries = Cut((slice_,), classes, members, tenant=pool.tenant), ()
+    return (cut, geometries) if layout_of(cut, geometries) == pool.layout else None
+
+
+def _mig_cut(layout: Layout, classes: Sequence[WorkloadClass]) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
+    gpu = GPUS[layout.gpu]
+    if gpu.mig is None:
+        return None
+    index = {profile.name: at for at, profile in enumerate(gpu.mig.plain)}
+    listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
+    if listed is UNSET or not all(entry.profile in index for each in listed for entry in each):
+        return None
+    geometries = tuple(
+        tuple(sorted((index[entry.profile], entry.count) for entry in each)) for each in listed
+    )
+    slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
+    cut = Cut(slices, classes, range(len(classes)), geometries=tuple(dict.fromkeys(geometries)))
+    return (cut, geometries) if layout_of(cut, geometries) == layout else None

@@ -1,0 +1,163 @@
+"""From a packing to pools: each workload goes to one pool and asks for one resource there.
+
+The cheapest packing may send replicas of one workload to several cuts. A Deployment has one pod template, and so one
+node selector and one resource: here each is given one home, whole, and nodes are chosen again for that. Workloads whose
+replicas have a template each (bare pods) stay where the packing has them.
+
+A search over homes begins where a mixed-integer program over the patterns known puts everybody, or where the packing
+has most of each workload, whichever is cheaper.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.planner.homes.moves import Homes, load_of
+from gpuslice.planner.homes.program import HomeProgram
+from gpuslice.planner.model.classes import homes_of
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.pools import Home, pool_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.homes.packing import PoolPacking
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.packing import Packing
+    from gpuslice.workloads.model import Workload
+
+
+_FOR_PROGRAM: Final = 0.3  # of the time: what it finds is a beginning
+
+
+@dataclass(frozen=True, slots=True)
+class Realisation:
+    """Nodes, and the home of each workload.
+
+    Attributes:
+        packing: the nodes, by pattern over the class numbers.
+        homes: by class number, (workload, home, replicas).
+    """
+
+    packing: Packing
+    homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
+
+
+def realise(
+    relaxation: Relaxation,
+    packing: Packing,
+    pools: PoolPacking,
+    classes: Sequence[WorkloadClass],
+    *,
+    gap: float,
+    remaining: Callable[[], float],
+    begun: HomeProgram | None = None,
+) -> Realisation:
+    """Give every workload one home, and choose nodes for that.
+
+    Args:
+        relaxation: where replicas would best be, and what they are worth.
+        packing: the cheapest one, to begin with as well, and for what may be spread.
+        pools: packs loads.
+        classes: to place.
+        gap: relative, at which the first choice of homes is good enough.
+        remaining: seconds left.
+        begun: the program that chooses the first homes, where it was begun before.
+    """
+    spread = _spread_homes(packing, classes)
+    pools.remember(packing)
+    patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
+    candidates = _candidates(patterns, classes)
+    kept = {
+        (number, position): pools.wishes.kept[workload.name]
+        for number, each in enumerate(classes)
+        for position, workload in enumerate(() if each.splittable else each.members)
+        if workload.name in pools.wishes.kept
+    }
+    start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
+    if not kept and homes_of(classes) and remaining() > 0:
+        begun = begun or HomeProgram(
+            patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
+        )
+        chosen = begun.chosen()
+        if chosen is not None:
+            homes, nodes = chosen
+            pools.remember(nodes)
+            better = Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
+            start = min(start, better, key=lambda each: each.total())
+    start.improve(remaining)
+    return _realisation(start, pools, classes)
+
+
+def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadClass]) -> Realisation:
+    """The nodes and homes found."""
+    packing: Packing = Counter()
+    for pool, members in found.members.items():
+        packed = pools.pack(pool, load) if (load := load_of(members)) else None
+        if packed is not None:
+            packing.update(dict(packed.nodes))
+    homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
+    for (number, position), home in found.home.items():
+        workload = classes[number].members[position]
+        homes[number].append((workload, home, workload.replicas))
+    for number, spread in found.spread.items():
+        homes[number] += spread
+    return Realisation(packing, {number: tuple(each) for number, each in sorted(homes.items())})
+
+
+def _homes_in(
+    packing: Packing, candidates: list[list[Home]], classes: Sequence[WorkloadClass], pools: PoolPacking
+) -> dict[tuple[int, int], Home]:
+    """For every workload that needs one, the home that has most of its class in a packing and takes all of it."""
+    found: dict[tuple[int, int], Home] = {}
+    places: dict[int, Counter[Home]] = defaultdict(Counter)
+    for pattern, nodes in packing.items():
+        for number, where, count in pattern.pods:
+            places[number][Home(pool_of(pattern), where)] += count * nodes
+    for number, each in enumerate(classes):
+        ranked = [home for home, _ in places[number].most_common()]
+        for position, workload in enumerate(() if each.splittable else each.members):
+            found[number, position] = next(
+                home
+                for home in [*ranked, *candidates[number]]
+                if pools.pack(home.pool, (((number, home.slice_index), workload.replicas),)) is not None
+            )
+    return found
+
+
+def _candidates(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> list[list[Home]]:
+    """For each class, the homes that column generation found worth a look."""
+    found: list[dict[Home, None]] = [{} for _ in classes]
+    for pattern in patterns:
+        for number, where, _ in pattern.pods:
+            found[number][Home(pool_of(pattern), where)] = None
+    return [list(homes) for homes in found]
+
+
+def _spread_homes(
+    packing: Packing, classes: Sequence[WorkloadClass]
+) -> dict[int, list[tuple[Workload, Home, int]]]:
+    """Replicas of the splittable classes, dealt to their members as the packing has places for them."""
+    places: dict[int, Counter[Home]] = defaultdict(Counter)
+    for pattern, nodes in packing.items():
+        for number, where, count in pattern.pods:
+            if classes[number].splittable:
+                places[number][Home(pool_of(pattern), where)] += count * nodes
+    found: dict[int, list[tuple[Workload, Home, int]]] = {}
+    for number, homes in places.items():
+        queue = list(homes.items())
+        dealt: list[tuple[Workload, Home, int]] = []
+        for workload in classes[number].members:
+            left = workload.replicas
+            while left:
+                home, free = queue.pop()
+                take = min(left, free)
+                dealt.append((workload, home, take))
+                left -= take
+                if free > take:
+                    queue.append((home, free - take))
+        found[number] = dealt
+    return found

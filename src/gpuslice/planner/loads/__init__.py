@@ -1,0 +1,1 @@
+"""What one node can carry, and what that is worth."""

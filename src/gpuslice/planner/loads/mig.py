@@ -1,0 +1,339 @@
+"""The most valuable load of a node whose GPUs are cut by MIG, each into a geometry of its own.
+
+Profiles form a chain: who fits an instance fits every larger one. So a set of pods fits a set of instances exactly if,
+for every profile, no more pods need at least that profile than there are instances of it or a larger one (Hall's
+condition on a chain). That leaves one variable a class and one a geometry, and few geometries that no other beats.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from operator import add
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpuslice.planner.loads.knapsack import Effort, alone, best_load
+from gpuslice.planner.loads.relaxation import Tariff
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.programs.highs import INFINITY, Column, LoadProgram, solve_mixed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.programs.arrays import Floats, Integers
+
+    Booleans = NDArray[np.bool_]
+
+_GAP = 1e-4
+_NODES = 200  # of branch and bound; past them, the solver's bound stands
+_SECONDS = 30.0  # never reached but where something is badly wrong
+_EFFORTS = (Effort(resources=2, cells=4_000, width=60), Effort(resources=3, cells=30_000, width=1_000))
+
+
+class MigNode:
+    """One option's pricing problem: choose a geometry for each GPU, and fill its instances."""
+
+    def __init__(self, option: NodeOption, classes: Sequence[WorkloadClass]) -> None:
+        """Keep what doesn't change between rounds."""
+        self.option = option
+        self._classes = classes
+        slices = option.cut.slices
+        # From the smallest to the largest: instance indices of the cut in the order of the chain.
+        self._chain = sorted(
+            range(len(slices)), key=lambda i: (slices[i].memory_mib, slices[i].compute, slices[i].bandwidth)
+        )
+        rank = {where: position for position, where in enumerate(self._chain)}
+        self._level = {
+            number: min(rank[where] for where, _ in option.cut.fits[number]) for number in option.classes
+        }
+        reach = {geometry: self._reach(geometry) for geometry in option.cut.geometries}
+        self._geometries = [
+            geometry
+            for geometry, mine in reach.items()
+            if not any(
+                other != geometry
+                and all(a >= b for a, b in zip(theirs, mine, strict=True))
+                and (theirs != mine or other < geometry)
+                for other, theirs in reach.items()
+            )
+        ]
+        self._reached = [reach[geometry] for geometry in self._geometries]
+        self._relaxed: LoadProgram | None = None
+
+    @property
+    def geometries(self) -> list[GpuGeometry]:
+        """Those that no other beats."""
+        return self._geometries
+
+    @property
+    def reached(self) -> list[tuple[int, ...]]:
+        """Of each geometry, how many instances of each profile of the chain or a larger one."""
+        return self._reached
+
+    def level(self, number: int) -> int:
+        """Where in the chain the smallest profile is that a class fits."""
+        return self._level[number]
+
+    def _reach(self, geometry: GpuGeometry) -> tuple[int, ...]:
+        """Instances of each profile of the chain or a larger one."""
+        counts = dict(geometry)
+        at_least, total = [], 0
+        for where in reversed(self._chain):
+            total += counts.get(where, 0)
+            at_least.append(total)
+        return tuple(reversed(at_least))
+
+    def tariff(self, values: Floats, most: Floats) -> Tariff:
+        """Prices at the optimum of the linear relaxation, for the replicas of each of the option's classes.
+
+        Args:
+            values: of a replica of each of the option's classes.
+            most: replicas of each.
+        """
+        option, levels = self.option, len(self._chain)
+        limits = np.asarray([0.0] * levels + [option.cpu_milli, option.memory_mib, option.pods, option.units])
+        classes, geometries = len(option.classes), len(self._reached)
+        entries = np.zeros((levels + 4, classes + geometries))
+        for column, number in enumerate(option.classes):
+            each = self._classes[number]
+            entries[: self._level[number] + 1, column] = 1.0
+            entries[levels : levels + 3, column] = each.cpu_milli, each.memory_mib, 1.0
+        reached = np.asarray(self._reached, dtype=np.float64).T
+        entries[:levels, classes:] = -reached
+        entries[levels + 3, classes:] = 1.0
+        if self._relaxed is None:
+            self._relaxed = LoadProgram(entries, limits, np.zeros(classes + geometries), equal=1)
+        self._relaxed.limit(np.concatenate([most, np.full(geometries, float(option.units))]))
+        prices = np.maximum(
+            self._relaxed.duals(np.concatenate([values, np.zeros(geometries)]))[: levels + 3], 0.0
+        )
+        instances = float((prices[:levels] @ reached).max()) * option.units
+        return Tariff(
+            prices,
+            instances + float(prices[levels:] @ limits[levels : levels + 3]),
+            prices @ entries[: levels + 3, :classes],
+        )
+
+    def price(
+        self, values: Floats, wanted: Sequence[int], *, threshold: float
+    ) -> tuple[float, float, Pattern | None]:
+        """Value, proven bound and pattern of the best load; no pattern where none beats the threshold."""
+        if self.option.units == 1:
+            return self._by_geometry(values, wanted, threshold)
+        columns, lower, upper = self._program(values, wanted)
+        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, nodes=_NODES, gap=_GAP)
+        if answer.values is None:
+            return 0.0, INFINITY, None
+        value, bound = -answer.objective, max(-answer.bound, -answer.objective)
+        if value <= threshold:
+            return value, max(bound, threshold), None
+        counts = [round(each) for each in answer.values]
+        taken = dict(zip(self.option.classes, counts, strict=False))
+        geometries = tuple(
+            geometry
+            for geometry, count in zip(self._geometries, counts[len(self.option.classes) :], strict=True)
+            for _ in range(count)
+        )
+        return value, bound, self._plainest({n: c for n, c in taken.items() if c}, geometries)
+
+    def carried(self, counts: Integers) -> Booleans:
+        """Whether some geometries have instances for these loads, shape (loads,): CPU and memory aren't looked at.
+
+        Args:
+            counts: replicas of the option's classes, shape (loads, classes).
+        """
+        reached, _ = _together(tuple(self._reached), self.option.units)
+        needs = counts @ np.asarray(
+            [np.arange(len(self._chain)) <= self._level[number] for number in self.option.classes],
+            dtype=np.int64,
+        )
+        kinds, kind = np.unique(needs, axis=0, return_inverse=True)
+        carried = [bool((need <= reached).all(axis=1).max()) for need in kinds]
+        return np.asarray(carried, dtype=np.bool_)[kind]
+
+    def full(self, counts: Integers, room: Booleans) -> Booleans:
+        """Whether nothing can be added to loads that are carried, shape (loads,).
+
+        Args:
+            counts: as of `carried`.
+            room: whether CPU, memory and what there is leave room for one more of each class, shape (loads, classes).
+        """
+        full = np.ones(len(counts), dtype=np.bool_)
+        levels = np.asarray([self._level[number] for number in self.option.classes])
+        for level in np.unique(levels).tolist():
+            more = counts.copy()
+            more[:, int(np.flatnonzero(levels == level)[0])] += 1  # as good as any of this level
+            full &= ~(room[:, levels == level].any(axis=1) & self.carried(more))
+        return full
+
+    def carrying(self, counts: dict[int, int]) -> Pattern:
+        """The node with so many replicas of each class, which are carried: quickly, and not as plain as can be."""
+        reached, geometries = _together(tuple(self._reached), self.option.units)
+        needed = np.zeros(len(self._chain), dtype=np.int64)
+        for number, count in counts.items():
+            needed[: self._level[number] + 1] += count
+        chosen = geometries[int(np.flatnonzero((needed <= reached).all(axis=1))[0])]
+        return self.filled(counts, tuple(self._geometries[at] for at in chosen))
+
+    def plainest(self, pattern: Pattern) -> Pattern:
+        """The same load with each class on the smallest profile that will do, if that can be."""
+        return self._plainest(pattern.counts(), pattern.geometries)
+
+    def _by_geometry(
+        self, values: Floats, wanted: Sequence[int], threshold: float
+    ) -> tuple[float, float, Pattern | None]:
+        """As `price`, for a single GPU: a knapsack for each geometry, its resources the conditions of the chain."""
+        option = self.option
+        members = np.asarray(option.classes)
+        needs = np.asarray([self._level[number] for number in option.classes])
+        sizes = np.concatenate(
+            [
+                needs[:, None] >= np.arange(len(self._chain)),
+                [(self._classes[n].cpu_milli, self._classes[n].memory_mib, 1) for n in option.classes],
+            ],
+            axis=1,
+        ).astype(np.int64)
+        here, most = values[members], np.asarray(wanted, dtype=np.int64)[members]
+        best, bound, pattern = threshold, threshold, None
+        for geometry, reach in zip(self._geometries, self._reached, strict=True):
+            have = np.asarray([*reach, option.cpu_milli, option.memory_mib, option.pods], dtype=np.int64)
+            rows = have > 0
+            fitting = np.minimum(alone(sizes, have), most)
+            load = best_load(
+                here,
+                sizes[:, rows],
+                have[rows],
+                fitting,
+                self._prices(here, sizes[:, rows], have[rows], fitting),
+                threshold=best,
+                efforts=_EFFORTS,
+            )
+            bound = max(bound, load.bound)
+            if load.counts:
+                best = load.value
+                taken = {option.classes[item]: count for item, count in load.counts}
+                pattern = self._plainest(taken, (geometry,))
+        return best, max(bound, best), pattern
+
+    def _plainest(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+        """A node with these replicas, those of a class all on the smallest profile that will do, if that can be.
+
+        A Deployment asks for one profile: what is spread over several can't be carried out as it is.
+
+        Args:
+            counts: replicas of each class.
+            geometries: that carry them, if nothing is plainer.
+        """
+        wanted: Counter[int] = Counter()
+        for number, count in counts.items():
+            wanted[self._chain[self._level[number]]] += count
+        profiles = sorted(wanted)
+        offered = self.option.cut.geometries
+        answer = solve_mixed(
+            [
+                Column(
+                    0.0,
+                    (*range(len(profiles)), len(profiles)),
+                    (*[float(dict(geometry).get(where, 0)) for where in profiles], 1.0),
+                )
+                for geometry in offered
+            ],
+            [*[float(wanted[where]) for where in profiles], float(self.option.units)],
+            [*[INFINITY] * len(profiles), float(self.option.units)],
+            seconds=_SECONDS,
+            nodes=_NODES,
+            gap=0.0,
+        )
+        if answer.values is not None:
+            geometries = tuple(
+                geometry
+                for geometry, times in zip(offered, answer.values, strict=True)
+                for _ in range(round(times))
+            )
+        return self.filled(counts, geometries)
+
+    @staticmethod
+    def _prices(values: Floats, sizes: Integers, have: Integers, most: Integers) -> Floats:
+        """Of the resources, at the optimum of one geometry's linear relaxation."""
+        program = LoadProgram((sizes / have).T, np.ones(len(have)), most.astype(np.float64))
+        return np.maximum(program.duals(values), 0.0) / have
+
+    def filled(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+        """The pattern with so many replicas of each class, each in the smallest instance that is left for it."""
+        free: Counter[int] = Counter()
+        for geometry in geometries:
+            for where, count in geometry:
+                free[where] += count
+        pods: Counter[tuple[int, int]] = Counter()
+        for number in sorted(self.option.classes, key=lambda each: -self._level[each]):
+            left = counts.get(number, 0)
+            # The most demanding class first, from the smallest instance that will do.
+            for where in self._chain[self._level[number] :]:
+                here = min(left, free[where])
+                if here:
+                    pods[number, where] += here
+                    free[where] -= here
+                    left -= here
+        placed = tuple(sorted((number, where, count) for (number, where), count in pods.items()))
+        return Pattern(self.option, placed, geometries)
+
+    def _program(
+        self, values: Floats, wanted: Sequence[int]
+    ) -> tuple[list[Column], list[float], list[float]]:
+        """Maximise value over replicas of classes and geometries of GPUs, as a minimisation."""
+        option, levels = self.option, len(self._chain)
+        # Rows: pods that need at least each profile, against instances; then CPU, memory, pods, GPUs.
+        columns = []
+        for number in option.classes:
+            each = self._classes[number]
+            needing = range(self._level[number] + 1)
+            columns.append(
+                Column(
+                    -float(values[number]),
+                    (*needing, levels, levels + 1, levels + 2),
+                    (*[1.0] * len(needing), float(each.cpu_milli), float(each.memory_mib), 1.0),
+                    upper=float(wanted[number]),
+                )
+            )
+        for reach in self._reached:
+            rows = [row for row in range(levels) if reach[row]]
+            columns.append(Column(0.0, (*rows, levels + 3), (*[-float(reach[row]) for row in rows], 1.0)))
+        upper = [0.0] * levels + [
+            float(option.cpu_milli),
+            float(option.memory_mib),
+            float(option.pods),
+            float(option.units),
+        ]
+        lower = [-INFINITY] * len(upper)
+        lower[levels + 3] = float(option.units)  # every GPU is cut
+        return columns, lower, upper
+
+
+@cache
+def _together(reached: tuple[tuple[int, ...], ...], units: int) -> tuple[Integers, list[tuple[int, ...]]]:
+    """What all GPUs of a node reach, shape (choices, profiles), and by which geometries: choices that no other beats.
+
+    Args:
+        reached: by each geometry.
+        units: GPUs.
+    """
+    found: dict[tuple[int, ...], tuple[int, ...]] = {(0,) * len(reached[0]): ()}
+    for _ in range(units):
+        sums: dict[tuple[int, ...], tuple[int, ...]] = {}
+        for total, chosen in found.items():
+            for at, reach in enumerate(reached):
+                sums.setdefault(tuple(map(add, total, reach)), (*chosen, at))
+        totals = np.asarray(list(sums))
+        beaten = [((totals >= each).all(axis=1) & (totals != each).any(axis=1)).max() for each in totals]
+        found = {
+            total: chosen
+            for (total, chosen), is_beaten in zip(sums.items(), beaten, strict=True)
+            if not is_beaten
+        }
+    return np.asarray(list(found)), list(found.values())

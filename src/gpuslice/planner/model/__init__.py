@@ -1,0 +1,1 @@
+"""What there is to decide: classes of workloads, node options, patterns, pools, limits."""

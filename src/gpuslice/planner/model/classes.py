@@ -1,0 +1,95 @@
+"""Workload classes: replicas that no rule of planning can tell apart are one class, whatever they are called.
+
+The planner's cost depends on the number of classes, not of workloads or pods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.sharing import SEES_ALL
+from gpuslice.hardware.slices import SHARED_GPU
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuslice.hardware.need import Need
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.workloads.model import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadClass:
+    """Replicas alike in need, pod size, tenant and rules.
+
+    Attributes:
+        need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
+        members: the workloads, in the order given.
+        replicas: of all members together.
+        kept_to: what their pods ask for, as `asks_for` has it, when nothing else will do; empty: anything.
+    """
+
+    need: Need
+    cpu_milli: int
+    memory_mib: int
+    tenant: str
+    arch: str
+    interruptible: bool
+    splittable: bool
+    members: tuple[Workload, ...]
+    replicas: int
+    kept_to: str = ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether a framework of theirs is told how much of the memory that it sees is its own."""
+        return any(each.preallocates for each in self.members)
+
+    def asks_for(self, slice_: Slice) -> str:
+        """What a pod template has to say to get a slice: its resource.
+
+        And the GPU, where a framework is told its share of the memory that it sees.
+        """
+        return self.ask(slice_.resource, slice_.mechanism, slice_.gpu.name)
+
+    def ask(self, resource: str, mechanism: Mechanism, gpu: str) -> str:
+        """The same, of a resource that a mechanism makes of a GPU."""
+        return f"{resource} of {gpu}" if self.limited and mechanism in SEES_ALL else resource
+
+    def may_rename(self, slice_: Slice) -> bool:
+        """Whether a slice can be had by the name of shared GPUs as well: a whole one that is its node's only one."""
+        return slice_.mechanism is Mechanism.WHOLE and not self.limited
+
+    def may_have(self, slice_: Slice) -> bool:
+        """Whether a slice can be had by what their pods ask for."""
+        if not self.kept_to or self.kept_to == self.asks_for(slice_):
+            return True
+        return self.kept_to == SHARED_GPU and self.may_rename(slice_)
+
+
+def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
+    """Workloads grouped into classes, in the order of each class's first member; those without replicas left out."""
+    groups: dict[tuple[Need, int, int, str, str, bool, bool], list[Workload]] = {}
+    for each in workloads:
+        if each.replicas:
+            key = (
+                each.need,
+                each.cpu_milli,
+                each.memory_mib,
+                each.tenant,
+                each.arch,
+                each.interruptible,
+                each.splittable,
+            )
+            groups.setdefault(key, []).append(each)
+    return tuple(
+        WorkloadClass(*key, members=tuple(members), replicas=sum(each.replicas for each in members))
+        for key, members in groups.items()
+    )
+
+
+def homes_of(classes: Iterable[WorkloadClass]) -> int:
+    """How many workloads need one home: those whose replicas share a template."""
+    return sum(len(each.members) for each in classes if not each.splittable)

@@ -1,0 +1,1 @@
+"""The cheapest whole nodes."""

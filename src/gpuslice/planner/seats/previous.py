@@ -1,0 +1,174 @@
+"""Seats of a plan that is carried out already: which of them may stay, and who needs another one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner.homes.previous import cut_of
+from gpuslice.planner.model.options import node_option
+from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.pools import instances_of
+from gpuslice.planner.seats.pools import Had, Own, SeatPool, seat_kind, seat_name
+from gpuslice.planner.seats.requests import askings
+from gpuslice.workloads.policy import Policy, forbids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.plan.artefact import Plan, Pool
+    from gpuslice.planner.model.classes import WorkloadClass
+
+
+def seats_kept(
+    previous: Plan,
+    classes: Sequence[WorkloadClass],
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    policy: Policy,
+) -> Had:
+    """The seats that replicas have and may keep, as many as there are replicas.
+
+    A workload keeps seats where its slice still fits it, its own pool can still be made, and its pods go on asking for
+    the same. A pool stays with as many nodes as everybody who has seats there can fill.
+
+    Args:
+        previous: plan.
+        classes: to be placed now.
+        catalog: types and prices.
+        overhead: of daemonsets.
+        policy: what may be bought.
+    """
+    types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
+    numbers = {member.name: number for number, each in enumerate(classes) for member in each.members}
+    asks = _asks(previous, classes, numbers)
+    patterns: dict[str, Pattern] = {}
+    for pool in previous.pools:
+        machine, purchase = types.get(pool.instance_types[0]), Purchase(pool.purchases[0])
+        if not pool.seats or machine is None or purchase not in machine.prices:
+            continue
+        found = cut_of(pool, classes, [machine]) if pool.seats.keys() <= asks.keys() else None
+        option = None if found is None else node_option(machine, purchase, found[0], classes, overhead)
+        if found is not None and option is not None:
+            geometries = found[1] * option.units if len(found[1]) == 1 else found[1]
+            pattern = _full(Pattern(option, (), geometries), pool.seats, asks, numbers, classes)
+            if pattern is not None:
+                patterns[pool.name] = pattern
+    own: dict[str, tuple[Pool, Pattern]] = {}
+    for pool in previous.pools:
+        if pool.name in patterns and pool.max_nodes is UNSET:
+            own[next(iter(pool.seats))] = pool, patterns[pool.name]
+    left = {member.name: member.replicas for each in classes for member in each.members if member.name in own}
+    limited = []
+    for pool in previous.pools:
+        if pool.name not in patterns or pool.max_nodes is UNSET or not pool.seats.keys() <= left.keys():
+            continue
+        nodes = min(pool.max_nodes, *(left[name] // count for name, count in pool.seats.items()))
+        if nodes:
+            seats = tuple(sorted(pool.seats.items()))
+            limited.append(SeatPool(seat_kind(patterns[pool.name]), seats, ((seats, nodes),)))
+            for name, count in seats:
+                left[name] -= count * nodes
+    kept = {}
+    for name, (pool, pattern) in own.items():
+        replicas = min(left[name], sum(node.pods[name] * node.count for node in pool.nodes))
+        kept[name] = Own(seat_kind(pattern), pool.seats[name], replicas)
+    return Had(tuple(limited), kept, {name: asks[name] for name in own})
+
+
+def unseated(classes: Sequence[WorkloadClass], had: Had) -> tuple[WorkloadClass, ...]:
+    """The classes of those replicas that have no seat yet; who has one elsewhere goes on asking for the same."""
+    seated = Counter({name: each.replicas for name, each in had.own.items()})
+    for pool in had.pools:
+        for counts, alike in pool.nodes:
+            for name, count in counts:
+                seated[name] += count * alike
+    found = []
+    for each in classes:
+        groups = defaultdict(list)
+        for member in each.members:
+            if rest := member.replicas - seated[member.name]:
+                groups[had.asks.get(member.name, "")].append(replace(member, replicas=rest))
+        for ask, members in groups.items():
+            replicas = sum(member.replicas for member in members)
+            found.append(replace(each, members=tuple(members), replicas=replicas, kept_to=ask))
+    return tuple(found)
+
+
+def loads_of_some(
+    known: Iterable[Pattern], classes: Sequence[WorkloadClass], some: Sequence[WorkloadClass]
+) -> Iterator[Pattern]:
+    """The loads of nodes as far as they are of some classes, which are parts of all of them.
+
+    Args:
+        known: loads, by numbers of all classes.
+        classes: all of them.
+        some: as `unseated` has them.
+    """
+    number_of = {member.name: number for number, each in enumerate(classes) for member in each.members}
+    parts: dict[tuple[int, str], int] = {}
+    for part, each in enumerate(some):
+        parts[number_of[each.members[0].name], each.kept_to] = part
+    for pattern in known:
+        for asking in askings(pattern, classes):
+            pods = []
+            for (number, where, count), ask in zip(pattern.pods, asking, strict=True):
+                here = parts.get((number, ask), parts.get((number, "")))
+                if here is not None:
+                    pods.append((here, where, min(count, some[here].replicas)))
+            if pods:
+                yield Pattern(pattern.option, tuple(sorted(pods)), pattern.geometries)
+
+
+def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str, int]) -> dict[str, str]:
+    """What the pods of each workload that is still there ask for under a plan, as classes have it."""
+    layouts = {pool.name: pool.layout for pool in previous.pools if pool.seats}
+    found: dict[str, set[str]] = defaultdict(set)
+    for each in previous.assignments:
+        if each.workload not in numbers or each.pool not in layouts:
+            continue
+        one = classes[numbers[each.workload]]
+        member = next(one_of for one_of in one.members if one_of.name == each.workload)
+        if each.seat != seat_name(member):
+            continue  # its need is another, and so are its seats
+        mechanism, gpu = Mechanism(layouts[each.pool].mechanism), layouts[each.pool].gpu
+        found[each.workload].add(one.ask(each.resource, mechanism, gpu))
+    return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}
+
+
+def _full(
+    node: Pattern,
+    seats: Mapping[str, int],
+    asks: Mapping[str, str],
+    numbers: Mapping[str, int],
+    classes: Sequence[WorkloadClass],
+) -> Pattern | None:
+    """The node with all seats taken; None where it doesn't carry that (any more)."""
+    option = node.option
+    pods: Counter[tuple[int, int]] = Counter()
+    for name, count in seats.items():
+        one = replace(classes[numbers[name]], kept_to=asks[name])
+        fitting = [
+            at for at, _ in option.cut.fits.get(numbers[name], ()) if one.may_have(option.cut.slices[at])
+        ]
+        if not fitting or not option.admits(numbers[name]):
+            return None
+        pods[numbers[name], fitting[0]] += count
+    load = Pattern(option, tuple((*place, count) for place, count in sorted(pods.items())), node.geometries)
+    if option.cut.mechanism is not Mechanism.MIG:
+        return load if carries(option, load.counts(), classes) else None
+    instances = instances_of(option, node.geometries)
+    taken = Counter[int]()
+    cpu = memory = 0
+    for number, where, count in load.pods:
+        taken[where] += count
+        cpu += classes[number].cpu_milli * count
+        memory += classes[number].memory_mib * count
+    fits = cpu <= option.cpu_milli and memory <= option.memory_mib and taken.total() <= option.pods
+    return load if fits and all(count <= instances[where] for where, count in taken.items()) else None

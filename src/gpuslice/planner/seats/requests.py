@@ -1,0 +1,306 @@
+"""What each workload's pods ask for, such that nodes are cheapest when any of them may be on any node that offers it.
+
+With seats the pods of a workload may be in many pools, in exact numbers. But they have one template, which asks for one
+resource. So a packing for seats comes in two steps: an integer program over the loads known chooses what each workload
+asks for; then loads are generated anew for that, and nodes made whole. A MIG profile is a resource of its own, on nodes
+that offer little else: whoever asks for one stays on the nodes that the program has for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
+from gpuslice.planner.model.limits import Limits
+from gpuslice.planner.model.packing import cost
+from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.packing.programme import Packings, trimmed
+from gpuslice.planner.programs.highs import INFINITY, Column, solve_mixed
+from gpuslice.workloads.pods import MIG_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.packing import Packing
+    from gpuslice.workloads.model import Workload
+
+    Place = tuple[int, str]  # class number, what its pods ask for
+    Asking = tuple[str, ...]  # of a pattern's pods, entry by entry
+
+_NODES: Final = 100  # of branch and bound
+_PROGRAM: Final = 0.3  # of the time left
+_LEFT_BY_BOUND: Final = 0.4  # of the time left after that
+_ALONE: Final = 2  # nodes for each place alone, cheapest first
+_MUCH_DEARER: Final = 2
+_MOST_CHOICES: Final = 2_000  # of workloads; beyond, all of a class ask alike
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """Who asks for what, and nodes.
+
+    Attributes:
+        classes: the members of each ask for the same, which is `kept_to`.
+        packing: whole nodes for all of them, by their numbers here.
+        alone: by number, nodes on which a replica of the class is cheap with no others.
+    """
+
+    classes: tuple[WorkloadClass, ...]
+    packing: Packing
+    alone: tuple[tuple[Pattern, ...], ...]
+
+
+def seating(
+    classes: Sequence[WorkloadClass],
+    options: Sequence[NodeOption],
+    known: Iterable[Pattern],
+    begin: Packing,
+    offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
+    *,
+    gap: float,
+    remaining: Callable[[], float],
+) -> Seating | None:
+    """Choose for every workload what its pods ask for, and nodes; None where time is too short for an answer.
+
+    Args:
+        classes: to place.
+        options: nodes for them.
+        known: loads worth choosing from.
+        begin: whole nodes for all of them, as if any replica could be anywhere.
+        offered: nodes without MIG for other classes.
+        gap: relative, at which nodes are good enough.
+        remaining: seconds left.
+    """
+    lonely = _alone(options, classes)
+    if remaining() <= 0:
+        return None
+    begun = _begun(begin, classes, lonely)
+    patterns = dict.fromkeys([*known, *_likely(lonely), *(pattern for pattern, _ in begun[1])])
+    asked, nodes = _chosen(list(patterns), classes, begun, gap=gap / 2, seconds=_PROGRAM * remaining())
+    kept, numbers = _kept(classes, asked)
+    packing: Packing = Counter()
+    for (pattern, asking), count in nodes.items():
+        if (same := _renumbered(pattern, asking, numbers)) is not None:
+            packing[same] += count
+    by_number = {number: place for place, number in numbers.items()}
+    own = []
+    for number in range(len(kept)):
+        _, ask = place = by_number[number]
+        alone = (_renumbered(each, (ask,), numbers) for each in lonely[place])
+        own.append(tuple(each for each in alone if each is not None))
+    return Seating(kept, _repacked(packing, kept, offered, gap=gap, remaining=remaining), tuple(own))
+
+
+def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
+    """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
+    cut = pattern.option.cut
+    found = [tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)]
+    may_rename = all(classes[number].may_rename(cut.slices[where]) for number, where, _ in pattern.pods)
+    if may_rename and pattern.option.instance_type.gpu_count == 1:
+        found.append((SHARED_GPU,) * len(pattern.pods))
+    kept = [classes[number].kept_to for number, _, _ in pattern.pods]
+    return tuple(
+        each for each in found if all(not to or to == ask for to, ask in zip(kept, each, strict=True))
+    )
+
+
+def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> dict[Place, list[Pattern]]:
+    """For each place that there can be, the nodes on which a replica is cheapest with none of another class."""
+    found: dict[Place, list[Pattern]] = defaultdict(list)
+    for option in options:
+        for number in option.classes:
+            for pattern in each_alone(option, number, classes):
+                for (ask,) in askings(pattern, classes):
+                    found[number, ask].append(pattern)
+    return {
+        place: sorted(each, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
+        for place, each in found.items()
+    }
+
+
+def _likely(lonely: Mapping[Place, Sequence[Pattern]]) -> Iterator[Pattern]:
+    """Of the nodes of one class alone, those on which a replica isn't much dearer than elsewhere."""
+    least: dict[int, float] = {}
+    for (number, _), found in lonely.items():
+        least[number] = min(_a_replica(found[0]), least.get(number, math.inf))
+    for (number, _), found in lonely.items():
+        if _a_replica(found[0]) <= _MUCH_DEARER * least[number]:
+            yield from found
+
+
+def _a_replica(pattern: Pattern) -> float:
+    """Micro-dollars an hour of each replica on a node of one class."""
+    return pattern.option.price / pattern.pods[0][2]
+
+
+def _begun(
+    packing: Packing, classes: Sequence[WorkloadClass], lonely: Mapping[Place, Sequence[Pattern]]
+) -> tuple[dict[int, str], Counter[tuple[Pattern, Asking]]]:
+    """A choice to begin from, which is there however short time is.
+
+    All of a class ask for what most of its replicas get by the packing, or where they are cheapest alone; whoever then
+    has no place is on nodes alone.
+    """
+    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    for pattern, count in packing.items():
+        for asking in askings(pattern, classes):
+            for (number, _, carried), ask in zip(pattern.pods, asking, strict=True):
+                votes[number][ask] += carried * count
+    asks: dict[int, str] = {}
+    for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
+        asks.setdefault(number, ask)
+    asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
+    left = {number: each.replicas for number, each in enumerate(classes)}
+    nodes: Counter[tuple[Pattern, Asking]] = Counter()
+    for pattern, count in packing.items():
+        for asking in askings(pattern, classes):
+            served = [
+                (number, carried)
+                for (number, _, carried), ask in zip(pattern.pods, asking, strict=True)
+                if ask == asks[number]
+            ]
+            if served:
+                nodes[pattern, asking] += count
+                for number, carried in served:
+                    left[number] -= carried * count
+                break
+    for number, missing in left.items():
+        if missing > 0:
+            alone = lonely[number, asks[number]][0]
+            nodes[alone, (asks[number],)] += -(-missing // alone.pods[0][2])
+    return asks, nodes
+
+
+def _chosen(
+    patterns: Sequence[Pattern],
+    classes: Sequence[WorkloadClass],
+    begun: tuple[dict[int, str], Counter[tuple[Pattern, Asking]]],
+    *,
+    gap: float,
+    seconds: float,
+) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]]:
+    """What each workload asks for, by its name, and nodes: the integer program's, or those begun with."""
+    rows: dict[Place, int] = {}
+    columns, nodes = [], []
+    for pattern in patterns:
+        for asking in askings(pattern, classes):
+            entries: Counter[int] = Counter()
+            for (number, _, count), ask in zip(pattern.pods, asking, strict=True):
+                entries[rows.setdefault((number, ask), len(rows))] += count
+            ordered = sorted(entries.items())
+            nodes.append((pattern, asking))
+            columns.append(
+                Column(
+                    pattern.option.usd,
+                    tuple(row for row, _ in ordered),
+                    tuple(float(count) for _, count in ordered),
+                )
+            )
+    lower, upper = [0.0] * len(rows), [INFINITY] * len(rows)
+    places: dict[int, list[Place]] = defaultdict(list)
+    for place in rows:
+        places[place[0]].append(place)
+    many = sum(len(classes[number].members) * len(each) for number, each in places.items()) > _MOST_CHOICES
+    choices: list[tuple[tuple[Workload, ...], str]] = []
+    begins: list[float] = []
+    for number, each in enumerate(classes):
+        together = many or each.splittable
+        for group in (each.members,) if together else ((member,) for member in each.members):
+            one = len(lower)
+            lower.append(1.0)
+            upper.append(1.0)
+            replicas = float(sum(member.replicas for member in group))
+            for place in places[number]:
+                choices.append((group, place[1]))
+                begins.append(float(begun[0][number] == place[1]))
+                columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
+    start = np.array([float(begun[1][node]) for node in nodes] + begins)
+    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, start=start)
+    values = start if answer.values is None else answer.values
+    taken = values[len(nodes) :]
+    asked = {
+        member.name: ask
+        for (group, ask), value in zip(choices, taken, strict=True)
+        if value > 0.5
+        for member in group
+    }
+    return asked, Counter({node: round(x) for node, x in zip(nodes, values, strict=False) if x > 0.5})
+
+
+def _kept(
+    classes: Sequence[WorkloadClass], asked: Mapping[str, str]
+) -> tuple[tuple[WorkloadClass, ...], dict[Place, int]]:
+    """The classes, parted by what their members ask for, those that ask for MIG profiles last; and their numbers."""
+    members: dict[Place, list[Workload]] = defaultdict(list)
+    for number, each in enumerate(classes):
+        for member in each.members:
+            members[number, asked[member.name]].append(member)
+    places = sorted(members, key=lambda place: _asks_for_mig(place[1]))
+    kept = tuple(
+        replace(
+            classes[number],
+            members=tuple(members[number, ask]),
+            replicas=sum(each.replicas for each in members[number, ask]),
+            kept_to=ask,
+        )
+        for number, ask in places
+    )
+    return kept, {place: number for number, place in enumerate(places)}
+
+
+def _asks_for_mig(ask: str) -> bool:
+    return ask.startswith(MIG_PREFIX)
+
+
+def _renumbered(pattern: Pattern, asking: Asking, numbers: Mapping[Place, int]) -> Pattern | None:
+    """The same node with the classes' new numbers, without those places that nobody asks for; None: nobody is left."""
+    pods = sorted(
+        (numbers[number, ask], where, count)
+        for (number, where, count), ask in zip(pattern.pods, asking, strict=True)
+        if (number, ask) in numbers
+    )
+    return Pattern(pattern.option, tuple(pods), pattern.geometries) if pods else None
+
+
+def _repacked(
+    packing: Packing,
+    classes: tuple[WorkloadClass, ...],
+    offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
+    *,
+    gap: float,
+    remaining: Callable[[], float],
+) -> Packing:
+    """Nodes without surplus; those without MIG are looked for anew, and taken where that is cheaper."""
+    others = sum(not _asks_for_mig(each.kept_to) for each in classes)
+    options = offered(classes[:others]) if others else ()
+    used = [each.option for each in packing]
+    packing = trimmed(packing, options, classes, Limits((), [*options, *used]))
+    if not options or remaining() <= 0:
+        return packing
+    whole = remaining()
+    columns = ColumnGeneration(options, classes[:others])
+    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole)
+    packings = Packings(columns, relaxation, options, classes[:others], gap=gap, remaining=remaining)
+    again = packings.cheapest()
+    if again is None:
+        return packing
+    packings.look_at_all(again)
+    again = packings.cheapest_of_all(again)
+    with_mig = Counter(
+        {
+            pattern: count
+            for pattern, count in packing.items()
+            if pattern.option.cut.mechanism is Mechanism.MIG
+        }
+    )
+    without = packing - with_mig
+    return with_mig + (again if cost(again) < cost(without) else without)

@@ -1,0 +1,237 @@
+"""Services sized by load, turned into workloads with replicas: once with one kind each, and once as cheap as can be.
+
+A Deployment has one template, so that all its pods ask for one slice: what is carried out has one kind a service. What
+the cheapest packing may do, and what the bound is for, mixes kinds freely.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.plan.artefact import Unplaced
+from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.bound.links import Links
+from gpuslice.planner.model.classes import WorkloadClass, classes_of
+from gpuslice.planner.model.service_kinds import Kind, as_replicas, exactly, kinds_of
+from gpuslice.planner.packing.programme import Packings
+from gpuslice.planner.services.sizing import Sizing, Supply, cheapest_alone, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gpuslice.planner.model.limits import Limit
+    from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.packing import Packing
+    from gpuslice.workloads.model import Service, Workload
+
+    Offer = Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]]
+
+_TIME: Final = 0.15  # of what is left, for each program
+_BOUND_TIME: Final = 0.3  # for column generation, whose bound is the only one for large fleets
+_SMALL: Final = (
+    4_000  # columns of the program over the options, beyond which its relaxation alone takes seconds
+)
+
+SCALABLE: Final = frozenset({"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "Rollout"})
+"""Kinds whose spec.replicas is the number of their pods, so that a patch can set it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Services as workloads with replicas.
+
+    Attributes:
+        workloads: services of one kind each, in the order given; those that can't be served left out.
+        unplaced: these, with their reasons.
+        bound: proven: no plan for everybody who can be placed costs less, dollars per hour.
+        cheapest: the same services, several kinds of each where that is cheaper: (classes, nodes that carry them, or
+            None where these are still to be found).
+    """
+
+    workloads: tuple[Workload, ...]
+    unplaced: tuple[Unplaced, ...]
+    bound: float
+    cheapest: tuple[tuple[WorkloadClass, ...], Packing | None]
+
+
+def size_services(
+    services: Sequence[Workload],
+    others: Sequence[Workload],
+    offer: Offer,
+    *,
+    limits: Sequence[Limit] = (),
+    gap: float,
+    remaining: Callable[[], float],
+) -> Sized:
+    """Choose kinds and replicas for services, together with what everybody else needs.
+
+    Args:
+        services: workloads with a demand above 0.
+        others: workloads that state their replicas.
+        offer: the node options for some classes.
+        limits: on options altogether, under which the bound holds.
+        gap: relative, at which to stop.
+        remaining: seconds left for the whole plan.
+    """
+    reasons: dict[str, str] = {}
+    candidates: list[Workload] = []
+    named: dict[tuple[str, frozenset[str]], Kind] = {}
+    for each in services:
+        kinds, reasons[each.name] = kinds_of(each)
+        for kind in kinds:
+            named[each.name, kind.slices] = kind
+            candidates.append(as_replicas(each, kind, kind.replicas))
+    classes = classes_of([*others, *candidates])
+    options = offer(classes)
+    placeable = {number for option in options for number in option.classes}
+    if len(placeable) < len(classes):
+        classes = tuple(each for number, each in enumerate(classes) if number in placeable)
+        options = offer(classes)
+    supplies = [_supply(each, named) for each in classes]
+    served = {kind.service for supply in supplies for kind in supply.kinds}
+    unplaced = tuple(
+        Unplaced(each.name, 0, reasons[each.name] or _nowhere(each, named))
+        for each in services
+        if each.name not in served
+    )
+    demands = {
+        each.name: each.service for each in services if each.name in served and each.service is not None
+    }
+    if not demands:
+        return Sized((), unplaced, 0.0, ((), None))
+    problem = _Problem(demands, supplies, classes)
+    proven: list[float] = []
+    mixed: Sizing | None = None
+    if sum(len(option.classes) for option in options) <= _SMALL:
+        mixed = problem.size(options, one_kind=False, gap=gap, seconds=_TIME * remaining())
+        proven += [] if mixed is None else [mixed.bound]
+    if mixed is None or mixed.packing is None or _usd(mixed.packing) * (1 - gap) > mixed.bound:
+        whole = remaining()
+        relaxation = ColumnGeneration(options, classes, problem.links(), limits).relax(
+            tolerance=gap, remaining=lambda: remaining() - (1 - _BOUND_TIME) * whole
+        )
+        proven.append(relaxation.bound)
+        used = {pattern.option for pattern in relaxation.patterns}
+        options = tuple(option for option in options if option in used)
+        mixed = mixed or problem.size(options, one_kind=False, gap=gap, seconds=_TIME * remaining())
+    alone = problem.size(options, one_kind=True, gap=gap, seconds=_TIME * remaining())
+    one_kind = cheapest_alone(supplies, options, classes) if alone is None else alone.replicas
+    chosen, packing = (one_kind, None) if mixed is None else (mixed.replicas, mixed.packing)
+    by_name = {each.name: each for each in services}
+    return Sized(
+        tuple(
+            as_replicas(by_name[kind.service], kind, count)
+            for kind, count in _in_order(one_kind, demands)
+            if count
+        ),
+        unplaced,
+        max(proven),
+        (_with_replicas(classes, named, chosen), packing),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What the programs are about."""
+
+    demands: Mapping[str, Service]
+    supplies: Sequence[Supply]
+    classes: Sequence[WorkloadClass]
+
+    def links(self) -> Links:
+        """The services, for column generation."""
+        numbers = {name: number for number, name in enumerate(self.demands)}
+        return Links(
+            tuple(each.fixed for each in self.supplies),
+            tuple(
+                (
+                    number,
+                    numbers[kind.service],
+                    kind.replicas,
+                    float(kind.throughput / exactly(self.demands[kind.service].rate)),
+                )
+                for number, each in enumerate(self.supplies)
+                for kind in each.kinds
+            ),
+            len(numbers),
+        )
+
+    def size(
+        self, options: Sequence[NodeOption], *, one_kind: bool, gap: float, seconds: float
+    ) -> Sizing | None:
+        """Choose kinds and replicas over some options."""
+        return size(
+            self.demands, self.supplies, options, self.classes, one_kind=one_kind, gap=gap, seconds=seconds
+        )
+
+
+def mixed_kinds(
+    sized: Sized,
+    offer: Offer,
+    *,
+    limits: Sequence[Limit],
+    gap: float,
+    remaining: Callable[[], float],
+) -> tuple[Packing, tuple[WorkloadClass, ...]] | None:
+    """The cheapest packing of services in several kinds each, and the classes that it is of; None: none was found.
+
+    Args:
+        sized: the services.
+        offer: the node options for some classes.
+        limits: on options altogether.
+        gap: relative, at which to stop.
+        remaining: seconds left.
+    """
+    classes, packing = sized.cheapest
+    if packing is not None and not limits:
+        return packing, classes
+    classes = tuple(each for each in classes if each.replicas)
+    options = offer(classes)
+    columns = ColumnGeneration(options, classes, limits=limits)
+    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() / 2)
+    found = Packings(columns, relaxation, options, classes, gap=gap, remaining=remaining).cheapest()
+    return None if found is None else (found, classes)
+
+
+def _usd(packing: Packing) -> float:
+    return sum(pattern.option.usd * count for pattern, count in packing.items())
+
+
+def _supply(each: WorkloadClass, named: Mapping[tuple[str, frozenset[str]], Kind]) -> Supply:
+    kinds = tuple(
+        kind for member in each.members if (kind := named.get((member.name, member.need.slices))) is not None
+    )
+    return Supply(each.replicas - sum(kind.replicas for kind in kinds), kinds)
+
+
+def _with_replicas(
+    classes: Sequence[WorkloadClass],
+    named: Mapping[tuple[str, frozenset[str]], Kind],
+    replicas: Mapping[Kind, int],
+) -> tuple[WorkloadClass, ...]:
+    """The same classes, their services' members with so many replicas."""
+    found = []
+    for each in classes:
+        members = tuple(
+            member if kind is None else replace(member, replicas=replicas[kind])
+            for member in each.members
+            for kind in (named.get((member.name, member.need.slices)),)
+        )
+        found.append(replace(each, members=members, replicas=sum(member.replicas for member in members)))
+    return tuple(found)
+
+
+def _in_order(replicas: Mapping[Kind, int], demands: Mapping[str, Service]) -> list[tuple[Kind, int]]:
+    by_service: dict[str, list[tuple[Kind, int]]] = defaultdict(list)
+    for kind, count in replicas.items():
+        by_service[kind.service].append((kind, count))
+    return [each for name in demands for each in by_service[name]]
+
+
+def _nowhere(workload: Workload, named: Mapping[tuple[str, frozenset[str]], Kind]) -> str:
+    measured = sorted({kind.profile.slice for (name, _), kind in named.items() if name == workload.name})
+    return (
+        f"it was measured on {', '.join(measured)}: nothing that may be bought offers that and holds its pod"
+    )

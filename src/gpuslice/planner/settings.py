@@ -1,0 +1,48 @@
+"""What a plan is made under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.hardware.stacks import Stack
+from gpuslice.plan import artefact
+from gpuslice.workloads.policy import FREE, Policy
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import DaemonsetOverhead
+
+
+DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
+
+
+DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a plan is made under.
+
+    Attributes:
+        stack: what nodes run.
+        overhead: of daemonsets on every node.
+        overhead_assumed: whether that is our default and not the user's word.
+        gap: relative, at which a plan is good enough.
+        without: mechanisms that are not wanted, by name, and "metered".
+        policy: what may be bought.
+        previous: plan to keep to, unless moving saves enough.
+        min_saving: share of the bill that is enough.
+        fallback: whether pools get a second instance type where that costs next to nothing.
+        seats: whether nodes offer a seat for each replica, so that a workload's pods may be in many pools.
+    """
+
+    overhead: DaemonsetOverhead
+    overhead_assumed: bool = True
+    stack: Stack = Stack.AL2023
+    gap: float = DEFAULT_GAP
+    without: frozenset[str] = frozenset()
+    policy: Policy = FREE
+    previous: artefact.Plan | None = None
+    min_saving: float = DEFAULT_MIN_SAVING
+    fallback: bool = True
+    seats: bool = False

@@ -1,0 +1,1 @@
+"""A fleet becomes plan.yaml."""

@@ -1,0 +1,251 @@
+"""What the same workloads would cost as people run them today: whole GPUs, uniform time-slicing, all-1g MIG.
+
+Each is packed first-fit onto the types that are cheapest per pod, or onto those that are cheapest for the pods of
+each kind alone, whichever comes to less: a node of eight GPUs may cost no more per GPU than a node of one, and is no
+place for a single pod. Replicas that a baseline would run outside their rules are in its price and counted as misfits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import fit
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.plan.artefact import Baseline
+from gpuslice.units import usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
+    from gpuslice.hardware.gpus import Gpu
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.planner.model.classes import WorkloadClass
+
+_TUTORIAL_REPLICAS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """An instance type as a baseline cuts it: what a pod gets, and how many of those a node has."""
+
+    instance_type: InstanceType
+    slice_: Slice
+    units: int
+    cpu_milli: int
+    memory_mib: int
+    pods: int
+
+    @property
+    def price(self) -> int:
+        return self.instance_type.prices[Purchase.ON_DEMAND]
+
+    def holds(self, each: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
+        """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
+        most = min(room[0] // units, room[3])
+        if each.cpu_milli:
+            most = min(most, room[1] // each.cpu_milli)
+        return min(most, room[2] // each.memory_mib) if each.memory_mib else most
+
+    @property
+    def room(self) -> tuple[int, int, int, int]:
+        return self.units, self.cpu_milli, self.memory_mib, self.pods
+
+
+def baselines(
+    classes: Sequence[WorkloadClass], catalog: Catalog, overhead: DaemonsetOverhead
+) -> tuple[Baseline, ...]:
+    """All baselines that the catalog can price.
+
+    Args:
+        classes: that the plan places.
+        catalog: on-demand prices.
+        overhead: of daemonsets.
+    """
+
+    def machines(cut: Callable[[Gpu], Slice | None], per_gpu: Callable[[Gpu], int]) -> list[_Machine]:
+        found = []
+        for each in catalog.instance_types:
+            gpu = GPUS[each.gpu]
+            slice_ = cut(gpu)
+            if each.gpu_count and Purchase.ON_DEMAND in each.prices and slice_ is not None:
+                found.append(
+                    _Machine(
+                        each,
+                        slice_,
+                        each.gpu_count * per_gpu(gpu),
+                        each.allocatable_cpu_milli - overhead.cpu_milli,
+                        each.allocatable_memory_mib - overhead.memory_mib,
+                        each.max_pods - overhead.pods,
+                    )
+                )
+        return found
+
+    def smallest_instance(gpu: Gpu) -> Slice | None:
+        return (
+            None if gpu.mig is None else cuts.mig(gpu, min(gpu.mig.plain, key=lambda each: each.memory_mib))
+        )
+
+    def instances(gpu: Gpu) -> int:
+        return 0 if gpu.mig is None else max(each.most for each in gpu.mig.plain)
+
+    whole = machines(cuts.whole, lambda _: 1)
+    sliced = machines(
+        lambda gpu: cuts.slot(gpu, Mechanism.TIME_SLICING, _TUTORIAL_REPLICAS), lambda _: _TUTORIAL_REPLICAS
+    )
+    cut = machines(smallest_instance, instances)
+    found = [
+        _priced(
+            "whole-gpu",
+            "each pod has whole GPUs, of the model that it runs on where that is known",
+            classes,
+            whole,
+            None,
+        ),
+        _priced(
+            f"time-slicing-{_TUTORIAL_REPLICAS}",
+            f"every GPU in {_TUTORIAL_REPLICAS} equal slots, as tutorials do it; each tenant has its own nodes",
+            classes,
+            whole,
+            sliced,
+        ),
+    ]
+    if cut:
+        found.append(
+            _priced(
+                "all-1g-mig", "every pod on the smallest MIG instance", classes, whole, cut, anywhere=True
+            )
+        )
+    return tuple(each for each in found if each is not None)
+
+
+def _priced(
+    name: str,
+    note: str,
+    classes: Sequence[WorkloadClass],
+    whole: Sequence[_Machine],
+    sliced: Sequence[_Machine] | None,
+    *,
+    anywhere: bool = False,
+) -> Baseline | None:
+    """The cheaper of two ways to pack everybody; None where somebody has no machine at all."""
+    found = [
+        each
+        for alone in (False, True)
+        if (each := _packed(name, note, classes, whole, sliced, anywhere=anywhere, alone=alone)) is not None
+    ]
+    return min(found, key=lambda each: each.usd_per_hour, default=None)
+
+
+def _packed(
+    name: str,
+    note: str,
+    classes: Sequence[WorkloadClass],
+    whole: Sequence[_Machine],
+    sliced: Sequence[_Machine] | None,
+    *,
+    anywhere: bool,
+    alone: bool,
+) -> Baseline | None:
+    """Pack everybody; None where somebody has no machine at all."""
+    groups: dict[tuple[str, Mechanism, str], list[WorkloadClass]] = defaultdict(list)
+    chosen: dict[tuple[str, Mechanism, str], _Machine] = {}
+    misfits = 0
+    for each in classes:
+        cut = sliced is not None and each.need.gpus == 1
+        offered = sliced if cut and sliced is not None else whole
+        machine = _cheapest(each, offered, anywhere=anywhere and cut, alone=alone)
+        if machine is None and cut:
+            machine = _cheapest(each, whole, anywhere=False, alone=alone)
+        if machine is None:
+            return None
+        shares = machine.slice_.mechanism is Mechanism.TIME_SLICING
+        key = (machine.instance_type.name, machine.slice_.mechanism, each.tenant if shares else "")
+        groups[key].append(each)
+        chosen[key] = machine
+        if not fit(each.need, machine.slice_).fits:
+            misfits += len(each.members)
+    price = sum(_nodes(chosen[key], group) * chosen[key].price for key, group in groups.items())
+    return Baseline(name, usd(price), misfits, note)
+
+
+def _cheapest(
+    each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bool, alone: bool
+) -> _Machine | None:
+    """The machine with the lowest price: of today's model, else of one that fits whole.
+
+    Args:
+        each: to run.
+        machines: to choose from.
+        anywhere: whether another model than today's will do.
+        alone: whether the price is that of nodes for its replicas alone; else of a replica's part of a full node.
+    """
+    candidates: list[tuple[bool, float, str, _Machine]] = []
+    fits: dict[str, bool] = {}
+    for machine in machines:
+        if machine.instance_type.arch != each.arch:
+            continue
+        count = machine.holds(each, each.need.gpus, machine.room)
+        if not count:
+            continue
+        gpu = machine.slice_.gpu
+        same = each.need.on == gpu.name
+        if gpu.name not in fits:
+            fits[gpu.name] = anywhere or same or fit(each.need, cuts.whole(gpu)).fits
+        if not fits[gpu.name]:
+            continue
+        price = machine.price * -(-each.replicas // count) if alone else machine.price / count
+        candidates.append((not same and not anywhere, price, machine.instance_type.name, machine))
+    return min(candidates, key=lambda entry: entry[:3])[3] if candidates else None
+
+
+def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
+    """How many such machines first-fit needs, the largest pods first."""
+    open_nodes: list[tuple[tuple[int, int, int, int], int]] = []  # room left, and how many nodes are alike
+    filled_up = 0  # nodes that hold nobody any more, which nobody has to look at
+    cpu, memory = min(each.cpu_milli for each in group), min(each.memory_mib for each in group)
+    for each in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
+        left = each.replicas
+        sizes = (each.need.gpus, each.cpu_milli, each.memory_mib, 1)
+        after: list[tuple[tuple[int, int, int, int], int]] = []
+        for room, alike in open_nodes:
+            count = machine.holds(each, each.need.gpus, room)
+            full, rest = divmod(left, count) if count else (0, 0)
+            filled = min(full, alike)
+            if filled:
+                after.append((_less(room, sizes, count), filled))
+                left -= filled * count
+            if filled < alike and rest and full < alike and left:
+                after.append((_less(room, sizes, left), 1))
+                left, filled = 0, filled + 1
+            if filled < alike:
+                after.append((room, alike - filled))
+        count = machine.holds(each, each.need.gpus, machine.room)
+        full, rest = divmod(left, count)
+        if full:
+            after.append((_less(machine.room, sizes, count), full))
+        if rest:
+            after.append((_less(machine.room, sizes, rest), 1))
+        open_nodes = []
+        for room, alike in after:
+            if room[0] and room[3] and room[1] >= cpu and room[2] >= memory:
+                open_nodes.append((room, alike))
+            else:
+                filled_up += alike
+    return filled_up + sum(alike for _, alike in open_nodes)
+
+
+def _less(
+    room: tuple[int, int, int, int], sizes: tuple[int, int, int, int], count: int
+) -> tuple[int, int, int, int]:
+    return (
+        room[0] - sizes[0] * count,
+        room[1] - sizes[1] * count,
+        room[2] - sizes[2] * count,
+        room[3] - sizes[3] * count,
+    )

@@ -1,0 +1,67 @@
+"""Why a workload fits nothing: the nearest miss, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuslice.hardware import cut as cuts
+from gpuslice.hardware.fit import Binds, fit
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.stacks import Stack, why_not
+from gpuslice.units import format_cpu, format_memory
+from gpuslice.workloads.policy import FREE, Policy, forbids
+
+if TYPE_CHECKING:
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.planner.model.classes import WorkloadClass
+
+# The later a rule is asked, the nearer was the miss.
+_NEARNESS = list(Binds)
+
+
+def reason_against(
+    each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack, policy: Policy = FREE
+) -> str:
+    """The reason that stands in the way of the nearest miss.
+
+    A whole GPU is the most that there is: who doesn't fit one fits no part of one either. Fractional types count only
+    where the catalog has nothing else.
+    """
+    misses: list[tuple[int, int, str]] = []  # how near, how much it had of what was missing, in words
+    with_gpus = [each for each in catalog.instance_types if each.gpu_count]
+    for instance_type in with_gpus or catalog.instance_types:
+        gpu = GPUS[instance_type.gpu]
+        name, beyond = instance_type.name, len(_NEARNESS)
+        if instance_type.gpu_count:
+            slice_ = cuts.whole(gpu)
+        elif why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
+            slice_ = cuts.fractional(gpu, instance_type.gpu_fraction)
+        else:
+            continue
+        answer = fit(each.need, slice_)
+        cpu = max(instance_type.allocatable_cpu_milli - overhead.cpu_milli, 0)
+        memory = max(instance_type.allocatable_memory_mib - overhead.memory_mib, 0)
+        count = instance_type.gpu_count
+        if answer.binds is not None:
+            misses.append((_NEARNESS.index(answer.binds), gpu.memory_mib, answer.reason))
+        elif each.arch != instance_type.arch:
+            misses.append((beyond, 0, f"{name} is {instance_type.arch}, its pods are {each.arch}"))
+        elif each.need.gpus > max(count, 1):
+            misses.append((beyond + 1, count, f"needs {each.need.gpus} GPUs, {name} has {count}"))
+        elif each.cpu_milli > cpu:
+            words = f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(cpu)} left"
+            misses.append((beyond + 2, cpu, words))
+        elif each.memory_mib > memory:
+            words = f"asks for {format_memory(each.memory_mib)}, {name} has {format_memory(memory)} left"
+            misses.append((beyond + 3, memory, words))
+        elif not instance_type.prices:
+            words = f"{name} would do, but its price isn't known: refresh the catalog"
+            misses.append((beyond + 4, 0, words))
+        elif forbids(policy, instance_type):
+            entry = name if name in policy.forbid else instance_type.family
+            misses.append((beyond + 5, 0, f"{name} would do, but policy.forbid has {entry}"))
+    if not misses:
+        fits = "what would fit is not wanted, or this stack can't do it"
+        return fits if catalog.instance_types else "the catalog has no GPU"
+    return max(misses)[2]

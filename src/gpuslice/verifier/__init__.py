@@ -1,0 +1,1 @@
+"""Recomputes every promise of a plan, apart from all that makes plans."""

@@ -1,0 +1,435 @@
+"""The verifier: recomputes every constraint of a plan in integers, from plan.yaml and workloads.yaml alone.
+
+It shares no code with the parts of the planner that make plans (options, patterns, pricing, master, realise): only the
+tables of hardware and the rule `fit`. Every plan passes it before it leaves the planner, and anyone can run it on a
+plan that was edited by hand: whatever is wrong with it, the answer is a list, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.hardware.fit import fit
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
+from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.hardware.stacks import mig_resource
+from gpuslice.plan.artefact import Node
+from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
+from gpuslice.verifier.figures import figure_violations, form_violations, sum_violations
+from gpuslice.verifier.layouts import (
+    SLOTTED,
+    Ask,
+    Violation,
+    layout_violations,
+    node_violations,
+    slices_of,
+    type_violations,
+)
+from gpuslice.verifier.policy import policy_violations
+from gpuslice.verifier.seats import misnamed, renamed, seat_violations
+from gpuslice.verifier.services import (
+    measured_need,
+    neighbour_violations,
+    packing_violations,
+    replica_violations,
+)
+from gpuslice.workloads.policy import priced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gpuslice.cloud.catalog import Catalog, InstanceType
+    from gpuslice.hardware.slices import Slice
+    from gpuslice.plan.artefact import Assignment, Layout, OptimalNode, Plan, Pool
+    from gpuslice.workloads.model import Workload
+
+__all__ = ["Violation", "verify", "verify_alone"]
+
+
+def verify(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> list[Violation]:
+    """Every rule that the plan breaks; none: it may be carried out.
+
+    Args:
+        plan: to check.
+        workloads: that it was made for.
+        catalog: that it names.
+    """
+    # What isn't even a plan can't be asked the other questions.
+    return list(form_violations(plan)) or list(_Check(plan, workloads, catalog).all())
+
+
+def verify_alone(plan: Plan, catalog: Catalog) -> list[Violation]:
+    """What is wrong with a plan by itself: all that can be said without the workloads that it was made for.
+
+    None found is no proof: whether slices fit needs, only `verify` can tell.
+    """
+    return list(form_violations(plan)) or list(_Check(plan, (), catalog).alone())
+
+
+class _Check:
+    """One plan beside the workloads and the catalog that it was made of."""
+
+    def __init__(self, plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> None:
+        self.plan = plan
+        self.workloads = {each.name: each for each in workloads}
+        self.types = priced(plan.policy, catalog).by_name()
+        self.catalog = catalog
+        self.pools = {each.name: each for each in plan.pools}
+        self.slices = {each.name: slices_of(each.layout, self._fractions(each)) for each in plan.pools}
+        self.assigned: dict[str, list[Assignment]] = defaultdict(list)
+        self.admitted: dict[str, list[Assignment]] = defaultdict(list)
+        for each in plan.assignments:
+            self.assigned[each.workload].append(each)
+            self.admitted[each.pool].append(each)
+        memory = parse_quantity(plan.overhead.memory)
+        self.overhead = parse_cpu_milli(plan.overhead.cpu), -int(-memory // MIB), plan.overhead.pods
+        self.asked: dict[tuple[str, Layout, Fraction], Ask] = {}
+        self.needs = {each.name: measured_need(each) for each in workloads}
+
+    def all(self) -> Iterator[Violation]:
+        yield from self._catalog()
+        yield from self._everyone_placed()
+        yield from self._nodes_carry_the_assigned()
+        for pool in self.plan.pools:
+            yield from self._pool(pool)
+        for assignment in self.plan.assignments:
+            yield from self._assignment(assignment)
+        yield from self._optimal_nodes()
+        yield from policy_violations(self.plan)
+        yield from sum_violations(self.plan)
+        yield from seat_violations(self.plan)
+
+    def alone(self) -> Iterator[Violation]:
+        yield from self._catalog()
+        yield from self._nodes_carry_the_assigned()
+        for pool in self.plan.pools:
+            where = f"pool {pool.name}"
+            yield from layout_violations(pool.layout, self.plan.stack, where)
+            for name in sorted({*pool.instance_types, *(node.instance_type for node in pool.nodes)}):
+                if name in self.types:
+                    yield from type_violations(pool.layout, self.types[name], where)
+                else:
+                    yield Violation("instance-types", where, f"the catalog has no {name}")
+            for node in pool.nodes:
+                if node.instance_type in self.types:
+                    machine = self.types[node.instance_type]
+                    yield from node_violations(node, pool.layout, machine, {}, (0, 0, 0), where)
+        for each in self.plan.assignments:
+            if each.pool not in self.pools:
+                yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
+            elif each.slice not in self.slices[each.pool]:
+                yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
+        yield from policy_violations(self.plan)
+        yield from sum_violations(self.plan)
+        yield from seat_violations(self.plan)
+
+    def _fractions(self, pool: Pool) -> frozenset[Fraction]:
+        return frozenset(self.types[name].gpu_fraction for name in pool.instance_types if name in self.types)
+
+    def _catalog(self) -> Iterator[Violation]:
+        here = (self.catalog.region, self.catalog.prices_date)
+        if (self.plan.catalog.region, self.plan.catalog.prices) != here:
+            yield Violation("catalog", "catalog", f"made with another catalog than {here[0]} of {here[1]}")
+        if len(self.pools) != len(self.plan.pools):
+            yield Violation("pool-names", "pools", "two pools have one name")
+
+    def _everyone_placed(self) -> Iterator[Violation]:
+        unplaced = Counter(each.workload for each in self.plan.unplaced)
+        for name, workload in self.workloads.items():
+            placed = sum(each.replicas for each in self.assigned[name])
+            wanted = 0 if name in unplaced else workload.replicas
+            if workload.service is not None:
+                yield from replica_violations(workload, self.assigned[name], unplaced=name in unplaced)
+            elif placed != wanted:
+                yield Violation("replicas", name, f"{placed} replicas are assigned, not {wanted}")
+            seated = all(self._seats(each.pool) for each in self.assigned[name])
+            if len(self.assigned[name]) > 1 and not workload.splittable and not seated:
+                yield Violation(
+                    "one-home", name, "its replicas share a template and can't go to several pools"
+                )
+        for name in self.assigned:
+            if name not in self.workloads:
+                yield Violation("unknown-workload", name, "no such workload")
+        for each in self.plan.unplaced:
+            known = self.workloads.get(each.workload)
+            if unplaced[each.workload] > 1 or (known is not None and known.replicas != each.replicas):
+                yield Violation("unplaced", each.workload, "not once, with all its replicas")
+            if not each.reason.strip():
+                yield Violation("unplaced", each.workload, "no reason is given")
+
+    def _seats(self, pool: str) -> Mapping[str, int]:
+        return self.pools[pool].seats if pool in self.pools else {}
+
+    def _nodes_carry_the_assigned(self) -> Iterator[Violation]:
+        carried: Counter[tuple[str, str]] = Counter()
+        for pool in self.plan.pools:
+            for name, count in _carried(pool.nodes).items():
+                carried[name, pool.name] += count
+        wanted: Counter[tuple[str, str]] = Counter()
+        for each in self.plan.assignments:
+            wanted[each.workload, each.pool] += each.replicas
+        for key in sorted(carried.keys() | wanted.keys()):
+            if carried[key] != wanted[key]:
+                yield Violation(
+                    "replicas",
+                    f"{key[0]} in {key[1]}",
+                    f"nodes carry {carried[key]}, assigned are {wanted[key]}",
+                )
+
+    def _pool(self, pool: Pool) -> Iterator[Violation]:
+        layout, where, admitted = pool.layout, f"pool {pool.name}", self.admitted[pool.name]
+        yield from layout_violations(layout, self.plan.stack, where)
+        names = dict.fromkeys([*(each.workload for each in admitted), *pool.seats])
+        workloads = [self.workloads[name] for name in names if name in self.workloads]
+        tenants = {each.tenant for each in workloads}
+        if (Mechanism(layout.mechanism) in SLOTTED or pool.tenant) and tenants - {pool.tenant}:
+            yield Violation(
+                "tenants", where, f"{', '.join(sorted(tenants))} would share what is for {pool.tenant!r} only"
+            )
+        if Mechanism(layout.mechanism) in SLOTTED:
+            yield from neighbour_violations(workloads, where)
+        if pool.resource and any(each.resource != pool.resource for each in admitted):
+            yield Violation("resource", where, f"not all its pods ask for {pool.resource}")
+        yield from self._choice(pool, workloads, where)
+        by_workload: dict[str, list[Assignment]] = defaultdict(list)
+        for each in admitted:
+            by_workload[each.workload].append(each)
+        asks = {
+            name: self._ask_assigned(self.workloads[name], assigned)
+            for name, assigned in by_workload.items()
+            if name in self.workloads
+        }
+        if pool.seats:
+            (fraction, *_) = self._fractions(pool) or (Fraction(1),)
+            asks = {each.name: self._ask_seated(each, pool, fraction) for each in workloads}
+            yield from self._full_nodes(pool, asks, where)
+        for node in pool.nodes:
+            if node.instance_type not in pool.instance_types:
+                yield Violation(
+                    "instance-types", where, f"{node.instance_type} is not among the pool's types"
+                )
+            if node.purchase not in pool.purchases:
+                yield Violation("purchases", where, f"{node.purchase} is not among the pool's purchases")
+            yield from self._node(layout, node, asks, f"{where}, {node.instance_type}")
+
+    def _full_nodes(self, pool: Pool, asks: Mapping[str, Ask], where: str) -> Iterator[Violation]:
+        """Whether every node that Karpenter may launch carries all that it has seats for."""
+        types = [self.types[name] for name in pool.instance_types if name in self.types]
+        if misnamed(pool, types):
+            yield Violation(
+                "resource", where, "whole GPUs by the name of shared ones: one of one node, with one seat"
+            )
+        for name in sorted({*pool.seats} - self.workloads.keys()):
+            yield Violation("unknown-workload", where, f"has seats for {name}, which isn't there")
+        here = {each.workload for each in self.admitted[pool.name]}
+        for name in sorted(
+            (pool.seats.keys() & asks.keys()) - here
+        ):  # nobody yet, as in an own pool without nodes
+            for each in self.assigned[name][:1]:
+                for slice_ in sorted(asks[name].slices):
+                    yield from _limit(each, self.workloads[name], self.slices[pool.name][slice_])
+        for name in pool.instance_types:
+            for purchase in pool.purchases:
+                price = self.types[name].prices.get(Purchase(purchase)) if name in self.types else None
+                if price is not None:
+                    full = Node(name, purchase, 1, usd(price), dict(pool.seats))
+                    yield from self._node(pool.layout, full, asks, f"{where}, {name} with all seats taken")
+
+    def _choice(self, pool: Pool, workloads: Sequence[Workload], where: str) -> Iterator[Violation]:
+        """Karpenter may launch any type that the pool lists, bought in any way that it lists."""
+        types = [self.types[name] for name in pool.instance_types if name in self.types]
+        for name in pool.instance_types:
+            if name not in self.types:
+                yield Violation("instance-types", where, f"the catalog has no {name}")
+        for each in types:
+            yield from type_violations(pool.layout, each, where)
+            yield from _arch(each, workloads, where)
+        for purchase in pool.purchases:
+            if not any(Purchase(purchase) in each.prices for each in types):
+                yield Violation("price", where, f"none of its types has a price {purchase}")
+            yield from _interruption(purchase, workloads, where)
+
+    def _assignment(self, each: Assignment) -> Iterator[Violation]:
+        workload, pool = self.workloads.get(each.workload), self.pools.get(each.pool)
+        if pool is None:
+            yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
+        if workload is None or pool is None:
+            return
+        slice_ = self.slices[pool.name].get(each.slice)
+        if slice_ is None:
+            yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
+            return
+        if each.target != workload.target:
+            yield Violation("target", each.workload, "its pods come from elsewhere")
+        if each.quantity != workload.need.gpus:
+            yield Violation(
+                "quantity", each.workload, f"asks for {each.quantity}, needs {workload.need.gpus}"
+            )
+        if each.resource != self._resource(pool, slice_):
+            yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
+        answer = fit(self.needs[workload.name], slice_)
+        if not answer.fits:
+            yield Violation(f"fit/{answer.binds}", each.workload, answer.reason)
+            return
+        yield from figure_violations(each, answer)
+        metered = slice_.metered_milli is not None and not pool.seats
+        if metered != (each.request is not UNSET):
+            yield Violation("request", each.workload, "a request belongs to metered pools, and they need one")
+        elif each.request is not UNSET and (
+            parse_quantity(each.request.memory) < (workload.need.memory_mib or 0) * MIB
+            or each.request.time < (answer.time_milli or 0)
+        ):
+            yield Violation("request", each.workload, "asks for less than it needs")
+        yield from _limit(each, workload, slice_)
+
+    def _node(
+        self, layout: Layout, node: Node | OptimalNode, asks: Mapping[str, Ask], where: str
+    ) -> Iterator[Violation]:
+        instance_type = self.types.get(node.instance_type)
+        if instance_type is None:
+            yield Violation("instance-types", where, f"the catalog has no {node.instance_type}")
+            return
+        if not node.pods.keys() <= self.workloads.keys():
+            yield Violation("unknown-workload", where, "carries a workload that isn't there")
+        workloads = [self.workloads[name] for name in node.pods if name in self.workloads]
+        yield from type_violations(layout, instance_type, where)
+        yield from _arch(instance_type, workloads, where)
+        yield from _interruption(node.purchase, workloads, where)
+        cpu, memory, pods = self.overhead
+        room = (
+            instance_type.allocatable_cpu_milli - cpu,
+            instance_type.allocatable_memory_mib - memory,
+            instance_type.max_pods - pods,
+        )
+        yield from node_violations(node, layout, instance_type, asks, room, where)
+
+    def _ask_assigned(self, workload: Workload, assignments: Sequence[Assignment]) -> Ask:
+        requests = [each.request for each in assignments if each.request is not UNSET]
+        return Ask(
+            frozenset(each.slice for each in assignments),
+            workload.need.gpus,
+            workload.cpu_milli,
+            workload.memory_mib,
+            max((parse_quantity(each.memory) for each in requests), default=Fraction(0)),
+            max((each.time for each in requests), default=0),
+        )
+
+    def _ask_seated(self, workload: Workload, pool: Pool, fraction: Fraction) -> Ask:
+        """What it asks for where it has a seat: one resource wherever it goes, of which just its need is its own."""
+        ask = self._ask_optimal(workload, pool.layout, fraction)
+        named = {each.resource for each in self.assigned[workload.name]}
+        slices = self.slices[pool.name]
+        return replace(
+            ask, slices=frozenset(each for each in ask.slices if self._resource(pool, slices[each]) in named)
+        )
+
+    def _resource(self, pool: Pool, slice_: Slice) -> str:
+        """By which pods ask for a slice of a pool."""
+        return SHARED_GPU if pool.seats and renamed(pool) else _resource(slice_, self.plan.stack)
+
+    def _ask_optimal(self, workload: Workload, layout: Layout, fraction: Fraction) -> Ask:
+        """What it would ask for on a node that has no pool: any slice that fits, and just its need."""
+        key = (workload.name, layout, fraction)
+        if key not in self.asked:
+            answers = {
+                name: answer
+                for name, slice_ in slices_of(layout, frozenset({fraction})).items()
+                if (answer := fit(self.needs[workload.name], slice_)).fits
+            }
+            metered = layout.metered is not UNSET
+            self.asked[key] = Ask(
+                frozenset(answers),
+                workload.need.gpus,
+                workload.cpu_milli,
+                workload.memory_mib,
+                Fraction((workload.need.memory_mib or 0) * MIB if metered else 0),
+                max((max(each.time_milli or 0, 1) for each in answers.values() if metered), default=0),
+            )
+        return self.asked[key]
+
+    def _optimal_nodes(self) -> Iterator[Violation]:
+        checked: set[Layout] = set()
+        for node in self.plan.optimal_nodes:
+            where = f"optimal node {node.instance_type}"
+            if node.layout not in checked:
+                checked.add(node.layout)
+                yield from layout_violations(node.layout, self.plan.stack, where)
+            fraction = (
+                self.types[node.instance_type].gpu_fraction
+                if node.instance_type in self.types
+                else Fraction(1)
+            )
+            workloads = [self.workloads[name] for name in node.pods if name in self.workloads]
+            asks = {each.name: self._ask_optimal(each, node.layout, fraction) for each in workloads}
+            yield from self._node(node.layout, node, asks, where)
+            tenants = {each.tenant for each in workloads}
+            if Mechanism(node.layout.mechanism) in SLOTTED:
+                yield from neighbour_violations(workloads, where)
+                if len(tenants) > 1:
+                    yield Violation("tenants", where, f"{', '.join(sorted(tenants))} would share a GPU")
+        sized = {name for name, each in self.workloads.items() if each.service is not None}
+        served = [name for name, assigned in self.assigned.items() if name in sized and assigned]
+        yield from packing_violations(self.plan.optimal_nodes, self.workloads, served)
+        carried = _carried(self.plan.optimal_nodes)
+        for name in sorted((carried.keys() | self.assigned.keys()) - sized):
+            wanted = sum(each.replicas for each in self.assigned.get(name, ()))
+            if carried[name] != wanted:
+                yield Violation(
+                    "replicas", name, f"the cheapest packing carries {carried[name]}, not {wanted}"
+                )
+
+
+def _carried(nodes: Iterable[Node | OptimalNode]) -> Counter[str]:
+    """Replicas by workload on all nodes."""
+    found: Counter[str] = Counter()
+    for node in nodes:
+        for name, count in node.pods.items():
+            found[name] += count * node.count
+    return found
+
+
+def _arch(instance_type: InstanceType, workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
+    for each in workloads:
+        if each.arch != instance_type.arch:
+            yield Violation(
+                "arch", where, f"{each.name} is {each.arch}, {instance_type.name} {instance_type.arch}"
+            )
+
+
+def _interruption(purchase: str, workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
+    for each in workloads:
+        if purchase == Purchase.SPOT and not each.interruptible:
+            yield Violation("interruptible", where, f"{each.name} may not be interrupted, and spot may be")
+
+
+def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Violation]:
+    """Who takes all memory that it sees is told how much is its own, where nothing else holds it back."""
+    if each.memory_limit is UNSET:
+        if workload.preallocates and slice_.mechanism in SEES_ALL:
+            yield Violation("memory-limit", each.workload, "takes all memory it sees, and is given no limit")
+        return
+    own = Fraction(int(slice_.memory_mib * (1 - MEMORY_MARGIN)) * MIB)
+    if each.request is not UNSET:
+        own = parse_quantity(each.request.memory)
+    elif slice_.metered_milli is not None:
+        own = Fraction((workload.need.memory_mib or 0) * MIB)  # with a seat: as much was reckoned for it
+    limit = parse_quantity(each.memory_limit)
+    if limit > own:
+        yield Violation("memory-limit", each.workload, f"may take {each.memory_limit}, more than its part")
+    elif limit < (workload.need.memory_mib or 0) * MIB:
+        yield Violation(
+            "memory-limit", each.workload, f"may take only {each.memory_limit}, less than it needs"
+        )
+
+
+def _resource(slice_: Slice, stack: str) -> str:
+    if slice_.profile is not None:
+        return mig_resource(stack, slice_.profile.name)
+    return "nvidia.com/gpu.shared" if slice_.sharers > 1 else "nvidia.com/gpu"

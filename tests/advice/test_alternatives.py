@@ -1,0 +1,173 @@
+"""Explanations: the alternatives of a workload, and what binds a plan."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from msgspec import UNSET
+
+from gpuslice.advice.alternatives import Alternative, alternatives
+from gpuslice.advice.pool_use import pool_uses
+from gpuslice.hardware import cut
+from gpuslice.hardware.fit import Binds, fit
+from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.mechanisms import Isolation, Mechanism
+from gpuslice.hardware.need import ANY_GPU, Need
+from gpuslice.hardware.stacks import Stack
+from gpuslice.plan.artefact import Layout, Metered
+from gpuslice.units import micro_usd
+from gpuslice.workloads.model import Workload
+from tests.planner import seated
+from tests.planner.planned import prices, solved
+from tests.strategies import (
+    A10G,
+    H100,
+    L4,
+    L4_EIGHTH,
+    L4_X4,
+    OVERHEAD,
+    SMALL_TYPES,
+    T4,
+    catalog_of,
+    catalogs,
+    fleets,
+)
+
+CATALOG = catalog_of(T4, A10G, L4, L4_X4, L4_EIGHTH, H100)
+few = settings(max_examples=settings().max_examples // 4)
+
+
+def _app(**more: Any) -> Workload:
+    rules = {rule: more.pop(rule) for rule in ("isolation", "max_slowdown_milli", "allow") if rule in more}
+    need = Need(memory_mib=2600, duty_ppm=20_000, on="L4", **rules)
+    return Workload("red/app", 8, 500, 1024, need, tenant="red", **more)
+
+
+def _by_slice(workload: Workload, stack: Stack = Stack.AL2023) -> dict[str, Alternative]:
+    return {each.slice: each for each in alternatives(workload, CATALOG, OVERHEAD, stack)}
+
+
+def test_every_mechanism_of_every_gpu_is_compared():
+    found = _by_slice(_app())
+    mechanisms = {name.split("/")[1] for name in found}
+    assert mechanisms == {"whole", "fractional", "mig", "time-slicing", "mps"}
+    assert {name.split("/")[0] for name in found} == {"T4", "A10G", "L4", "H100"}
+    assert "L4/time-slicing/metered" in found
+
+
+def test_what_fits_comes_first_and_by_price():
+    found = alternatives(_app(), CATALOG, OVERHEAD, Stack.AL2023)
+    fitting = [each for each in found if each.answer.fits]
+    assert list(found[: len(fitting)]) == fitting
+    known = [each.price for each in fitting if each.price is not None]
+    assert known == sorted(known)
+
+
+def test_a_price_is_the_machines_among_as_many_as_it_carries():
+    found = _by_slice(_app())
+    whole = found["L4/whole"]
+    assert (whole.instance_type, whole.per_node, whole.price) == ("g6.2xlarge", 1, 977_600)
+    fraction = found["L4/fractional/1-8"]
+    assert (fraction.instance_type, fraction.per_node, fraction.price) == ("g6f.xlarge", 1, 237_500)
+    metered = found["L4/time-slicing/metered"]
+    assert metered.per_node == 8  # 21,430 MiB of 2,600 each
+    assert metered.price == 977_600 // 8
+
+
+def test_what_does_not_fit_says_what_it_would_break():
+    found = _by_slice(_app(isolation=Isolation.HARDWARE))
+    assert found["L4/time-slicing/metered"].answer.binds is Binds.ISOLATION
+    assert found["L4/time-slicing/metered"].price is None
+    assert found["A10G/whole"].answer.binds is Binds.CAPABILITY
+
+
+def test_a_stack_lists_only_what_it_can_do():
+    found = _by_slice(_app(allow=frozenset({ANY_GPU})), stack=Stack.BOTTLEROCKET)
+    assert not any("metered" in name or "fractional" in name for name in found)
+
+
+def test_what_a_plan_gives_is_listed_as_the_plan_has_it():
+    slots = Layout(gpu="L4", mechanism="time-slicing", replicas=3, slot_time=200)
+    metered = Layout(
+        gpu="A10G", mechanism="time-slicing", replicas=16, metered=Metered(memory="21389Mi", time=350)
+    )
+    app = _app(allow=frozenset({ANY_GPU}))
+    free = _by_slice(app)
+    found = {
+        each.slice: each for each in alternatives(app, CATALOG, OVERHEAD, Stack.AL2023, (slots, metered))
+    }
+    assert "L4/time-slicing/3" not in free
+    assert found["L4/time-slicing/3"].answer == fit(
+        app.need, cut.slot(GPUS["L4"], Mechanism.TIME_SLICING, 3, 200)
+    )
+    assert found["A10G/time-slicing/metered"].answer == fit(app.need, cut.metered(GPUS["A10G"], 350))
+    assert found["A10G/time-slicing/metered"].answer != free["A10G/time-slicing/metered"].answer
+    assert found["L4/time-slicing/metered"] == free["L4/time-slicing/metered"]
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_the_slice_that_a_workload_got_is_among_its_alternatives_at_the_slowdown_of_the_plan(fleet, catalog):
+    plan = solved(fleet, catalog).plan
+    layouts = {each.name: each.layout for each in plan.pools}
+    by_name = {each.name: each for each in fleet}
+    for each in plan.assignments:
+        given_ = (layouts[each.pool],)
+        found = alternatives(by_name[each.workload], catalog, OVERHEAD, Stack.AL2023, given_)
+        (same,) = [other for other in found if other.slice == each.slice]
+        assert same.answer.fits
+        if each.expected_slowdown is not UNSET and same.answer.slowdown is not None:
+            assert each.expected_slowdown == pytest.approx(float(same.answer.slowdown), abs=0.006)
+
+
+def test_an_unknown_need_has_whole_gpus_only():
+    unknown = replace(_app(), need=Need(on="L4"))
+    fitting = {name for name, each in _by_slice(unknown).items() if each.answer.fits}
+    assert fitting
+    assert all(name.endswith("/whole") for name in fitting)
+
+
+@few
+@given(fleets(most=1), catalogs(types=SMALL_TYPES))
+def test_alternatives_of_any_workload_are_complete_and_in_order(fleet, catalog):
+    (workload,) = fleet
+    found = alternatives(workload, catalog, OVERHEAD, Stack.AL2023)
+    assert len({each.slice for each in found}) == len(found)
+    for each in found:
+        assert (each.price is None) == (each.per_node == 0) == (not each.instance_type)
+        if each.price is not None:
+            assert each.answer.fits
+            assert each.instance_type in catalog.by_name()
+
+
+def test_what_binds_a_pool_is_its_fullest_resource():
+    fleet = [Workload("red/fat", 2, 3800, 1024, _app().need, tenant="red")]
+    catalog = catalog_of(L4)
+    plan = solved(fleet, catalog).plan
+    (use,) = pool_uses(plan, fleet, catalog)
+    assert use.binds == "cpu"
+    assert use.used["cpu"] == pytest.approx(7600 / (7910 - 180))
+    assert use.price == 977_600
+    assert use.idle == pytest.approx(977_600 * (1 - 7600 / 7730), abs=1)
+
+
+@few
+@given(fleets(), catalogs(types=SMALL_TYPES))
+def test_no_pool_uses_more_than_it_has(fleet, catalog):
+    plan = solved(fleet, catalog).plan
+    uses = pool_uses(plan, fleet, catalog)
+    assert sum(each.price for each in uses) == prices(plan)[2] == micro_usd(plan.summary.usd_per_hour)
+    for each in uses:
+        assert all(0 <= share <= 1 for share in each.used.values())
+        assert 0 <= each.idle <= each.price
+        assert each.binds in each.used
+
+
+def test_with_seats_a_metered_gpu_is_as_full_as_its_pods_need():
+    uses = {each.pool: each for each in pool_uses(seated.seated(), seated.WORKLOADS, seated.CATALOG)}
+    assert uses["mixed"].used["gpu-memory"] == pytest.approx((2 * 5000 + 8000) / (22 * 1024))
+    assert uses["mixed"].used["gpu-time"] == pytest.approx((2 * 200 + 300) / 800)
+    assert uses["mixed"].binds == "gpu-time"
+    assert uses["own-b"].used["slots"] == 1
+    assert (uses["own-a"].used, uses["own-a"].binds, uses["own-a"].price) == ({}, "", 0)
