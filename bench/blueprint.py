@@ -19,6 +19,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.launches.bill import PRICED_ORDERS, Launched, Realiser
 from gpuslice.launches.pools import Ask, Offer
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.sources import read
@@ -94,9 +95,7 @@ def main(paths: Sequence[str]) -> None:
     for path in paths:
         found = read(path, at="now", accept_assumed=False, region="us-east-1")
         catalog = choose("", found.region)
-        plan = solve(
-            found.workloads, catalog, Settings(daemonset_overhead()), remaining=lambda: _SECONDS
-        ).plan
+        plan = solve(found.workloads, catalog, Settings(daemonset_overhead()), clock=Clock(_SECONDS)).plan
         whole, sliced = (today(found.workloads, catalog, slices) for slices in (1, _SLICES))
         cells = [f"${usd:,.2f}, {misfits} misfits" for usd, misfits in (whole, sliced)]
         print(f"| {path} | ${plan.summary.usd_per_hour:,.2f}, 0 misfits | {' | '.join(cells)} |")

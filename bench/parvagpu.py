@@ -17,6 +17,7 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.services.mixing import size_services
 from gpuslice.planner.settings import Settings
@@ -129,11 +130,11 @@ def solved(folder: Path, runs: int = 3) -> tuple[Solved, ...]:
                 (),
                 lambda classes: node_options(classes, catalog, settings.overhead, settings.stack),
                 gap=0.0,
-                remaining=lambda: _PATIENCE,
+                clock=Clock(_PATIENCE),
             )
             choosing.append(time.perf_counter() - started)
             started = time.perf_counter()
-            plan = solve(services, catalog, settings, remaining=lambda: _PATIENCE).plan
+            plan = solve(services, catalog, settings, clock=Clock(_PATIENCE)).plan
             plans.append((time.perf_counter() - started, plan.summary))
         seconds, summary = min(plans, key=lambda each: each[0])
         found.append(

@@ -11,6 +11,7 @@ from typing import Final
 from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.units import micro_usd
@@ -58,7 +59,7 @@ def main() -> None:
 def _solved(seed: int, size: int, *, seats: bool) -> Solution:
     workloads = read_fleet(seed, size)
     settings = Settings(daemonset_overhead(), seats=seats)
-    return solve(workloads.workloads, choose("", workloads.region), settings, remaining=lambda: _SECONDS)
+    return solve(workloads.workloads, choose("", workloads.region), settings, clock=Clock(_SECONDS))
 
 
 def _mean(solution: Solution) -> float:

@@ -20,6 +20,7 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner import solve
 from gpuslice.planner.bound import columns
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.homes import search as carried_within
 from gpuslice.planner.packing import programme as master
 from gpuslice.planner.programs import highs as solver
@@ -67,8 +68,7 @@ def stages(path: str) -> dict[str, float]:
     with ExitStack() as stack:
         for each in _STAGES:
             stack.enter_context(_timed(seconds, *each))
-        end = time.monotonic() + _SECONDS
-        solve.solve(workloads.workloads, catalog, settings, remaining=lambda: end - time.monotonic())
+        solve.solve(workloads.workloads, catalog, settings, clock=Clock(_SECONDS))
     return seconds
 
 

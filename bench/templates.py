@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from math import inf
 from typing import Final
 
 from bench.fleets import read_fleet
@@ -16,11 +17,12 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass
 from gpuslice.planner.model.layouts import resource_of
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.pools import Home, pool_of
-from gpuslice.planner.programs.highs import INFINITY, Column, solve_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, Stop, solve_mixed
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 
@@ -70,7 +72,8 @@ def cheapest(patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], key:
                 for (of, _), row in rows.items()
                 if of == number
             ]
-    return solve_mixed(columns, lower, upper, seconds=_SECONDS, gap=_GAP, nodes=_NODES).objective
+    point = solve_mixed(columns, lower, upper, Stop(_GAP, _NODES, seconds=_SECONDS)).point
+    return inf if point is None else point.objective
 
 
 def main() -> None:
@@ -83,9 +86,7 @@ def main() -> None:
     for seed, size in enumerate(SIZES, FIRST_SEED):
         workloads = read_fleet(seed, size)
         settings = Settings(daemonset_overhead())
-        solution = solve(
-            workloads.workloads, choose("", workloads.region), settings, remaining=lambda: _SECONDS
-        )
+        solution = solve(workloads.workloads, choose("", workloads.region), settings, clock=Clock(_SECONDS))
         if solution.relaxation is None:
             raise ValueError("nothing was placed")
         optimal = solution.plan.summary.optimal_usd_per_hour

@@ -2,6 +2,7 @@
 
 from gpuslice.advice.habits import habits
 from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.solve import Solution
 from gpuslice.units import micro_usd
 from gpuslice.workloads.policy import Policy
@@ -46,6 +47,6 @@ def test_within_limits_nothing_is_said():
     from gpuslice.planner.solve import solve
 
     settings = Settings(OVERHEAD, policy=Policy(max_nodes={"g6.2xlarge": 9}))
-    solution = solve([FIVE], catalog_of(L4), settings, remaining=lambda: 60.0)
+    solution = solve([FIVE], catalog_of(L4), settings, clock=Clock(60.0))
     assert of(solution, [FIVE], catalog_of(L4)) is None
     assert solution.plan.missing == ()

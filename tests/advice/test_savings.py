@@ -13,6 +13,7 @@ from gpuslice.advice.savings import Change, Changes, changes, saving
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.limits import limits_of
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
@@ -43,12 +44,12 @@ fewer = settings(max_examples=settings().max_examples // 8)
 
 def solved(fleet, catalog: Catalog, policy: Policy = FREE) -> tuple[Solution, Catalog, Settings]:
     catalog, rules = priced(policy, catalog), Settings(OVERHEAD, policy=policy)
-    return solve(fleet, catalog, rules, remaining=lambda: 60.0), catalog, rules
+    return solve(fleet, catalog, rules, clock=Clock(60.0)), catalog, rules
 
 
 def asked(fleet, catalog: Catalog, policy: Policy = FREE, **more) -> Changes:
     solution, catalog, rules = solved(fleet, catalog, policy)
-    return changes(solution, fleet, catalog, rules, remaining=lambda: 60.0, **more)
+    return changes(solution, fleet, catalog, rules, clock=Clock(60.0), **more)
 
 
 def estimates(found: Changes) -> dict[tuple[str, str], float]:
@@ -268,7 +269,7 @@ def test_a_saving_within_the_gap_is_not_proven():
 
 def test_what_there_is_no_time_for_is_named_with_the_most_that_it_can_save():
     solution, catalog, rules = solved([ON_A100], BIG)
-    found = changes(solution, [ON_A100], catalog, rules, remaining=lambda: 0.0)
+    found = changes(solution, [ON_A100], catalog, rules, clock=Clock(0.0))
     assert (found.found, found.missed) == ((), ("red/app",))
     assert found.most == pytest.approx(A100, rel=WITHIN)
 
@@ -310,7 +311,7 @@ def test_no_plan_after_a_step_is_below_the_bound_less_the_estimate(fleet, catalo
         asked_of,
         lambda some: offered(some, catalog, rules),
         limits=limits_of(rules.policy),
-        remaining=lambda: 60.0,
+        clock=Clock(60.0),
     )
     assert costs.keys() == {(part, each) for part, here in asked_of.items() for each in here}
     duals = relaxation.duals
@@ -351,6 +352,7 @@ def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_toge
         list(taken.values()),
         lambda some: offered(some, catalog, rules),
         limits=limits_of(rules.policy),
+        clock=Clock(60.0),
     )
     assert together >= 0
     after = [
@@ -366,7 +368,7 @@ def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_toge
 @given(bound_fleets(most=3), small_catalogs, st.data())
 def test_a_confirmed_saving_is_the_difference_of_two_plans_made_apart(fleet, catalog, data):
     solution, catalog, rules = solved(fleet, catalog)
-    found = changes(solution, fleet, catalog, rules, remaining=lambda: 60.0)
+    found = changes(solution, fleet, catalog, rules, clock=Clock(60.0))
     assert all(each.estimate > 0 for each in found.found)
     listed = [round(each.estimate, 6) for each in found.found]
     assert listed == sorted(listed, reverse=True)

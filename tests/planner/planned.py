@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Assignment, Plan, Pool
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.units import micro_usd
@@ -23,7 +24,7 @@ def solved(
 ) -> Solution:
     """Plan with all the time that it takes; `seconds` are what the planner is told, always the same."""
     settings = Settings(OVERHEAD, stack=stack, gap=gap, seats=seats)
-    return solve(workloads, catalog, settings, remaining=lambda: seconds)
+    return solve(workloads, catalog, settings, clock=Clock(seconds))
 
 
 def prices(plan: Plan) -> tuple[int, int, int]:

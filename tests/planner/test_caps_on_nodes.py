@@ -5,6 +5,7 @@ from collections import Counter
 from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
@@ -14,7 +15,7 @@ from tests.strategies import OVERHEAD
 def _planned(policy: Policy) -> Plan:
     fleet = read_fleet(802, 20)
     settings = Settings(OVERHEAD, policy=policy)
-    return solve(fleet.workloads, choose("", fleet.region), settings, remaining=lambda: 60.0).plan
+    return solve(fleet.workloads, choose("", fleet.region), settings, clock=Clock(60.0)).plan
 
 
 def _nodes(plan: Plan) -> Counter[str]:

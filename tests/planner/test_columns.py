@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
-from gpuslice.planner.bound.columns import generate
+from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.workloads.model import Workload
@@ -35,7 +36,7 @@ def test_the_fractional_mix_covers_everybody_and_costs_what_the_bound_says(fleet
     classes, options = _placeable(fleet, catalog)
     if not classes:
         return
-    found = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    found = ColumnGeneration(options, classes).relax(tolerance=TOLERANCE, clock=Clock(60.0))
     assert found.converged
     assert found.value * (1 - TOLERANCE) - 1e-9 <= found.bound <= found.value + 1e-9
     covered = np.zeros(len(classes))
@@ -57,7 +58,7 @@ def test_no_node_that_is_known_is_worth_more_than_it_costs_at_the_proven_prices(
     classes, options = _placeable(fleet, catalog)
     if not classes:
         return
-    found = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    found = ColumnGeneration(options, classes).relax(tolerance=TOLERANCE, clock=Clock(60.0))
     for pattern in found.patterns:
         worth = sum(found.duals[number] * count for number, count in pattern.counts().items())
         assert worth <= pattern.option.usd * (1 + 1e-6)
@@ -69,10 +70,11 @@ def test_stopped_at_any_round_the_bound_is_still_one(fleet, catalog):
     classes, options = _placeable(fleet, catalog)
     if not classes:
         return
-    patient = generate(options, classes, tolerance=TOLERANCE, remaining=lambda: 60.0)
+    patient = ColumnGeneration(options, classes).relax(tolerance=TOLERANCE, clock=Clock(60.0))
     for rounds in (0, 1, 3):
         left = iter([1.0] * rounds)
-        hasty = generate(options, classes, tolerance=TOLERANCE, remaining=partial(next, left, 0.0))
+        clock = Clock(60.0, wall=partial(next, left, 0.0))
+        hasty = ColumnGeneration(options, classes).relax(tolerance=TOLERANCE, clock=clock)
         assert hasty.bound <= patient.value * (1 + 1e-9)
         assert hasty.value >= patient.value * (1 - TOLERANCE)
         assert {number for each in hasty.patterns for number in each.counts()} == set(range(len(classes)))

@@ -12,6 +12,7 @@ from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.loads import enumeration
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
@@ -55,8 +56,8 @@ def test_every_load_that_lacks_no_more_than_the_slack_is_in_one_on_a_node_that_i
 ):
     options, classes = _laid_out(fleet, catalog)
     columns = ColumnGeneration(options, classes)
-    values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
-    found = columns.listed(values, slack, lambda: 10.0)
+    values = columns.relax(tolerance=0.002, clock=Clock(10.0)).duals
+    found = columns.listed(values, slack, Clock(10.0))
     assert found.slack == slack
     for pattern in found.patterns:
         if pattern.option.cut.mechanism is not Mechanism.MIG:
@@ -74,9 +75,9 @@ def test_every_load_that_lacks_no_more_than_the_slack_is_in_one_on_a_node_that_i
 def test_where_loads_are_too_many_those_left_out_lack_more_than_the_slack_that_is_told(fleet, catalog, most):
     options, classes = _laid_out(fleet, catalog)
     columns = ColumnGeneration(options, classes)
-    values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
+    values = columns.relax(tolerance=0.002, clock=Clock(10.0)).duals
     with patch.object(enumeration, "_MOST_LOADS", most):
-        found = columns.listed(values, 5.0, lambda: 10.0)
+        found = columns.listed(values, 5.0, Clock(10.0))
     assert len(found.patterns) <= most
     assert 0 <= found.slack <= 5.0
     for option in options:
@@ -94,10 +95,10 @@ def test_where_even_those_that_lack_nothing_are_too_many_none_is_listed():
     classes = classes_of(fleet)
     options = node_options(classes, catalog_of(L4), OVERHEAD, Stack.AL2023)
     columns = ColumnGeneration(options, classes)
-    values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
+    values = columns.relax(tolerance=0.002, clock=Clock(10.0)).duals
     with patch.object(enumeration, "_MOST_LOOKS", 50):
-        assert columns.listed(values, 1.0, lambda: 10.0) == enumeration.Listed((), 0.0)
-    assert columns.listed(values, 1.0, lambda: 0.0) == enumeration.Listed((), 0.0)
+        assert columns.listed(values, 1.0, Clock(10.0)) == enumeration.Listed((), 0.0)
+    assert columns.listed(values, 1.0, Clock(0.0)) == enumeration.Listed((), 0.0)
 
 
 @few
@@ -126,8 +127,8 @@ def test_loads_of_mig_are_listed_with_instances_for_everybody(wanted, machine, s
     mig = tuple(each for each in options if each.cut.mechanism is Mechanism.MIG)
     assume(mig)
     columns = ColumnGeneration(options, classes)
-    values = columns.relax(tolerance=0.002, remaining=lambda: 10.0).duals
-    for pattern in columns.listed(values, slack, lambda: 10.0).patterns:
+    values = columns.relax(tolerance=0.002, clock=Clock(10.0)).duals
+    for pattern in columns.listed(values, slack, Clock(10.0)).patterns:
         if pattern.option.cut.mechanism is not Mechanism.MIG:
             continue
         assert len(pattern.geometries) == pattern.option.units

@@ -12,6 +12,7 @@ from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.bound.exchange import exchanges_of, made, made_whole
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.loads.pricing import Pricing
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import node_options
@@ -109,5 +110,5 @@ def _covered(amounts: Mapping[Pattern, float], number: int) -> float:
 
 
 def test_what_column_generation_mixes_fits_its_nodes():
-    found = ColumnGeneration(OPTIONS, CLASSES).relax(tolerance=1e-3, remaining=lambda: 60.0)
+    found = ColumnGeneration(OPTIONS, CLASSES).relax(tolerance=1e-3, clock=Clock(60.0))
     assert all(carries(each.option, each.counts(), CLASSES) for each in found.patterns)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.bill import PRICED_ORDERS, realised_spread
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.verifier.verify import verify
@@ -16,7 +17,7 @@ SERVICE = workload(replicas=6, memory=9000, duty=0.3)
 
 def planned(fleet, catalog, *, fallback=True, without=()) -> Plan:
     settings = Settings(OVERHEAD, stack=Stack.AL2023, fallback=fallback, without=frozenset(without))
-    return solve(fleet, catalog, settings, remaining=lambda: 60.0).plan
+    return solve(fleet, catalog, settings, clock=Clock(60.0)).plan
 
 
 def test_a_second_type_is_listed_and_never_bought_while_the_first_is_to_be_had():
@@ -74,6 +75,6 @@ def test_a_second_type_that_batches_would_get_is_not_listed():
 
 def test_without_time_for_the_model_there_is_no_second_type_and_nothing_is_said_of_missing_ones():
     settings = Settings(OVERHEAD)
-    plan = solve([SERVICE], catalog_of(L4, L4_LARGE), settings, remaining=lambda: 0.0).plan
+    plan = solve([SERVICE], catalog_of(L4, L4_LARGE), settings, clock=Clock(0.0)).plan
     assert [len(each.instance_types) for each in plan.pools] == [1]
     assert plan.missing == ()

@@ -8,6 +8,7 @@ import pytest
 from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.homes import moves as home_search
 from gpuslice.planner.homes import program as home_program
 from gpuslice.planner.homes.packing import PoolPacking
@@ -19,7 +20,7 @@ from gpuslice.planner.solve import Solution, offered, solve
 def planned(seed: int, workloads: int) -> Solution:
     fleet = read_fleet(seed, workloads)
     settings = Settings(daemonset_overhead())
-    return solve(fleet.workloads, choose("", fleet.region), settings, remaining=lambda: 60.0)
+    return solve(fleet.workloads, choose("", fleet.region), settings, clock=Clock(60.0))
 
 
 @pytest.mark.parametrize("seed", [100, 101])
@@ -47,7 +48,7 @@ def test_nothing_is_cheaper_than_the_bound_that_spares_looking(seed):
     fleet = read_fleet(seed, 12, tenants=2)
     classes = tuple(classes_of(each for each in fleet.workloads if each.replicas))
     options = offered(classes, choose("", fleet.region), Settings(daemonset_overhead()))
-    pools = PoolPacking(options, classes, np.ones(len(classes)))
+    pools = PoolPacking(options, classes, np.ones(len(classes)), Clock(60.0))
     chance = random.Random(seed)
     seen = 0
     for _ in range(300):

@@ -5,6 +5,7 @@ from msgspec import UNSET
 
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
@@ -14,7 +15,7 @@ from tests.strategies import OVERHEAD
 
 
 def planned(policy: Policy) -> Plan:
-    return solve(SHARED, CATALOG, Settings(OVERHEAD, policy=policy), remaining=lambda: 60.0).plan
+    return solve(SHARED, CATALOG, Settings(OVERHEAD, policy=policy), clock=Clock(60.0)).plan
 
 
 @pytest.mark.parametrize("most", [5, 4])
@@ -46,5 +47,5 @@ def test_a_plan_with_a_pool_too_many_is_refused():
 
 def test_where_time_ran_out_more_of_it_is_the_first_thing_to_try():
     with pytest.raises(AnswerIsNoError) as caught:
-        solve(SHARED, CATALOG, Settings(OVERHEAD, policy=Policy(max_pools=2)), remaining=lambda: 0.0)
+        solve(SHARED, CATALOG, Settings(OVERHEAD, policy=Policy(max_pools=2)), clock=Clock(0.0))
     assert "--time-limit" in caught.value.fix

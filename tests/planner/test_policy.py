@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.verifier.verify import verify
@@ -29,7 +30,7 @@ few = settings(max_examples=settings().max_examples // 8)
 
 
 def planned(policy: Policy, workloads: Any = SHARED, catalog: Any = CATALOG, seconds: float = 60.0) -> Plan:
-    return solve(workloads, catalog, Settings(OVERHEAD, policy=policy), remaining=lambda: seconds).plan
+    return solve(workloads, catalog, Settings(OVERHEAD, policy=policy), clock=Clock(seconds)).plan
 
 
 def bought(plan: Plan, purchase: str) -> dict[str, int]:

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from msgspec.structs import replace as replaced
 
 from gpuslice.plan.artefact import Change, Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.homes.previous import restarts
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -22,7 +23,7 @@ few = settings(max_examples=settings().max_examples // 8)
 
 def planned(workloads, previous=None, catalog=CATALOG, min_saving=0.05) -> Plan:
     asked = Settings(OVERHEAD, previous=previous, min_saving=min_saving)
-    return solve(workloads, catalog, asked, remaining=lambda: 60.0).plan
+    return solve(workloads, catalog, asked, clock=Clock(60.0)).plan
 
 
 def change(plan: Plan) -> Change:

@@ -1,6 +1,5 @@
 """Plans with seats: what Karpenter launches is what was packed, in whatever order pods come, and however many more."""
 
-import math
 from collections import Counter
 from dataclasses import replace
 
@@ -20,11 +19,12 @@ from gpuslice.karpenter.rollout import Pattern as Arrivals
 from gpuslice.launches.bill import Order
 from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.planner.programs.highs import Answer
+from gpuslice.planner.programs.highs import Answer, Ended, Status
 from gpuslice.planner.seats.launches import SeatRealiser
 from gpuslice.planner.seats.pools import SeatedFleet
 from gpuslice.planner.seats.requests import Seating
@@ -186,7 +186,7 @@ def first_of(plan: Plan, workload: str) -> Assignment:
 def planned(seed: int, workloads: int, **more) -> Solution:
     fleet = read_fleet(seed, workloads)
     wanted = Settings(daemonset_overhead(), seats=True, **more)
-    return solve(fleet.workloads, choose("", fleet.region), wanted, remaining=lambda: 60.0)
+    return solve(fleet.workloads, choose("", fleet.region), wanted, clock=Clock(60.0))
 
 
 @pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 14), (106, 20), (109, 25)])
@@ -197,7 +197,7 @@ def test_fleets_with_seats_cost_what_the_cheapest_packing_does_or_two_percent_mo
     _, optimal, realised = prices(plan)
     assert realised <= optimal * 1.02
     without = solve(
-        fleet.workloads, choose("", fleet.region), Settings(daemonset_overhead()), remaining=lambda: 60.0
+        fleet.workloads, choose("", fleet.region), Settings(daemonset_overhead()), clock=Clock(60.0)
     )
     assert realised < prices(without.plan)[2]
 
@@ -246,7 +246,7 @@ def test_nodes_that_pods_wait_for_are_no_saving():
 
 def again(solution_plan, fleet, catalog, min_saving=1.0) -> Solution:
     wanted = Settings(daemonset_overhead(), seats=True, previous=solution_plan, min_saving=min_saving)
-    return solve(fleet, catalog, wanted, remaining=lambda: 60.0)
+    return solve(fleet, catalog, wanted, clock=Clock(60.0))
 
 
 @pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 20)])
@@ -308,7 +308,7 @@ def test_every_plan_with_seats_after_another_is_right(fleet, later, catalog):
     before = solved(fleet, catalog, seats=True).plan
     for min_saving in (0.0, 1.0):
         wanted = Settings(OVERHEAD, seats=True, previous=before, min_saving=min_saving)
-        holds(solve(later, catalog, wanted, remaining=lambda: 60.0), later, catalog)
+        holds(solve(later, catalog, wanted, clock=Clock(60.0)), later, catalog)
 
 
 @fewer
@@ -317,7 +317,7 @@ def test_every_plan_with_seats_after_a_smaller_one_is_right_with_mig(fleet, more
     before = solved(fleet, catalog, seats=True).plan
     later = [replace(each, replicas=each.replicas + more) for each in fleet]
     wanted = Settings(OVERHEAD, seats=True, previous=before, min_saving=1.0)
-    holds(solve(later, catalog, wanted, remaining=lambda: 60.0), later, catalog)
+    holds(solve(later, catalog, wanted, clock=Clock(60.0)), later, catalog)
 
 
 @pytest.mark.parametrize(
@@ -331,14 +331,14 @@ def test_every_plan_with_seats_after_a_smaller_one_is_right_with_mig(fleet, more
 def test_what_seats_cannot_go_with_is_refused(wanted, word):
     fleet = read_fleet(100, 10)
     with pytest.raises(InputError, match=word):
-        solve(fleet.workloads, choose("", fleet.region), replace(wanted, seats=True), remaining=lambda: 60.0)
+        solve(fleet.workloads, choose("", fleet.region), replace(wanted, seats=True), clock=Clock(60.0))
 
 
 def test_a_plan_without_seats_keeps_nothing_of_one_with_them():
     fleet = read_fleet(100, 10)
     previous = planned(100, 10).plan
     wanted = Settings(daemonset_overhead(), previous=previous)
-    plan = solve(fleet.workloads, choose("", fleet.region), wanted, remaining=lambda: 60.0).plan
+    plan = solve(fleet.workloads, choose("", fleet.region), wanted, clock=Clock(60.0)).plan
     assert not {each.name for each in plan.pools} & {each.name for each in previous.pools}
     assert "the previous plan has seats: who has one in it is placed anew" in plan.assumptions
     assert plan.summary.change is UNSET
@@ -361,7 +361,7 @@ def test_for_very_many_replicas_the_model_is_not_asked_and_there_are_no_seats(mo
 def test_where_the_program_finds_nothing_in_time_seats_are_those_of_the_packing_it_began_from(monkeypatch):
     monkeypatch.setattr(
         "gpuslice.planner.seats.requests.solve_mixed",
-        lambda *_, **__: Answer(None, math.inf, -math.inf, optimal=False),
+        lambda *_, **__: Answer(Status.UNKNOWN, Ended.WORK, None, None),
     )
     fleet = read_fleet(103, 14)
     plan = holds(planned(103, 14), fleet.workloads, choose("", fleet.region), daemonset_overhead())

@@ -17,6 +17,7 @@ from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.services import mixing as sizing_services
 from gpuslice.units import MICRO_USD
@@ -276,7 +277,7 @@ def test_the_cheapest_mix_is_found_and_what_is_proven_is_not_above_it(small, rat
             (),
             lambda classes: node_options(classes, catalog, OVERHEAD, Stack.AL2023),
             gap=0.0,
-            remaining=lambda: 60.0,
+            clock=Clock(60.0),
         )
         plan = solved([app], catalog, gap=0.0).plan
     assert sized.bound * MICRO_USD <= least * (1 + 1e-6)

@@ -5,6 +5,7 @@ import pytest
 from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MIB, parse_quantity
@@ -220,7 +221,7 @@ def test_a_limit_holds_in_a_pool_where_nobody_is_yet():
     )
     catalog = catalog_of(L4)
     wanted = Settings(OVERHEAD, seats=True, without=frozenset({"metered"}))
-    good = Case(solve(fleet, catalog, wanted, remaining=lambda: 60.0).plan, fleet, catalog)
+    good = Case(solve(fleet, catalog, wanted, clock=Clock(60.0)).plan, fleet, catalog)
     document = document_of(good)
     pool = own(document, "red/a")
     assert not pool.get("nodes")

@@ -10,6 +10,7 @@ from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
 from gpuslice.launches.pools import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.seats.launches import seated_pods
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -73,7 +74,7 @@ def planned_fleets(
         workloads = read_fleet(seed, size)
         catalog = choose("", workloads.region)
         settings = Settings(overhead, seats=seats)
-        plan = solve(workloads.workloads, catalog, settings, remaining=lambda: _SECONDS).plan
+        plan = solve(workloads.workloads, catalog, settings, clock=Clock(_SECONDS)).plan
         listed = [
             scenario_of(f"fleet {seed}", plan, workloads.workloads, catalog, overhead, _FIRST_ORDER + order)
             for order in range(_ORDERS)

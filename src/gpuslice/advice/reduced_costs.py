@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gpuslice.advice.allowances import Step
     from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limit
     from gpuslice.planner.model.options import NodeOption
@@ -46,7 +47,7 @@ def reduced_costs(
     offer: Offer,
     *,
     limits: Sequence[Limit],
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> dict[tuple[Part, Step], float]:
     """What steps would save for each replica, dollars per hour, never negative.
 
@@ -56,16 +57,16 @@ def reduced_costs(
         steps: to be priced, in the order in which they matter. All replicas of a workload take one.
         offer: the node options for some classes.
         limits: on options altogether.
-        remaining: seconds left; steps that are not reached by then are absent.
+        clock: work left; steps that are not reached by then are absent.
     """
     found: dict[tuple[Part, Step], float] = {}
     for some in _in_parts(steps, max(_AT_ONCE, len(classes) // _AT_ONCE_OF)):
-        if remaining() <= 0:
+        if clock.over():
             break
         variants = [each for part in some for each in _variants(part, classes, some[part])]
-        market = _Market([*classes, *(each.after for each in variants)], relaxation, offer, limits)
+        market = _Market([*classes, *(each.after for each in variants)], relaxation, offer, limits, clock)
         for at, each in enumerate(variants, start=len(classes)):
-            if remaining() <= 0:
+            if clock.over():
                 break
             now = float(relaxation.duals[each.part[0]])
             for step in each.steps:
@@ -80,6 +81,7 @@ def reduced_together(
     offer: Offer,
     *,
     limits: Sequence[Limit],
+    clock: Clock,
 ) -> float:
     """What steps would save that several workloads take at once, dollars per hour: never less than the bound falls by.
 
@@ -92,9 +94,10 @@ def reduced_together(
         taken: one step for each of some workloads.
         offer: the node options for some classes.
         limits: on options altogether.
+        clock: that the work is told to.
     """
     after = [_variants(part, classes, (step,))[0].after for part, step in taken]
-    market = _Market([*classes, *after], relaxation, offer, limits)
+    market = _Market([*classes, *after], relaxation, offer, limits, clock)
     return market.together([part for part, _ in taken])
 
 
@@ -143,9 +146,15 @@ class _Market:
     """All nodes at the prices of the proof, and what a replica of one more class may cost there."""
 
     def __init__(
-        self, classes: Sequence[WorkloadClass], relaxation: Relaxation, offer: Offer, limits: Sequence[Limit]
+        self,
+        classes: Sequence[WorkloadClass],
+        relaxation: Relaxation,
+        offer: Offer,
+        limits: Sequence[Limit],
+        clock: Clock,
     ) -> None:
         """Lay out the pricing problems; classes beyond those of the proof are worth nothing yet."""
+        self._clock = clock.in_full()
         options = offer(classes)
         self._models = np.asarray([option.cut.gpu.name for option in options])
         self._pricing = Pricing(options, classes)
@@ -168,11 +177,11 @@ class _Market:
         demand[instead_of[0]] -= instead_of[1]
         for _ in range(_ROUNDS):
             before = values[number]
-            for row, _ in pricing.relaxed(values, demand, tolerance=_NOTHING):
+            for row, _ in pricing.relaxed(values, demand, tolerance=_NOTHING, clock=self._clock):
                 if model and self._models[row] != model:
                     continue
                 usd = pricing.usd(row)
-                _, loads = pricing.node(row).best(values, usd * (1 + _NOTHING), Patience.ENOUGH)
+                _, loads = pricing.node(row).best(values, usd * (1 + _NOTHING), Patience.ENOUGH, self._clock)
                 worth, count = (loads[0][0], loads[0][1].counts().get(number, 0)) if loads else (0.0, 0)
                 if count:
                     others = worth - count * values[number]
@@ -192,7 +201,9 @@ class _Market:
         for at, (number, replicas) in enumerate(instead_of, start=first):
             values[at] = values[number]
             demand[number] -= replicas
-        priced = self._pricing.solve(values, demand, tolerance=_NOTHING, patience=Patience.ENOUGH)
+        priced = self._pricing.solve(
+            values, demand, tolerance=_NOTHING, patience=Patience.ENOUGH, clock=self._clock
+        )
         too_much = values * (1 - np.minimum(priced.shares * (1 + _NOTHING), 1.0))
         # Whoever takes a step for nothing makes no node worth more than before.
         return float(min(too_much @ demand, values[first:] @ demand[first:]))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan
     from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import Solution
     from gpuslice.workloads.model import Workload
@@ -111,7 +112,7 @@ def changes(
     catalog: Catalog,
     settings: Settings,
     *,
-    remaining: Callable[[], float],
+    clock: Clock,
     name: str = "",
 ) -> Changes:
     """Every single change that may save something, with its estimate.
@@ -121,7 +122,7 @@ def changes(
         workloads: that it was made for.
         catalog: that it was made with.
         settings: that it was made under.
-        remaining: seconds left.
+        clock: work left.
         name: of a workload, to look at alone: then each model of GPU is listed; else the best for each workload, and
             changes for whole tenants and of the policy too.
     """
@@ -145,7 +146,7 @@ def changes(
         asked_of,
         lambda some: offered(some, catalog, settings),
         limits=limits_of(settings.policy),
-        remaining=remaining,
+        clock=clock,
     )
     found: list[Change] = []
     missed: list[str] = []
@@ -172,8 +173,8 @@ def changes(
     asked = len(alone)
     if not name:
         more = [
-            *_of_tenants(alone, solution, relaxation, catalog, settings, remaining),
-            *_of_policy(solution, relaxation, catalog, settings),
+            *_of_tenants(alone, solution, relaxation, catalog, settings, clock),
+            *_of_policy(solution, relaxation, catalog, settings, clock),
         ]
         asked += len(more)
         found += more
@@ -248,7 +249,7 @@ def _of_tenants(
     relaxation: Relaxation,
     catalog: Catalog,
     settings: Settings,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> list[Change]:
     """The same step for several workloads of a tenant, which may then share GPUs with each other."""
     together: dict[tuple[str, str], list[_Taken]] = {}
@@ -266,7 +267,7 @@ def _of_tenants(
         if len(some) == 1:
             continue
         estimate = sum(each.usd for each in some)
-        if estimate * HOURS_A_MONTH < LEAST_WORTH and remaining() > 0:
+        if estimate * HOURS_A_MONTH < LEAST_WORTH and not clock.over():
             # Each by itself has nobody to share with: only together they may.
             estimate = reduced_together(
                 solution.classes,
@@ -274,6 +275,7 @@ def _of_tenants(
                 [(each.part, each.step) for each in some],
                 lambda classes: offered(classes, catalog, settings),
                 limits=limits_of(settings.policy),
+                clock=clock,
             )
         found.append(
             Change(
@@ -290,7 +292,7 @@ def _of_tenants(
 
 
 def _of_policy(
-    solution: Solution, relaxation: Relaxation, catalog: Catalog, settings: Settings
+    solution: Solution, relaxation: Relaxation, catalog: Catalog, settings: Settings, clock: Clock
 ) -> list[Change]:
     return [
         Change(
@@ -299,14 +301,19 @@ def _of_policy(
             step.words,
             (),
             step.policy,
-            _policy_estimate(step, solution, relaxation, catalog, settings),
+            _policy_estimate(step, solution, relaxation, catalog, settings, clock),
         )
         for step in policy_steps(settings.policy)
     ]
 
 
 def _policy_estimate(
-    step: PolicyStep, solution: Solution, relaxation: Relaxation, catalog: Catalog, settings: Settings
+    step: PolicyStep,
+    solution: Solution,
+    relaxation: Relaxation,
+    catalog: Catalog,
+    settings: Settings,
+    clock: Clock,
 ) -> float:
     """Dollars per hour that the bound falls by, at most or nearly."""
     limits = limits_of(settings.policy)
@@ -325,5 +332,7 @@ def _policy_estimate(
     pricing = Pricing(options, solution.classes)
     pricing.reprice(tolled.tolled(tolled.proper(relaxation.tolls)))
     demand = np.asarray([each.replicas for each in solution.classes], dtype=np.float64)
-    priced = pricing.solve(relaxation.duals, demand, tolerance=_EXACT, patience=Patience.ENOUGH)
+    priced = pricing.solve(
+        relaxation.duals, demand, tolerance=_EXACT, patience=Patience.ENOUGH, clock=clock.in_full()
+    )
     return float((relaxation.duals * (1 - np.minimum(priced.shares * (1 + _EXACT), 1.0))) @ demand)

@@ -22,6 +22,7 @@ from gpuslice.cli.planning import (
     DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
+    EffortOption,
     FallbackOption,
     GapOption,
     Moment,
@@ -84,6 +85,7 @@ def explain(
     fallback: FallbackOption = True,
     seats: SeatsOption = False,
     gap: GapOption = DEFAULT_GAP,
+    effort: EffortOption = 1.0,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     savings: SavingsOption = False,
     savings_limit: SavingsLimitOption = DEFAULT_SAVINGS_LIMIT,
@@ -103,13 +105,16 @@ def explain(
         fallback=fallback,
         seats=seats,
         gap=gap,
+        effort=effort,
         time_limit=time_limit,
     )
     if workload:
         named(planned, workload)
     found = None
     if savings:
-        found = find_savings(planned, time_limit=time_limit, limit=savings_limit, name=workload)
+        found = find_savings(
+            planned, effort=effort, time_limit=time_limit, limit=savings_limit, name=workload
+        )
     if workload:
         explain_workload(planned, workload, output, found)
     else:

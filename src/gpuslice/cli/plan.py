@@ -24,6 +24,7 @@ from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     Buying,
+    EffortOption,
     FallbackOption,
     ForbidOption,
     GapOption,
@@ -75,6 +76,7 @@ def plan(
     fallback: FallbackOption = True,
     seats: SeatsOption = False,
     gap: GapOption = DEFAULT_GAP,
+    effort: EffortOption = 1.0,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -94,6 +96,7 @@ def plan(
         fallback=fallback,
         seats=seats,
         gap=gap,
+        effort=effort,
         time_limit=time_limit,
         previous=previous,
         min_saving=min_saving,

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
 DEFAULT_MIN_SAVING: Final = 0.05  # the planner's own too
-DEFAULT_TIME_LIMIT: Final = 10.0
+DEFAULT_TIME_LIMIT: Final = (
+    120.0  # ten times what the work takes on a usual machine: met only where something is wrong
+)
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
 
@@ -107,7 +109,20 @@ GapOption = Annotated[
 TimeLimitOption = Annotated[
     float,
     typer.Option(
-        "--time-limit", metavar="SECONDS", help="When to stop looking; the best plan so far comes out.", min=0
+        "--time-limit",
+        metavar="SECONDS",
+        help="When to stop, done or not: the best plan so far comes out and says so. --effort ends plans long before, "
+        "at the same point on every machine.",
+        min=0,
+    ),
+]
+EffortOption = Annotated[
+    float,
+    typer.Option(
+        "--effort",
+        metavar="FACTOR",
+        help="How much work to put into the search; 1 is up to ten seconds of it on a usual machine.",
+        min=0,
     ),
 ]
 
@@ -206,6 +221,7 @@ def make_plan(
     fallback: bool = True,
     seats: bool = False,
     gap: float = DEFAULT_GAP,
+    effort: float = 1.0,
     time_limit: float = DEFAULT_TIME_LIMIT,
     buying: Buying = Buying(),
     previous: str = "",
@@ -247,6 +263,8 @@ def make_plan(
         min_saving=min_saving,
     )
     catalog = priced(settings.policy, catalog)
+    from gpuslice.planner import budget
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.solve import solve
 
     # What is loaded by now stays. Looking through it for garbage again and again took a fifteenth of the time.
@@ -257,7 +275,10 @@ def make_plan(
             workloads.workloads,
             catalog,
             settings,
-            remaining=lambda: 0.0 if interrupted() else started + time_limit - time.monotonic(),
+            clock=Clock(
+                budget.SECONDS * effort,
+                lambda: 0.0 if interrupted() else started + time_limit - time.monotonic(),
+            ),
             notes=workloads.notes,
             told=lambda found: say_now(f"planning … {in_words(found)}"),
             interrupted=interrupted,

@@ -87,16 +87,20 @@ class Savings:
         return sorted(found, key=lambda each: (-round(each.agreed, 6), each.change.whose, each.change.words))
 
 
-def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str = "") -> Savings:
+def find_savings(
+    planned: Planned, *, effort: float, time_limit: float, limit: float, name: str = ""
+) -> Savings:
     """Estimate every change, and plan again with the best.
 
     Args:
         planned: as things are.
-        time_limit: seconds that the plan had: each one made again has as many.
+        effort: that the plan was made with: each one made again has as much.
+        time_limit: seconds that the plan had, likewise.
         limit: seconds for everything.
         name: of the workload to look at alone; empty: all, and the policy.
     """
     from gpuslice.advice.savings import changes, saving
+    from gpuslice.planner.clock import Clock
 
     ends = time.monotonic() + limit
     workloads, solution = planned.workloads.workloads, planned.solution
@@ -107,7 +111,7 @@ def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str
             workloads,
             planned.catalog,
             planned.settings,
-            remaining=lambda: 0.0 if interrupted() else estimating - time.monotonic(),
+            clock=Clock(_ESTIMATING * limit, lambda: 0.0 if interrupted() else estimating - time.monotonic()),
             name=name,
         )
         result = Savings(found)
@@ -119,7 +123,7 @@ def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str
                 break
             done(at, min(len(found.found), _AGAIN))
             started = time.monotonic()
-            again = _again(planned, started + min(time_limit, left), interrupted)
+            again = _again(planned, effort, started + min(time_limit, left), interrupted)
             planned_with = saving(each, solution.plan, workloads, again)
             slowest = max(slowest, time.monotonic() - started)
             if planned_with is None or interrupted():
@@ -131,8 +135,10 @@ def find_savings(planned: Planned, *, time_limit: float, limit: float, name: str
 
 
 def _again(
-    planned: Planned, ends: float, interrupted: Callable[[], bool]
+    planned: Planned, effort: float, ends: float, interrupted: Callable[[], bool]
 ) -> Callable[[Sequence[Workload], Policy], Plan]:
+    from gpuslice.planner import budget
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.solve import solve
 
     def again(workloads: Sequence[Workload], policy: Policy) -> Plan:
@@ -140,7 +146,7 @@ def _again(
             workloads,
             planned.catalog,
             replace(planned.settings, policy=policy),
-            remaining=lambda: 0.0 if interrupted() else ends - time.monotonic(),
+            clock=Clock(budget.SECONDS * effort, lambda: 0.0 if interrupted() else ends - time.monotonic()),
         ).plan
 
     return again

@@ -338,6 +338,8 @@ def _planned(
     import time
 
     from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner import budget
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import solve
 
@@ -346,7 +348,7 @@ def _planned(
         workloads,
         catalog,
         Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value), policy=rules),
-        remaining=lambda: started + seconds - time.monotonic(),
+        clock=Clock(budget.SECONDS, lambda: started + seconds - time.monotonic()),
     ).plan
 
 

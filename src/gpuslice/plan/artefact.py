@@ -231,8 +231,9 @@ class Summary(_Part, frozen=True):
     """The plan in numbers."""
 
     status: Literal["optimal", "feasible", "infeasible"]
-    termination: Literal["gap", "time-limit", "interrupted", "exhausted"]
-    """gap: within the tolerance asked for; exhausted: nothing left to try, the gap is what it is."""
+    termination: Literal["gap", "work-limit", "time-limit", "interrupted", "exhausted"]
+    """gap: within the tolerance asked for; work-limit: it has done all the work that it may; time-limit: the clock
+    stopped it, so that the same input may give another plan; exhausted: nothing left to try, the gap is what it is."""
     usd_per_hour: Usd
     """Realised: what Karpenter launches for these pools, in the order of arrival whose bill is nearest to the mean."""
     optimal_usd_per_hour: Usd

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Literal
 
 from gpuslice.plan import artefact
+from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
 from gpuslice.planner.homes.fallbacks import stand_ins
 from gpuslice.planner.homes.search import Search
@@ -32,20 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from gpuslice.cloud.catalog import Catalog
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.bill_search import CarriedOut
     from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Workload
-
-
-# Of the time that laying out the options took, as that grows with the kinds of workloads as writing down, baselines and
-# verifying the plan do.
-_FOR_THE_REST: Final = 0.5
-_LEFT_BY_BOUND: Final = 0.18  # of the time, for whole nodes, beside what these leave
-_LEFT_BY_PACKING: Final = 0.12  # at least
-_LEFT_BY_HOMES: Final = 0.08
-_A_HOME: Final = 0.02  # seconds for each workload with one template, so that it gets a good one …
-_ALL_HOMES: Final = 0.25  # … and the most of the time for all of them
-_LEFT_BY_MIXING: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +82,7 @@ def solve(
     catalog: Catalog,
     settings: Settings,
     *,
-    remaining: Callable[[], float],
+    clock: Clock,
     notes: Sequence[str] = (),
     told: Callable[[Found], None] = lambda _found: None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -102,7 +93,7 @@ def solve(
         workloads: names unique.
         catalog: types and prices.
         settings: rules.
-        remaining: seconds left; a feasible, verified plan with a true bound comes out whenever they end.
+        clock: work left; a feasible, verified plan with a true bound comes out whenever they end.
         notes: of reading the workloads, for the plan's assumptions.
         told: called as the search goes on.
         interrupted: whether somebody wants no more than what was found so far.
@@ -122,13 +113,10 @@ def solve(
         for each in workloads
         if each.name in refused
     ]
-    wanted, sized = _sized(workloads, wanted, refused, catalog, settings, remaining)
+    wanted, sized = _sized(workloads, wanted, refused, catalog, settings, clock)
     unplaced += sized.unplaced if sized is not None else ()
     everyone = classes_of(wanted)
-    began = remaining()
     options = offered(everyone, catalog, settings)
-    shares = _FOR_THE_REST if settings.previous is None else 2 * _FOR_THE_REST  # homes are then chosen twice
-    remaining = _keeping(shares * (began - remaining()), remaining)
     placeable = {number for option in options for number in option.classes}
     for number, each in enumerate(everyone):
         if number not in placeable:
@@ -139,26 +127,26 @@ def solve(
         return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
     if len(classes) < len(everyone):
         options = offered(classes, catalog, settings)
-    whole = remaining()
+    whole = clock.left()
     columns = ColumnGeneration(
         options,
         classes,
         limits=limits_of(settings.policy),
         told=lambda value, bound: told(Found(value, bound, whole=False)),
     )
-    relaxation, packings, fleet, said = _fleet(columns, options, classes, catalog, settings, remaining, told)
+    relaxation, packings, fleet, said = _fleet(columns, options, classes, catalog, settings, clock, told)
     packing, packed = fleet.packing, fleet.classes
     proven = packings.bound
     if sized is not None:
         # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
         proven = sized.bound
-        if sized.cheapest[1] is not None or remaining() > _LEFT_BY_MIXING * whole:
+        if sized.cheapest[1] is not None or clock.left() > budget.LEFT_BY_MIXING * whole:
             mixed = mixed_kinds(
                 sized,
                 lambda some: offered(some, catalog, settings),
                 limits=limits_of(settings.policy),
                 gap=settings.gap,
-                remaining=remaining,
+                clock=clock,
             )
             if mixed is not None:
                 packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
@@ -168,7 +156,6 @@ def solve(
     step = gcd(*(option.price for option in options)) or 1
     bound = max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best), 0)
     gap = (best - bound) / best if best else 0.0
-    timed_out = remaining() <= 0 or not relaxation.converged
     plan = artefact.Plan(
         api_version=artefact.API_VERSION,
         kind="Plan",
@@ -178,13 +165,7 @@ def solve(
         policy=settings.policy,
         summary=artefact.Summary(
             status="infeasible" if unplaced else "optimal" if gap <= settings.gap else "feasible",
-            termination="interrupted"
-            if interrupted()
-            else "gap"
-            if gap <= settings.gap
-            else "time-limit"
-            if timed_out
-            else "exhausted",
+            termination=_termination(clock, relaxation, interrupted, near=gap <= settings.gap),
             usd_per_hour=usd(fleet.price),
             spread=artefact.BillSpread(
                 usd(fleet.spread.least), usd(fleet.spread.mean), usd(fleet.spread.most)
@@ -229,7 +210,7 @@ def _fleet(
     classes: tuple[WorkloadClass, ...],
     catalog: Catalog,
     settings: Settings,
-    remaining: Callable[[], float],
+    clock: Clock,
     told: Callable[[Found], None],
 ) -> tuple[Relaxation, Packings, Fleet, tuple[str, ...]]:
     """The proof, packings of everybody, the fleet, and what is to be said of it.
@@ -238,19 +219,17 @@ def _fleet(
         AnswerIsNoError: the policy's counts leave no room for everybody.
     """
     # Each step leaves some time to those after it: a bound without a plan is of no use.
-    whole = remaining()
+    whole = clock.left()
     left_by_packing = _left_by_packing(classes, whole)
-    left_by_bound = left_by_packing + _LEFT_BY_BOUND
-    left_by_homes = _LEFT_BY_HOMES * whole
-    relaxation = columns.relax(
-        tolerance=settings.gap / 3, remaining=lambda: remaining() - left_by_bound * whole
-    )
+    left_by_bound = left_by_packing + budget.LEFT_BY_BOUND
+    left_by_homes = budget.LEFT_BY_HOMES * whole
+    relaxation = columns.relax(tolerance=settings.gap / 3, clock=clock.keeping(left_by_bound * whole))
     allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
 
     def second(option: NodeOption) -> Iterable[NodeOption]:
         return stand_ins(option, allowed, settings.overhead) if settings.fallback else ()
 
-    search = Search(options, classes, columns.limits, settings, remaining, left_by_homes, second)
+    search = Search(options, classes, columns.limits, settings, clock, left_by_homes, second)
     beside = not settings.seats and search.begin(relaxation)
     packings = Packings(
         columns,
@@ -258,7 +237,7 @@ def _fleet(
         options,
         classes,
         gap=settings.gap,
-        remaining=lambda: remaining() - left_by_packing * whole,
+        clock=clock.keeping(left_by_packing * whole),
     )
 
     def tell(packing: Packing) -> None:
@@ -275,7 +254,7 @@ def _fleet(
             options,
             nodes,
             settings,
-            remaining=lambda: remaining() - left_by_homes,
+            clock=clock.keeping(left_by_homes),
         )
         if isinstance(found, Fleet):
             # What they save is worth knowing, as they take many pools.
@@ -288,13 +267,21 @@ def _fleet(
 
 def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:
     """The share of so many seconds that homes are to have, and what comes after them."""
-    for_homes = min(_A_HOME * homes_of(classes) / max(seconds, 0.1), _ALL_HOMES)
-    return max(_LEFT_BY_PACKING, _LEFT_BY_HOMES + for_homes)
+    for_homes = min(budget.A_HOME * homes_of(classes) / max(seconds, 0.1), budget.ALL_HOMES)
+    return max(budget.LEFT_BY_PACKING, budget.LEFT_BY_HOMES + for_homes)
 
 
-def _keeping(seconds: float, remaining: Callable[[], float]) -> Callable[[], float]:
-    """What remains when so many seconds are kept."""
-    return lambda: remaining() - seconds
+def _termination(
+    clock: Clock, relaxation: Relaxation, interrupted: Callable[[], bool], *, near: bool
+) -> Literal["interrupted", "time-limit", "gap", "work-limit", "exhausted"]:
+    """Why the search ended; that it met the wall clock comes first, as another run may then end elsewhere."""
+    if interrupted():
+        return "interrupted"
+    if clock.stopped:
+        return "time-limit"
+    if near:
+        return "gap"
+    return "work-limit" if clock.over() or not relaxation.converged else "exhausted"
 
 
 def _repaired(
@@ -346,7 +333,7 @@ def _sized(
     refused: Container[str],
     catalog: Catalog,
     settings: Settings,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> tuple[list[Workload], Sized | None]:
     """Those with replicas, and with them the services that have a load, as the replicas which that takes."""
     services = [
@@ -362,7 +349,7 @@ def _sized(
         lambda classes: offered(classes, catalog, settings),
         limits=limits_of(settings.policy),
         gap=settings.gap / 2,
-        remaining=remaining,
+        clock=clock,
     )
     return [*wanted, *sized.workloads], sized
 

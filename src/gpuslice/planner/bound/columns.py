@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner import budget
 from gpuslice.planner.bound.exchange import column_of as exchange_column
 from gpuslice.planner.bound.exchange import exchanges_of, made
 from gpuslice.planner.bound.first_prices import first_prices
@@ -24,11 +25,12 @@ from gpuslice.planner.loads.enumeration import Listed, listed
 from gpuslice.planner.loads.pricing import Patience, Priced, Pricing
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
-from gpuslice.planner.programs.highs import Column, LinearMaster
+from gpuslice.planner.programs.highs import Column, Ended, LinearMaster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limit
     from gpuslice.planner.model.options import NodeOption
@@ -48,7 +50,7 @@ _FIRST = 3  # options to begin with for each class
 _UNCOVERED = 10.0  # times the dearest node: what a replica without a place costs
 _PASSED = 1_000.0  # and what a limit passed by one costs: more than any node carries replicas of worth
 _LEAST_USD = 1e-3  # of the dearest node, where all are free
-_GRACE_SECONDS = 0.5  # for one linear program after the time is up: small fleets always have a mix
+_GRACE_SECONDS = 0.5  # of work for one linear program when there is none left: small fleets always have a mix
 _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
 
 
@@ -90,26 +92,6 @@ def column_of(pattern: Pattern, limits: Limits, classes: int) -> Column:
         (*(row for row, _ in counts), *(row for row, _ in taken)),
         (*(float(count) for _, count in counts), *(each for _, each in taken)),
     )
-
-
-def generate(
-    options: Sequence[NodeOption],
-    classes: Sequence[WorkloadClass],
-    *,
-    tolerance: float,
-    remaining: Callable[[], float],
-    limits: Sequence[Limit] = (),
-) -> Relaxation:
-    """Generate patterns until the bound is within the tolerance of the fractional optimum, or time is up.
-
-    Args:
-        options: at least one for every class.
-        classes: to place.
-        tolerance: relative, of bound against value.
-        remaining: seconds left; a feasible mix and a true bound come out whenever they end.
-        limits: on options altogether.
-    """
-    return ColumnGeneration(options, classes, limits=limits).relax(tolerance=tolerance, remaining=remaining)
 
 
 class ColumnGeneration:
@@ -154,35 +136,40 @@ class ColumnGeneration:
         """All that were found so far."""
         return tuple(self._known)
 
-    def relax(self, *, tolerance: float, remaining: Callable[[], float]) -> Relaxation:
-        """The fractional optimum for all replicas, with its bound. See `generate`."""
+    def relax(self, *, tolerance: float, clock: Clock) -> Relaxation:
+        """Generate patterns until the bound is within the tolerance of the fractional optimum for all replicas.
+
+        Args:
+            tolerance: relative, of bound against value.
+            clock: work left; a feasible mix and a true bound come out whenever it ends.
+        """
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
         tolls = self.limits.first_tolls()
         self._pricing.reprice(self.limits.tolled(tolls))
-        prices, centre, used = first_prices(self._pricing, demand, remaining)
-        if remaining() > 0:
-            self._known.update(dict.fromkeys(self._pricing.loads(used, prices, remaining)))
+        prices, centre, used = first_prices(self._pricing, demand, clock)
+        if not clock.over():
+            self._known.update(dict.fromkeys(self._pricing.loads(used, prices, clock)))
         return self._rounds(
             demand,
             self.limits.most,
             np.concatenate([centre, tolls]),
             _ROUNDS,
             tolerance=tolerance,
-            remaining=remaining,
+            clock=clock,
             patience=Patience.ENOUGH,
             told=self._told,
         )
 
-    def listed(self, prices: Floats, slack: float, remaining: Callable[[], float]) -> Listed:
+    def listed(self, prices: Floats, slack: float, clock: Clock) -> Listed:
         """The loads that lack no more than so much of what their nodes cost, or than as little as leaves few of them.
 
         Args:
             prices: of the proof: no load is worth more than its node.
             slack: dollars an hour.
-            remaining: seconds left.
+            clock: work left.
         """
         demand = np.asarray([each.replicas for each in self._classes], dtype=np.int64)
-        return listed(self._pricing.nodes(demand), prices, slack, remaining)
+        return listed(self._pricing.nodes(demand), prices, slack, clock)
 
     def plainest(self, pattern: Pattern) -> Pattern:
         """The same node, its MIG instances as like as can be: listed ones are cut in a hurry."""
@@ -195,7 +182,7 @@ class ColumnGeneration:
         relaxed: Relaxation,
         *,
         rounds: int,
-        remaining: Callable[[], float],
+        clock: Clock,
     ) -> Relaxation:
         """A few rounds more, for what is left to place. Its bound is one for these replicas alone.
 
@@ -204,11 +191,11 @@ class ColumnGeneration:
             room: what is left of the limits, in the solver's units.
             relaxed: whose prices and tolls are a good start, since no pattern is worth more than its node there.
             rounds: at most.
-            remaining: seconds left.
+            clock: work left.
         """
         centre = np.concatenate([relaxed.duals, relaxed.tolls])
         return self._rounds(
-            demand, room, centre, rounds, tolerance=_ROUGH, remaining=remaining, patience=Patience.LITTLE
+            demand, room, centre, rounds, tolerance=_ROUGH, clock=clock, patience=Patience.LITTLE
         )
 
     def proper(self, demand: Floats, centre: Floats | None = None) -> dict[Pattern, None]:
@@ -270,15 +257,13 @@ class ColumnGeneration:
         demand: Floats,
         tolerance: float,
         patience: Patience,
-        remaining: Callable[[], float],
+        clock: Clock,
     ) -> tuple[Priced, Floats]:
         """Patterns worth more than their nodes at prices and tolls, and both brought to where none is."""
         classes = len(self._classes)
         prices, tolls = priced_at[:classes], self.limits.proper(priced_at[classes:])
         self._pricing.reprice(self.limits.tolled(tolls))
-        priced = self._pricing.solve(
-            prices, demand, tolerance=tolerance / 4, patience=patience, remaining=remaining
-        )
+        priced = self._pricing.solve(prices, demand, tolerance=tolerance / 4, patience=patience, clock=clock)
         return priced, np.concatenate([prices * priced.shares, tolls])
 
     def _rounds(
@@ -289,7 +274,7 @@ class ColumnGeneration:
         rounds: int,
         *,
         tolerance: float,
-        remaining: Callable[[], float],
+        clock: Clock,
         patience: Patience,
         told: Callable[[float, float], None] = _untold,
     ) -> Relaxation:
@@ -299,6 +284,7 @@ class ColumnGeneration:
         known = self.proper(demand, centre if patience is Patience.LITTLE else None)
         for pattern in known:
             master.add(column_of(pattern, self.limits, first))
+        clock.spend(len(known) * budget.COLUMN + len(self._known) * budget.PATTERN)
 
         def worth(prices_and_tolls: Floats) -> float:
             return links.worth(prices_and_tolls[:classes]) - float(room @ prices_and_tolls[classes:])
@@ -306,10 +292,10 @@ class ColumnGeneration:
         bound = worth(centre)
         # Whoever has no time for even this has no mix, only patterns.
         nothing = math.inf, np.zeros(len(self.exchanges) + len(links.kinds)), centre, np.zeros(classes)
-        value, amounts, duals, short = _solved(master, classes, first, remaining) or nothing
+        value, amounts, duals, short = _solved(master, classes, first, clock) or nothing
         easy = patience is Patience.ENOUGH
         for _ in range(rounds):
-            if bound >= value * (1 - tolerance) or remaining() <= 0:
+            if bound >= value * (1 - tolerance) or clock.over():
                 break
             new, moved = 0, False
             # Where the smoothed prices teach nothing new, the master's own may.
@@ -318,7 +304,7 @@ class ColumnGeneration:
             if easy:
                 tries.insert(0, (smooth, Patience.LITTLE))
             for priced_at, with_patience in tries:
-                priced, scaled = self._priced(priced_at, demand, tolerance, with_patience, remaining)
+                priced, scaled = self._priced(priced_at, demand, tolerance, with_patience, clock)
                 proven = worth(scaled)
                 moved |= proven > bound + abs(bound) * _STANDSTILL
                 if proven > bound:
@@ -328,12 +314,13 @@ class ColumnGeneration:
                     known[pattern] = None
                     master.add(column_of(pattern, self.limits, first))
                     new += 1
+                clock.spend(len(found) * budget.COLUMN)
                 if new or patience is Patience.LITTLE:
                     break
             easy = easy and new >= _MANY
             if new:
                 last = value, amounts, duals, short
-                value, amounts, duals, short = _solved(master, classes, first, remaining) or last
+                value, amounts, duals, short = _solved(master, classes, first, clock) or last
             elif not moved:
                 break
             told(value, max(bound, 0.0))
@@ -348,6 +335,7 @@ class ColumnGeneration:
         known |= dict.fromkeys(mix)
         self._known |= known
         good = tuple(dict.fromkeys([*self._worth(known, centre, _GOOD), *mix]))
+        clock.spend(len(known) * budget.PATTERN)
         return Relaxation(
             good,
             np.asarray([mix.get(pattern, 0.0) for pattern in good]),
@@ -361,14 +349,20 @@ class ColumnGeneration:
 
 
 def _solved(
-    master: LinearMaster, classes: int, first: int, remaining: Callable[[], float]
+    master: LinearMaster, classes: int, first: int, clock: Clock
 ) -> tuple[float, Floats, Floats, Floats] | None:
-    """Value, amounts of the columns, prices with tolls, and what is short; None where there is no time for it."""
-    master.limit_time(max(remaining(), _GRACE_SECONDS))
-    value, amounts, duals = master.solve()
-    if not master.solved:
+    """Value, amounts of the columns, prices with tolls, and what is short; None where that takes too much work."""
+    a_step = budget.PIVOT * max(first, 1)
+    steps = int(max(clock.left(), _GRACE_SECONDS) / a_step) + 1
+    answer = master.solve(steps=steps, seconds=max(clock.on_the_wall, _GRACE_SECONDS))
+    clock.spend(budget.MASTER + a_step * answer.steps)
+    if answer.ended is Ended.TIME:
+        clock.stop()
+    mix = answer.mix
+    if mix is None:
         return None
-    return value, amounts, np.concatenate([duals[:classes], duals[first:]]), master.short()[:classes]
+    prices = np.concatenate([mix.duals[:classes], mix.duals[first:]])
+    return mix.value, mix.amounts, prices, mix.short[:classes]
 
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.loads.pricing import Pricing
     from gpuslice.planner.programs.arrays import Floats
 
@@ -22,15 +21,13 @@ _TOLERANCE: Final = 0.002  # it only has to be a good start
 _OPTIONS: Final = 60  # the most promising ones, besides those where somebody is cheapest
 
 
-def first_prices(
-    pricing: Pricing, demand: Floats, remaining: Callable[[], float]
-) -> tuple[Floats, Floats, list[int]]:
+def first_prices(pricing: Pricing, demand: Floats, clock: Clock) -> tuple[Floats, Floats, list[int]]:
     """Prices per replica at which hardly any option is worth more than its node, by relaxation.
 
     Args:
         pricing: of all options.
         demand: replicas of each class.
-        remaining: seconds left. Where they end, the prices are the best so far.
+        clock: work left. Where they end, the prices are the best so far.
 
     Returns:
         The prices; the best ones at which no node is worth more than it costs; the rows of options to begin with.
@@ -42,8 +39,8 @@ def first_prices(
     safe = pricing.even_shares()
     over: list[tuple[int, float]] = []
     for _ in range(_STEPS):
-        found = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, remaining=remaining)
-        if remaining() <= 0:  # perhaps before all options were asked
+        found = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, clock=clock)
+        if clock.over():  # perhaps before all options were asked
             break
         over = found
         feasible = pricing.feasible(prices, over, tolerance=_TOLERANCE)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gpuslice.launches.bill import Order
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.bills import Outcome, PoolBills
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.homes.start import Realisation
@@ -70,7 +71,7 @@ def carried_out(
     packings: PoolPacking,
     bills: PoolBills,
     second: Callable[[NodeOption], Iterable[NodeOption]],
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> CarriedOut:
     """Move workloads to where Karpenter's bill is smallest, and price the pools by it.
 
@@ -80,14 +81,14 @@ def carried_out(
         packings: tells which moves are worth a look.
         bills: of the model.
         second: nodes to fall back to where EC2 is out of one; none where that isn't wanted.
-        remaining: seconds left.
+        clock: work left.
 
     Returns:
         Priced by the order of arrival whose bill is nearest to the mean.
     """
     search = _Search(realisation, classes, packings, bills)
-    search.improve(remaining)
-    search.make_safer(remaining)
+    search.improve(clock)
+    search.make_safer(clock)
     return search.result(second)
 
 
@@ -113,10 +114,10 @@ class _Search:
         self._at_first: int | None = None
         self._costs: dict[PoolKey, tuple[int | None, int | None]] = {}
 
-    def improve(self, remaining: Callable[[], float]) -> None:
+    def improve(self, clock: Clock) -> None:
         """Look at the pools that cost most above their packing first, until nothing more is found."""
         seen: dict[PoolKey, Residents] = {}
-        while remaining() > 0 and self._bills.simulated < _MOST_SIMULATED:
+        while not clock.over() and self._bills.simulated < _MOST_SIMULATED:
             excess = [
                 (self._excess(pool), at, pool)
                 for at, (pool, residents) in enumerate(self._pools.items())
@@ -128,16 +129,16 @@ class _Search:
             if pool is None:
                 return
             seen[pool] = self._pools[pool]
-            self._empty_out(pool, remaining)
+            self._empty_out(pool, clock)
 
-    def make_safer(self, remaining: Callable[[], float]) -> None:
+    def make_safer(self, clock: Clock) -> None:
         """Move workloads to where more keeps them apart, or is plainer, if that costs neither money nor speed.
 
         All of a pool at once, to any other; or one by one, to those that there are.
         """
 
         def may_go_on() -> bool:
-            return remaining() > 0 and self._bills.simulated < _MOST_SIMULATED + _KEPT_FOR_SAFETY
+            return not clock.over() and self._bills.simulated < _MOST_SIMULATED + _KEPT_FOR_SAFETY
 
         for pool in sorted(self._pools, key=_looseness, reverse=True):
             if not may_go_on():
@@ -259,14 +260,14 @@ class _Search:
         cost, packed = self._now(pool)
         return 0 if cost is None or packed is None else cost - packed
 
-    def _empty_out(self, pool: PoolKey, remaining: Callable[[], float]) -> None:
+    def _empty_out(self, pool: PoolKey, clock: Clock) -> None:
         """Make the move away from a pool that saves most, by the model, of those that look best by first fit.
 
         Of those that there is time to look at.
         """
         ranked = []
         for at, after in enumerate(self._moves(pool)):
-            if remaining() <= 0:
+            if clock.over():
                 break
             before = [self._now(each)[0] for each in after]
             if None in before or self._least(after) >= sum(each or 0 for each in before):

@@ -16,15 +16,17 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
 from gpuslice.launches.pools import Ask, Offer
+from gpuslice.planner import budget
 from gpuslice.planner.model.layouts import layout_of, resource_of
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.units import MIB, parse_quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuslice.cloud.catalog import DaemonsetOverhead
     from gpuslice.hardware.stacks import Stack
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
@@ -102,7 +104,7 @@ class PoolBills:
         orders: Sequence[Order],
         *,
         packings: PoolPacking,
-        remaining: Callable[[], float],
+        clock: Clock,
     ) -> None:
         """Keep what all pools share.
 
@@ -112,10 +114,10 @@ class PoolBills:
             stack: what nodes run, which names MIG's resources.
             orders: of arrival, over which bills are summed.
             packings: the nodes of pools, also where the model can't be asked.
-            remaining: seconds left.
+            clock: work left.
         """
         self._packings = packings
-        self._remaining = remaining
+        self._clock = clock
         self.orders = tuple(orders)
         self.simulated = 0
         """Pods that the model has let arrive so far: what the search has cost."""
@@ -170,7 +172,7 @@ class PoolBills:
 
     def has_time(self) -> bool:
         """Whether the model may still be asked."""
-        return self._remaining() > 0
+        return not self._clock.over()
 
     def tried(
         self,
@@ -237,7 +239,10 @@ class PoolBills:
             if not self.has_time():
                 return None
             bill = self._realiser.bill(offer, load, order)
-            self.simulated += sum(each.replicas for each in residents)
+            pods = sum(each.replicas for each in residents)
+            self.simulated += pods
+            nodes = sum(count for _, count in bill.nodes)
+            self._clock.spend(budget.ROLLOUT + (budget.ARRIVAL + budget.BINDING * nodes) * pods)
             so_far, worst = so_far + bill.price, max(worst, bill.price)
             at_least = so_far + least * (len(self.orders) - at - 1)
             if bill.unbound or _weight(at_least, len(self.orders), worst) >= below:

@@ -16,8 +16,9 @@ from gpuslice.planner.homes.packing import POOL_FEE
 from gpuslice.planner.model.pools import Home, PoolKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.pools import Load
@@ -95,14 +96,14 @@ class Homes:
         load = load_of(members)
         return self._pools.least(pool, load) + self._pools.wishes.fee if load else 0.0
 
-    def improve(self, remaining: Callable[[], float]) -> None:
+    def improve(self, clock: Clock) -> None:
         """Look for a smaller bill while there is time."""
-        self._move(remaining)
+        self._move(clock)
         movable = sorted(each for each in self.home if not self._stays(each))
         if len(movable) > 1:
-            self._take_out_and_put_back(movable, remaining)
+            self._take_out_and_put_back(movable, clock)
 
-    def _move(self, remaining: Callable[[], float]) -> None:
+    def _move(self, clock: Clock) -> None:
         """Move workloads, one by one and a pool or two at a time, while that saves anything."""
         looked: dict[tuple[int, int], int] = {}
         merged: dict[tuple[PoolKey, PoolKey], int] = {}
@@ -110,7 +111,7 @@ class Homes:
         while moved:
             moved = False
             for member in sorted(each for each in self.home if not self._stays(each)):
-                if remaining() <= 0:
+                if clock.over():
                     return
                 since = looked.get(member, -1)
                 looked[member] = self._moves
@@ -120,21 +121,21 @@ class Homes:
                     for home in self._homes_for(member[0])
                     if self._is_new((here, home.pool), since)
                 )
-                moved |= self._best_of(choices, remaining)
+                moved |= self._best_of(choices, clock)
             if moved:
                 continue  # merging costs more to try: only where single moves are at their end
             for pair in combinations(list(self.members), 2):
-                if remaining() <= 0:
+                if clock.over():
                     return
                 since = merged.get(pair, -1)
                 merged[pair] = self._moves
-                moved |= self._merge(pair, since, remaining)
+                moved |= self._merge(pair, since, clock)
 
     def _is_new(self, pools: Iterable[PoolKey], since: int) -> bool:
         """Whether any of these pools has changed after so many moves."""
         return any(self._changed.get(pool, 0) > since for pool in pools)
 
-    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int, remaining: Callable[[], float]) -> bool:
+    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int, clock: Clock) -> bool:
         """Bring everybody of two pools together, in one of these or elsewhere."""
         members = [member for member, home in self.home.items() if home.pool in pools]
         if len(members) < 2 or any(self._stays(member) for member in members):
@@ -150,7 +151,7 @@ class Homes:
             and self._is_new((*pools, home.pool), since)
             and all(number in home.pool.cut.fits for number, _ in members)
         )
-        return self._best_of(choices, remaining)
+        return self._best_of(choices, clock)
 
     def _stays(self, member: tuple[int, int]) -> bool:
         return self._classes[member[0]].members[member[1]].name in self._pools.wishes.kept
@@ -161,11 +162,11 @@ class Homes:
         found |= dict.fromkeys(Home(pool, 0) for pool in self.members if not pool.geometries)
         return [home for home in found if number in home.pool.cut.fits]
 
-    def _best_of(self, choices: Iterable[dict[Member, Home]], remaining: Callable[[], float]) -> bool:
+    def _best_of(self, choices: Iterable[dict[Member, Home]], clock: Clock) -> bool:
         """Make the moves that save most, if any saves; of those that there is time to look at."""
         best, chosen = 0, None
         for moves in choices:
-            if remaining() <= 0:
+            if clock.over():
                 break
             saving = self._saving(moves, best)
             if saving is not None and saving > best:
@@ -202,10 +203,10 @@ class Homes:
             saving -= cost
         return saving
 
-    def _take_out_and_put_back(self, movable: Sequence[Member], remaining: Callable[[], float]) -> None:
+    def _take_out_and_put_back(self, movable: Sequence[Member], clock: Clock) -> None:
         chance = random.Random(0)
         for _ in range(_ROUNDS * len(movable)):
-            if remaining() <= 0:
+            if clock.over():
                 return
             group = self._related(chance, movable)
             before = {member: self.home[member] for member in group}

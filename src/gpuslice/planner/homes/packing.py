@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner import budget
 from gpuslice.planner.homes.filling import Filling
 from gpuslice.planner.homes.first_fit import first_fit
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
@@ -17,6 +18,7 @@ from gpuslice.planner.model.pools import Home, Load, Place, PoolKey, instances_o
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import Cut, NodeOption
     from gpuslice.planner.model.packing import Packing
@@ -66,6 +68,7 @@ class PoolPacking:
         options: Sequence[NodeOption],
         classes: Sequence[WorkloadClass],
         values: Floats,
+        clock: Clock,
         wishes: Wishes = NO_WISHES,
     ) -> None:
         """Keep what all pools share.
@@ -74,9 +77,11 @@ class PoolPacking:
             options: nodes to choose from, cheapest first.
             classes: that they carry.
             values: what a replica of each class is worth, by which nodes are compared.
+            clock: that the work is told to.
             wishes: of those who search over homes.
         """
         self.wishes = wishes
+        self._clock = clock
         self._classes = classes
         self._values = [max(float(each), 1e-6) for each in values]
         self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
@@ -184,6 +189,8 @@ class PoolPacking:
             total = 0
             for pods in sized:
                 nodes = first_fit(room, pods)
+                tried = len(pods) * (len(nodes or ()) + 1)
+                self._clock.spend(budget.FILLED + budget.STEP * tried)
                 if nodes is None or (best is not None and total >= best * len(orders)):
                     break
                 for (_, free), count in nodes.items():
@@ -200,6 +207,7 @@ class PoolPacking:
 
     def least(self, pool: PoolKey, load: Load) -> float:
         """Micro-dollars an hour below which no nodes carry the load, by the resource that comes dearest."""
+        self._clock.spend(budget.LEAST * len(load))
         amounts = [[each * count for each in self._share(pool, place)] for place, count in load]
         return max(map(sum, zip(*amounts, strict=True)), default=0.0)
 
@@ -241,6 +249,7 @@ class PoolPacking:
         price = 0
         best: Packed | None = None
         fillings = [self._filling(option, pool, load) for option in self.options_of(pool)]
+        self._clock.spend(budget.PACKED * len(load))
         while left:
             # The cheapest node that carries all that is left.
             finish = next((each.option for each in fillings if each.carries_the_rest()), None)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.pools import Home, pool_of
-from gpuslice.planner.programs.highs import INFINITY, Column, begin_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, begin_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.programs.arrays import Floats
@@ -39,8 +40,8 @@ class HomeProgram:
         classes: Sequence[WorkloadClass],
         values: Floats,
         *,
-        seconds: float,
         gap: float,
+        clock: Clock,
     ) -> None:
         """Begin; where there are too many choices, there will be no answer.
 
@@ -48,8 +49,8 @@ class HomeProgram:
             patterns: to choose from; for every class some carry it alone.
             classes: to place; splittable ones need no home.
             values: what a replica of each class is worth, dollars an hour, by which homes are preferred.
-            seconds: time limit.
             gap: relative, at which to stop.
+            clock: whose wall is a net below.
         """
         if _choices(patterns, classes) > _MANY_CHOICES:
             patterns = _likely(patterns, values)
@@ -72,17 +73,23 @@ class HomeProgram:
                 for home, row in offered:
                     self._choices.append(((number, position), home))
                     columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
-        self._begun = begin_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, hasty=True)
+        self._clock = clock
+        self._begun = begin_mixed(
+            columns, lower, upper, Stop(gap, _NODES, seconds=clock.on_the_wall), hasty=True
+        )
 
     def chosen(self) -> tuple[dict[Member, Home], Packing] | None:
         """The homes, and the nodes, which carry exactly the replicas there are, once there is an answer.
 
-        None where there are too many choices, or time ran out before.
+        None where there are too many choices, or none was found before the solver's nodes came to their end.
         """
         answer = None if self._begun is None else self._begun.result()
-        if answer is None or answer.values is None:
+        if answer is not None and answer.ended is Ended.TIME:
+            self._clock.stop()
+        if answer is None or answer.point is None:
             return None
-        taken = answer.values[len(self._patterns) :]
+        values = answer.point.values
+        taken = values[len(self._patterns) :]
         chosen = {
             member: home for (member, home), value in zip(self._choices, taken, strict=True) if value > 0.5
         }
@@ -93,7 +100,7 @@ class HomeProgram:
             if each.splittable:
                 wanted[number, None] = each.replicas
         amounts = Counter(
-            {pattern: round(x) for pattern, x in zip(self._patterns, answer.values, strict=False) if x > 0.5}
+            {pattern: round(x) for pattern, x in zip(self._patterns, values, strict=False) if x > 0.5}
         )
         return chosen, _without_surplus(amounts, wanted, self._classes)
 

@@ -18,6 +18,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.launches.bill import priced_orders
 from gpuslice.planner.bound.columns import alone
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.homes.bill_search import CarriedOut, carried_out
 from gpuslice.planner.homes.bills import PoolBills
 from gpuslice.planner.homes.packing import NO_WISHES, PoolPacking, Wishes
@@ -49,7 +50,6 @@ _STEEPER: Final = 4  # times as much for a pool, until they are few enough
 _NEAR: Final = 1.3  # of two prices of a pool: nothing is looked for between
 _HURRIED_TRIES: Final = 2  # to keep the limits, after the time is up
 _TRIES: Final = 4  # to keep the limits, beside one for each
-_BESIDE: Final = 0.2  # of the time: for the first choice of homes, while nodes are made whole
 _FEW_HOMES: Final = 30  # workloads that need one
 _NAMED: Final = 3  # workloads without room that a message lists
 
@@ -76,7 +76,7 @@ class Search:
         classes: Sequence[WorkloadClass],
         limits: Limits,
         settings: Settings,
-        remaining: Callable[[], float],
+        clock: Clock,
         kept: float,
         second: Callable[[NodeOption], Iterable[NodeOption]],
     ) -> None:
@@ -87,15 +87,15 @@ class Search:
             classes: to place.
             limits: on options altogether.
             settings: the gap that will do, and what nodes are like.
-            remaining: seconds left.
-            kept: seconds of these, left to Karpenter's model by the search over homes.
+            clock: work left.
+            kept: seconds of it, left to Karpenter's model by the search over homes.
             second: nodes to fall back to. Where there are limits, none are: what stands in would have to keep them too.
         """
         self.options = options
         self.classes = classes
         self.limits = limits
         self._settings = settings
-        self._remaining = remaining
+        self._clock = clock
         self._kept = kept
         self._second = second
         self._begun: HomeProgram | None = None
@@ -106,9 +106,7 @@ class Search:
             [*self.options, *nodes], key=lambda each: (each.price, each.instance_type.name, each.purchase)
         )
         limits = Limits(self.limits.all, options)
-        return Search(
-            options, self.classes, limits, self._settings, self._remaining, self._kept, self._second
-        )
+        return Search(options, self.classes, limits, self._settings, self._clock, self._kept, self._second)
 
     def begin(self, relaxation: Relaxation) -> bool:
         """Begin to choose homes, beside what comes next; whether that was done.
@@ -119,13 +117,13 @@ class Search:
         Args:
             relaxation: as of `carried`.
         """
-        if not self.limits.all and homes_of(self.classes) > _FEW_HOMES and self._remaining() > 0:
+        if not self.limits.all and homes_of(self.classes) > _FEW_HOMES and not self._clock.over():
             self._begun = HomeProgram(
                 relaxation.patterns,
                 self.classes,
                 relaxation.duals,
-                seconds=_BESIDE * self._remaining(),
                 gap=self._gap,
+                clock=self._clock,
             )
         return self._begun is not None
 
@@ -137,7 +135,7 @@ class Search:
     @property
     def out_of_time(self) -> bool:
         """Whether homes can't be looked for any more."""
-        return self._remaining() <= self._kept
+        return self._clock.keeping(self._kept).over()
 
     def with_few_pools(
         self, relaxation: Relaxation, packing: Packing, carried: Within, most: int, wishes: Wishes = NO_WISHES
@@ -157,7 +155,7 @@ class Search:
         low, high = float(wishes.fee), None
         dearest = _STEEPER * (cost(carried.carried.packing) + MICRO_USD)
         while low <= dearest and (high is None or high > _NEAR * low):
-            hurried = self._remaining() <= 0
+            hurried = self._clock.over()
             if hurried and high is not None:
                 break
             fee = (dearest if hurried else low * _STEEPER) if high is None else (low * high) ** 0.5
@@ -190,7 +188,7 @@ class Search:
         if (
             best is not None
             and leaves_some(self.limits, tolls, best.carried.packing)
-            and self._remaining() > 0
+            and not self._clock.over()
         ):
             # Homes are whole: at a toll that is right for fractions, nobody may want what is limited.
             other = self._at(self.limits.proper(np.zeros_like(tolls)), relaxation, packing, wishes, best=best)
@@ -210,7 +208,7 @@ class Search:
         shared: set[Limit] = set()
         hurried = 0
         for left in reversed(range(2 * len(self.limits.all) + _TRIES)):
-            hurried += self._remaining() <= 0
+            hurried += self._clock.over()
             if hurried > (_HURRIED_TRIES if best is None else 0):
                 break
             tried = self._tried(tolls, relaxation, packing, wishes, barred)
@@ -228,7 +226,7 @@ class Search:
                 for limit in broken:
                     barred |= beyond(limit, self.options, found.carried.packing if share else Counter())
             tolls = raised
-        if best is not None and shared and self._remaining() > 0:
+        if best is not None and shared and not self._clock.over():
             none = {option for option in self.options for limit in shared if limit.weigh(option) > 0}
             tried = self._tried(tolls, relaxation, packing, wishes, none)
             best = best if tried is None else _cheaper(best, *tried[:2])
@@ -265,15 +263,15 @@ class Search:
         wishes: Wishes,
         tolled: Tolled | None = None,
     ) -> Within:
-        settings, remaining = self._settings, self._remaining
-        pools = PoolPacking(options, self.classes, relaxation.duals, wishes)
+        settings, clock = self._settings, self._clock
+        pools = PoolPacking(options, self.classes, relaxation.duals, clock, wishes)
         homes = realise(
             relaxation,
             packing,
             pools,
             self.classes,
             gap=self._gap,
-            remaining=lambda: remaining() - self._kept,
+            clock=clock.keeping(self._kept),
             begun=self._begun,
         )
         bills = PoolBills(
@@ -282,7 +280,7 @@ class Search:
             settings.stack,
             priced_orders(sum(each.replicas for each in self.classes)),
             packings=pools,
-            remaining=remaining,
+            clock=clock,
         )
         found = carried_out(
             homes,
@@ -290,7 +288,7 @@ class Search:
             packings=pools,
             bills=bills,
             second=self._second if tolled is None else _no_second,
-            remaining=remaining,
+            clock=clock,
         )
         if tolled is None:
             return Within(found, homes.packing)
@@ -305,7 +303,7 @@ class Search:
                 packings=pools,
                 bills=bills,
                 second=_no_second,
-                remaining=lambda: 0.0,
+                clock=Clock(0.0),
             )
             carried = tolled.untolled(found)
         packed = tolled.bought(homes.packing)
@@ -317,7 +315,7 @@ class Search:
         """The packing; where it has options that aren't offered any more, each class by itself on those that are."""
         there = set(offered)
         if all(pattern.option in there for pattern in packing):
-            return within(packing, offered, self.classes, self.limits, remaining=self._remaining)
+            return within(packing, offered, self.classes, self.limits, clock=self._clock)
         known: dict[int, list[Pattern]] = defaultdict(list)
         for pattern in relaxation.patterns:
             counts = pattern.counts()
@@ -327,7 +325,7 @@ class Search:
         result: Packing = Counter()
         for number, each in enumerate(self.classes):
             found = known[number]
-            if not found or self._remaining() > 0:
+            if not found or not self._clock.over():
                 alones = (alone(option, number, self.classes) for option in carriers.get(number, ()))
                 found = [pattern for pattern in alones if pattern is not None]
             if not found:

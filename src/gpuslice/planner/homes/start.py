@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gpuslice.planner.homes.moves import Homes, load_of
 from gpuslice.planner.homes.program import HomeProgram
@@ -21,16 +21,14 @@ from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.pools import Home, pool_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Workload
-
-
-_FOR_PROGRAM: Final = 0.3  # of the time: what it finds is a beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ def realise(
     classes: Sequence[WorkloadClass],
     *,
     gap: float,
-    remaining: Callable[[], float],
+    clock: Clock,
     begun: HomeProgram | None = None,
 ) -> Realisation:
     """Give every workload one home, and choose nodes for that.
@@ -64,7 +62,7 @@ def realise(
         pools: packs loads.
         classes: to place.
         gap: relative, at which the first choice of homes is good enough.
-        remaining: seconds left.
+        clock: work left.
         begun: the program that chooses the first homes, where it was begun before.
     """
     spread = _spread_homes(packing, classes)
@@ -78,17 +76,15 @@ def realise(
         if workload.name in pools.wishes.kept
     }
     start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
-    if not kept and homes_of(classes) and remaining() > 0:
-        begun = begun or HomeProgram(
-            patterns, classes, relaxation.duals, seconds=_FOR_PROGRAM * remaining(), gap=gap
-        )
+    if not kept and homes_of(classes) and not clock.over():
+        begun = begun or HomeProgram(patterns, classes, relaxation.duals, gap=gap, clock=clock)
         chosen = begun.chosen()
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)
             better = Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
             start = min(start, better, key=lambda each: each.total())
-    start.improve(remaining)
+    start.improve(clock)
     return _realisation(start, pools, classes)
 
 

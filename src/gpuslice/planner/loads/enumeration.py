@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from gpuslice.planner import budget
 from gpuslice.planner.model.patterns import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.loads.pricing import Node
     from gpuslice.planner.loads.relaxation import Tariff
     from gpuslice.planner.programs.arrays import Floats, Integers
@@ -48,18 +50,18 @@ class Listed:
     slack: float
 
 
-def listed(nodes: Iterable[Node], values: Floats, slack: float, remaining: Callable[[], float]) -> Listed:
+def listed(nodes: Iterable[Node], values: Floats, slack: float, clock: Clock) -> Listed:
     """The loads that lack no more than a slack: the one given, or as much as leaves few enough to be listed.
 
     Args:
         nodes: all there are to choose from, cheapest first.
         values: what a replica of each class is worth, dollars an hour, such that no load is worth more than its node.
         slack: dollars an hour.
-        remaining: seconds left; nothing is listed after.
+        clock: work left; nothing is listed after.
     """
     found = None
     for _ in range(_TRIES):
-        found = _found(nodes, values, slack, remaining)
+        found = _found(nodes, values, slack, clock)
         if found is not None:
             break
         slack /= _LESS
@@ -82,21 +84,22 @@ def listed(nodes: Iterable[Node], values: Floats, slack: float, remaining: Calla
 
 
 def _found(
-    nodes: Iterable[Node], values: Floats, slack: float, remaining: Callable[[], float]
+    nodes: Iterable[Node], values: Floats, slack: float, clock: Clock
 ) -> list[tuple[Node, Integers, Floats]] | None:
     """By node, its loads as replicas of its members, and what they lack; None: that takes too long."""
     found = []
     looks = 0
     for node in nodes:
-        if remaining() <= 0:
+        if clock.over():
             return None
         least = node.option.usd - slack - _ROUNDING
-        bound, tariff = node.bound(values, least)
+        bound, tariff = node.bound(values, least, clock)
         if bound < least:
             continue
         here = values[node.members]
         counts, more = _loads(node, tariff, here, least, _MOST_LOOKS - looks)
         looks += more
+        clock.spend(budget.LISTED * more * len(node.members))
         if looks > _MOST_LOOKS:
             return None
         counts = _full(node, counts)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from gpuslice.planner import budget
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,12 +43,14 @@ class Load:
         value: of `counts`; the threshold where it is empty.
         bound: no load is worth more.
         others: good ones that were met on the way, with their values, the best first.
+        work: that it took, seconds of a usual machine.
     """
 
     counts: tuple[tuple[int, int], ...]
     value: float
     bound: float
     others: tuple[tuple[float, tuple[tuple[int, int], ...]], ...] = ()
+    work: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +107,13 @@ def best_load(
     paid = np.maximum(sizes[items] @ prices, _EPSILON)
     items = items[np.argsort(-values[items] / paid, kind="stable")]
     items = items[_undominated(values[items], sizes[items], capacity, most[items])]
-    load = Load((), threshold, relaxed)
+    load, work = Load((), threshold, relaxed), 0.0
     for effort in efforts:
         here = values[items], sizes[items], capacity, most[items], prices
         table = _Table(*here, effort)
         search = _Search(*here, table, load.value, effort.width)
         search.run()
+        work += table.work + search.work
         found = [
             (value, tuple(sorted((int(items[position]), count) for position, count in counts)))
             for value, counts in search.found()
@@ -116,7 +121,7 @@ def best_load(
         counts, others = load.counts, load.others
         if found:
             counts, others = found[0][1], (*found[1:], *load.others)
-        load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)), others)
+        load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)), others, work)
         if load.bound <= load.value + _EPSILON:
             break
         # Only what may be part of a better load is worth a finer table.
@@ -152,7 +157,12 @@ def _best_of_equals(left: Floats, worth: Floats) -> Integers:
 
 
 class _Table:
-    """For each position in the order of items, what it and all later ones can add in so much room."""
+    """For each position in the order of items, what it and all later ones can add in so much room.
+
+    Attributes:
+        prices: of the resources that aren't counted.
+        work: that it took to fill, seconds of a usual machine.
+    """
 
     def __init__(
         self,
@@ -187,6 +197,7 @@ class _Table:
                 rows = _with_item(rows, float(gains[item]), size, int(most[item]))
             self._rows.append(rows)
         self._rows.reverse()
+        self.work = budget.TABLE + budget.CELL * rows.size * len(values)
 
     def most(self, position: int, left: Floats) -> Floats:
         """What the items from a position on are worth at most, but for what is paid beside the table.
@@ -249,6 +260,11 @@ class _Search:
 
     Loads are rows: what is left of each resource, what the load is worth, what is left to pay for at all prices, and
     at those beside the table.
+
+    Attributes:
+        best: value of the best load known.
+        missed: no load that was left out is worth more.
+        work: that it took so far, seconds of a usual machine.
     """
 
     def __init__(
@@ -273,6 +289,7 @@ class _Search:
         self._threshold = threshold + _EPSILON
         self._history: list[tuple[Integers, Integers]] = []
         self._met: list[tuple[float, int, int]] = []
+        self.work = 0.0
 
     def run(self) -> None:
         """Look for the best load."""
@@ -282,6 +299,7 @@ class _Search:
             if not len(loads):
                 break
             self._history.append((parent, count))
+            self.work += budget.LOOKS + budget.LOOK * len(parent)
             worth = loads[:, -3]
             good = ((worth > self._threshold) & (count > 0)).nonzero()[0]
             if len(good) > _A_POSITION:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpuslice.planner import budget
 from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.relaxation import Tariff
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.planner.programs.highs import INFINITY, Column, LoadProgram, solve_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, LoadProgram, Stop, solve_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +33,16 @@ if TYPE_CHECKING:
 
 _GAP = 1e-4
 _NODES = 200  # of branch and bound; past them, the solver's bound stands
-_SECONDS = 30.0  # never reached but where something is badly wrong
 _EFFORTS = (Effort(resources=2, cells=4_000, width=60), Effort(resources=3, cells=30_000, width=1_000))
 
 
 class MigNode:
-    """One option's pricing problem: choose a geometry for each GPU, and fill its instances."""
+    """One option's pricing problem: choose a geometry for each GPU, and fill its instances.
+
+    Attributes:
+        option: the node to buy.
+        work: that one answer takes, seconds of a usual machine.
+    """
 
     def __init__(self, option: NodeOption, classes: Sequence[WorkloadClass]) -> None:
         """Keep what doesn't change between rounds."""
@@ -65,6 +70,7 @@ class MigNode:
         ]
         self._reached = [reach[geometry] for geometry in self._geometries]
         self._relaxed: LoadProgram | None = None
+        self.work = budget.MIG_LOAD if option.units > 1 else budget.MIG_GEOMETRY * len(self._geometries)
 
     @property
     def geometries(self) -> list[GpuGeometry]:
@@ -127,13 +133,13 @@ class MigNode:
         if self.option.units == 1:
             return self._by_geometry(values, wanted, threshold)
         columns, lower, upper = self._program(values, wanted)
-        answer = solve_mixed(columns, lower, upper, seconds=_SECONDS, nodes=_NODES, gap=_GAP)
-        if answer.values is None:
+        answer = solve_mixed(columns, lower, upper, Stop(_GAP, _NODES))
+        if answer.point is None or answer.bound is None:
             return 0.0, INFINITY, None
-        value, bound = -answer.objective, max(-answer.bound, -answer.objective)
+        value, bound = -answer.point.objective, max(-answer.bound, -answer.point.objective)
         if value <= threshold:
             return value, max(bound, threshold), None
-        counts = [round(each) for each in answer.values]
+        counts = [round(each) for each in answer.point.values]
         taken = dict(zip(self.option.classes, counts, strict=False))
         geometries = tuple(
             geometry
@@ -246,14 +252,12 @@ class MigNode:
             ],
             [*[float(wanted[where]) for where in profiles], float(self.option.units)],
             [*[INFINITY] * len(profiles), float(self.option.units)],
-            seconds=_SECONDS,
-            nodes=_NODES,
-            gap=0.0,
+            Stop(0.0, _NODES),
         )
-        if answer.values is not None:
+        if answer.point is not None:
             geometries = tuple(
                 geometry
-                for geometry, times in zip(offered, answer.values, strict=True)
+                for geometry, times in zip(offered, answer.point.values, strict=True)
                 for _ in range(round(times))
             )
         return self.filled(counts, geometries)

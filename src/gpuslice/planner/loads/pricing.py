@@ -7,7 +7,6 @@ where the one before leaves it open. So the answer holds columns and, for every 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -15,16 +14,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner import budget
 from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.loads.relaxation import RelaxedLoad, Tariff
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import Cut, NodeOption
     from gpuslice.planner.programs.arrays import Floats, Integers
@@ -124,7 +125,7 @@ class Node:
             self.most = most
             self._relaxed.limit(most)
 
-    def bound(self, values: Floats, enough: float) -> tuple[float, Tariff]:
+    def bound(self, values: Floats, enough: float, clock: Clock) -> tuple[float, Tariff]:
         """What no load is worth more than, by relaxation, and the prices of the node's resources that say so.
 
         The tightest, unless a quick one is no more than `enough`.
@@ -132,11 +133,14 @@ class Node:
         Args:
             values: of a replica of each class, shape (all classes,).
             enough: dollars per hour.
+            clock: that the work is told to.
         """
         here = values[self.members]
         tariff = self._relaxed.quick_tariff(here)
+        clock.spend(budget.QUICK_TARIFF)
         bound = tariff.most(here, self.most)
         if bound > enough:
+            clock.spend(budget.TARIFF)
             if self.mig is not None:
                 tariff = self.mig.tariff(here, self.most.astype(np.float64))
             else:
@@ -146,10 +150,18 @@ class Node:
         return bound, tariff
 
     def best(
-        self, values: Floats, threshold: float, patience: Patience
+        self, values: Floats, threshold: float, patience: Patience, clock: Clock
     ) -> tuple[float, list[tuple[float, Pattern]]]:
-        """Proven bound of what a load is worth, and good loads worth more than the threshold, with that, best first."""
+        """Proven bound of what a load is worth, and good loads worth more than the threshold, with that, best first.
+
+        Args:
+            values: of a replica of each class, dollars an hour, shape (all classes,).
+            threshold: dollars an hour.
+            patience: with the search.
+            clock: that the work is told to.
+        """
         if self.mig is not None:
+            clock.spend(self.mig.work)
             wanted = np.zeros(len(values), dtype=np.int64)
             wanted[self.members] = self.most
             value, bound, pattern = self.mig.price(values, wanted.tolist(), threshold=threshold)
@@ -165,6 +177,7 @@ class Node:
             threshold=threshold,
             efforts=self._efforts[patience],
         )
+        clock.spend(load.work)
         found = [(load.value, load.counts), *load.others] if load.counts else []
         return load.bound, [
             (
@@ -173,10 +186,6 @@ class Node:
             )
             for value, counts in found
         ]
-
-
-def _endless() -> float:
-    return math.inf
 
 
 class Pricing:
@@ -287,7 +296,7 @@ class Pricing:
         *,
         tolerance: float,
         patience: Patience,
-        remaining: Callable[[], float] = _endless,
+        clock: Clock,
     ) -> Priced:
         """Price all options; where time runs out before that is done, the answer is that nothing is found or proven.
 
@@ -297,36 +306,36 @@ class Pricing:
             tolerance: loads worth less than the node's price x (1 + tolerance) don't interest, and cost the bound as
                 much.
             patience: with each search.
-            remaining: seconds left.
+            clock: work left.
         """
         factor = 1.0 + tolerance
         found: list[tuple[float, float, Pattern]] = []
         shares = np.full(len(values), 1.0 / factor)
         nothing = Priced((), np.zeros(len(values)))
-        for row, bound in self.relaxed(values, demand, tolerance=tolerance, remaining=remaining):
-            if remaining() <= 0:
+        for row, bound in self.relaxed(values, demand, tolerance=tolerance, clock=clock):
+            if clock.over():
                 return nothing
             node, most = self._nodes[row], bound
             if patience > Patience.LITTLE or len(found) < _PLENTY:
-                proven, loads = node.best(values, self._usd[row] * factor, patience)
+                proven, loads = node.best(values, self._usd[row] * factor, patience, clock)
                 most = min(most, proven)
                 found += [(self._usd[row] / value, value, pattern) for value, pattern in loads]
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
-        if remaining() <= 0:  # perhaps before all options were asked
+        if clock.over():  # perhaps before all options were asked
             return nothing
         found.sort(key=lambda each: each[0])
         return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
 
-    def loads(self, rows: Sequence[int], values: Floats, remaining: Callable[[], float]) -> list[Pattern]:
+    def loads(self, rows: Sequence[int], values: Floats, clock: Clock) -> list[Pattern]:
         """Good loads of the options in these rows, whether or not they are worth their price, while there is time."""
         found = []
         for row in rows:
-            if remaining() <= 0:
+            if clock.over():
                 break
             node = self._nodes[row]
             node.limit(self._demand)
-            node.bound(values, 0.0)
-            _, loads = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE)
+            node.bound(values, 0.0, clock)
+            _, loads = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE, clock)
             found += [pattern for _, pattern in loads]
         return found
 
@@ -336,8 +345,8 @@ class Pricing:
         demand: Floats,
         *,
         tolerance: float,
+        clock: Clock,
         most: int | None = None,
-        remaining: Callable[[], float] = _endless,
     ) -> list[tuple[int, float]]:
         """Options that may be worth more than their price x (1 + tolerance), with their relaxed bounds.
 
@@ -348,7 +357,7 @@ class Pricing:
             demand: as of `solve`.
             tolerance: as of `solve`.
             most: after so many, don't look for more.
-            remaining: seconds left.
+            clock: work left.
         """
         wanted = np.rint(demand).astype(np.int64)
         gains = np.maximum(values[self._members] - self._replica_price, 0.0)
@@ -356,11 +365,11 @@ class Pricing:
         enough = self._usd * (1.0 + tolerance)
         found: list[tuple[int, float]] = []
         for row in np.flatnonzero(self._node_price + worth > enough).tolist():
-            if remaining() <= 0:
+            if clock.over():
                 break
             node = self._nodes[row]
             node.limit(wanted)
-            bound, tariff = node.bound(values, enough[row])
+            bound, tariff = node.bound(values, enough[row], clock)
             self._node_price[row] = tariff.node
             self._replica_price[self._first[row] : self._first[row + 1]] = tariff.replica
             if bound > enough[row]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limits
     from gpuslice.planner.model.packing import Packing
@@ -27,7 +28,7 @@ def dive(
     relaxation: Relaxation,
     classes: Sequence[WorkloadClass],
     rounds: int,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> tuple[Packing, Floats]:
     """Nodes for everybody, and replicas of each class for which the limits left no room.
 
@@ -36,7 +37,7 @@ def dive(
         relaxation: the fractional solution to begin with.
         classes: to place.
         rounds: of finding patterns, in each step.
-        remaining: seconds left.
+        clock: work left.
     """
     limits = columns.limits
     packing: Packing = Counter()
@@ -51,12 +52,12 @@ def dive(
             for number, count in pattern.counts().items():
                 left[number] = max(left[number] - count * times, 0.0)
         packing.update(chosen)
-        if left.any() and remaining() <= 0:
+        if left.any() and clock.over():
             return _at_once(packing, columns.patterns, relaxation.duals, left, limits), left
         if left.any():
             used = limits.totals(packing)
             room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
-            relaxed = columns.again(left, np.asarray(room), relaxation, rounds=rounds, remaining=remaining)
+            relaxed = columns.again(left, np.asarray(room), relaxation, rounds=rounds, clock=clock)
     return packing, left
 
 

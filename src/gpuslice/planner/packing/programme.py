@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import column_of
 from gpuslice.planner.bound.exchange import column_of as exchange_column
 from gpuslice.planner.bound.exchange import made_whole
@@ -17,14 +18,15 @@ from gpuslice.planner.model.packing import Packing, cost
 from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.planner.packing.dive import dive
 from gpuslice.planner.packing.repair import reserved_first, within
-from gpuslice.planner.programs.highs import INFINITY, begin_mixed
+from gpuslice.planner.programs.highs import INFINITY, Ended, Stop, begin_mixed
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
     from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limits
     from gpuslice.planner.model.options import NodeOption
@@ -35,11 +37,10 @@ _ROUNDS_A_DIVE = 4
 _ROUNDS_BEFORE_PROGRAM = 1  # which mends what a quick dive leaves
 _NODES = 20  # of branch and bound
 _SMALL = 30  # classes: of more, loads are too many to be listed
-_NODES_OF_ALL = 30  # of branch and bound over listed loads …
-_TIME_FOR_ALL = 0.25  # … and of the time at most, and …
-_SECONDS_FOR_ALL = 2.0  # … at most: whoever stops the search waits no longer
+_NODES_OF_ALL = 30  # of branch and bound over listed loads
+_NODES_OF_LAST_RESORT = 10_000  # for any packing at all, where limits leave the dive without one
+_LAST_RESORT_SECONDS = 1.0  # on the wall, for any packing at all
 _FEW_CLASSES = 160  # of more, branch and bound takes seconds for what the dive has found
-_LAST_RESORT_SECONDS = 1.0  # for any packing at all, where limits leave the dive without one
 
 
 class Packings:
@@ -61,7 +62,7 @@ class Packings:
         classes: Sequence[WorkloadClass],
         *,
         gap: float,
-        remaining: Callable[[], float],
+        clock: Clock,
     ) -> None:
         """Dive, and begin with the program.
 
@@ -71,14 +72,14 @@ class Packings:
             options: for smaller nodes where the last ones are half empty, cheapest first.
             classes: to place.
             gap: relative, at which a packing is good enough.
-            remaining: seconds left.
+            clock: work left.
         """
         self._columns, self._limits, self._exchanges = columns, columns.limits, columns.exchanges
         self._values, self.bound, self._gap = relaxation.duals, relaxation.bound, gap
-        self._options, self._classes, self._remaining = options, classes, remaining
+        self._options, self._classes, self._clock = options, classes, clock
         few = len(classes) <= _FEW_CLASSES
         dived, left = dive(
-            columns, relaxation, classes, _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE, remaining
+            columns, relaxation, classes, _ROUNDS_BEFORE_PROGRAM if few else _ROUNDS_A_DIVE, clock
         )
         self.dived = None if left.any() else self._within(dived)
         self._best = self.dived
@@ -87,8 +88,10 @@ class Packings:
         self._slack = 0.0
         self._begun: Future[Answer] | None = None
         if self.dived is None:
-            self._begin([*columns.patterns, *dived])
-        elif few and not self._good_enough(self.dived) and remaining() > 0:
+            self._begin(
+                [*columns.patterns, *dived], None, _NODES_OF_LAST_RESORT, budget.CHECKS_OF_LAST_RESORT
+            )
+        elif few and not self._good_enough(self.dived) and not clock.over():
             prices = np.concatenate([relaxation.duals, relaxation.tolls])
             demand = np.asarray([float(each.replicas) for each in classes])
             self._begin([*columns.proper(demand, prices), *dived], dived, _NODES)
@@ -99,19 +102,21 @@ class Packings:
     def _within(self, packing: Packing) -> Packing | None:
         """The same, trimmed, with what is reserved in use; None: no limits allow that."""
         small = trimmed(packing, self._options, self._classes, self._limits)
-        found = within(small, self._options, self._classes, self._limits, remaining=self._remaining)
+        found = within(small, self._options, self._classes, self._limits, clock=self._clock)
         return None if found is None else reserved_first(found, self._options, self._limits)
 
     def _begin(
         self,
         patterns: Iterable[Pattern],
-        start: Packing | None = None,
-        nodes: int | None = None,
-        seconds: float = INFINITY,
+        start: Packing | None,
+        nodes: int,
+        checks: int | None = None,
     ) -> None:
-        """Begin with the program over these patterns; without a number of nodes until time is up."""
+        """Begin with the program over these patterns."""
         self._patterns = list(dict.fromkeys(patterns))
-        limits, remaining = self._limits, self._remaining()
+        limits, seconds = self._limits, self._clock.on_the_wall
+        if start is None:
+            seconds = max(seconds, _LAST_RESORT_SECONDS)
         demand = [float(each.replicas) for each in self._classes]
         self._begun = begin_mixed(
             [
@@ -120,10 +125,8 @@ class Packings:
             ],
             [*demand, *(-INFINITY for _ in limits.all)],
             [*(INFINITY for _ in demand), *limits.most.tolist()],
-            nodes=nodes,
+            Stop(self._gap / 2, nodes, checks, seconds),
             hasty=nodes == _NODES,
-            seconds=max(remaining, _LAST_RESORT_SECONDS) if start is None else min(remaining, seconds),
-            gap=self._gap / 2,
             start=None
             if start is None
             else np.asarray(
@@ -148,14 +151,15 @@ class Packings:
             return
         self._looked, self._begun = True, None
         small = len(self._classes) <= _SMALL and not self._limits.all
-        if small and not self._good_enough(best) and self._remaining() > 0:
+        if small and not self._good_enough(best) and not self._clock.over():
             slack = cost(best) / MICRO_USD - self.bound
-            loads = self._columns.listed(self._values, slack, self._remaining)
-            if not loads.slack or self._remaining() <= 0:
+            loads = self._columns.listed(self._values, slack, self._clock)
+            if not loads.slack or self._clock.over():
                 return
             self._slack = loads.slack
-            seconds = min(_TIME_FOR_ALL * self._remaining(), _SECONDS_FOR_ALL)
-            self._begin([*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, seconds)
+            self._begin(
+                [*self._patterns, *loads.patterns, *best], best, _NODES_OF_ALL, budget.CHECKS_OF_LISTED
+            )
 
     def cheapest_of_all(self, best: Packing) -> Packing:
         """The cheapest one now, once there is an answer; the bound may be higher then.
@@ -163,17 +167,25 @@ class Packings:
         Args:
             best: so far.
         """
-        if self._begun is not None:
+        answer = self._answer()
+        if answer is not None and answer.bound is not None:
             # A packing with a load that isn't listed costs more than the bound by all that the load lacks.
-            self.bound = max(self.bound, min(self._begun.result().bound, self.bound + self._slack))
+            self.bound = max(self.bound, min(answer.bound, self.bound + self._slack))
         return self._cheaper(best) or best
+
+    def _answer(self) -> Answer | None:
+        """Of the program, once there is one; None where none was begun."""
+        answer = None if self._begun is None else self._begun.result()
+        if answer is not None and answer.ended is Ended.TIME:
+            self._clock.stop()
+        return answer
 
     def _cheaper(self, best: Packing | None) -> Packing | None:
         """What the program has found, if that is cheaper."""
-        answer = None if self._begun is None else self._begun.result()
-        if answer is None or answer.values is None:
+        answer = self._answer()
+        if answer is None or answer.point is None:
             return best
-        whole = [round(amount) for amount in answer.values]
+        whole = [round(amount) for amount in answer.point.values]
         nodes: Packing = Counter()
         for pattern, amount in zip(self._patterns, whole, strict=False):
             if amount:

@@ -12,8 +12,9 @@ from gpuslice.planner.model.options import by_class
 from gpuslice.planner.model.patterns import Pattern, carries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limits
     from gpuslice.planner.model.options import NodeOption
@@ -26,7 +27,7 @@ def within(
     classes: Sequence[WorkloadClass],
     limits: Limits,
     *,
-    remaining: Callable[[], float],
+    clock: Clock,
     same_pool: bool = False,
 ) -> Packing | None:
     """The packing with as few nodes as possible changed so that it keeps the limits; None: no single change does it.
@@ -36,7 +37,7 @@ def within(
         options: to change nodes to.
         classes: that they carry.
         limits: to be kept.
-        remaining: seconds left; without any, the first change found is made, not the cheapest.
+        clock: work left; without any, the first change found is made, not the cheapest.
         same_pool: change to nodes of the same cut alone, bought spot or not as before.
     """
     result = Counter(packing)
@@ -47,7 +48,7 @@ def within(
     for row, limit in enumerate(limits.all):
         while totals[row] > limit.most:
             best = _cheapest_change(
-                result, row, carriers, classes, limits, totals, remaining=remaining, same_pool=same_pool
+                result, row, carriers, classes, limits, totals, clock=clock, same_pool=same_pool
             )
             if best is None:
                 return None
@@ -74,7 +75,7 @@ def _cheapest_change(
     limits: Limits,
     totals: Sequence[int],
     *,
-    remaining: Callable[[], float],
+    clock: Clock,
     same_pool: bool,
 ) -> tuple[Pattern, Pattern] | None:
     """The node to change and what to, that costs least for what it eases the limit of a row."""
@@ -82,7 +83,7 @@ def _cheapest_change(
     for pattern in packing:
         if limits.weights(pattern.option)[row] <= 0:
             continue
-        if best is not None and remaining() <= 0:
+        if best is not None and clock.over():
             break
         fewest = min((carriers[number] for number, _, _ in pattern.pods), key=len)
         for other in _others(pattern, fewest, classes, same_pool=same_pool):

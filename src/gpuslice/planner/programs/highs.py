@@ -1,16 +1,21 @@
 """HiGHS behind three small doors: a linear master that grows, one node's relaxation, and a mixed-integer program.
 
-A solver's answer is a value here: status, objective and proven bound apart. HiGHS 1.14.0 gave wrong answers to
-mixed-integer programs and is excluded in pyproject.toml; ortools must never share the process.
+A solver's answer is a value here: its status, why it ended, its solution, and what it proved, each apart. How long it
+may take is counted in its own steps, so that the answer is the same on a busy machine; real time is a net below that.
+HiGHS 1.14.0 gave wrong answers to mixed-integer programs and is excluded in pyproject.toml; ortools must never share
+the process.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
 import highspy
 import numpy as np
+
+from gpuslice.planner.programs.stdout import silenced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +26,29 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Integers = NDArray[np.int32]
 
+with silenced():  # HiGHS 1.16 greets on stdout, once, before it can be told not to
+    highspy.Highs()  # type: ignore[no-untyped-call]  # its constructor has no types
+
 INFINITY = highspy.kHighsInf
 _NO_ENTRIES = np.empty(0, dtype=np.int32)
+
+
+class Status(StrEnum):
+    """What is known of a program."""
+
+    OPTIMAL = "optimal"  # within the gap asked for
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
+
+
+class Ended(StrEnum):
+    """Why a solver ended."""
+
+    SOLVED = "solved"  # or proven to have no solution
+    WORK = "work"  # the nodes, checks or steps allowed
+    TIME = "time"  # on the wall
+    FAILED = "failed"  # numbers that it can't cope with
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +63,98 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """When to be content, or to give up.
+
+    Attributes:
+        gap: relative, of the best point above what is proven, that is near enough.
+        nodes: of branch and bound at most.
+        checks: how often HiGHS may look at its limits, some two hundred times a second: for programs of which a single
+            node may take long.
+        seconds: of real time at most, beyond anything that is usual.
+    """
+
+    gap: float
+    nodes: int
+    checks: int | None = None
+    seconds: float = INFINITY
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A feasible point of a program.
+
+    Attributes:
+        values: of the variables, rounded to integers where they are, shape (columns,).
+        objective: of these.
+    """
+
+    values: Floats
+    objective: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a mixed-integer solve came to.
 
     Attributes:
-        values: of the variables, rounded to integers where they are; None: no feasible point was found.
-        objective: of `values`, or infinity.
-        bound: proven least objective; minus infinity where nothing was proven.
-        optimal: whether the gap asked for was reached.
+        status: of the program.
+        ended: why no more is known.
+        point: the best feasible one found; None where none was.
+        bound: no feasible point is below; None where nothing was proven.
     """
 
-    values: Floats | None
-    objective: float
-    bound: float
-    optimal: bool
+    status: Status
+    ended: Ended
+    point: Point | None
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """The solution of a linear master.
+
+    Attributes:
+        value: of the objective.
+        amounts: of the columns after the artificial ones.
+        duals: of the demand and, after them, of the rows with a most: what one unit is worth, never negative.
+        short: how much of each demand is not covered.
+    """
+
+    value: float
+    amounts: Floats
+    duals: Floats
+    short: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class MasterAnswer:
+    """What a linear master came to.
+
+    Attributes:
+        ended: SOLVED: at the optimum.
+        mix: the optimum; None where it wasn't reached.
+        steps: of the simplex that it took.
+    """
+
+    ended: Ended
+    mix: Mix | None
+    steps: int
+
+
+_ENDED: Final = {
+    highspy.HighsModelStatus.kOptimal: Ended.SOLVED,
+    highspy.HighsModelStatus.kInfeasible: Ended.SOLVED,
+    highspy.HighsModelStatus.kSolutionLimit: Ended.WORK,
+    highspy.HighsModelStatus.kIterationLimit: Ended.WORK,
+    highspy.HighsModelStatus.kInterrupt: Ended.WORK,
+    highspy.HighsModelStatus.kTimeLimit: Ended.TIME,
+}
+_TRUSTED: Final = {  # of a master, which always has a solution
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kIterationLimit,
+    highspy.HighsModelStatus.kTimeLimit,
+}
 
 
 def _silent() -> highspy.Highs:
@@ -83,7 +187,7 @@ class LinearMaster:
         """
         self._solver = _silent()
         self._demands = len(demand)
-        self._rows = self._all_rows = len(demand) + len(most)
+        self._rows = len(demand) + len(most)
         for each in demand:
             self._solver.addRow(each, INFINITY, 0, _NO_ENTRIES, np.empty(0))
         for each in most:
@@ -104,44 +208,38 @@ class LinearMaster:
             np.asarray(column.values, dtype=np.float64),
         )
 
-    def add_limit(self) -> int:
-        """Append a row that may not exceed 0, for columns to come; its number."""
-        self._solver.addRow(-INFINITY, 0.0, 0, _NO_ENTRIES, np.empty(0))
-        self._all_rows += 1
-        return self._all_rows - 1
+    def solve(self, *, steps: int, seconds: float) -> MasterAnswer:
+        """The cheapest mix of the columns.
 
-    def limit_time(self, seconds: float) -> None:
-        """From now on, stop after so many seconds each time, solved or not."""
-        self._solver.setOptionValue("time_limit", max(seconds, 0.01) + self._solver.getRunTime())
-
-    @property
-    def solved(self) -> bool:
-        """Whether the last solve came to its end."""
-        return self._solver.getModelStatus() == highspy.HighsModelStatus.kOptimal
-
-    def short(self) -> Floats:
-        """How much of each demand the last solution leaves uncovered."""
-        return np.asarray(self._solver.getSolution().col_value[: self._demands])
-
-    def solve(self) -> tuple[float, Floats, Floats]:
-        """Objective, primal values of the columns after the artificial ones, duals of the first rows.
-
-        Duals are of the demand and, after them, of the rows with a most: what one unit is worth, never negative.
+        Args:
+            steps: of the simplex at most.
+            seconds: of real time at most.
         """
+        self._solver.setOptionValue("simplex_iteration_limit", steps)
+        self._solver.setOptionValue("time_limit", seconds + self._solver.getRunTime())
         self._solver.run()
-        if self._solver.getModelStatus() not in {
-            highspy.HighsModelStatus.kOptimal,
-            highspy.HighsModelStatus.kTimeLimit,
-        }:
+        taken = self._steps()
+        if self._solver.getModelStatus() not in _TRUSTED:
             # The basis went bad: start over from none rather than trust it.
             self._solver.clearSolver()
             self._solver.run()
+            taken += self._steps()
+        ended = _ENDED.get(self._solver.getModelStatus(), Ended.FAILED)
+        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return MasterAnswer(ended, None, taken)
         solution = self._solver.getSolution()
-        primal = np.asarray(solution.col_value[self._rows :])
-        duals = np.asarray(solution.row_dual[: self._rows])
+        duals = np.asarray(solution.row_dual)
         duals[self._demands :] *= -1.0
-        duals = np.maximum(duals, 0.0)
-        return self._solver.getInfo().objective_function_value, primal, duals
+        mix = Mix(
+            self._solver.getInfo().objective_function_value,
+            np.asarray(solution.col_value[self._rows :]),
+            np.maximum(duals, 0.0),
+            np.asarray(solution.col_value[: self._demands]),
+        )
+        return MasterAnswer(ended, mix, taken)
+
+    def _steps(self) -> int:
+        return max(int(self._solver.getInfo().simplex_iteration_count), 0)
 
 
 class LoadProgram:
@@ -192,10 +290,8 @@ def solve_mixed(
     columns: Sequence[Column],
     row_lower: Sequence[float],
     row_upper: Sequence[float],
+    stop: Stop,
     *,
-    seconds: float,
-    gap: float,
-    nodes: int | None = None,
     hasty: bool = False,
     start: Floats | None = None,
 ) -> Answer:
@@ -205,22 +301,21 @@ def solve_mixed(
         columns: variables, each 0 <= x <= upper.
         row_lower: least of each row, -INFINITY for none.
         row_upper: most of each row, INFINITY for none.
-        seconds: time limit.
-        gap: relative gap at which to stop.
-        nodes: of branch and bound at most: a limit that is the same on every machine, unlike seconds.
+        stop: when to be content, or to give up.
         hasty: don't try branches before one is taken: few nodes don't pay for that.
         start: a feasible point to begin from.
     """
     solver = _silent()
-    solver.setOptionValue("time_limit", max(seconds, 0.01))
+    solver.setOptionValue("time_limit", stop.seconds)
     # Restarts and these two heuristics took half of the time on fleets of 50 workloads, for a tenth of a percent.
     for costly in ("mip_allow_restart", "mip_heuristic_run_root_reduced_cost", "mip_heuristic_run_rins"):
         solver.setOptionValue(costly, False)
-    solver.setOptionValue("mip_rel_gap", gap)
-    if nodes is not None:
-        solver.setOptionValue("mip_max_nodes", nodes)
+    solver.setOptionValue("mip_rel_gap", stop.gap)
+    solver.setOptionValue("mip_max_nodes", stop.nodes)
     if hasty:
         solver.setOptionValue("mip_pscost_minreliable", 0)
+    if stop.checks is not None:
+        _stop_after(solver, stop.checks)
     solver.passModel(_model(columns, row_lower, row_upper))
     if start is not None:
         solution = highspy.HighsSolution()
@@ -228,32 +323,47 @@ def solve_mixed(
         solution.value_valid = True
         solver.setSolution(solution)
     solver.run()
-    info = solver.getInfo()
-    status = solver.getModelStatus()
-    feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    return _answer(solver, columns)
+
+
+def _stop_after(solver: highspy.Highs, checks: int) -> None:
+    """Have the solver end at so many looks at its limits: at the same point of its search, whatever the machine."""
+    left = checks
+
+    def look(event: highspy.HighsCallbackEvent) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            event.interrupt()
+
+    solver.cbMipInterrupt.subscribe(look)
+
+
+def _answer(solver: highspy.Highs, columns: Sequence[Column]) -> Answer:
+    """What the solver came to."""
+    info, status = solver.getInfo(), solver.getModelStatus()
+    ended = _ENDED.get(status, Ended.FAILED)
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return Answer(Status.INFEASIBLE, ended, None, None)
     integral = any(column.integer for column in columns)
-    bound = info.mip_dual_bound if integral else info.objective_function_value
-    if not feasible:
-        return Answer(None, INFINITY, -INFINITY, optimal=False)
+    proven = float(info.mip_dual_bound if integral else info.objective_function_value)
+    bound = proven if abs(proven) < INFINITY and (integral or ended is Ended.SOLVED) else None
+    if info.primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
+        return Answer(Status.UNKNOWN, ended, None, bound)
     values = np.asarray(solver.getSolution().col_value)
     whole = np.asarray([column.integer for column in columns])
     values = np.where(whole, np.rint(values), values)
-    return Answer(
-        values,
-        float(np.dot([column.cost for column in columns], values)),
-        float(bound),
-        optimal=status == highspy.HighsModelStatus.kOptimal,
-    )
+    objective = float(np.dot([column.cost for column in columns], values))
+    solved = status == highspy.HighsModelStatus.kOptimal
+    return Answer(Status.OPTIMAL if solved else Status.FEASIBLE, ended, Point(values, objective), bound)
 
 
 def begin_mixed(
     columns: Sequence[Column],
     row_lower: Sequence[float],
     row_upper: Sequence[float],
+    stop: Stop,
     *,
-    seconds: float,
-    gap: float,
-    nodes: int | None = None,
     hasty: bool = False,
     start: Floats | None = None,
 ) -> Future[Answer]:
@@ -266,9 +376,7 @@ def begin_mixed(
         columns,
         row_lower,
         row_upper,
-        seconds=seconds,
-        gap=gap,
-        nodes=nodes,
+        stop,
         hasty=hasty,
         start=start,
     )

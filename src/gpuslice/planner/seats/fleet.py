@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan
     from gpuslice.planner.bound.columns import Relaxation
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.search import Within
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
@@ -90,7 +91,7 @@ def with_seats(
     options: Sequence[NodeOption],
     offered: Offered,
     settings: Settings,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> Fleet | str:
     """The fleet with seats, or why there is none, in words for the plan's assumptions.
 
@@ -101,7 +102,7 @@ def with_seats(
         options: nodes for them.
         offered: others.
         settings: rules; seats of a previous plan stay, unless moving saves enough.
-        remaining: seconds left.
+        clock: work left.
     """
     count = sum(len(each.members) for each in classes)
     if count > _MOST_WORKLOADS:
@@ -118,12 +119,12 @@ def with_seats(
                 packing if some is classes else Counter(),
                 lambda others: offered.nodes(others, without),
                 gap=settings.gap,
-                remaining=remaining,
+                clock=clock,
             )
         if found is None:
             return "no seats: there was no time to choose what pods ask for"
         fleet = SeatedFleet(classes, found, settings.stack, offered.second, had)
-        return _realised(fleet, classes, offered, settings, remaining)
+        return _realised(fleet, classes, offered, settings, clock)
 
     known = (*relaxation.patterns, *packing)
     free = made(classes, known, NOTHING_HAD)
@@ -152,7 +153,7 @@ def _realised(
     classes: Sequence[WorkloadClass],
     offered: Offered,
     settings: Settings,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> Fleet | str:
     """Pools with seats as the model of Karpenter carries them out; or why it doesn't."""
     pools, assignments, packing = made.pools(), made.assignments(), made.packing()
@@ -166,13 +167,13 @@ def _realised(
         return f"no seats for {pods:,} replicas: the model of Karpenter would take too long to say what it launches"
     realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)
     orders = enumerate(priced_orders(pods))
-    spread = realiser.spread(order for number, order in orders if not number or remaining() > 0)
+    spread = realiser.spread(order for number, order in orders if not number or not clock.over())
     if spread.unbound or any(dict(bill.nodes) != nodes for bill, _ in spread.bills):
         return "no seats: by the model, Karpenter launches other nodes than the planned ones"
     price = cost(packing)
     missing = []
     for name in sorted({instance_type for _, instance_type, _ in nodes}):
-        if remaining() > 0:
+        if not clock.over():
             bill = realiser.without(name, spread.typical)
             # Pods that wait have no nodes: a bill that is lower for that saves nothing.
             missing.append(Missing(name, max(bill.price - price, 0), bill.unbound))

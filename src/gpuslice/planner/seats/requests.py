@@ -17,17 +17,19 @@ import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.packing.programme import Packings, trimmed
-from gpuslice.planner.programs.highs import INFINITY, Column, solve_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
 from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     Asking = tuple[str, ...]  # of a pattern's pods, entry by entry
 
 _NODES: Final = 100  # of branch and bound
-_PROGRAM: Final = 0.3  # of the time left
-_LEFT_BY_BOUND: Final = 0.4  # of the time left after that
 _ALONE: Final = 2  # nodes for each place alone, cheapest first
 _MUCH_DEARER: Final = 2
 _MOST_CHOICES: Final = 2_000  # of workloads; beyond, all of a class ask alike
@@ -67,7 +67,7 @@ def seating(
     offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
     *,
     gap: float,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> Seating | None:
     """Choose for every workload what its pods ask for, and nodes; None where time is too short for an answer.
 
@@ -78,14 +78,14 @@ def seating(
         begin: whole nodes for all of them, as if any replica could be anywhere.
         offered: nodes without MIG for other classes.
         gap: relative, at which nodes are good enough.
-        remaining: seconds left.
+        clock: work left.
     """
     lonely = _alone(options, classes)
-    if remaining() <= 0:
+    if clock.over():
         return None
     begun = _begun(begin, classes, lonely)
     patterns = dict.fromkeys([*known, *_likely(lonely), *(pattern for pattern, _ in begun[1])])
-    asked, nodes = _chosen(list(patterns), classes, begun, gap=gap / 2, seconds=_PROGRAM * remaining())
+    asked, nodes = _chosen(list(patterns), classes, begun, gap=gap / 2, clock=clock)
     kept, numbers = _kept(classes, asked)
     packing: Packing = Counter()
     for (pattern, asking), count in nodes.items():
@@ -97,7 +97,7 @@ def seating(
         _, ask = place = by_number[number]
         alone = (_renumbered(each, (ask,), numbers) for each in lonely[place])
         own.append(tuple(each for each in alone if each is not None))
-    return Seating(kept, _repacked(packing, kept, offered, gap=gap, remaining=remaining), tuple(own))
+    return Seating(kept, _repacked(packing, kept, offered, gap=gap, clock=clock), tuple(own))
 
 
 def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
@@ -186,7 +186,7 @@ def _chosen(
     begun: tuple[dict[int, str], Counter[tuple[Pattern, Asking]]],
     *,
     gap: float,
-    seconds: float,
+    clock: Clock,
 ) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]]:
     """What each workload asks for, by its name, and nodes: the integer program's, or those begun with."""
     rows: dict[Place, int] = {}
@@ -224,8 +224,16 @@ def _chosen(
                 begins.append(float(begun[0][number] == place[1]))
                 columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
     start = np.array([float(begun[1][node]) for node in nodes] + begins)
-    answer = solve_mixed(columns, lower, upper, seconds=seconds, gap=gap, nodes=_NODES, start=start)
-    values = start if answer.values is None else answer.values
+    answer = solve_mixed(
+        columns,
+        lower,
+        upper,
+        Stop(gap, _NODES, budget.CHECKS_OF_SEATS, clock.on_the_wall),
+        start=start,
+    )
+    if answer.ended is Ended.TIME:
+        clock.stop()
+    values = start if answer.point is None else answer.point.values
     taken = values[len(nodes) :]
     asked = {
         member.name: ask
@@ -277,19 +285,18 @@ def _repacked(
     offered: Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]],
     *,
     gap: float,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> Packing:
     """Nodes without surplus; those without MIG are looked for anew, and taken where that is cheaper."""
     others = sum(not _asks_for_mig(each.kept_to) for each in classes)
     options = offered(classes[:others]) if others else ()
     used = [each.option for each in packing]
     packing = trimmed(packing, options, classes, Limits((), [*options, *used]))
-    if not options or remaining() <= 0:
+    if not options or clock.over():
         return packing
-    whole = remaining()
     columns = ColumnGeneration(options, classes[:others])
-    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() - _LEFT_BY_BOUND * whole)
-    packings = Packings(columns, relaxation, options, classes[:others], gap=gap, remaining=remaining)
+    relaxation = columns.relax(tolerance=gap / 3, clock=clock.share(1.0 - budget.LEFT_BY_SEATS_BOUND))
+    packings = Packings(columns, relaxation, options, classes[:others], gap=gap, clock=clock)
     again = packings.cheapest()
     if again is None:
         return packing

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.plan.artefact import Unplaced
+from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.bound.links import Links
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
@@ -21,6 +22,7 @@ from gpuslice.planner.services.sizing import Sizing, Supply, cheapest_alone, siz
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.limits import Limit
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     Offer = Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]]
 
-_TIME: Final = 0.15  # of what is left, for each program
-_BOUND_TIME: Final = 0.3  # for column generation, whose bound is the only one for large fleets
 _SMALL: Final = (
     4_000  # columns of the program over the options, beyond which its relaxation alone takes seconds
 )
@@ -63,7 +63,7 @@ def size_services(
     *,
     limits: Sequence[Limit] = (),
     gap: float,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> Sized:
     """Choose kinds and replicas for services, together with what everybody else needs.
 
@@ -73,7 +73,7 @@ def size_services(
         offer: the node options for some classes.
         limits: on options altogether, under which the bound holds.
         gap: relative, at which to stop.
-        remaining: seconds left for the whole plan.
+        clock: work left for the whole plan.
     """
     reasons: dict[str, str] = {}
     candidates: list[Workload] = []
@@ -105,18 +105,17 @@ def size_services(
     proven: list[float] = []
     mixed: Sizing | None = None
     if sum(len(option.classes) for option in options) <= _SMALL:
-        mixed = problem.size(options, one_kind=False, gap=gap, seconds=_TIME * remaining())
+        mixed = problem.size(options, one_kind=False, gap=gap, clock=clock)
         proven += [] if mixed is None else [mixed.bound]
     if mixed is None or mixed.packing is None or _usd(mixed.packing) * (1 - gap) > mixed.bound:
-        whole = remaining()
         relaxation = ColumnGeneration(options, classes, problem.links(), limits).relax(
-            tolerance=gap, remaining=lambda: remaining() - (1 - _BOUND_TIME) * whole
+            tolerance=gap, clock=clock.share(budget.SERVICES_BOUND)
         )
         proven.append(relaxation.bound)
         used = {pattern.option for pattern in relaxation.patterns}
         options = tuple(option for option in options if option in used)
-        mixed = mixed or problem.size(options, one_kind=False, gap=gap, seconds=_TIME * remaining())
-    alone = problem.size(options, one_kind=True, gap=gap, seconds=_TIME * remaining())
+        mixed = mixed or problem.size(options, one_kind=False, gap=gap, clock=clock)
+    alone = problem.size(options, one_kind=True, gap=gap, clock=clock)
     one_kind = cheapest_alone(supplies, options, classes) if alone is None else alone.replicas
     chosen, packing = (one_kind, None) if mixed is None else (mixed.replicas, mixed.packing)
     by_name = {each.name: each for each in services}
@@ -159,11 +158,11 @@ class _Problem:
         )
 
     def size(
-        self, options: Sequence[NodeOption], *, one_kind: bool, gap: float, seconds: float
+        self, options: Sequence[NodeOption], *, one_kind: bool, gap: float, clock: Clock
     ) -> Sizing | None:
         """Choose kinds and replicas over some options."""
         return size(
-            self.demands, self.supplies, options, self.classes, one_kind=one_kind, gap=gap, seconds=seconds
+            self.demands, self.supplies, options, self.classes, one_kind=one_kind, gap=gap, clock=clock
         )
 
 
@@ -173,7 +172,7 @@ def mixed_kinds(
     *,
     limits: Sequence[Limit],
     gap: float,
-    remaining: Callable[[], float],
+    clock: Clock,
 ) -> tuple[Packing, tuple[WorkloadClass, ...]] | None:
     """The cheapest packing of services in several kinds each, and the classes that it is of; None: none was found.
 
@@ -182,7 +181,7 @@ def mixed_kinds(
         offer: the node options for some classes.
         limits: on options altogether.
         gap: relative, at which to stop.
-        remaining: seconds left.
+        clock: work left.
     """
     classes, packing = sized.cheapest
     if packing is not None and not limits:
@@ -190,8 +189,8 @@ def mixed_kinds(
     classes = tuple(each for each in classes if each.replicas)
     options = offer(classes)
     columns = ColumnGeneration(options, classes, limits=limits)
-    relaxation = columns.relax(tolerance=gap / 3, remaining=lambda: remaining() / 2)
-    found = Packings(columns, relaxation, options, classes, gap=gap, remaining=remaining).cheapest()
+    relaxation = columns.relax(tolerance=gap / 3, clock=clock.share(0.5))
+    found = Packings(columns, relaxation, options, classes, gap=gap, clock=clock).cheapest()
     return None if found is None else (found, classes)
 
 

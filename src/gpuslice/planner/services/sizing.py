@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner import budget
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
 from gpuslice.planner.model.service_kinds import exactly
-from gpuslice.planner.programs.highs import INFINITY, Column, solve_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import GpuGeometry, NodeOption
     from gpuslice.planner.model.packing import Packing
@@ -69,7 +71,7 @@ def size(
     *,
     one_kind: bool,
     gap: float,
-    seconds: float,
+    clock: Clock,
 ) -> Sizing | None:
     """Choose kinds and replicas over the node options; None where time ended the search with nothing.
 
@@ -80,10 +82,10 @@ def size(
         classes: to place.
         one_kind: whether all replicas of a service are of one kind, as one pod template has it.
         gap: relative, at which to stop.
-        seconds: time limit.
+        clock: whose wall is a net below.
     """
     program = _Program(services, supplies, options, classes, one_kind=one_kind)
-    answer = program.solve(gap=gap, seconds=seconds)
+    answer = program.solve(gap=gap, clock=clock)
     if answer is None:
         return None
     values, bound = answer
@@ -122,10 +124,18 @@ class _Program:
         for option in options:
             self._option(option, chosen)
 
-    def solve(self, *, gap: float, seconds: float) -> tuple[list[float], float] | None:
-        """Values of the columns, and the bound proven."""
-        answer = solve_mixed(self._columns, self._lower, self._upper, seconds=seconds, gap=gap, nodes=_NODES)
-        return None if answer.values is None else (answer.values.tolist(), answer.bound)
+    def solve(self, *, gap: float, clock: Clock) -> tuple[list[float], float] | None:
+        """Values of the columns, and the bound proven; None where no values were found."""
+        answer = solve_mixed(
+            self._columns,
+            self._lower,
+            self._upper,
+            Stop(gap, _NODES, budget.CHECKS_OF_SERVICES, clock.on_the_wall),
+        )
+        if answer.ended is Ended.TIME:
+            clock.stop()
+        # Nothing is bought for less than nothing.
+        return None if answer.point is None else (answer.point.values.tolist(), max(answer.bound or 0.0, 0.0))
 
     def chosen(self, values: Sequence[float]) -> dict[Kind, int]:
         """Replicas of each kind."""
