@@ -3,11 +3,15 @@
 import pytest
 from msgspec import UNSET
 
+from bench.fleets import read_fleet
+from gpuslice.cloud.selection import choose
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.clock import Clock
+from gpuslice.planner.homes.cover import few_kinds
+from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.settings import Settings
-from gpuslice.planner.solve import solve
+from gpuslice.planner.solve import offered, solve
 from gpuslice.workloads.policy import FREE, Policy
 from tests.planner.good_plans import CATALOG, SHARED, Case, document_of, rules_broken
 from tests.planner.planned import prices
@@ -45,7 +49,24 @@ def test_a_plan_with_a_pool_too_many_is_refused():
     assert "policy/max-pools" in rules_broken(good, document)
 
 
-def test_where_time_ran_out_more_of_it_is_the_first_thing_to_try():
-    with pytest.raises(AnswerIsNoError) as caught:
-        solve(SHARED, CATALOG, Settings(OVERHEAD, policy=Policy(max_pools=2)), clock=Clock(0.0))
-    assert "--time-limit" in caught.value.fix
+def test_a_cap_that_can_be_kept_always_has_a_plan_however_little_is_looked_for():
+    classes = classes_of(SHARED)
+    options = offered(classes, CATALOG, Settings(OVERHEAD))
+    possible = [most for most in range(1, 8) if few_kinds(options, classes, most) is not None]
+    assert possible[0] > 1
+    for most in possible:
+        settings = Settings(OVERHEAD, policy=Policy(max_pools=most))
+        plan = solve(SHARED, CATALOG, settings, clock=Clock(0.0)).plan
+        assert len(plan.pools) <= most
+        assert not plan.unplaced
+    with pytest.raises(AnswerIsNoError):
+        planned(Policy(max_pools=possible[0] - 1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pool_for_each_tenant_is_always_enough_where_everybody_fits_one_model(seed):
+    fleet = read_fleet(seed, 14, tenants=3)
+    settings = Settings(OVERHEAD, policy=Policy(max_pools=3))
+    plan = solve(fleet.workloads, choose("", fleet.region), settings, clock=Clock(1.0)).plan
+    assert len(plan.pools) <= 3
+    assert not plan.unplaced

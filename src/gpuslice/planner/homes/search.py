@@ -21,6 +21,7 @@ from gpuslice.planner.bound.columns import alone
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.homes.bill_search import CarriedOut, carried_out
 from gpuslice.planner.homes.bills import PoolBills
+from gpuslice.planner.homes.cover import few_kinds
 from gpuslice.planner.homes.packing import NO_WISHES, PoolPacking, Wishes
 from gpuslice.planner.homes.program import HomeProgram
 from gpuslice.planner.homes.start import Realisation, realise
@@ -132,11 +133,6 @@ class Search:
         """At which the first choice of homes is good enough."""
         return self._settings.gap / 2
 
-    @property
-    def out_of_time(self) -> bool:
-        """Whether homes can't be looked for any more."""
-        return self._clock.keeping(self._kept).over()
-
     def with_few_pools(
         self, relaxation: Relaxation, packing: Packing, carried: Within, most: int, wishes: Wishes = NO_WISHES
     ) -> Within:
@@ -172,6 +168,34 @@ class Search:
                 if best is None or cost(found.carried.packing) < cost(best.carried.packing):
                     best = found
         return best or fewest
+
+    def with_few_kinds(self, relaxation: Relaxation, packing: Packing, most: int) -> Within | None:
+        """Pools of no more than so many kinds of nodes, chosen beforehand; None: no such choice holds everybody.
+
+        Args:
+            relaxation: prices and patterns.
+            packing: the cheapest one.
+            most: kinds, and so pools.
+        """
+        kinds = few_kinds(self.options, self.classes, most)
+        if kinds is None:
+            return None
+        options = [
+            option for option in self.options if (option.cut, option.purchase is Purchase.SPOT) in kinds
+        ]
+        search = Search(
+            options,
+            self.classes,
+            Limits(self.limits.all, options),
+            self._settings,
+            self._clock,
+            self._kept,
+            self._second,
+        )
+        there = set(options)
+        known = tuple(pattern for pattern in relaxation.patterns if pattern.option in there)
+        start = search._start(packing, options, relaxation)
+        return None if start is None else search.carried(replace(relaxation, patterns=known), start)
 
     def carried(self, relaxation: Relaxation, packing: Packing, wishes: Wishes = NO_WISHES) -> Within | None:
         """The cheapest pools found that keep the limits; None: none were found.

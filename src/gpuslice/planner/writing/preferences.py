@@ -36,12 +36,15 @@ def few_pools(
         return carried, UNSET
     fewer = search.with_few_pools(relaxation, packing, carried, most)
     count = len(fewer.carried.options)
-    if count > most:
+    # Pools that merge as they get dearer may stop merging too early: kinds chosen together never do.
+    chosen = search.with_few_kinds(relaxation, packing, most)
+    if chosen is not None and len(chosen.carried.options) <= most:
+        cheaper = cost(chosen.carried.packing) < cost(fewer.carried.packing)
+        fewer = chosen if count > most or cheaper else fewer
+    elif count > most:
         raise AnswerIsNoError(
             f"the fewest pools found are {count}, and policy.maxPools is {most}",
-            fix="give it more time (--time-limit), or allow that many"
-            if search.out_of_time
-            else "allow that many; tenants and kinds of needs that may not share keep pools apart",
+            fix="allow that many; tenants and kinds of needs that may not share keep pools apart",
         )
     return fewer, usd(min(cost(carried.carried.packing), cost(fewer.carried.packing)))
 
