@@ -1,5 +1,6 @@
-"""The same input gives the same bytes: here, again, and in another process."""
+"""The same input gives the same bytes: here, again, in another process, and on a machine that has no time."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 import gpuslice
+from bench.fleets import fleet
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.plan.artefact import Plan
 from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS, workload
@@ -51,3 +53,46 @@ def test_the_same_input_gives_the_same_plan_in_another_process(seed):
         check=True,
     )
     assert done.stdout == _bytes()
+
+
+BUSY = "import sys; sys.stdin.readline()\nwhile True: pass"
+PLAN = (sys.executable, "-m", "gpuslice", "plan", "-o", "json", "-f")
+
+
+def _planned(path: Path, *before: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*before, *PLAN, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+    )
+
+
+def _answer(process: subprocess.Popen[bytes]) -> bytes:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err.decode()
+    return out
+
+
+@pytest.mark.slow
+def test_a_busy_machine_makes_the_same_plan_as_one_at_rest(tmp_path):
+    """Two at once, and one that gets what is left by loops that never rest."""
+    path = tmp_path / "workloads.yaml"
+    path.write_text(fleet(7, 40))
+    alone = _answer(_planned(path))
+    assert json.loads(alone)["summary"]["termination"] != "time-limit"
+    loops = [
+        subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE)
+        for _ in range(2 * (os.cpu_count() or 1))
+    ]
+    try:
+        for loop in loops:
+            assert loop.stdin is not None
+            loop.stdin.close()
+        starved = _planned(path, "nice", "-n", "19")
+        both = [_planned(path), _planned(path)]
+        assert [_answer(process) for process in (*both, starved)] == [alone] * 3
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()

@@ -119,6 +119,8 @@ def plan(
     if made.unplaced:
         say(f"{len(made.unplaced)} of {len(planned.workloads.workloads)} workloads fit nothing")
         raise typer.Exit(1)
+    if made.summary.termination == "time-limit":
+        say("--time-limit ended the search: run again, it may end elsewhere; this is the best plan so far")
     if made.summary.termination == "interrupted":
         say("this is the best plan so far: with more time there may be a cheaper one")
         raise typer.Exit(INTERRUPTED)
@@ -227,6 +229,7 @@ def _proof(summary: Summary) -> str:
     words += f"; the plan is {above:.1%} above it" if above >= 0.0005 else "; the plan is at it"
     ended = {
         "time-limit": "; the time limit ended the search",
+        "work-limit": "; --effort 3 looks further",
         "interrupted": "; the search was interrupted",
     }
     return words + ended.get(summary.termination, "")

@@ -22,7 +22,7 @@ from gpuslice.planner.programs.highs import INFINITY, Ended, Stop, begin_mixed
 from gpuslice.units import MICRO_USD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
@@ -192,6 +192,23 @@ class Packings:
                 nodes[self._columns.plainest(pattern)] += amount
         other = self._within(made_whole(nodes, self._exchanges, whole[len(self._patterns) :]))
         return min((each for each in (best, other) if each is not None), key=cost, default=None)
+
+
+def cheapest_of(
+    packings: Packings, tell: Callable[[Packing], None] = lambda _packing: None
+) -> Packing | None:
+    """The cheapest packing, once everything is looked at that pays; None where none was found within the limits.
+
+    Args:
+        packings: begun.
+        tell: what is found on the way.
+    """
+    packing = packings.cheapest()
+    if packing is None:
+        return None
+    tell(packing)
+    packings.look_at_all(packing)
+    return packings.cheapest_of_all(packing)
 
 
 def trimmed(

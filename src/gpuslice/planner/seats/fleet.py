@@ -18,6 +18,7 @@ from gpuslice.planner.homes.previous import traded
 from gpuslice.planner.model.limits import limits_of
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.pools import pool_of
+from gpuslice.planner.packing.programme import cheapest_of
 from gpuslice.planner.seats.launches import SeatRealiser
 from gpuslice.planner.seats.pools import NOTHING_HAD, Had, SeatedFleet
 from gpuslice.planner.seats.previous import loads_of_some, seats_kept, unseated
@@ -194,9 +195,7 @@ def beside_one_pool(fleet: Fleet, other: Within) -> Fleet:
 
 def packed(packings: Packings, tell: Callable[[Packing], None]) -> Packing:
     """The cheapest packing. Nothing is counted where seats are planned, so that there is one."""
-    packing = packings.cheapest()
+    packing = cheapest_of(packings, tell)
     if packing is None:
         raise AssertionError("no packing, and no limits")
-    tell(packing)
-    packings.look_at_all(packing)
-    return packings.cheapest_of_all(packing)
+    return packing

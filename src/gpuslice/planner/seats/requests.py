@@ -22,7 +22,7 @@ from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.planner.packing.programme import Packings, trimmed
+from gpuslice.planner.packing.programme import Packings, cheapest_of, trimmed
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
 from gpuslice.workloads.pods import MIG_PREFIX
 
@@ -297,11 +297,9 @@ def _repacked(
     columns = ColumnGeneration(options, classes[:others])
     relaxation = columns.relax(tolerance=gap / 3, clock=clock.share(1.0 - budget.LEFT_BY_SEATS_BOUND))
     packings = Packings(columns, relaxation, options, classes[:others], gap=gap, clock=clock)
-    again = packings.cheapest()
+    again = cheapest_of(packings)
     if again is None:
         return packing
-    packings.look_at_all(again)
-    again = packings.cheapest_of_all(again)
     with_mig = Counter(
         {
             pattern: count
