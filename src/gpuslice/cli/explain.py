@@ -19,7 +19,6 @@ from gpuslice.cli.console import (
 )
 from gpuslice.cli.explain_workload import dollars, explain_workload, named
 from gpuslice.cli.planning import (
-    DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     FallbackOption,
@@ -46,6 +45,7 @@ from gpuslice.cli.savings import (
     savings_data,
 )
 from gpuslice.errors import InputError
+from gpuslice.plan.defaults import DEFAULT_GAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

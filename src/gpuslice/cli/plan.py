@@ -19,8 +19,6 @@ from gpuslice.cli.console import (
 )
 from gpuslice.cli.interruption import INTERRUPTED
 from gpuslice.cli.planning import (
-    DEFAULT_GAP,
-    DEFAULT_MIN_SAVING,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     Buying,
@@ -45,6 +43,7 @@ from gpuslice.cli.planning import (
     WorkloadsOption,
     make_plan,
 )
+from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

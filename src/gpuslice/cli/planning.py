@@ -14,6 +14,7 @@ import typer
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
 from gpuslice.errors import InputError
+from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from gpuslice.workloads.policy import Policy
 
 
-DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
-DEFAULT_MIN_SAVING: Final = 0.05  # the planner's own too
 DEFAULT_TIME_LIMIT: Final = 10.0
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
 
