@@ -148,6 +148,7 @@ def print_summary(made: Plan) -> None:
     """What it costs today, what it will cost, how far that is from the proven least, and what else was thinkable."""
     from msgspec import UNSET
 
+    from gpuslice.plan.tutorials import WHOLE_GPUS
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
@@ -155,8 +156,8 @@ def print_summary(made: Plan) -> None:
     def row(name: str, usd: float, words: str) -> tuple[str, str, str, str]:
         return name, _dollars(usd), _dollars(usd * HOURS_A_MONTH, 0), words
 
-    today = [each for each in summary.baselines if each.name == "whole-gpu"]
-    others = [each for each in summary.baselines if each.name != "whole-gpu"]
+    today = [each for each in summary.baselines if each.name == WHOLE_GPUS]
+    others = [each for each in summary.baselines if each.name != WHOLE_GPUS]
     rows = [
         *(row("today", each.usd_per_hour, each.note) for each in today),
         row("planned", summary.usd_per_hour, _saving(summary)),
@@ -208,7 +209,9 @@ def _way_there(made: Plan) -> str:
 
 def _saving(summary: Summary) -> str:
     """What the plan saves, in words: "35.4% less: $54.67 an hour"."""
-    today = next((each.usd_per_hour for each in summary.baselines if each.name == "whole-gpu"), 0.0)
+    from gpuslice.plan.tutorials import WHOLE_GPUS
+
+    today = next((each.usd_per_hour for each in summary.baselines if each.name == WHOLE_GPUS), 0.0)
     if not today:
         return ""
     saved = today - summary.usd_per_hour

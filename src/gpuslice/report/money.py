@@ -16,6 +16,7 @@ from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.plan.tutorials import WHOLE_GPUS
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
-
-TODAY = "whole-gpu"
-"""The baseline that stands for today: each pod has whole GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
 
 def _today(plan: Plan, workloads: Iterable[Workload], catalog: Catalog) -> dict[str, float]:
     """The baseline's dollars an hour by workload, split by what the whole GPUs of each cost alone."""
-    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == TODAY), None)
+    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == WHOLE_GPUS), None)
     placed = {each.workload for each in plan.assignments}
     taken = overhead(plan)
     weights = {
