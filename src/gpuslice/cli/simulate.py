@@ -28,6 +28,8 @@ from gpuslice.cli.planning import (
     TimeLimitOption,
 )
 from gpuslice.errors import InputError
+from gpuslice.karpenter.times import BOOT_SECONDS
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from gpuslice.workloads.policy import Policy as Rules
     from gpuslice.workloads.timelines import Timeline
 
-_POLICIES: Final = "whole,time-slicing-4,all-1g-mig,plan"
+_POLICIES: Final = "whole-gpu,time-slicing-4,all-1g-mig,plan"
 _PLAN: Final = "plan"
 
 
@@ -111,13 +113,13 @@ def simulate(
     ] = 0,
     consolidate_after: Annotated[
         float, typer.Option("--consolidate-after", metavar="SECONDS", help="Of every pool.", min=0)
-    ] = 300,
+    ] = CONSOLIDATE_AFTER_SECONDS,
     boot: Annotated[
         float,
         typer.Option(
             "--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0, max=86_400
         ),
-    ] = 180,
+    ] = BOOT_SECONDS,
     sweep: Annotated[
         str,
         typer.Option(
@@ -291,7 +293,9 @@ def _check_alone(ray: str, jobs: int | None) -> None:
 
 def _names(policies: str) -> list[str]:
     """The policies, each once."""
-    names = [each.strip() for each in policies.split(",") if each.strip()]
+    from gpuslice.plan.tutorials import tutorial_name
+
+    names = [tutorial_name(name.strip()) for name in policies.split(",") if name.strip()]
     if not names:
         raise InputError("names no policy", where="--policies", fix=f"such as {_POLICIES}")
     if twice := [each for each in names if names.count(each) > 1]:
@@ -358,7 +362,8 @@ def _policy(
     taken: DaemonsetOverhead,
     consolidate_after: float,
 ) -> Policy:
-    from gpuslice.simulator.policies import baseline, of_plan
+    from gpuslice.simulator.baselines import baseline
+    from gpuslice.simulator.policies import of_plan
 
     if name == _PLAN and plan is not None:
         return of_plan(plan, timeline.workloads, catalog, taken, consolidate_after)

@@ -97,6 +97,7 @@ def _read(path: str) -> Sweep:
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
     from gpuslice.cli.demand import check_policies
+    from gpuslice.plan.tutorials import tutorial_name
     from gpuslice.simulator.sweep import MOST_CELLS, Sweep
 
     if path == "-":
@@ -104,7 +105,8 @@ def _read(path: str) -> Sweep:
     document = read_documents(path)[0]
     sweep = decode(document.data, Sweep, where=document.where)
     names = [each.name for each in sweep.what_ifs]
-    for what, listed in (("what-if", names), ("policy", sweep.policies), ("seed", sweep.seeds)):
+    policies = [tutorial_name(name) for name in sweep.policies]
+    for what, listed in (("what-if", names), ("policy", policies), ("seed", sweep.seeds)):
         if len(set(listed)) < len(listed):
             raise InputError(
                 f"names a {what} twice", where=document.where, fix="name each once: they are a grid"
