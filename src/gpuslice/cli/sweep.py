@@ -44,6 +44,7 @@ def run(
     """
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
+    from gpuslice.artefacts.part import API_VERSION
     from gpuslice.simulator.sweep import SweepResult, grid
 
     sweep = _read(path)
@@ -65,7 +66,7 @@ def run(
             _keep(each, *missing[number])
             shown(done, len(cells))
     result = SweepResult(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="SweepResult",
         cells=tuple(_cell(*cell, file) for cell, file in zip(cells, files, strict=True)),
     )

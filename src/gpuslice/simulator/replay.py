@@ -6,10 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import dump_json
+from gpuslice.artefacts.part import API_VERSION
 from gpuslice.karpenter.times import BOOT_SECONDS, LOOK_SECONDS
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.ledger import quantile
-from gpuslice.simulator.result import API_VERSION, Demand, Outcome, Over, Simulation, Waits
+from gpuslice.simulator.result import Demand, Outcome, Over, Simulation, Waits
 from gpuslice.units import HOURS_A_MONTH
 
 if TYPE_CHECKING:
