@@ -28,7 +28,6 @@ from gpuslice.cli.planning import (
     OverheadOption,
     Planned,
     SeatsOption,
-    StackName,
     StackOption,
     TimeLimitOption,
     WithoutOption,
@@ -45,6 +44,7 @@ from gpuslice.cli.savings import (
     savings_data,
 )
 from gpuslice.errors import InputError
+from gpuslice.hardware.stack import Stack
 from gpuslice.plan.defaults import DEFAULT_GAP
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def explain(
         str, typer.Argument(metavar="[WORKLOAD]", help="namespace/name; left out: the whole plan.")
     ] = "",
     file: WorkloadsOption,
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,

@@ -36,13 +36,13 @@ from gpuslice.cli.planning import (
     ReservedOption,
     SeatsOption,
     SpotShareOption,
-    StackName,
     StackOption,
     TimeLimitOption,
     WithoutOption,
     WorkloadsOption,
     make_plan,
 )
+from gpuslice.hardware.stack import Stack
 from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plan(
     *,
     file: WorkloadsOption,
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write plan.yaml.")] = "",
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,

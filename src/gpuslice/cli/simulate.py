@@ -23,11 +23,11 @@ from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     OverheadOption,
-    StackName,
     StackOption,
     TimeLimitOption,
 )
 from gpuslice.errors import InputError
+from gpuslice.hardware.stack import Stack
 from gpuslice.karpenter.times import BOOT_SECONDS
 from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 
@@ -146,7 +146,7 @@ def simulate(
             help="Replay a sweep on this Ray cluster: HOST:PORT, or ray://HOST:PORT (needs gpuslice[ray]).",
         ),
     ] = "",
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     accept_assumed: AssumedOption = False,
@@ -333,7 +333,7 @@ def _planned(
     workloads: Sequence[Workload],
     catalog: Catalog,
     taken: DaemonsetOverhead,
-    stack: StackName,
+    stack: Stack,
     rules: Rules,
     seconds: float,
     *,
@@ -341,7 +341,6 @@ def _planned(
 ) -> Plan:
     import time
 
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import solve
 
@@ -349,7 +348,7 @@ def _planned(
     return solve(
         workloads,
         catalog,
-        Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value), policy=rules),
+        Settings(taken, overhead_assumed=assumed, stack=stack, policy=rules),
         remaining=lambda: started + seconds - time.monotonic(),
     ).plan
 
