@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuslice.advice.pool_use import pool_uses
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
@@ -135,14 +136,8 @@ def overhead(plan: Plan) -> DaemonsetOverhead:
 
 
 def _per_node(workload: Workload, taken: DaemonsetOverhead, machine: InstanceType) -> int:
-    rooms = [machine.gpu_count // workload.need.gpus, machine.max_pods - taken.pods]
-    for have, need in (
-        (machine.allocatable_cpu_milli - taken.cpu_milli, workload.cpu_milli),
-        (machine.allocatable_memory_mib - taken.memory_mib, workload.memory_mib),
-    ):
-        if need:
-            rooms.append(have // need)
-    return max(min(rooms), 0)
+    left = left_for_workloads(machine, taken)
+    return min(machine.gpu_count // workload.need.gpus, left.holds(workload.cpu_milli, workload.memory_mib))
 
 
 def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:

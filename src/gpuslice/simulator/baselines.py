@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware import cut as cuts
@@ -121,10 +122,7 @@ def _chosen(
         same = workload.need.on == gpu.name
         if not (anywhere or same or fit(workload.need, cuts.whole(gpu)).fits):
             continue
-        if (
-            workload.cpu_milli > kind.allocatable_cpu_milli - overhead.cpu_milli
-            or workload.memory_mib > kind.allocatable_memory_mib - overhead.memory_mib
-        ):
+        if not left_for_workloads(kind, overhead).holds(workload.cpu_milli, workload.memory_mib):
             continue
         slices[gpu.name] = slice_
         price = kind.prices[Purchase.ON_DEMAND] / kind.gpu_count

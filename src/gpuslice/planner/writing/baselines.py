@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.cloud.allocatable import Allocatable, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
@@ -36,9 +37,7 @@ class _Machine:
     instance_type: InstanceType
     slice_: Slice
     units: int
-    cpu_milli: int
-    memory_mib: int
-    pods: int
+    left: Allocatable
 
     @property
     def price(self) -> int:
@@ -46,14 +45,11 @@ class _Machine:
 
     def holds(self, each: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
         """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
-        most = min(room[0] // units, room[3])
-        if each.cpu_milli:
-            most = min(most, room[1] // each.cpu_milli)
-        return min(most, room[2] // each.memory_mib) if each.memory_mib else most
+        return min(room[0] // units, Allocatable(*room[1:]).holds(each.cpu_milli, each.memory_mib))
 
     @property
     def room(self) -> tuple[int, int, int, int]:
-        return self.units, self.cpu_milli, self.memory_mib, self.pods
+        return self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods
 
 
 def baselines(
@@ -87,9 +83,7 @@ def _machines(tutorial: Tutorial, catalog: Catalog, overhead: DaemonsetOverhead)
                     kind,
                     slice_,
                     kind.gpu_count * tutorial.per_gpu(gpu),
-                    kind.allocatable_cpu_milli - overhead.cpu_milli,
-                    kind.allocatable_memory_mib - overhead.memory_mib,
-                    kind.max_pods - overhead.pods,
+                    left_for_workloads(kind, overhead),
                 )
             )
     return machines
