@@ -10,6 +10,7 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.cloud.selection import choose
+from gpuslice.hardware.need import Need
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -18,12 +19,11 @@ from gpuslice.simulator.policies import Policy, of_plan
 from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import replay
 from gpuslice.simulator.result import Outcome
-from gpuslice.workloads.model import Workload
+from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.timelines import Life, Timeline
 from tests.planner import seated
 from tests.planner.good_plans import workload
 from tests.planner.planned import solved
-from tests.planner.test_services import profile, service
 from tests.strategies import H100, L4, L4_EIGHTH, OVERHEAD, catalog_of
 
 HOUR = 3600
@@ -107,7 +107,14 @@ def test_a_pool_grows_to_twice_the_nodes_planned_and_no_further():
     assert (found.nodes_launched, found.never_placed) == (4, 2)
 
 
-RANK = service("red/rank", 25, profile("L4/fractional/1-8", 10), profile("L4/whole", 60))
+def service(name: str, rate: float, **rates: float) -> Workload:
+    """A service of so much load, and what one replica does on slices."""
+    profiles = tuple(ServiceProfile(slice_, 4, 1, each, 10) for slice_, each in rates.items())
+    sized = Service(rate, "requests/s", 100, profiles)
+    return Workload(name, 0, 500, 1024, Need(), tenant="red", service=sized)
+
+
+RANK = service("red/rank", 25, **{"L4/fractional/1-8": 10, "L4/whole": 60})
 SERVED = catalog_of(L4, L4_EIGHTH)
 
 
@@ -132,7 +139,7 @@ def test_a_service_is_as_many_replicas_as_it_takes_on_whole_gpus_under_the_tutor
 
 
 def test_a_service_without_a_whole_gpu_is_not_counted_as_waiting_for_ever():
-    small = service("red/small", 25, profile("H100/mig/1g.10gb", 10))
+    small = service("red/small", 25, **{"H100/mig/1g.10gb": 10})
     policy = baseline("whole-gpu", [small], catalog_of(L4), OVERHEAD, AFTER)
     assert (policy.standing, policy.places) == ({}, {})
     assert baseline("whole-gpu", [small], catalog_of(H100), OVERHEAD, AFTER).standing == {"red/small": 3}

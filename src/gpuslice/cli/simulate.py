@@ -246,7 +246,7 @@ def simulate(
             )
     assumptions = (
         f"a node takes {boot:g} s from its launch until pods run on it",
-        f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time",
+        f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time, or those that share pods",
         f"pools wait {consolidate_after:g} s after a change of pods before they are consolidated",
         "the scheduler takes the first node with room; a pod that is moved runs again at once where there is room",
         "whole, time-slicing and MIG nodes are bought on demand, a plan's as the plan says",

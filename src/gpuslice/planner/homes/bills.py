@@ -15,10 +15,10 @@ from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, resource
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
-from gpuslice.launches.pools import PodAsk, PoolOffer
+from gpuslice.launches.pools import PodAsk, PoolOffer, amounts
 from gpuslice.planner.model.layouts import layout_of, resource_of
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.units import MIB, parse_quantity
+from gpuslice.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -279,12 +279,7 @@ class PoolBills:
                 tuple(
                     (
                         option.instance_type,
-                        {
-                            name: int(parse_quantity(amount))
-                            for name, amount in resources(
-                                layout, self._stack.value, option.instance_type
-                            ).items()
-                        },
+                        amounts(resources(layout, self._stack.value, option.instance_type)),
                     )
                     for option in {each.instance_type.name: each for each in options}.values()
                 ),
