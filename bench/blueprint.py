@@ -18,7 +18,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.launches.bill import PRICED_ORDERS, Launched, Realiser
-from gpuslice.launches.pools import Ask, Offer
+from gpuslice.launches.pools import PodAsk, PoolOffer
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -43,7 +43,7 @@ def today(workloads: Sequence[Workload], catalog: Catalog, slices: int) -> tuple
         slices: of a GPU; 1: whole.
     """
     types = [each for each in catalog.instance_types if each.gpu_count and Purchase.ON_DEMAND in each.prices]
-    offer = Offer(
+    offer = PoolOffer(
         "wide",
         tuple((each, {WHOLE_GPU: each.gpu_count * slices}) for each in types),
         frozenset({Purchase.ON_DEMAND}),
@@ -51,7 +51,7 @@ def today(workloads: Sequence[Workload], catalog: Catalog, slices: int) -> tuple
     known = {each.name: each for each in workloads}
     load = tuple(
         (
-            Ask(
+            PodAsk(
                 each.name,
                 each.cpu_milli,
                 each.memory_mib,

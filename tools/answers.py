@@ -10,6 +10,7 @@ from typing import Final
 
 from gpuslice import errors
 from gpuslice.artefacts.documents import Document
+from gpuslice.artefacts.part import API_VERSION
 from gpuslice.hardware.fit import Binds
 from gpuslice.verifier import figures as verify_figures
 from gpuslice.verifier import layouts as verify_layout
@@ -17,7 +18,6 @@ from gpuslice.verifier import seats as verify_seats
 from gpuslice.verifier import services as verify_services
 from gpuslice.verifier import verify
 from gpuslice.workloads.artefact import parse_workloads
-from gpuslice.workloads.entries import API_VERSION
 from tools.markdown import code, page, table
 from tools.sources import first_arguments, texts
 

@@ -12,7 +12,7 @@ from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Source
-from gpuslice.planner import solve
+from gpuslice.plan import defaults
 from gpuslice.render import settings
 from gpuslice.units import format_cpu, format_memory
 from gpuslice.workloads import artefact, model
@@ -108,15 +108,15 @@ _CONSTANTS: Final = (
     _Constant("most slots per GPU", sharing, "MOST_SLOTS"),
     _Constant("slowdown of services that state none, thousandths", artefact, "SERVICE_SLOWDOWN_MILLI"),
     _Constant("share of a service's latency objective in which a batch must run", model, "SLO_SHARE"),
-    _Constant("gap at which a plan is good enough", solve, "DEFAULT_GAP"),
+    _Constant("gap at which a plan is good enough", defaults, "DEFAULT_GAP"),
     _Constant("hours a month", units, "HOURS_A_MONTH"),
     _Constant("machine memory that pods never see, thousandths", allocatable, "VM_MEMORY_OVERHEAD_MILLI"),
     _Constant("memory kept by Graviton machines, MiB", allocatable, "ARM64_CMA_MIB"),
     _Constant("eviction threshold, MiB", allocatable, "EVICTION_THRESHOLD_MIB"),
     _Constant("kube-reserved memory, MiB", allocatable, "KUBE_RESERVED_BASE_MIB"),
-    _Constant("nodes that a rendered pool may grow to, times those planned", settings, "NODE_ROOM"),
+    _Constant("nodes that a rendered pool may grow to, times those planned", defaults, "NODE_ROOM"),
     _Constant("rendered root volume, GiB", settings, "ROOT_VOLUME_GIB"),
-    _Constant("rendered consolidateAfter", settings, "CONSOLIDATE_AFTER"),
+    _Constant("rendered consolidateAfter, seconds", defaults, "CONSOLIDATE_AFTER_SECONDS"),
     _Constant("rendered machine images", settings, "PINNED_IMAGE"),
 )
 

@@ -25,7 +25,7 @@ def test_the_table_has_a_row_for_each_policy_and_what_was_assumed(gpuslice, flee
     ended = gpuslice("simulate", "-f", fleet, "--trace", counts)
     assert ended.code == 0
     rows = [line.split()[0] for line in ended.out.splitlines()[1:5]]
-    assert rows == ["whole", "time-slicing-4", "all-1g-mig", "plan"]
+    assert rows == ["whole-gpu", "time-slicing-4", "all-1g-mig", "plan"]
     assert "a node takes 180 s from its launch until pods run on it" in ended.out
     assert "replicas of 1 workloads, over 4.0 hours" in ended.out
 
@@ -35,7 +35,7 @@ def test_what_is_written_is_what_is_printed_and_keeps_its_schema(gpuslice, fleet
     ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "-o", "json", "--out", out)
     assert json.loads(out.read_text()) == json.loads(ended.out)
     found = msgspec.json.decode(out.read_bytes(), type=Simulation)
-    assert [each.name for each in found.outcomes] == ["whole", "time-slicing-4", "all-1g-mig", "plan"]
+    assert [each.name for each in found.outcomes] == ["whole-gpu", "time-slicing-4", "all-1g-mig", "plan"]
     assert found.plan
     jsonschema.validate(json.loads(ended.out), msgspec.json.schema(Simulation))
 
@@ -246,7 +246,7 @@ def test_two_outputs_need_two_files(gpuslice, fleet, counts, tmp_path):
         ((), "neither a trace nor days are named"),
         (("--days", "1"), "days are replayed of workloads"),
         (("--trace", "COUNTS"), "counts replicas of workloads"),
-        (("--trace", "COUNTS", "-f", "FLEET", "--policies", "hole"), "did you mean 'whole'?"),
+        (("--trace", "COUNTS", "-f", "FLEET", "--policies", "whole-gpus"), "did you mean 'whole-gpu'?"),
         (
             ("--trace", "COUNTS", "-f", "FLEET", "--policies", "plan,plann"),
             "--policies: no policy is called 'plann'",
@@ -269,12 +269,53 @@ def test_what_cannot_be_replayed_is_refused_in_words(gpuslice, fleet, counts, ar
     assert ended.out == ""
 
 
-def test_a_service_sized_by_its_load_has_no_replicas_to_replay(gpuslice, tmp_path):
-    path = tmp_path / "services.yaml"
-    path.write_text(
-        "{apiVersion: gpuslice.io/v1alpha1, kind: Workloads, region: us-east-1, workloads: [{name: shop/rank, service: "
-        "{demand: {rate: 9, unit: r/s}, slo: {latencyMs: 9}, profiles: [{slice: L4/whole, rate: 9, latencyMs: 1}]}}]}"
+def test_a_tutorial_is_known_by_its_former_name(gpuslice, fleet, counts):
+    arguments = ("simulate", "-f", fleet, "--trace", counts, "-o", "json", "--policies")
+    ended = gpuslice(*arguments, "whole")
+    assert ended.out == gpuslice(*arguments, "whole-gpu").out
+    assert json.loads(ended.out)["outcomes"][0]["name"] == "whole-gpu"
+    assert "names 'whole-gpu' twice" in gpuslice(*arguments, "whole,whole-gpu").err
+
+
+SERVICE = """\
+- name: shop/rank
+  target: {kind: Deployment, container: main}
+  service:
+    demand: {rate: 25, unit: requests/s}
+    slo: {latencyMs: 100}
+    profiles: [{slice: L4/fractional/1-8, rate: 10, latencyMs: 9}, {slice: L4/whole, rate: 60, latencyMs: 9}]
+"""
+
+
+def test_a_service_sized_by_its_load_is_there_all_the_time(gpuslice, fleet, tmp_path):
+    alone = tmp_path / "services.yaml"
+    alone.write_text(
+        f"apiVersion: gpuslice.io/v1alpha1\nkind: Workloads\nregion: us-east-1\nworkloads:\n{SERVICE}"
     )
-    ended = gpuslice("simulate", "-f", path, "--days", "1")
-    assert ended.code == 2
-    assert ended.err.startswith("error: -f: shop/rank is sized by its load")
+    ended = gpuslice("simulate", "-f", alone, "--days", "1", "--policies", "whole-gpu,plan", "-o", "json")
+    found = json.loads(ended.out)
+    assert [each["nodesAtMost"] for each in found["outcomes"]] == [1, 3]
+    assert found["outcomes"][1]["usd"] < found["outcomes"][0]["usd"]
+    assert found["demand"]["workloads"] == 1
+    assert "1 service is sized by load, which is one figure" in found["demand"]["notes"][0]
+
+
+def test_counts_of_a_service_sized_by_its_load_are_left_out_and_said(gpuslice, fleet, tmp_path):
+    fleet.write_text(fleet.read_text().rstrip() + "\n" + SERVICE)
+    counts = tmp_path / "counts.csv"
+    counts.write_text(f"{COUNTS}0,shop/rank,40\n")
+    ended = gpuslice("simulate", "-f", fleet, "--trace", counts, "--policies", "plan", "-o", "json")
+    found = json.loads(ended.out)
+    assert "skipped: rows of 'shop/rank', which is sized by load: 1 (line 6)" in found["demand"]["notes"]
+    assert found["outcomes"][0]["nodesAtMost"] < 40
+
+
+def test_a_plan_with_seats_is_replayed(gpuslice, fleet, counts, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    options = ("--at", "peak", "--out", plan, "--accept-assumed", "--seats")
+    assert gpuslice("plan", "-f", fleet, *options).code == 0
+    assert "seats:" in plan.read_text()
+    ended = gpuslice(
+        "simulate", "-f", fleet, "-f", plan, "--trace", counts, "--policies", "plan", "-o", "json"
+    )
+    assert json.loads(ended.out)["outcomes"][0]["neverPlaced"] == 0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud.allocatable import (
     ASSUMED_DAEMONSETS,
+    Allocatable,
     allocatable,
     daemonset_overhead,
     kube_reserved_cpu_milli,
@@ -121,3 +122,9 @@ def test_an_overhead_that_means_nothing_is_refused_with_words(text, said):
         parse_overhead(text)
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 2
+
+
+def test_a_node_holds_as_many_pods_as_its_scarcest_part_allows():
+    left = Allocatable(cpu_milli=4000, memory_mib=10_000, pods=9)
+    assert [left.holds(1000, 1000), left.holds(500, 3000), left.holds(100, 100)] == [4, 3, 9]
+    assert [left.holds(0, 0), left.holds(0, 5000), left.holds(4001, 0)] == [9, 2, 0]

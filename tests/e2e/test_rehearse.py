@@ -9,12 +9,12 @@ from lightkube.resources.core_v1 import Node, Pod
 
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
+from gpuslice.plan.defaults import NODE_ROOM
 from gpuslice.rehearsal.cluster import settings
 from gpuslice.rehearsal.kinds import NodeClaim, NodeOverlay
 from gpuslice.rehearsal.nodes import Behaviour
 from gpuslice.rehearsal.rehearse import NAMESPACE, Patience, rehearse
 from gpuslice.render import manifests
-from gpuslice.render.settings import NODE_ROOM
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
 from tests.render.plans import MIG_ALIKE, SEATS, SHARED, TS4, WHOLE, assignment, plan, pool

@@ -18,9 +18,9 @@ from gpuslice.hardware.mig import (
     compute_share,
     maximal_geometries,
     place,
-    valid_geometries,
 )
 from gpuslice.hardware.mig_profiles import MigProfile, MigTable
+from tests.hardware.geometries import valid_geometries
 
 TABLES = {name: gpu.mig for name, gpu in GPUS.items() if gpu.mig is not None}
 
@@ -266,12 +266,16 @@ def test_placements_keep_instances_apart_at_allowed_starts(name):
         assert sum(profile.compute_slices for profile, _ in placement) <= table.compute_slices
 
 
+def _with(geometry: Geometry, name: str) -> Geometry:
+    return Geometry.of({**dict(geometry.counts), name: geometry.count(name) + 1})
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_maximal_geometries_take_nothing_more_and_hold_all_others(name):
     table = TABLES[name]
     maximal = maximal_geometries(table)
     assert all(
-        place(table, each.plus(profile.name)) is None for each, profile in product(maximal, table.plain)
+        place(table, _with(each, profile.name)) is None for each, profile in product(maximal, table.plain)
     )
     for valid in valid_geometries(table):
         assert any(all(each.count(profile) >= count for profile, count in valid) for each in maximal)

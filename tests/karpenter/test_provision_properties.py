@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from gpuslice.karpenter.model import Pod, Settings, Taint, Toleration
 from gpuslice.karpenter.provision import provision
 from gpuslice.karpenter.templates import Pools
-from gpuslice.karpenter.why import why_node, why_not
 from tests.karpenter.cases import SHARED, bought, kind, launched, machine, pool
 
 
@@ -53,14 +52,12 @@ def clusters(draw):
 
 
 @given(clusters())
-def test_every_pod_is_placed_once_or_fails_with_a_reason(cluster):
+def test_every_pod_is_placed_once_or_fails(cluster):
     pools, pods = cluster
     decision = provision(pools, [], pods)
     seen = Counter(pod.uid for each in decision.new for pod in each.pods)
     seen += Counter(pod.uid for pod in decision.failed)
     assert seen == Counter(pod.uid for pod in pods)
-    for pod in decision.failed:
-        assert len(why_not(pools, decision, pod)) == max(1, len(pools.templates))
 
 
 @given(clusters())
@@ -111,13 +108,3 @@ def test_swapping_equal_pods_changes_no_node(cluster):
         for pod in pods
     ]
     assert launched(provision(pools, [], pods)) == launched(provision(pools, [], swapped))
-
-
-@given(clusters())
-def test_every_new_node_is_explained(cluster):
-    pools, pods = cluster
-    decision = provision(pools, [], pods)
-    for each in decision.new:
-        lines = why_node(pools, decision, each)
-        assert lines[-1].startswith(bought(each).instance_type.name)
-        assert any(line.startswith(f"in {each.pool}:") for line in lines)

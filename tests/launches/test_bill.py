@@ -10,7 +10,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.karpenter.rollout import Pattern
 from gpuslice.launches.bill import DEFAULT_ORDERS, Bill, Realiser, Spread, realised_spread
-from gpuslice.launches.pools import Ask, Offer, loads_of, offers_of
+from gpuslice.launches.pools import PodAsk, PoolOffer, loads_of, offers_of
 from gpuslice.units import micro_usd
 from tests.planner.good_plans import case
 from tests.strategies import OVERHEAD
@@ -21,7 +21,7 @@ SHARED, MEMORY = "nvidia.com/gpu.shared", "gpuslice.io/gpu-memory"
 
 def offer(name="p", **slots):
     """A pool of these instance types with so many slots."""
-    return Offer(
+    return PoolOffer(
         name,
         tuple(
             (KINDS[each.replace("_", ".")], {"nvidia.com/gpu": 0, SHARED: count})
@@ -32,7 +32,7 @@ def offer(name="p", **slots):
 
 
 def ask(name="w", cpu=500, **slices):
-    return Ask(name, cpu, 1024, tuple(sorted({SHARED: 1, **slices}.items())))
+    return PodAsk(name, cpu, 1024, tuple(sorted({SHARED: 1, **slices}.items())))
 
 
 def test_a_wide_pool_costs_more_than_a_narrow_one_until_it_is_consolidated():
@@ -46,7 +46,7 @@ def test_a_wide_pool_costs_more_than_a_narrow_one_until_it_is_consolidated():
 
 
 def test_metered_pods_have_a_spread_of_bills_and_consolidation_narrows_it():
-    metered = Offer(
+    metered = PoolOffer(
         "m",
         ((KINDS["g6.xlarge"], {"nvidia.com/gpu": 0, SHARED: 16, MEMORY: 21}),),
         frozenset({Purchase.ON_DEMAND}),
@@ -113,5 +113,7 @@ def test_a_plan_of_every_mechanism_is_bound_whole_and_costs_no_less_than_planned
     assert spread.unbound == 0
     replicas = sum(each.replicas for each in plan.assignments)
     assert sum(count for load in loads_of(plan, workloads).values() for _, count in load) == replicas
-    assert set(offers_of(plan.pools, plan.stack, catalog)) == {each.name for each in plan.pools}
+    assert set(offers_of(plan.pools, plan.assignments, plan.stack, catalog)) == {
+        each.name for each in plan.pools
+    }
     assert spread.most >= micro_usd(plan.summary.bound_usd_per_hour)

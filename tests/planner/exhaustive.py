@@ -10,9 +10,9 @@ from gpuslice.hardware import cut
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.mig import valid_geometries
 from gpuslice.hardware.sharing import MEMORY_MARGIN, METERED_REPLICAS, METERED_TIMES
 from gpuslice.workloads.model import Workload
+from tests.hardware.geometries import valid_geometries
 
 Pods = Sequence[Workload]
 

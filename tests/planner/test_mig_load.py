@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gpuslice.cloud.catalog import InstanceType
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
-from gpuslice.hardware.mig import valid_geometries
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.loads.mig import MigNode
@@ -20,6 +19,7 @@ from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.workloads.model import Workload
+from tests.hardware.geometries import valid_geometries
 from tests.strategies import H100, OVERHEAD, catalog_of
 
 MEMORIES = (9_000, 19_000, 38_000, 75_000)  # fit 1g.10gb, 1g.20gb or 2g, 3g or 4g, and 7g

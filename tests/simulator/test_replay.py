@@ -16,15 +16,16 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
 from gpuslice.plan.artefact import Plan
+from gpuslice.plan.tutorials import TUTORIALS
+from gpuslice.simulator.baselines import baseline
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.ledger import quantile
-from gpuslice.simulator.policies import BASELINES, Policy, baseline, of_plan
+from gpuslice.simulator.policies import Policy, of_plan
 from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import digest, look_seconds, replay
 from gpuslice.simulator.result import Outcome
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.timelines import Life, Timeline
-from tests.planner import seated
 from tests.planner.planned import solved
 from tests.strategies import A10G, H100, L4, L4_EIGHTH, OVERHEAD, T4, catalog_of, instance_type
 
@@ -62,13 +63,13 @@ def test_several_gpus_a_pod_stay_on_todays_model_where_everybody_else_is_cut_by_
     training = Workload("red/train", 1, 8_000, 64_000, Need(gpus=8, on="H100"), tenant="red")
     found = baseline("all-1g-mig", (training, app()), catalog_of(*eight), OVERHEAD, AFTER)
     assert found.misfits == ("red/app",)
-    assert found.places["red/train"].gpus == 8
-    assert {each.name for each in found.layouts} == {"h100-whole-amd64", "h100-mig-amd64"}
+    assert found.places["red/train"].shares["h100-whole-amd64"].gpus == 8
+    assert {each.name for each in found.offers} == {"h100-whole-amd64", "h100-mig-amd64"}
 
 
 def test_one_pod_waits_for_its_node_and_the_node_outlives_it_until_it_is_consolidated():
     demand = timeline(Life("red/app", 0, HOUR))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     # The batch closes after a second. The node is empty from 3,600; looked at 300 s later, and again after 15 s.
     assert found.pending.p50 == found.pending.longest == 1 + BOOT
     assert found.nodes_launched == found.nodes_at_most == 1
@@ -80,7 +81,7 @@ def test_one_pod_waits_for_its_node_and_the_node_outlives_it_until_it_is_consoli
 
 def test_a_second_pod_takes_the_place_that_is_free():
     demand = timeline(Life("red/app", 0, HOUR), Life("red/app", HOUR + 60, 2 * HOUR))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     assert found.nodes_launched == 1
     assert found.pending.p50 == 0
 
@@ -96,7 +97,7 @@ def test_pods_that_come_within_a_second_of_another_are_one_batch():
 def test_a_batch_lasts_ten_seconds_at_most():
     lives = [Life("red/app", second, None) for second in range(15)]
     demand = timeline(*lives, workloads=(app(replicas=15),))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     assert found.pending.longest == 10 + BOOT
 
 
@@ -120,7 +121,7 @@ def test_slots_that_enforce_nothing_are_exposed_for_as_long_as_their_pods_would_
     found = replay(demand, policy("time-slicing-4", demand), CATALOG)
     assert found.exposed_gpu_hours == pytest.approx(1.0, abs=1e-3)
     assert found.misfits == 1
-    assert replay(demand, policy("whole", demand), CATALOG).exposed_gpu_hours == 0
+    assert replay(demand, policy("whole-gpu", demand), CATALOG).exposed_gpu_hours == 0
 
 
 def test_pods_are_moved_off_a_node_that_others_have_room_for():
@@ -135,7 +136,7 @@ def test_pods_are_moved_off_a_node_that_others_have_room_for():
 
 def test_who_leaves_before_a_node_is_ready_is_never_placed():
     demand = timeline(Life("red/app", 0, 60))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     assert found.never_placed == 1
     assert found.gpu_hours_used == 0
 
@@ -143,7 +144,7 @@ def test_who_leaves_before_a_node_is_ready_is_never_placed():
 def test_a_workload_without_any_machine_is_never_placed():
     odd = replace(app(), arch="arm64")
     demand = timeline(Life("red/app", 0, None), workloads=(odd,))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     assert (found.never_placed, found.usd) == (1, 0)
 
 
@@ -162,7 +163,7 @@ def spot(demand: Timeline) -> tuple[Policy, Catalog]:
 def test_nodes_of_today_are_bought_on_demand_whatever_spot_costs():
     demand = timeline(Life("red/app", 0, HOUR))
     catalog = catalog_of(SPOT_L4)
-    for name in ("whole", "time-slicing-4"):
+    for name in ("whole-gpu", "time-slicing-4"):
         found = replay(demand, baseline(name, demand.workloads, catalog, OVERHEAD, AFTER), catalog)
         assert found.usd == pytest.approx(0.9776 * (HOUR + AFTER + 15 - 1) / HOUR, abs=1e-6)
 
@@ -207,8 +208,8 @@ def test_spot_nodes_are_taken_back_their_pods_start_again_and_the_bill_is_that_o
 
 def test_what_is_bought_on_demand_is_never_taken_back():
     demand = timeline(Life("red/app", 0, None))
-    found = replay(demand, policy("whole", demand), CATALOG, spot_interruptions=60.0)
-    assert dump_json(found) == dump_json(replay(demand, policy("whole", demand), CATALOG))
+    found = replay(demand, policy("whole-gpu", demand), CATALOG, spot_interruptions=60.0)
+    assert dump_json(found) == dump_json(replay(demand, policy("whole-gpu", demand), CATALOG))
 
 
 def test_metered_sharers_hold_what_they_were_planned_with():
@@ -283,7 +284,7 @@ def test_a_replay_of_a_thousand_plans_and_more_is_refused():
 
 def test_series_add_up_to_the_bill():
     demand = timeline(Life("red/app", 0, HOUR), Life("red/app", HOUR, 3 * HOUR))
-    found = replay(demand, policy("whole", demand), CATALOG)
+    found = replay(demand, policy("whole-gpu", demand), CATALOG)
     hours = demand.seconds / HOUR
     assert sum(found.over_time.usd_per_hour) / len(found.over_time.usd_per_hour) * hours == pytest.approx(
         found.usd, rel=1e-3
@@ -308,7 +309,6 @@ class Watched(Cluster):
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
         self.lifetimes: dict[str, list[float]] = {}
-        self.where: dict[str, str] = {}
 
     def _launch(self, node):
         self.lifetimes[node.name] = [node.price, self._now, -1.0]
@@ -319,15 +319,24 @@ class Watched(Cluster):
         self.lifetimes[node.name][2] = self._now
         return super()._take_away(node)
 
-    def _take(self, machine, running):
-        assert running.pod.uid not in self.where, "a pod runs twice"
-        self.where[running.pod.uid] = machine.node.name
-        super()._take(machine, running)
-        assert all(amount >= 0 for amount in machine.free.values()), "a node carries more than it can"
+    def _bind(self, running, together):
+        assert running.machine is None, "a pod runs twice"
+        bound = super()._bind(running, together)
+        for machine in self._machines_of(together):
+            assert all(amount >= 0 for amount in machine.free.values()), "a node carries more than it can"
+        return bound
 
-    def _leave(self, running):
-        del self.where[running.pod.uid]
-        super()._leave(running)
+    @property
+    def where(self):
+        """The node of each pod that has one."""
+        bound = [
+            (pod.uid, machine.node.name)
+            for machines in self._machines.values()
+            for machine in machines.values()
+            for pod in machine.node.pods
+        ]
+        assert len(dict(bound)) == len(bound), "a pod runs twice"
+        return dict(bound)
 
 
 names = st.sampled_from(["red/app", "red/big", "blue/app"])
@@ -361,7 +370,7 @@ def run(name: str, demand: Timeline) -> tuple[Policy, Catalog, Replanning | None
 
 
 @settings(max_examples=40)
-@given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*BASELINES, "plan", "spot", "replan-1h"]))
+@given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*TUTORIALS, "plan", "spot", "replan-1h"]))
 def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):
     counts = Counter(each.workload for each in drawn)
     sized = tuple(
@@ -373,7 +382,6 @@ def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):
     cluster = Watched(
         chosen,
         catalog.by_name(),
-        lambda gpu: GPUS[gpu].memory_mib,
         demand.seconds,
         spot_interruptions=rate,
     )
@@ -403,10 +411,3 @@ def test_a_plan_is_known_by_its_content():
     other = solved((app(replicas=2),), CATALOG).plan
     assert digest(plan) == digest(solved(demand.workloads, CATALOG).plan)
     assert digest(plan) != digest(other)
-
-
-def test_a_plan_with_seats_is_refused_rather_than_replayed_wrongly():
-    with pytest.raises(InputError, match="pool mixed has seats") as error:
-        of_plan(seated.seated(), seated.WORKLOADS, seated.CATALOG, OVERHEAD, AFTER)
-    assert error.value.where == "plan"
-    assert error.value.fix

@@ -9,9 +9,8 @@ from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
-from gpuslice.launches.pools import daemons_of, karpenter_pool, loads_of, offers_of, pod_class
+from gpuslice.launches.pools import daemons_of, karpenter_pools, offers_of, pods_of
 from gpuslice.planner.clock import Clock
-from gpuslice.planner.seats.launches import seated_pods
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MICRO_USD, micro_usd
@@ -100,18 +99,10 @@ def scenario_of(
     seed: int,
 ) -> Scenario:
     """All pools and pods of a plan, the pods in an order by the seed."""
-    offers = offers_of(plan.pools, plan.stack, catalog)
-    made = [karpenter_pool(each) for each in offers.values()]
-    pools = [pool for pool, _ in made]
-    overlays = [each for _, overlays in made for each in overlays]
-    if any(each.seats for each in plan.pools):
-        counts = seated_pods(plan.assignments, workloads)
-    else:
-        loads = loads_of(plan, workloads)
-        counts = [
-            (pod_class(offers[pool], ask), count) for pool, load in loads.items() for ask, count in load
-        ]
-    pods = tuple(each.pod for each in arrivals(counts, Pattern.AT_ONCE, seed))
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
+    pools, overlays = karpenter_pools(offers.values())
+    counts = pods_of(plan.assignments, workloads)
+    pods = tuple(arrival.pod for arrival in arrivals(counts, Pattern.AT_ONCE, seed))
     return Scenario(name, tuple(pools), pods, tuple(overlays), daemons_of(overhead))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Fit, fit, slot_times
@@ -159,17 +160,12 @@ def _per_node(
     answer: Fit,
 ) -> int:
     gpus = max(instance_type.gpu_count, 1)
-    rooms = [instance_type.max_pods - overhead.pods]
-    for have, need in (
-        (instance_type.allocatable_cpu_milli - overhead.cpu_milli, workload.cpu_milli),
-        (instance_type.allocatable_memory_mib - overhead.memory_mib, workload.memory_mib),
-    ):
-        if need:
-            rooms.append(have // need)
+    left = left_for_workloads(instance_type, overhead)
+    rooms = [left.holds(workload.cpu_milli, workload.memory_mib)]
     if slice_.metered_milli is not None:
         rooms.append(slice_.sharers)
         rooms.append(slice_.metered_milli // max(answer.time_milli or 1, 1))
         rooms.append(metered_memory_mib(slice_.gpu) // max(workload.need.memory_mib or 1, 1))
     else:
         rooms.append(per_gpu * gpus // workload.need.gpus)
-    return max(min(rooms), 0)
+    return min(rooms)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gpuslice.advice.alternatives import alternatives
-from gpuslice.planner.model.service_kinds import admissible, as_replicas, kind_by, latency_limit, throughput
+from gpuslice.workloads.service_kinds import admissible, as_replicas, kind_by, latency_limit, throughput
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead

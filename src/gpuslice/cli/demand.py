@@ -42,13 +42,6 @@ def inputs_of(
                 raise InputError(
                     "is one file too many", where=path, fix="name one plan and one workloads.yaml"
                 )
-    for each in workloads.workloads if workloads is not None else ():
-        if each.service is not None:
-            raise InputError(
-                f"{each.name} is sized by its load, and what is replayed is numbers of replicas",
-                where="-f",
-                fix="plan it, and write the plan's replicas and a need in place of its service",
-            )
     return plan, workloads, peaks
 
 
@@ -131,16 +124,16 @@ def check_policies(names: Sequence[str], where: str) -> None:
     Raises:
         InputError: one stands for none.
     """
-    from gpuslice.simulator.policies import BASELINES
+    from gpuslice.plan.tutorials import TUTORIALS, tutorial_name
     from gpuslice.simulator.replanning import hours_of
 
-    known = [*BASELINES, "plan"]
-    for each in names:
-        if each not in known and hours_of(each) is None:
+    known = [*TUTORIALS, "plan"]
+    for name in names:
+        if tutorial_name(name) not in known and hours_of(name) is None:
             raise InputError(
-                f"no policy is called {each[:60]!r}",
+                f"no policy is called {name[:60]!r}",
                 where=where,
-                fix=nearest(each, known) or f"there are {', '.join([*known, 'replan-6h'])}",
+                fix=nearest(name, known) or f"there are {', '.join([*known, 'replan-6h'])}",
             )
 
 

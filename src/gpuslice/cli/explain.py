@@ -19,7 +19,6 @@ from gpuslice.cli.console import (
 )
 from gpuslice.cli.explain_workload import dollars, explain_workload, named
 from gpuslice.cli.planning import (
-    DEFAULT_GAP,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     EffortOption,
@@ -30,7 +29,6 @@ from gpuslice.cli.planning import (
     OverheadOption,
     Planned,
     SeatsOption,
-    StackName,
     StackOption,
     TimeLimitOption,
     WithoutOption,
@@ -47,6 +45,8 @@ from gpuslice.cli.savings import (
     savings_data,
 )
 from gpuslice.errors import InputError
+from gpuslice.hardware.stack import Stack
+from gpuslice.plan.defaults import DEFAULT_GAP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def explain(
         str, typer.Argument(metavar="[WORKLOAD]", help="namespace/name; left out: the whole plan.")
     ] = "",
     file: WorkloadsOption,
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,

@@ -19,8 +19,6 @@ from gpuslice.cli.console import (
 )
 from gpuslice.cli.interruption import INTERRUPTED
 from gpuslice.cli.planning import (
-    DEFAULT_GAP,
-    DEFAULT_MIN_SAVING,
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     Buying,
@@ -39,13 +37,14 @@ from gpuslice.cli.planning import (
     ReservedOption,
     SeatsOption,
     SpotShareOption,
-    StackName,
     StackOption,
     TimeLimitOption,
     WithoutOption,
     WorkloadsOption,
     make_plan,
 )
+from gpuslice.hardware.stack import Stack
+from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,7 +58,7 @@ def plan(
     *,
     file: WorkloadsOption,
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write plan.yaml.")] = "",
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
@@ -154,6 +153,7 @@ def print_summary(made: Plan) -> None:
     """What it costs today, what it will cost, how far that is from the proven least, and what else was thinkable."""
     from msgspec import UNSET
 
+    from gpuslice.plan.tutorials import WHOLE_GPUS
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
@@ -161,8 +161,8 @@ def print_summary(made: Plan) -> None:
     def row(name: str, usd: float, words: str) -> tuple[str, str, str, str]:
         return name, _dollars(usd), _dollars(usd * HOURS_A_MONTH, 0), words
 
-    today = [each for each in summary.baselines if each.name == "whole-gpu"]
-    others = [each for each in summary.baselines if each.name != "whole-gpu"]
+    today = [each for each in summary.baselines if each.name == WHOLE_GPUS]
+    others = [each for each in summary.baselines if each.name != WHOLE_GPUS]
     rows = [
         *(row("today", each.usd_per_hour, each.note) for each in today),
         row("planned", summary.usd_per_hour, _saving(summary)),
@@ -214,7 +214,9 @@ def _way_there(made: Plan) -> str:
 
 def _saving(summary: Summary) -> str:
     """What the plan saves, in words: "35.4% less: $54.67 an hour"."""
-    today = next((each.usd_per_hour for each in summary.baselines if each.name == "whole-gpu"), 0.0)
+    from gpuslice.plan.tutorials import WHOLE_GPUS
+
+    today = next((each.usd_per_hour for each in summary.baselines if each.name == WHOLE_GPUS), 0.0)
     if not today:
         return ""
     saved = today - summary.usd_per_hour

@@ -14,6 +14,9 @@ import typer
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
 from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.stack import Stack
+from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -24,29 +27,18 @@ if TYPE_CHECKING:
     from gpuslice.workloads.policy import Policy
 
 
-DEFAULT_GAP: Final = 0.005  # the planner's own; imported from there it would cost start-up time
-DEFAULT_MIN_SAVING: Final = 0.05  # the planner's own too
-DEFAULT_TIME_LIMIT: Final = (
-    120.0  # ten times what the work takes on a usual machine: met only where something is wrong
-)
+DEFAULT_TIME_LIMIT: Final = 120.0  # ten times what the work usually takes
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
-
-
-class StackName(StrEnum):
-    """What nodes run."""
-
-    AL2023 = "al2023"
-    BOTTLEROCKET = "bottlerocket"
 
 
 class Unwanted(StrEnum):
     """What a plan may be told to leave out. Whole GPUs always remain."""
 
-    TIME_SLICING = "time-slicing"
+    TIME_SLICING = Mechanism.TIME_SLICING.value
     METERED = "metered"
-    MPS = "mps"
-    MIG = "mig"
-    FRACTIONAL = "fractional"
+    MPS = Mechanism.MPS.value
+    MIG = Mechanism.MIG.value
+    FRACTIONAL = Mechanism.FRACTIONAL.value
 
 
 class Moment(StrEnum):
@@ -65,7 +57,7 @@ WorkloadsOption = Annotated[
         help="workloads.yaml, or manifests (a file or a directory); - is stdin.",
     ),
 ]
-StackOption = Annotated[StackName, typer.Option("--stack", help="What nodes run.")]
+StackOption = Annotated[Stack, typer.Option("--stack", help="What nodes run.")]
 OverheadOption = Annotated[
     str,
     typer.Option(
@@ -213,7 +205,7 @@ def make_plan(
     path: str,
     *,
     catalog_file: str = "",
-    stack: StackName = StackName.AL2023,
+    stack: Stack = Stack.AL2023,
     overhead: str = "",
     at: Moment = Moment.NOW,
     accept_assumed: bool = False,
@@ -340,14 +332,13 @@ def _policy_file(path: str) -> tuple[Policy, str]:
 
 
 def setting(
-    workloads: WorkloadSet, catalog_file: str, stack: StackName, overhead: str, gap: float
+    workloads: WorkloadSet, catalog_file: str, stack: Stack, overhead: str, gap: float
 ) -> tuple[Catalog, Settings]:
     """The catalog of the workloads' region, and the rules."""
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
     from gpuslice.cloud.selection import choose
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.settings import Settings
 
     catalog = choose(catalog_file, workloads.region)
     taken = parse_overhead(overhead) if overhead else daemonset_overhead()
-    return catalog, Settings(taken, overhead_assumed=not overhead, stack=Stack(stack.value), gap=gap)
+    return catalog, Settings(taken, overhead_assumed=not overhead, stack=stack, gap=gap)

@@ -23,11 +23,13 @@ from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
     OverheadOption,
-    StackName,
     StackOption,
     TimeLimitOption,
 )
 from gpuslice.errors import InputError
+from gpuslice.hardware.stack import Stack
+from gpuslice.karpenter.times import BOOT_SECONDS
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from gpuslice.workloads.policy import Policy as Rules
     from gpuslice.workloads.timelines import Timeline
 
-_POLICIES: Final = "whole,time-slicing-4,all-1g-mig,plan"
+_POLICIES: Final = "whole-gpu,time-slicing-4,all-1g-mig,plan"
 _PLAN: Final = "plan"
 
 
@@ -111,13 +113,13 @@ def simulate(
     ] = 0,
     consolidate_after: Annotated[
         float, typer.Option("--consolidate-after", metavar="SECONDS", help="Of every pool.", min=0)
-    ] = 300,
+    ] = CONSOLIDATE_AFTER_SECONDS,
     boot: Annotated[
         float,
         typer.Option(
             "--boot", metavar="SECONDS", help="From a node's launch until pods run on it.", min=0, max=86_400
         ),
-    ] = 180,
+    ] = BOOT_SECONDS,
     sweep: Annotated[
         str,
         typer.Option(
@@ -144,7 +146,7 @@ def simulate(
             help="Replay a sweep on this Ray cluster: HOST:PORT, or ray://HOST:PORT (needs gpuslice[ray]).",
         ),
     ] = "",
-    stack: StackOption = StackName.AL2023,
+    stack: StackOption = Stack.AL2023,
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     accept_assumed: AssumedOption = False,
@@ -244,7 +246,7 @@ def simulate(
             )
     assumptions = (
         f"a node takes {boot:g} s from its launch until pods run on it",
-        f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time",
+        f"Karpenter looks for something to consolidate every {look:g} s, one pool at a time, or those that share pods",
         f"pools wait {consolidate_after:g} s after a change of pods before they are consolidated",
         "the scheduler takes the first node with room; a pod that is moved runs again at once where there is room",
         "whole, time-slicing and MIG nodes are bought on demand, a plan's as the plan says",
@@ -291,7 +293,9 @@ def _check_alone(ray: str, jobs: int | None) -> None:
 
 def _names(policies: str) -> list[str]:
     """The policies, each once."""
-    names = [each.strip() for each in policies.split(",") if each.strip()]
+    from gpuslice.plan.tutorials import tutorial_name
+
+    names = [tutorial_name(name.strip()) for name in policies.split(",") if name.strip()]
     if not names:
         raise InputError("names no policy", where="--policies", fix=f"such as {_POLICIES}")
     if twice := [each for each in names if names.count(each) > 1]:
@@ -329,7 +333,7 @@ def _planned(
     workloads: Sequence[Workload],
     catalog: Catalog,
     taken: DaemonsetOverhead,
-    stack: StackName,
+    stack: Stack,
     rules: Rules,
     seconds: float,
     *,
@@ -337,7 +341,6 @@ def _planned(
 ) -> Plan:
     import time
 
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner import budget
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.settings import Settings
@@ -347,7 +350,7 @@ def _planned(
     return solve(
         workloads,
         catalog,
-        Settings(taken, overhead_assumed=assumed, stack=Stack(stack.value), policy=rules),
+        Settings(taken, overhead_assumed=assumed, stack=stack, policy=rules),
         clock=Clock(budget.SECONDS, lambda: started + seconds - time.monotonic()),
     ).plan
 
@@ -360,7 +363,8 @@ def _policy(
     taken: DaemonsetOverhead,
     consolidate_after: float,
 ) -> Policy:
-    from gpuslice.simulator.policies import baseline, of_plan
+    from gpuslice.simulator.baselines import baseline
+    from gpuslice.simulator.policies import of_plan
 
     if name == _PLAN and plan is not None:
         return of_plan(plan, timeline.workloads, catalog, taken, consolidate_after)

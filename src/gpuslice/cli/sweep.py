@@ -44,6 +44,7 @@ def run(
     """
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
+    from gpuslice.artefacts.part import API_VERSION
     from gpuslice.simulator.sweep import SweepResult, grid
 
     sweep = _read(path)
@@ -65,7 +66,7 @@ def run(
             _keep(each, *missing[number])
             shown(done, len(cells))
     result = SweepResult(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="SweepResult",
         cells=tuple(_cell(*cell, file) for cell, file in zip(cells, files, strict=True)),
     )
@@ -97,6 +98,7 @@ def _read(path: str) -> Sweep:
     from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.strict import decode
     from gpuslice.cli.demand import check_policies
+    from gpuslice.plan.tutorials import tutorial_name
     from gpuslice.simulator.sweep import MOST_CELLS, Sweep
 
     if path == "-":
@@ -104,7 +106,8 @@ def _read(path: str) -> Sweep:
     document = read_documents(path)[0]
     sweep = decode(document.data, Sweep, where=document.where)
     names = [each.name for each in sweep.what_ifs]
-    for what, listed in (("what-if", names), ("policy", sweep.policies), ("seed", sweep.seeds)):
+    policies = [tutorial_name(name) for name in sweep.policies]
+    for what, listed in (("what-if", names), ("policy", policies), ("seed", sweep.seeds)):
         if len(set(listed)) < len(listed):
             raise InputError(
                 f"names a {what} twice", where=document.where, fix="name each once: they are a grid"

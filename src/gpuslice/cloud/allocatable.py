@@ -47,6 +47,13 @@ class Allocatable:
     memory_mib: int
     pods: int
 
+    def holds(self, cpu_milli: int, memory_mib: int) -> int:
+        """How many pods of one size fit, of which each asks for so much."""
+        most = self.pods
+        if cpu_milli:
+            most = min(most, self.cpu_milli // cpu_milli)
+        return min(most, self.memory_mib // memory_mib) if memory_mib else most
+
 
 def max_pods(interfaces: int, addresses: int) -> int:
     """Pods that the VPC CNI has addresses for, without prefix delegation.

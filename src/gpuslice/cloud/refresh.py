@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import UNSET
 
+from gpuslice.artefacts.part import API_VERSION
 from gpuslice.cloud.ec2 import gpu_instance_types, spot_prices
 from gpuslice.cloud.price_list import on_demand_prices
 from gpuslice.cloud.snapshot import CatalogFile, Prices, catalog_of
@@ -53,7 +54,7 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
     notes += [f"{name} has no on-demand price in the Price List" for name in names if name not in on_demand]
 
     file = CatalogFile(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Catalog",
         region=region,
         prices=now.date().isoformat(),

@@ -19,6 +19,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.output import write_atomically
+from gpuslice.artefacts.part import API_VERSION, ApiVersion, Part
 from gpuslice.artefacts.strict import decode
 from gpuslice.cloud.allocatable import allocatable
 from gpuslice.cloud.catalog import Catalog, InstanceType, Purchase
@@ -35,12 +36,6 @@ LEAST_USD: Final = 0.001
 MOST_USD: Final = 10_000.0
 
 _MOST_MEMORY_MIB: Final = 1024**3  # 1 PiB
-
-
-class _Part(
-    Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
-):
-    """Every part of a catalog: immutable, strict, camelCase in files."""
 
 
 class Prices(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):
@@ -64,7 +59,7 @@ class Prices(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab", om
 _NO_PRICES: Final = Prices()  # one object, by which msgspec knows that a field has its default
 
 
-class InstanceTypeEntry(_Part, frozen=True, kw_only=True):
+class InstanceTypeEntry(Part, frozen=True, kw_only=True):
     """One instance type, as EC2 describes it."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}\.[a-z0-9-]{1,30}$")]
@@ -85,10 +80,10 @@ class InstanceTypeEntry(_Part, frozen=True, kw_only=True):
     usd_per_hour: Prices = _NO_PRICES
 
 
-class CatalogFile(_Part, frozen=True, kw_only=True):
+class CatalogFile(Part, frozen=True, kw_only=True):
     """Instance types with NVIDIA GPUs of one region, at one date."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Catalog"]
     region: Annotated[str, Meta(pattern=REGION_PATTERN)]
     prices: str
@@ -141,7 +136,7 @@ def render(catalog: Catalog) -> str:
 def to_file(catalog: Catalog) -> CatalogFile:
     """A catalog as the content of its file."""
     return CatalogFile(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Catalog",
         region=catalog.region,
         prices=catalog.prices_date,

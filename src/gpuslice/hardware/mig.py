@@ -69,10 +69,6 @@ class Geometry:
         """How many instances of that profile."""
         return dict(self.counts).get(name, 0)
 
-    def plus(self, name: str) -> Geometry:
-        """The same with one more instance of that profile."""
-        return Geometry.of({**dict(self.counts), name: self.count(name) + 1})
-
 
 Placement = tuple[tuple[MigProfile, int], ...]
 """Every instance with the memory slice at which it starts, by start."""
@@ -113,14 +109,8 @@ def place(table: MigTable, geometry: Geometry) -> Placement | None:
 
 
 @lru_cache(maxsize=64)
-def valid_geometries(table: MigTable) -> tuple[Geometry, ...]:
-    """All distinct geometries that can be placed, of plain profiles, the empty one excluded."""
-    return tuple(_named(table, counts) for counts in _possible(_shape(table)))
-
-
-@lru_cache(maxsize=64)
 def maximal_geometries(table: MigTable) -> tuple[Geometry, ...]:
-    """The valid geometries to which no plain instance can be added."""
+    """All distinct geometries of plain profiles that can be placed, and to which no plain instance can be added."""
     possible = set(_possible(_shape(table)))
     return tuple(
         _named(table, counts)

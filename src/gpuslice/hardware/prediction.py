@@ -76,13 +76,6 @@ def expected_slowdown(
     return max(1.0, memory, HOST * (1 - alone.duty) + alone.duty * stretched)
 
 
-def expected_throughput(
-    alone: Activity, mechanism: Mechanism, copies: int, gpu: Gpu, *, limited: bool = True
-) -> float:
-    """Work done by all copies together, against one alone on the whole GPU."""
-    return copies / expected_slowdown(alone, mechanism, copies, gpu, limited=limited)
-
-
 def thread_share(gpu: Gpu, replicas: int) -> float:
     """The share of the multiprocessors that an MPS client reaches when limited to 100/replicas % of the threads.
 

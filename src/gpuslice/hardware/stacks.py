@@ -10,20 +10,15 @@ has to give.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Final
 
 from gpuslice.errors import nearest
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import Geometry
 from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.stack import Stack
 
-
-class Stack(StrEnum):
-    """What nodes run."""
-
-    AL2023 = "al2023"
-    BOTTLEROCKET = "bottlerocket"
+__all__ = ["BOTTLEROCKET_GPU", "Stack", "mig_resource", "uniform_geometries", "why_not"]
 
 
 BOTTLEROCKET_GPU: Final[Mapping[str, str]] = {

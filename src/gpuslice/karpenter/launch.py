@@ -44,21 +44,14 @@ def launch(pools: Pools, claim: Claim) -> Launch | None:
 def choose(types: list[InstanceType], requirements: Requirements, settings: Settings) -> Launch | None:
     """What EC2 gives of these types under these requirements."""
     named = by_price(types, requirements)[:_MOST_NAMED]
-    left_out: list[tuple[str, str]] = []
     min_values = any(each.min_values is not None for each in requirements.values())
     if not min_values:
-        named = _filtered(
-            named, _plain(named), "it has whole GPUs or bare metal, and others have not", left_out
-        )
+        named = _plain(named) or named
     allowed = requirements.get(CAPACITY_TYPE, Requirement(CAPACITY_TYPE, frozenset(), complement=True))
     dearest = _dearest_spot(named, requirements) if not min_values else None
     if dearest is not None:
         kept = [each for each in named if any(_worth(offer, dearest) for offer in each.offerings)]
-        named = _filtered(named, kept, "its spot price is above on-demand", left_out)
-    left_out += [
-        (each.name, f"only {settings.launch_types} types are named")
-        for each in named[settings.launch_types :]
-    ]
+        named = kept or named
     named = named[: settings.launch_types]
     for capacity_type in (RESERVED, SPOT, ON_DEMAND):
         if not allowed.has(capacity_type):
@@ -72,14 +65,7 @@ def choose(types: list[InstanceType], requirements: Requirements, settings: Sett
         ]
         if found:
             offer, kind = min(found, key=lambda each: (each[0].price, each[1].name, each[0].zone))
-            return Launch(
-                kind,
-                capacity_type,
-                offer.zone,
-                offer.price,
-                tuple(each.name for each in named),
-                tuple(left_out),
-            )
+            return Launch(kind, capacity_type, offer.zone, offer.price, tuple(each.name for each in named))
     return None
 
 
@@ -105,16 +91,6 @@ def worst_price(kind: InstanceType, requirements: Requirements) -> int | None:
         if prices:
             return max(prices)
     return None
-
-
-def _filtered(
-    named: list[InstanceType], kept: list[InstanceType], why: str, left_out: list[tuple[str, str]]
-) -> list[InstanceType]:
-    if not kept:
-        return named
-    names = {each.name for each in kept}
-    left_out += [(each.name, why) for each in named if each.name not in names]
-    return kept
 
 
 def _plain(types: list[InstanceType]) -> list[InstanceType]:

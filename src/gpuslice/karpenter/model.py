@@ -369,7 +369,6 @@ class Launch:
         instance_type, capacity_type, zone: of it.
         price: micro-dollars an hour.
         named: the types that EC2 may choose from, cheapest first.
-        left_out: types that still fit, but that the provider doesn't name, each with its reason.
     """
 
     instance_type: InstanceType
@@ -377,4 +376,3 @@ class Launch:
     zone: str
     price: int
     named: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...] = ()

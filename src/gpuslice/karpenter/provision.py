@@ -1,4 +1,4 @@
-"""Provisioning: what Karpenter does with the pods that are pending at one moment, and why."""
+"""Provisioning: what Karpenter does with the pods that are pending at one moment."""
 
 from __future__ import annotations
 
@@ -41,13 +41,11 @@ class Decision:
         to_nodes: pods by the node that is there for them, or on its way.
         new: NodeClaims, in the order in which they were opened.
         failed: pods that nothing fits.
-        done: the pass itself, for explaining.
     """
 
     to_nodes: dict[str, tuple[Pod, ...]]
     new: tuple[NewNode, ...]
     failed: tuple[Pod, ...]
-    done: Pass
 
     @property
     def price(self) -> int:
@@ -69,7 +67,6 @@ def provision(pools: Pools, nodes: Sequence[Node], pending: Iterable[Pod]) -> De
         {each.node.name: tuple(each.pods) for each in done.existing if each.pods},
         tuple(new_node(pools, each) for each in done.claims),
         tuple(done.failed),
-        done,
     )
 
 

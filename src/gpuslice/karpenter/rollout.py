@@ -20,9 +20,8 @@ from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.model import Node, Pod, PodClass
 from gpuslice.karpenter.provision import provision
 from gpuslice.karpenter.templates import Pools
+from gpuslice.karpenter.times import READY_SECONDS
 
-BOOT_SECONDS: Final = (45.0, 90.0)
-"""From launch to ready, a GPU node with its device plugin. Assumed: nothing but the order of nodes depends on it."""
 RETRY_SECONDS: Final = 10.0
 """After so long Karpenter looks again at pods that are still pending."""
 BACKOFF_SECONDS: Final = 10.0
@@ -186,6 +185,6 @@ class _Rollout:
                 continue
             node = started(self.pools, each, f"{each.pool}-{self.chance.getrandbits(25):05x}", now)
             self.nodes.append(node)
-            ready = now + self.chance.uniform(*BOOT_SECONDS)
+            ready = now + self.chance.uniform(*READY_SECONDS)
             seen = math.ceil(ready / BACKOFF_SECONDS) * BACKOFF_SECONDS
             heapq.heappush(self.coming, (seen, node.name, node))

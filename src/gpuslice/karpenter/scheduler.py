@@ -34,7 +34,6 @@ class Claim:
         pods: in the order of coming.
         count: of them.
         types: set of those that still fit.
-        opened_with: set of those that the pool's limits left when it was opened.
         state: number of its requirements.
         used: what its pods ask for.
         refused: shapes that it has refused, one bit each.
@@ -45,7 +44,6 @@ class Claim:
         "count",
         "hostname",
         "number",
-        "opened_with",
         "pods",
         "refused",
         "state",
@@ -58,7 +56,7 @@ class Claim:
         """Begin without pods."""
         self.number = number
         self.template = template
-        self.types = self.opened_with = types
+        self.types = types
         self.state = template.state
         self.pods: list[Pod] = []
         self.count = 0

@@ -13,11 +13,8 @@ from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.model import Node, Pod
 from gpuslice.karpenter.provision import NewNode, provision
 from gpuslice.karpenter.templates import Pools
+from gpuslice.karpenter.times import LOOK_SECONDS, VALIDATION_SECONDS
 
-POLL_SECONDS: Final = 10.0
-"""Between two looks of the disruption controller."""
-VALIDATION_SECONDS: Final = 15.0
-"""Between finding a command and carrying it out."""
 _MOST_COMMANDS: Final = 1000
 
 
@@ -65,7 +62,7 @@ def settled(pools: Pools, nodes: Sequence[Node], pending: Sequence[Pod], seed: i
     chance = random.Random(seed)
     left, waiting = list(nodes), list(pending)
     now = max((node.initialized_at or 0 for node in left), default=0)
-    pause = max((pool.consolidate_after or 0 for pool in pools.by_name.values()), default=0) + POLL_SECONDS
+    pause = max((pool.consolidate_after or 0 for pool in pools.by_name.values()), default=0) + LOOK_SECONDS
     steps: list[Step] = []
     stuck = False
     while len(steps) < _MOST_COMMANDS:

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
-from gpuslice.karpenter.model import CPU, MEMORY, PODS, PodClass, Settings
+from gpuslice.karpenter.model import CPU, MEMORY, NODES, PODS, PodClass, Settings
 from gpuslice.karpenter.rollout import Pattern, arrivals, rollout
 from gpuslice.karpenter.settling import settled
 from gpuslice.karpenter.templates import Pools
 from gpuslice.launches.pools import (
-    Ask,
-    Load,
-    Offer,
+    PodAsk,
+    PoolLoad,
+    PoolOffer,
     daemons_of,
-    karpenter_pool,
+    karpenter_pools,
     loads_of,
     offers_of,
     pod_class,
@@ -73,7 +73,7 @@ class Launched:
 
     instance_type: str
     purchase: Purchase
-    pods: tuple[tuple[Ask, int], ...]
+    pods: tuple[tuple[PodAsk, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +131,11 @@ class Realiser:
         self._overhead = overhead
         self._daemons = daemons_of(overhead)
         self._consolidate = consolidate
-        self._pools: dict[Offer, Pools] = {}
-        self._classes: dict[tuple[Offer, Ask], PodClass] = {}
-        self._bills: dict[tuple[Offer, Load, Order], Bill] = {}
+        self._pools: dict[PoolOffer, Pools] = {}
+        self._classes: dict[tuple[PoolOffer, PodAsk], PodClass] = {}
+        self._bills: dict[tuple[PoolOffer, PoolLoad, Order], Bill] = {}
 
-    def bill(self, offer: Offer, load: Load, order: Order) -> Bill:
+    def bill(self, offer: PoolOffer, load: PoolLoad, order: Order) -> Bill:
         """What a pool comes to under a load, if pods arrive in this order.
 
         Args:
@@ -149,7 +149,9 @@ class Realiser:
             found = self._bills[key] = self._bill(offer, load, order)
         return found
 
-    def spread(self, loads: Iterable[tuple[Offer, Load]], orders: Sequence[Order] = DEFAULT_ORDERS) -> Spread:
+    def spread(
+        self, loads: Iterable[tuple[PoolOffer, PoolLoad]], orders: Sequence[Order] = DEFAULT_ORDERS
+    ) -> Spread:
         """The bills of pools and their loads, over orders of arrival."""
         listed = [(offer, load) for offer, load in loads if load]
         bills = [
@@ -158,7 +160,7 @@ class Realiser:
         ]
         return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
 
-    def nodes(self, offer: Offer, load: Load, order: Order) -> tuple[Launched, ...]:
+    def nodes(self, offer: PoolOffer, load: PoolLoad, order: Order) -> tuple[Launched, ...]:
         """The nodes of `bill`, one by one, each with its pods."""
         nodes, _ = self._rolled_out(offer, load, order)
         asks = {id(self._class(offer, ask)): ask for ask, _ in load}
@@ -171,7 +173,7 @@ class Realiser:
             for node in nodes
         )
 
-    def _bill(self, offer: Offer, load: Load, order: Order) -> Bill:
+    def _bill(self, offer: PoolOffer, load: PoolLoad, order: Order) -> Bill:
         counted = None if self._consolidate else self.counted(offer, load)
         if counted is not None:
             return counted
@@ -179,7 +181,7 @@ class Realiser:
         kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in nodes)
         return Bill(sum(node.price for node in nodes), tuple(sorted(kinds.items())), unbound)
 
-    def counted(self, offer: Offer, load: Load) -> Bill | None:
+    def counted(self, offer: PoolOffer, load: PoolLoad) -> Bill | None:
         """The bill where no order can change it: every node of every type holds equally many pods of whatever mix.
 
         Then no type drops out as a node fills up, and the cheapest one is launched each time.
@@ -196,9 +198,11 @@ class Realiser:
             return None
         nodes = -(-sum(count for _, count in load) // most)
         price, name = min((kind.prices[purchase], kind.name) for kind, _ in offer.machines)
+        if nodes > offer.limits.get(NODES, nodes):
+            return None
         return Bill(price * nodes, (((offer.name, name, purchase.value), nodes),), 0)
 
-    def _held(self, kind: InstanceType, promised: Mapping[str, int], load: Load) -> int:
+    def _held(self, kind: InstanceType, promised: Mapping[str, int], load: PoolLoad) -> int:
         """How many pods any full node of a type holds; 0 where that depends on which pods, or where some don't fit."""
         room = {
             CPU: kind.allocatable_cpu_milli - self._overhead.cpu_milli,
@@ -215,15 +219,15 @@ class Realiser:
             most = min(most, have // min(amounts) if min(amounts) else most)
         return most if fewest == most else 0
 
-    def _rolled_out(self, offer: Offer, load: Load, order: Order) -> tuple[list[Node], int]:
+    def _rolled_out(self, offer: PoolOffer, load: PoolLoad, order: Order) -> tuple[list[Node], int]:
         """Nodes that carry anything, and how many replicas none carries. Empty ones soon go, and are not counted."""
         pattern, seed = order
         pools = self._pools.get(offer)
         if pools is None:
-            pool, overlays = karpenter_pool(offer)
+            listed, overlays = karpenter_pools([offer])
             settings = Settings(exact_ties=False)  # other pools' nodes stand between these, or don't
             pools = self._pools[offer] = Pools(
-                [pool], overlays=overlays, daemons=self._daemons, settings=settings
+                listed, overlays=overlays, daemons=self._daemons, settings=settings
             )
         counts = [(self._class(offer, ask), count) for ask, count in load]
         fleet = rollout(pools, arrivals(counts, pattern, seed), seed)
@@ -233,11 +237,11 @@ class Realiser:
             nodes, unbound = rest.nodes, rest.unbound
         return [node for node in nodes if node.pods], len(unbound)
 
-    def _class(self, offer: Offer, ask: Ask) -> PodClass:
+    def _class(self, offer: PoolOffer, ask: PodAsk) -> PodClass:
         key = (offer, ask)
         found = self._classes.get(key)
         if found is None:
-            found = self._classes[key] = pod_class(offer, ask)
+            found = self._classes[key] = pod_class(offer.name, ask)
         return found
 
 
@@ -260,6 +264,7 @@ def realised_spread(
         orders: of arrival.
         consolidate: after everything has been consolidated, rather than as first launched.
     """
-    offers, loads = offers_of(plan.pools, plan.stack, catalog), loads_of(plan, workloads)
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
+    loads = loads_of(plan, workloads)
     realiser = Realiser(overhead, consolidate=consolidate)
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)

@@ -1,16 +1,23 @@
-"""The pools of a plan, and the pods that go there, as the model of Karpenter knows them."""
+"""The pools of a plan, and the pods that go there, as the model of Karpenter knows them.
+
+They are what `render` writes: NodePools and NodeOverlays with the same requirements, weights, limits, taints and
+capacities, pods that name their pool, and pods with a seat that may go to any pool that has one for them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, requested, seat_limits, weight
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, requested, weight
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Taint, Toleration
-from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, requirement
+from gpuslice.karpenter.requirements import ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, OS, among
+from gpuslice.launches.limits import limits_of, seated_replicas
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -19,12 +26,8 @@ if TYPE_CHECKING:
     from gpuslice.workloads.model import Workload
 
 
-CONSOLIDATE_AFTER_SECONDS: Final = 300.0
-"""What rendered pools wait after a change of their pods."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Offer:
+class PoolOffer:
     """A pool, as far as launching its nodes goes. Compared as an object.
 
     Attributes:
@@ -43,7 +46,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PodAsk:
     """What one replica of a workload asks for: milli-CPU, MiB, and (extended resource, amount)."""
 
     workload: str
@@ -52,58 +55,89 @@ class Ask:
     slices: tuple[tuple[str, int], ...]
 
 
-Load = tuple[tuple[Ask, int], ...]
+PoolLoad = tuple[tuple[PodAsk, int], ...]
 """Replicas by what they ask for, in the order in which their workloads are applied."""
 
 
-def offers_of(pools: Iterable[Pool], stack: str, catalog: Catalog) -> dict[str, Offer]:
+def offers_of(
+    pools: Iterable[Pool], assignments: Iterable[Assignment], stack: str, catalog: Catalog
+) -> dict[str, PoolOffer]:
     """The pools of a plan, by name.
 
     Args:
         pools: of the plan.
+        assignments: of the plan; by the replicas of workloads with seats their own pools are limited.
         stack: of the plan.
         catalog: that it was made with.
     """
-    kinds = catalog.by_name()
-    return {
-        pool.name: Offer(
+    kinds, replicas = catalog.by_name(), seated_replicas(assignments)
+    offers = {}
+    for pool in pools:
+        types = [kinds[name] for name in pool.instance_types]
+        offers[pool.name] = PoolOffer(
             pool.name,
-            tuple(
-                (
-                    kinds[name],
-                    {
-                        key: int(parse_quantity(amount))
-                        for key, amount in offered(pool, stack, kinds[name]).items()
-                    },
-                )
-                for name in pool.instance_types
-            ),
-            frozenset(Purchase(each) for each in pool.purchases),
+            tuple((kind, amounts(offered(pool, stack, kind))) for kind in types),
+            frozenset(Purchase(purchase) for purchase in pool.purchases),
             weight(pool),
-            seat_limits(pool),
+            limits_of(pool, stack, types, replicas),
         )
-        for pool in pools
-    }
+    return offers
 
 
-def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, Load]:
+def amounts(quantities: Mapping[str, str]) -> dict[str, int]:
+    """Extended resources as Kubernetes writes them, in numbers."""
+    return {name: int(parse_quantity(text)) for name, text in quantities.items()}
+
+
+def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, PoolLoad]:
     """What each pool of a plan carries, by name.
 
     Args:
         plan: whose assignments they are.
         workloads: that it was made for.
     """
-    known = {each.name: each for each in workloads}
-    found: dict[str, list[tuple[Ask, int]]] = {}
-    for each in plan.assignments:
-        found.setdefault(each.pool, []).append((ask_of(each, known[each.workload]), each.replicas))
-    return {name: tuple(load) for name, load in found.items()}
+    known = {workload.name: workload for workload in workloads}
+    loads: dict[str, list[tuple[PodAsk, int]]] = {}
+    for assignment in plan.assignments:
+        ask = ask_of(assignment, known[assignment.workload])
+        loads.setdefault(assignment.pool, []).append((ask, assignment.replicas))
+    return {name: tuple(load) for name, load in loads.items()}
 
 
-def ask_of(assignment: Assignment, workload: Workload) -> Ask:
+def ask_of(assignment: Assignment, workload: Workload) -> PodAsk:
     """What one of its pods asks for."""
-    slices = {key: int(parse_quantity(amount)) for key, amount in requested(assignment).items()}
-    return Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
+    slices = amounts(requested(assignment))
+    return PodAsk(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
+
+
+def pods_of(assignments: Iterable[Assignment], workloads: Iterable[Workload]) -> list[tuple[PodClass, int]]:
+    """The pods of a plan and how many there are of each: one class for all that have one template.
+
+    Args:
+        assignments: of the plan.
+        workloads: that it was made for.
+    """
+    known = {workload.name: workload for workload in workloads}
+    counts: Counter[tuple[str, PodAsk]] = Counter()
+    for assignment in assignments:
+        pool = "" if assignment.seat else assignment.pool
+        counts[pool, ask_of(assignment, known[assignment.workload])] += assignment.replicas
+    return [(pod_class(pool, ask), count) for (pool, ask), count in counts.items()]
+
+
+def pod_class(pool: str, ask: PodAsk) -> PodClass:
+    """The pods that ask for so much.
+
+    Args:
+        pool: that they name; empty for pods with a seat, which may go wherever there is one for them.
+        ask: of one pod.
+    """
+    return PodClass(
+        ask.workload,
+        {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
+        selector={POOL_LABEL: pool} if pool else {},
+        tolerations=(Toleration(POOL_LABEL, "Equal" if pool else "Exists", pool, "NoSchedule"),),
+    )
 
 
 def daemons_of(overhead: DaemonsetOverhead) -> tuple[PodClass, ...]:
@@ -116,38 +150,51 @@ def daemons_of(overhead: DaemonsetOverhead) -> tuple[PodClass, ...]:
     )
 
 
-def pod_class(offer: Offer, ask: Ask) -> PodClass:
-    """The pods of a pool that ask for so much, as they are rendered."""
-    return PodClass(
-        ask.workload,
-        {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
-        selector={POOL_LABEL: offer.name},
-        tolerations=(Toleration(POOL_LABEL, "Equal", offer.name, "NoSchedule"),),
-    )
+def karpenter_pools(
+    offers: Iterable[PoolOffer], consolidate_after: float = CONSOLIDATE_AFTER_SECONDS
+) -> tuple[list[NodePool], list[Overlay]]:
+    """The NodePools and their overlays. Weights of overlays differ within a pool; no overlay is for two pools.
+
+    Args:
+        offers: all pools of the cluster.
+        consolidate_after: seconds that they wait after a change of their pods.
+    """
+    pools: list[NodePool] = []
+    overlays: list[Overlay] = []
+    for offer in offers:
+        kinds = [kind for kind, _ in offer.machines]
+        pools.append(
+            NodePool(
+                offer.name,
+                tuple(machine(kind) for kind in kinds),
+                requirements=(
+                    among(INSTANCE_TYPE, *(kind.name for kind in kinds)),
+                    among(CAPACITY_TYPE, *(purchase.value for purchase in offer.purchases)),
+                    among(ARCH, *(kind.arch for kind in kinds)),
+                    among(OS, "linux"),
+                ),
+                weight=offer.weight,
+                limits=offer.limits,
+                labels={POOL_LABEL: offer.name},
+                taints=(Taint(POOL_LABEL, offer.name),),
+                consolidate_after=consolidate_after,
+            )
+        )
+        overlays += _overlays(offer)
+    return pools, overlays
 
 
-def karpenter_pool(offer: Offer) -> tuple[NodePool, list[Overlay]]:
-    """The NodePool and its overlays, as they are rendered."""
-    pool = NodePool(
-        offer.name,
-        tuple(machine(kind) for kind, _ in offer.machines),
-        requirements=(
-            requirement(INSTANCE_TYPE, "In", [kind.name for kind, _ in offer.machines]),
-            requirement(CAPACITY_TYPE, "In", sorted(each.value for each in offer.purchases)),
-        ),
-        weight=offer.weight,
-        limits=offer.limits,
-        labels={POOL_LABEL: offer.name},
-        taints=(Taint(POOL_LABEL, offer.name),),
-        consolidate_after=CONSOLIDATE_AFTER_SECONDS,
-    )
-    overlays = [
+def _overlays(offer: PoolOffer) -> Sequence[Overlay]:
+    """One for the types whose nodes promise alike."""
+    alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
+    for kind, promised in offer.machines:
+        alike.setdefault(tuple(promised.items()), []).append(kind.name)
+    return [
         Overlay(
-            f"{offer.name}-{kind.name}",
-            (requirement(NODE_POOL, "In", [offer.name]), requirement(INSTANCE_TYPE, "In", [kind.name])),
-            promised,
+            f"{offer.name}-{at}",
+            (among(NODE_POOL, offer.name), among(INSTANCE_TYPE, *names)),
+            dict(promised),
             weight=at,
         )
-        for at, (kind, promised) in enumerate(offer.machines, 1)
+        for at, (promised, names) in enumerate(alike.items(), 1)
     ]
-    return pool, overlays

@@ -98,13 +98,6 @@ class Card:
                     raise _failed(error) from None
         return found
 
-    def used_mib(self) -> int:
-        """Memory in use on the whole card."""
-        try:
-            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used) // MIB
-        except self._nvml.NVMLError as error:
-            raise _failed(error) from None
-
     def activity(self) -> Activity | None:
         """What the card did since the last time this was asked; None: the first time."""
         try:

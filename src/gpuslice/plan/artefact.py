@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
+from gpuslice.artefacts.part import Part
 from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
@@ -21,11 +22,7 @@ Usd = Annotated[float, Meta(ge=0)]
 Figure = Annotated[float, Meta(gt=0)]
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Every part of a plan: immutable, strict, camelCase in files."""
-
-
-class Metered(_Part, frozen=True):
+class Metered(Part, frozen=True):
     """A single GPU whose memory and time are counted by the scheduler."""
 
     memory: str
@@ -34,7 +31,7 @@ class Metered(_Part, frozen=True):
     """`gpuslice.io/gpu-time` of a node: thousandths of the GPU's time."""
 
 
-class GeometryEntry(_Part, frozen=True):
+class GeometryEntry(Part, frozen=True):
     """So many MIG instances of one profile on one GPU."""
 
     profile: str
@@ -44,7 +41,7 @@ class GeometryEntry(_Part, frozen=True):
 Geometry = tuple[GeometryEntry, ...]
 
 
-class Layout(_Part, frozen=True):
+class Layout(Part, frozen=True):
     """How every GPU of a node is cut."""
 
     gpu: str
@@ -60,7 +57,7 @@ class Layout(_Part, frozen=True):
     """MIG, one list per GPU index, where they differ."""
 
 
-class Node(_Part, frozen=True):
+class Node(Part, frozen=True):
     """Nodes that are alike: what one costs and carries."""
 
     instance_type: Name
@@ -72,7 +69,7 @@ class Node(_Part, frozen=True):
     """What one such node carries: replicas by workload."""
 
 
-class OptimalNode(_Part, frozen=True):
+class OptimalNode(Part, frozen=True):
     """Nodes of the cheapest packing, which have no pool: each says its layout itself."""
 
     instance_type: Name
@@ -81,11 +78,11 @@ class OptimalNode(_Part, frozen=True):
     usd_per_hour: Usd
     layout: Layout
     pods: dict[str, Positive]
-    slices: dict[str, dict[str, Positive]] = {}
+    slices: dict[str, dict[str, Positive]] = field(default_factory=dict)
     """Of services sized by load, how many of these pods are on which slice: what each does depends on it."""
 
 
-class Pool(_Part, frozen=True):
+class Pool(Part, frozen=True):
     """What realises one layout for one group of workloads."""
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
@@ -97,10 +94,10 @@ class Pool(_Part, frozen=True):
     """What its pods ask for, where that is one resource for all; with MIG each assignment has its own."""
     tenant: str = ""
     """The only tenant admitted; empty where tenants may mix (whole GPUs, MIG, fractional)."""
-    seats: dict[Name, Positive] = {}
+    seats: dict[Name, Positive] = field(default_factory=dict)
     """What one node offers of places for replicas, by workload, each workload's a resource of its own, so that nobody
     else can take them; empty: whoever names the pool goes wherever there is room."""
-    seat_names: dict[Name, str] = {}
+    seat_names: dict[Name, str] = field(default_factory=dict)
     """By workload, the extended resource that stands for its seats: another one for another need, so that nobody takes
     a seat of the wrong size."""
     max_nodes: Positive | UnsetType = UNSET
@@ -108,7 +105,7 @@ class Pool(_Part, frozen=True):
     workload alone, where whoever finds no other seat goes."""
 
 
-class Request(_Part, frozen=True):
+class Request(Part, frozen=True):
     """What one pod asks of a metered GPU."""
 
     memory: str
@@ -117,7 +114,7 @@ class Request(_Part, frozen=True):
     """`gpuslice.io/gpu-time`: thousandths."""
 
 
-class Served(_Part, frozen=True):
+class Served(Part, frozen=True):
     """What the replicas of a service sized by its load can do, as measured."""
 
     demand: Figure
@@ -133,7 +130,7 @@ class Served(_Part, frozen=True):
     """That the pod has to run side by side in its slice."""
 
 
-class Assignment(_Part, frozen=True):
+class Assignment(Part, frozen=True):
     """Where a workload goes and why. Several for one workload only with seats, or with a template for each replica."""
 
     workload: Name
@@ -162,7 +159,7 @@ class Assignment(_Part, frozen=True):
     """Where `replicas` is the planner's choice: the workload's patch sets it."""
 
 
-class Unplaced(_Part, frozen=True):
+class Unplaced(Part, frozen=True):
     """A workload that fits nothing, and why."""
 
     workload: Name
@@ -170,7 +167,7 @@ class Unplaced(_Part, frozen=True):
     reason: str
 
 
-class Baseline(_Part, frozen=True):
+class Baseline(Part, frozen=True):
     """What another way to run the same workloads would cost."""
 
     name: str
@@ -180,14 +177,14 @@ class Baseline(_Part, frozen=True):
     note: str = ""
 
 
-class CatalogReference(_Part, frozen=True):
+class CatalogReference(Part, frozen=True):
     """Which catalog the plan was made with."""
 
     region: str
     prices: str
 
 
-class Overhead(_Part, frozen=True):
+class Overhead(Part, frozen=True):
     """What daemonsets take of every node before any workload: Kubernetes quantities."""
 
     cpu: str
@@ -195,7 +192,7 @@ class Overhead(_Part, frozen=True):
     pods: Count
 
 
-class BillSpread(_Part, frozen=True):
+class BillSpread(Part, frozen=True):
     """What Karpenter's bill comes to, as pods arrive in one order or another."""
 
     lowest: Usd
@@ -203,7 +200,7 @@ class BillSpread(_Part, frozen=True):
     highest: Usd
 
 
-class Change(_Part, frozen=True):
+class Change(Part, frozen=True):
     """What this plan keeps of the one before, and what the other choice would have been."""
 
     kept: bool
@@ -220,14 +217,14 @@ class Change(_Part, frozen=True):
     """Share of the bill that moving must save."""
 
 
-class OnePoolEach(_Part, frozen=True):
+class OnePoolEach(Part, frozen=True):
     """The same workloads without seats, each in one pool."""
 
     usd_per_hour: Usd
     pools: Count
 
 
-class Summary(_Part, frozen=True):
+class Summary(Part, frozen=True):
     """The plan in numbers."""
 
     status: Literal["optimal", "feasible", "infeasible"]
@@ -253,7 +250,7 @@ class Summary(_Part, frozen=True):
     """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
 
 
-class MissingType(_Part, frozen=True):
+class MissingType(Part, frozen=True):
     """What it means while EC2 is out of an instance type that the plan launches."""
 
     instance_type: Name
@@ -263,7 +260,7 @@ class MissingType(_Part, frozen=True):
     """Replicas that have no other instance type in their pool, and stay pending."""
 
 
-class Plan(_Part, frozen=True, kw_only=True):
+class Plan(Part, frozen=True, kw_only=True):
     """plan.yaml."""
 
     api_version: Literal["gpuslice.io/v1alpha1"]

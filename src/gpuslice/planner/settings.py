@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan import artefact
+from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 from gpuslice.workloads.policy import FREE, Policy
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import DaemonsetOverhead
-
-
-DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what runs
-
-
-DEFAULT_GAP: Final = 0.005  # half a percent: below what any price list or reading of a need is good for
 
 
 @dataclass(frozen=True, slots=True)

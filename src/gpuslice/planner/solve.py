@@ -15,7 +15,6 @@ from gpuslice.planner.model.classes import WorkloadClass, classes_of, homes_of
 from gpuslice.planner.model.limits import limits_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.packing import cost
-from gpuslice.planner.model.service_kinds import on_whole_gpus
 from gpuslice.planner.packing.programme import Packings
 from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, refuse_seats, with_seats
 from gpuslice.planner.services.mixing import SCALABLE, Sized, mixed_kinds, size_services
@@ -28,6 +27,7 @@ from gpuslice.planner.writing.unplaced import reason_against
 from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import forbids, priced
+from gpuslice.workloads.service_kinds import on_whole_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence

@@ -14,10 +14,11 @@ from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, reques
 from gpuslice.carriers.objects.files import Object
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
+from gpuslice.launches.pools import offers_of
 from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.rehearsal import cluster as scratch
 from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
-from gpuslice.render import karpenter, manifests
+from gpuslice.render import manifests
 from gpuslice.render.patches import tolerations
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
@@ -123,17 +124,11 @@ def check(plan: Plan, catalog: Catalog, workloads: Iterable[Workload], missing: 
 
 
 def _promised(plan: Plan, catalog: Catalog) -> dict[str, dict[str, dict[str, int]]]:
-    types = catalog.by_name()
+    """By pool, instance type and resource."""
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
     return {
-        pool.name: {
-            name: {
-                resource: int(parse_quantity(amount, field=resource)) for resource, amount in offered.items()
-            }
-            for name, offered in karpenter.promised(
-                pool, plan.stack, [types[each] for each in pool.instance_types]
-            ).items()
-        }
-        for pool in plan.pools
+        name: {kind.name: dict(promised) for kind, promised in offer.machines}
+        for name, offer in offers.items()
     }
 
 

@@ -5,7 +5,6 @@ Fields: karpenter.sh/v1 and v1alpha1, karpenter.k8s.aws/v1, Karpenter v1.14.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -13,23 +12,15 @@ from msgspec import UNSET
 
 from gpuslice.carriers.device_plugin import bottlerocket, metering, mig_parted, seats
 from gpuslice.carriers.device_plugin import plugin_config as device_plugin
-from gpuslice.carriers.device_plugin.terms import (
-    GPU_MEMORY,
-    GPU_TIME,
-    POOL_LABEL,
-    configured,
-    mechanism,
-    offered,
-    seat_limits,
-    weight,
-)
+from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, mechanism, offered, weight
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.objects.naming import OWNED
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
-from gpuslice.render.settings import NODE_ROOM, RenderSettings
+from gpuslice.launches.limits import limits_of
+from gpuslice.render.settings import RenderSettings
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
@@ -149,8 +140,8 @@ def node_pool(
             "consolidateAfter": settings.consolidate_after,
         },
     }
-    if limits := _limits(pool, stack, types, replicas):
-        spec["limits"] = limits
+    if limits := limits_of(pool, stack, types, replicas):
+        spec["limits"] = {name: str(amount) for name, amount in limits.items()}
     if pool.seats:
         spec["weight"] = weight(pool)
     return {
@@ -159,28 +150,6 @@ def node_pool(
         "metadata": {"name": pool.name, "labels": OWNED},
         "spec": spec,
     }
-
-
-def _limits(
-    pool: Pool, stack: str, types: Iterable[InstanceType], replicas: Mapping[str, int]
-) -> dict[str, str]:
-    """What the pool may grow to: nodes, and slices; with so many nodes and no more, their seats.
-
-    Karpenter counts nodes only between batches: a thousand new pods at once would pass the first limit (seen with
-    v1.14.1). What nodes offer it takes off as it opens them, each as if it were of the type that offers most; so it is
-    that type's slices that the room is reckoned in, and the planned nodes are never held up.
-    """
-    if seats_only := seat_limits(pool):
-        return {name: str(amount) for name, amount in seats_only.items()}
-    # A workload's own pool takes all of it, if it must.
-    alone = [-(-replicas.get(workload, 0) // count) for workload, count in pool.seats.items()]
-    room = NODE_ROOM * max(sum(each.count for each in pool.nodes), *alone, 0)
-    most: Counter[str] = Counter()
-    for found in promised(pool, stack, types).values():
-        slices = {name: int(amount) for name, amount in found.items() if name not in {GPU_MEMORY, GPU_TIME}}
-        most |= Counter(slices)
-    amounts = {"nodes": room} | {name: room * each for name, each in sorted(most.items()) if each}
-    return {name: str(amount) for name, amount in amounts.items()} if room else {}
 
 
 def _reservations(policy: Policy, used: set[str]) -> list[Object]:

@@ -18,6 +18,7 @@ from gpuslice.carriers.objects.naming import unique_weights
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
+from gpuslice.launches.limits import seated_replicas
 from gpuslice.render import karpenter
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
@@ -138,9 +139,7 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     weights = unique_weights(
         name for each in plan.pools for name in karpenter.overlays(each, plan.stack, types[each.name])
     )
-    replicas: Counter[str] = Counter()
-    for assignment in plan.assignments:
-        replicas[assignment.workload] += assignment.replicas if assignment.seat else 0
+    replicas = seated_replicas(plan.assignments)
     for each in sorted(
         plan.pools, key=lambda pool: (bool(pool.seats) and pool.max_nodes is UNSET, pool.name)
     ):

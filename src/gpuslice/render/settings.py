@@ -9,6 +9,7 @@ from typing import Final
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 
 PINNED_IMAGE: Final[Mapping[str, str]] = {Stack.AL2023: "v20260801", Stack.BOTTLEROCKET: "v1.54.0"}
 """The image version rendered where none is asked for. `latest` would replace every node whenever AWS releases one."""
@@ -18,11 +19,8 @@ ROOT_VOLUME_GIB: Final = 200
 """Karpenter's 20 GiB don't hold two CUDA images (5 to 15 GiB each, unpacked). On types with local NVMe disks, images
 live there (instanceStorePolicy) and this volume stays almost empty."""
 
-CONSOLIDATE_AFTER: Final = "5m"
-"""A GPU node takes minutes to boot and to pull images; giving it up at the first quiet moment would cost more."""
-
-NODE_ROOM: Final = 2
-"""A pool may grow to this many times the nodes planned: room for rollouts and growth, and an end to runaways."""
+CONSOLIDATE_AFTER: Final = f"{CONSOLIDATE_AFTER_SECONDS // 60}m"
+"""As Kubernetes writes it."""
 
 _CLUSTER: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 _ROLE: Final = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gpuslice.report.money import TODAY
+from gpuslice.plan.tutorials import WHOLE_GPUS
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Summary
@@ -51,7 +51,7 @@ class Ladder:
 def ladder(summary: Summary) -> Ladder:
     """The bills of a plan's summary."""
     planned, bound = summary.usd_per_hour, summary.bound_usd_per_hour
-    today = next((each for each in summary.baselines if each.name == TODAY), None)
+    today = next((each for each in summary.baselines if each.name == WHOLE_GPUS), None)
     rows: list[tuple[Literal["today", "planned", "bound", "other"], str, str, float, int]] = []
     if today is not None:
         rows.append(("today", "Today", today.note, today.usd_per_hour, today.misfits))
@@ -63,7 +63,7 @@ def ladder(summary: Summary) -> Ladder:
     rows += [
         ("other", each.name, each.note, each.usd_per_hour, each.misfits)
         for each in summary.baselines
-        if each.name != TODAY
+        if each.name != WHOLE_GPUS
     ]
     most = max(row[3] for row in rows) or 1.0
     steps = tuple(Step(kind, name, note, usd, usd / most, misfits) for kind, name, note, usd, misfits in rows)

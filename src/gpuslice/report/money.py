@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuslice.advice.pool_use import pool_uses
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.plan.tutorials import WHOLE_GPUS
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
-
-TODAY = "whole-gpu"
-"""The baseline that stands for today: each pod has whole GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
 
 def _today(plan: Plan, workloads: Iterable[Workload], catalog: Catalog) -> dict[str, float]:
     """The baseline's dollars an hour by workload, split by what the whole GPUs of each cost alone."""
-    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == TODAY), None)
+    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == WHOLE_GPUS), None)
     placed = {each.workload for each in plan.assignments}
     taken = overhead(plan)
     weights = {
@@ -137,14 +136,8 @@ def overhead(plan: Plan) -> DaemonsetOverhead:
 
 
 def _per_node(workload: Workload, taken: DaemonsetOverhead, machine: InstanceType) -> int:
-    rooms = [machine.gpu_count // workload.need.gpus, machine.max_pods - taken.pods]
-    for have, need in (
-        (machine.allocatable_cpu_milli - taken.cpu_milli, workload.cpu_milli),
-        (machine.allocatable_memory_mib - taken.memory_mib, workload.memory_mib),
-    ):
-        if need:
-            rooms.append(have // need)
-    return max(min(rooms), 0)
+    left = left_for_workloads(machine, taken)
+    return min(machine.gpu_count // workload.need.gpus, left.holds(workload.cpu_milli, workload.memory_mib))
 
 
 def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:

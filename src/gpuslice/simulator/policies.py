@@ -1,69 +1,65 @@
-"""Ways to run the same workloads, as Karpenter's pools and the pods' requests: a plan's, and those of today.
+"""Ways to run the same workloads, as Karpenter's pools and the pods' requests; here a plan's own.
 
-whole           each pod asks for whole GPUs of the model that it runs on; one NodePool a model, with all its sizes.
+whole-gpu       each pod asks for whole GPUs of the model that it runs on; one NodePool a model, with all its sizes.
 time-slicing-4  the same nodes, every GPU in four equal slots, as tutorials do it; each tenant has its own nodes.
 all-1g-mig      every pod on the smallest MIG instance, wherever a replica is cheapest.
-plan            a plan's pools, with the overlays and requests that `gpuslice render` writes.
-(replan-6h and the like: see `simulator.replanning`.)
+plan            a plan's pools and pods, as `gpuslice render` writes them, limits included.
+(For the first three see `simulator.baselines`; for replan-6h and the like `simulator.replanning`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import (
-    GPU_MEMORY,
-    GPU_TIME,
-    POOL_LABEL,
-    mechanism,
-    replicas,
-    resources,
-)
-from gpuslice.cloud.catalog import Purchase
-from gpuslice.errors import InputError, nearest
-from gpuslice.hardware import cut as cuts
-from gpuslice.hardware.fit import fit
+from gpuslice.carriers.device_plugin.terms import mechanism, replicas, seat_in
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
-from gpuslice.karpenter.machines import machine
-from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
-from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
-from gpuslice.units import parse_quantity
+from gpuslice.launches.pools import ask_of, daemons_of, karpenter_pools, offers_of, pod_class
+from gpuslice.units import MIB, parse_quantity
+from gpuslice.workloads.slice_names import parse_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
-    from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.slices import Slice
-    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.karpenter.model import PodClass
+    from gpuslice.launches.pools import PoolOffer
+    from gpuslice.plan.artefact import Assignment, Plan, Pool
     from gpuslice.workloads.model import Workload
 
-_SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a pod has of a card.
+
+    Attributes:
+        gpus: the share that its slices are, several whole GPUs counting as such.
+        memory_mib: what it holds of a GPU's memory at its peak, where nothing but neighbours limits it; 0 where the
+            mechanism enforces, or where it is not known.
+        slots: how many pods a GPU has slots for, for counting who shares one; 0: nobody shares.
+    """
+
+    gpus: float
+    memory_mib: int = 0
+    slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a pod of a workload has under a policy.
+    """Where pods of a workload go under a policy.
 
     Attributes:
-        kind: its requests and where it may go.
-        gpus: the share of a card that its slices are, several whole GPUs counting as such.
-        memory_mib: what it holds of a GPU's memory at its peak, where nothing but neighbours limits it; 0 where the
-            mechanism enforces, or where it is not known.
-        slots: how many slots it takes of how many a GPU has, for counting who shares one; 0: nobody shares.
+        kind: their requests, and by what they choose their pool.
+        shares: what they have of a card, by the pools in which they may be: one, or with seats several.
     """
 
     kind: PodClass
-    gpus: float
-    memory_mib: int = 0
-    slots: int = 0
+    shares: Mapping[str, Share]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,92 +68,38 @@ class Policy:
 
     Attributes:
         name, note: in words.
-        pools: Karpenter's.
-        layouts: what they were made of.
+        offers: what its pools offer.
+        pools: the same, ready for the model of Karpenter.
         places: by workload; who isn't there has no place.
         misfits: workloads that have a place outside their rules.
+        standing: replicas of services sized by their load, which is one figure: as many at all times.
+        together: for each pool the pools that share pods with it, itself included, in the order in which Karpenter
+            prefers them.
     """
 
     name: str
     note: str
+    offers: tuple[PoolOffer, ...]
     pools: Pools
-    layouts: tuple[PoolLayout, ...]
-    places: dict[str, Place]
-    misfits: tuple[str, ...]
+    places: Mapping[str, Place]
+    misfits: tuple[str, ...] = ()
+    standing: Mapping[str, int] = field(default_factory=dict)
+    together: Mapping[str, tuple[str, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "together", _together(self.offers, self.places.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLayout:
-    """A pool to be made: which machines, cut and bought how."""
-
-    name: str
-    types: tuple[InstanceType, ...]
-    offers: Callable[[InstanceType], dict[str, int]]
-    purchases: tuple[str, ...] = (Purchase.ON_DEMAND.value,)
-
-
-def baseline(
-    name: str,
-    workloads: Sequence[Workload],
-    catalog: Catalog,
-    overhead: DaemonsetOverhead,
-    consolidate_after: float,
-) -> Policy:
-    """A policy that people run today.
+def pools_of(offers: Iterable[PoolOffer], overhead: DaemonsetOverhead, consolidate_after: float) -> Pools:
+    """Karpenter's pools.
 
     Args:
-        name: of BASELINES.
-        workloads: to run.
-        catalog: on-demand prices.
+        offers: of all pools.
         overhead: of daemonsets.
         consolidate_after: seconds, of every pool.
-
-    Raises:
-        InputError: no policy has that name.
     """
-    if name not in BASELINES:
-        raise InputError(
-            f"no policy is called {name[:60]!r}",
-            fix=nearest(name, BASELINES) or f"there are {', '.join([*BASELINES, 'plan', 'replan-6h'])}",
-        )
-    note, cut, per_gpu, anywhere = BASELINES[name]
-    layouts: dict[str, PoolLayout] = {}
-    places: dict[str, Place] = {}
-    misfits = []
-    for each in workloads:
-        single = each.need.gpus == 1  # several GPUs are never cut, and stay what they are
-        chosen = _chosen(each, catalog, overhead, cut if single else cuts.whole, anywhere=anywhere and single)
-        if chosen is None:
-            chosen = _chosen(each, catalog, overhead, cuts.whole, anywhere=False)
-        if chosen is None:
-            continue
-        gpu, slice_ = chosen
-        shares = slice_.mechanism is Mechanism.TIME_SLICING
-        count = 1 if slice_.mechanism is Mechanism.WHOLE else per_gpu(gpu)
-        resource = _resource(slice_)
-        pool = "-".join(
-            filter(None, (gpu.name.lower(), slice_.mechanism.value, each.tenant if shares else "", each.arch))
-        )
-        if pool not in layouts:
-            types = tuple(
-                kind
-                for kind in catalog.instance_types
-                if kind.gpu == gpu.name
-                and kind.gpu_count
-                and kind.arch == each.arch
-                and Purchase.ON_DEMAND in kind.prices
-            )
-            layouts[pool] = PoolLayout(pool, types, _offers(resource, count))
-        if not fit(each.need, slice_).fits:
-            misfits.append(each.name)
-        places[each.name] = Place(
-            _kind(each, pool, {resource: each.need.gpus}),
-            each.need.gpus / count,
-            (each.need.memory_mib or 0) if shares else 0,
-            count if shares else 0,
-        )
-    made = tuple(layouts.values())
-    return Policy(name, note, pools_of(made, overhead, consolidate_after), made, places, tuple(misfits))
+    pools, overlays = karpenter_pools(offers, consolidate_after)
+    return Pools(pools, overlays=overlays, daemons=daemons_of(overhead))
 
 
 def of_plan(
@@ -168,9 +110,7 @@ def of_plan(
     consolidate_after: float,
     named: Callable[[Pool], str] = lambda pool: pool.name,
 ) -> Policy:
-    """A plan, kept as it is.
-
-    Pools have no limit on nodes here: demand may pass what was planned for.
+    """A plan, kept as it is: demand beyond it goes as far as the pools' limits let it.
 
     Args:
         plan: to be run.
@@ -179,188 +119,73 @@ def of_plan(
         overhead: of daemonsets.
         consolidate_after: seconds, of every pool.
         named: what a pool is called here.
-
-    Raises:
-        InputError: its pools have seats: a pod is here in one pool by name.
     """
-    seated = next((pool.name for pool in plan.pools if pool.seats), "")
-    if seated:
-        raise InputError(
-            f"pool {seated} has seats, and pods that find their pool by a seat can't be replayed",
-            where="plan",
-            fix="replay policies that need no plan, or a plan whose pools have no seats",
-        )
-    types = catalog.by_name()
-    layouts = []
-    for pool in plan.pools:
-        machines = tuple(types[name] for name in pool.instance_types)
-        layouts.append(
-            PoolLayout(named(pool), machines, _planned(pool.layout, plan.stack), tuple(pool.purchases))
-        )
-    places = {}
-    by_name = {each.name: each for each in workloads}
-    pools = {pool.name: pool for pool in plan.pools}
+    names = {pool.name: named(pool) for pool in plan.pools}
+    offers = tuple(
+        replace(offer, name=names[offer.name])
+        for offer in offers_of(plan.pools, plan.assignments, plan.stack, catalog).values()
+    )
+    known = {workload.name: workload for workload in workloads}
+    by_name = {pool.name: pool for pool in plan.pools}
+    places: dict[str, Place] = {}
+    standing: dict[str, int] = {}
     # Replicas with a template each may have several homes; here all go to the one that most of them have.
-    for each in sorted(plan.assignments, key=lambda one: one.replicas):
-        workload = by_name.get(each.workload)
+    for assignment in sorted(plan.assignments, key=lambda one: one.replicas):
+        workload = known.get(assignment.workload)
         if workload is None:
             continue
-        requests = {each.resource: each.quantity}
-        if each.request is not UNSET:
-            requests |= {GPU_MEMORY: int(parse_quantity(each.request.memory)), GPU_TIME: each.request.time}
-        layout = pools[each.pool].layout
-        shares = mechanism(layout) is Mechanism.TIME_SLICING
-        places[each.workload] = Place(
-            _kind(workload, named(pools[each.pool]), requests),
-            _share(each, layout.gpu),
-            (workload.need.memory_mib or 0) if shares else 0,
-            replicas(layout) if shares else 0,
-        )
+        homes = [by_name[assignment.pool]]
+        if assignment.seat:
+            homes = [pool for pool in plan.pools if _has_seat(pool, assignment)]
+        kind = pod_class("" if assignment.seat else names[assignment.pool], ask_of(assignment, workload))
+        shares = {names[pool.name]: _share(assignment, workload, pool) for pool in homes}
+        places[workload.name] = Place(kind, shares)
+        if workload.service is not None:
+            standing[workload.name] = standing.get(workload.name, 0) + assignment.replicas
     return Policy(
         "plan",
         "a plan for the most replicas that there are at once, kept as it is",
-        pools_of(layouts, overhead, consolidate_after),
-        tuple(layouts),
+        offers,
+        pools_of(offers, overhead, consolidate_after),
         places,
-        (),
+        standing=standing,
     )
 
 
-def _share(each: Assignment, gpu: str) -> float:
-    """The share of a card that one pod has."""
-    kind, _, part = each.slice.partition("/")[2].partition("/")
-    model = GPUS[gpu]
-    if each.request is not UNSET:
-        return min(float(parse_quantity(each.request.memory)) / (model.memory_mib * 2**20), 1.0)
-    match kind:
-        case "time-slicing" | "mps":
-            return each.quantity / int(part)
-        case "fractional":
-            numerator, _, denominator = part.partition("-")
-            return int(numerator) / int(denominator)
-        case "mig" if model.mig is not None and (profile := model.mig.profile(part)) is not None:
-            return each.quantity * profile.memory_slices / model.mig.grid
+def _has_seat(pool: Pool, assignment: Assignment) -> bool:
+    workload = assignment.workload
+    return workload in pool.seats and seat_in(pool, workload) == assignment.seat
+
+
+def _share(assignment: Assignment, workload: Workload, pool: Pool) -> Share:
+    """What one of its pods has of a card in a pool."""
+    layout, held = pool.layout, workload.need.memory_mib or 0
+    if layout.metered is not UNSET:
+        # Who has a seat asks for no memory, and holds what it was planned with.
+        asked = float(held)
+        if assignment.request is not UNSET:
+            asked = float(parse_quantity(assignment.request.memory)) / MIB
+        return Share(min(asked / GPUS[layout.gpu].memory_mib, 1.0), held, replicas(layout))
+    match mechanism(layout):
+        case Mechanism.TIME_SLICING:
+            return Share(assignment.quantity / replicas(layout), held, replicas(layout))
+        case Mechanism.MPS:
+            return Share(assignment.quantity / replicas(layout))
+        case Mechanism.WHOLE:
+            return Share(float(assignment.quantity))
         case _:
-            return float(each.quantity)
+            return Share(float(assignment.quantity * parse_slice(assignment.slice).share))
 
 
-def _chosen(
-    workload: Workload,
-    catalog: Catalog,
-    overhead: DaemonsetOverhead,
-    cut: Callable[[Gpu], Slice | None],
-    *,
-    anywhere: bool,
-) -> tuple[Gpu, Slice] | None:
-    """The model on which a replica is cheapest: today's if there is one, unless any will do."""
-    found: list[tuple[bool, float, str]] = []
-    slices: dict[str, Slice] = {}
-    for kind in catalog.instance_types:
-        gpu = GPUS[kind.gpu]
-        slice_ = cut(gpu)
-        if slice_ is None or not kind.gpu_count or kind.arch != workload.arch:
-            continue
-        if Purchase.ON_DEMAND not in kind.prices or kind.gpu_count < workload.need.gpus:
-            continue
-        same = workload.need.on == gpu.name
-        if not (anywhere or same or fit(workload.need, cuts.whole(gpu)).fits):
-            continue
-        if (
-            workload.cpu_milli > kind.allocatable_cpu_milli - overhead.cpu_milli
-            or workload.memory_mib > kind.allocatable_memory_mib - overhead.memory_mib
-        ):
-            continue
-        slices[gpu.name] = slice_
-        found.append((not same and not anywhere, kind.prices[Purchase.ON_DEMAND] / kind.gpu_count, gpu.name))
-    if not found:
-        return None
-    name = min(found)[2]
-    return GPUS[name], slices[name]
-
-
-def _smallest_instance(gpu: Gpu) -> Slice | None:
-    return None if gpu.mig is None else cuts.mig(gpu, min(gpu.mig.plain, key=lambda each: each.memory_mib))
-
-
-def _instances(gpu: Gpu) -> int:
-    return 0 if gpu.mig is None else max(each.most for each in gpu.mig.plain)
-
-
-BASELINES: Final[dict[str, tuple[str, Callable[[Gpu], Slice | None], Callable[[Gpu], int], bool]]] = {
-    "whole": (
-        "each pod has whole GPUs, of the model that it runs on where that is known",
-        cuts.whole,
-        lambda _: 1,
-        False,
-    ),
-    "time-slicing-4": (
-        f"every GPU in {_SLOTS} equal slots, as tutorials do it; each tenant has its own nodes",
-        lambda gpu: cuts.slot(gpu, Mechanism.TIME_SLICING, _SLOTS),
-        lambda _: _SLOTS,
-        False,
-    ),
-    "all-1g-mig": ("every pod on the smallest MIG instance", _smallest_instance, _instances, True),
-}
-"""Note, slice of a GPU, slices on a GPU, and whether another model than today's will do."""
-
-
-def _resource(slice_: Slice) -> str:
-    if slice_.profile is not None:
-        return slice_.profile.resource
-    return WHOLE_GPU if slice_.mechanism is Mechanism.WHOLE else SHARED_GPU
-
-
-def _offers(resource: str, per_gpu: int) -> Callable[[InstanceType], dict[str, int]]:
-    def offers(kind: InstanceType) -> dict[str, int]:
-        whole = {} if resource == WHOLE_GPU else {WHOLE_GPU: 0}
-        return {**whole, resource: kind.gpu_count * per_gpu}
-
-    return offers
-
-
-def _planned(layout: Layout, stack: str) -> Callable[[InstanceType], dict[str, int]]:
-    def offers(kind: InstanceType) -> dict[str, int]:
-        return {name: int(parse_quantity(text)) for name, text in resources(layout, stack, kind).items()}
-
-    return offers
-
-
-def _kind(workload: Workload, pool: str, requests: dict[str, int]) -> PodClass:
-    return PodClass(
-        workload.name,
-        {CPU: workload.cpu_milli, MEMORY: workload.memory_mib, **requests},
-        selector={POOL_LABEL: pool},
-        tolerations=(Toleration(POOL_LABEL, "Equal", pool),),
-    )
-
-
-def pools_of(layouts: Iterable[PoolLayout], overhead: DaemonsetOverhead, consolidate_after: float) -> Pools:
-    """Karpenter's pools and overlays, as `gpuslice render` scopes them."""
-    pools: list[NodePool] = []
-    overlays: list[Overlay] = []
-    for layout in layouts:
-        pools.append(
-            NodePool(
-                layout.name,
-                tuple(machine(kind) for kind in layout.types),
-                requirements=(
-                    among(INSTANCE_TYPE, *(kind.name for kind in layout.types)),
-                    among(CAPACITY_TYPE, *layout.purchases),
-                ),
-                labels={POOL_LABEL: layout.name},
-                taints=(Taint(POOL_LABEL, layout.name),),
-                consolidate_after=consolidate_after,
-            )
-        )
-        for kind in layout.types:
-            scope = (among(NODE_POOL, layout.name), among(INSTANCE_TYPE, kind.name))
-            overlays.append(
-                Overlay(f"{layout.name}-{kind.name}", scope, layout.offers(kind), weight=len(overlays) + 1)
-            )
-    # Daemonsets tolerate everything. Their pods are one here, and the rest of the places taken off below.
-    daemon = PodClass(
-        "daemonsets",
-        {CPU: overhead.cpu_milli, MEMORY: overhead.memory_mib, PODS: max(overhead.pods - 1, 0)},
-        tolerations=(Toleration("", "Exists"),),
-    )
-    return Pools(pools, overlays=overlays, daemons=[daemon])
+def _together(offers: Iterable[PoolOffer], places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
+    """By pool, all that pods tie to it, directly or through others."""
+    weights = {offer.name: offer.weight for offer in offers}
+    groups = {name: {name} for name in weights}
+    for place in places:
+        joined = set().union(*(groups[name] for name in place.shares))
+        for name in joined:
+            groups[name] = joined
+    return {
+        name: tuple(sorted(group, key=lambda member: (weights[member], member), reverse=True))
+        for name, group in groups.items()
+    }

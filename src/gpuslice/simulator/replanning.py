@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import dump_json
 from gpuslice.errors import InputError
-from gpuslice.simulator.policies import Policy, baseline, of_plan, pools_of
+from gpuslice.plan.tutorials import WHOLE_GPUS
+from gpuslice.simulator.baselines import baseline
+from gpuslice.simulator.policies import Policy, of_plan, pools_of
 from gpuslice.workloads.timelines import most_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.launches.pools import PoolOffer
     from gpuslice.plan.artefact import Plan, Pool
-    from gpuslice.simulator.policies import PoolLayout
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.timelines import Timeline
 
@@ -69,28 +71,29 @@ class Replanning:
             )
         self._timeline, self._plan, self._every = timeline, plan, hours * _HOUR
         self._catalog, self._overhead, self._after = catalog, overhead, consolidate_after
-        self._whole = baseline("whole", timeline.workloads, catalog, overhead, consolidate_after)
-        self._layouts: dict[str, PoolLayout] = {each.name: each for each in self._whole.layouts}
+        self._whole = baseline(WHOLE_GPUS, timeline.workloads, catalog, overhead, consolidate_after)
+        self._offers: dict[str, PoolOffer] = {offer.name: offer for offer in self._whole.offers}
 
     def policy(self, now: float) -> Policy:
         """The one from now on."""
-        places = dict(self._whole.places)
+        places, standing = dict(self._whole.places), dict(self._whole.standing)
         if seen := self._seen(now):
             planned = of_plan(
                 self._plan(seen), seen, self._catalog, self._overhead, self._after, named=_by_content
             )
             places |= planned.places
+            standing |= planned.standing
             # Pools of earlier plans stay for as long as anybody is in them.
-            self._layouts |= {each.name: each for each in planned.layouts}
-        layouts = tuple(self._layouts.values())
+            self._offers |= {offer.name: offer for offer in planned.offers}
+        offers = tuple(self._offers.values())
         hours = self._every // _HOUR
         return Policy(
             f"replan-{hours}h",
             f"planned anew every {hours} hours for who was there since; new workloads have whole GPUs until then",
-            pools_of(layouts, self._overhead, self._after),
-            layouts,
+            offers,
+            pools_of(offers, self._overhead, self._after),
             places,
-            (),
+            standing=standing,
         )
 
     def later(self) -> Iterator[tuple[float, Callable[[], Policy]]]:
@@ -111,10 +114,11 @@ class Replanning:
             if each.start <= now and (each.end is None or each.end > since)
         ]
         most = most_at_once(lives)
+        # Services sized by their load are there all the time; at the beginning nobody has seen them yet.
         return tuple(
-            replace(each, replicas=most[each.name])
-            for each in self._timeline.workloads
-            if most.get(each.name)
+            replace(workload, replicas=most.get(workload.name, 0))
+            for workload in self._timeline.workloads
+            if most.get(workload.name) or (now and workload.service is not None)
         )
 
 

@@ -6,10 +6,11 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import dump_json
-from gpuslice.hardware.gpus import GPUS
-from gpuslice.simulator.cluster import BOOT_SECONDS, LOOK_SECONDS, Cluster
+from gpuslice.artefacts.part import API_VERSION
+from gpuslice.karpenter.times import BOOT_SECONDS, LOOK_SECONDS
+from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.ledger import quantile
-from gpuslice.simulator.result import API_VERSION, Demand, Outcome, Over, Simulation, Waits
+from gpuslice.simulator.result import Demand, Outcome, Over, Simulation, Waits
 from gpuslice.units import HOURS_A_MONTH
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def replay(
     cluster = Cluster(
         policy,
         catalog.by_name(),
-        lambda gpu: GPUS[gpu].memory_mib,
         timeline.seconds,
         boot=boot,
         look=look,
@@ -76,7 +76,7 @@ def replay(
             quantile(ledger.waits, 0.99),
             max(ledger.waits, default=0.0),
         ),
-        len(timeline.lives) - placed,
+        cluster.wanted - placed,
         ledger.evictions,
         round(ledger.over.total / _HOUR, 3),
         len(policy.misfits),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-API_VERSION: Final = "gpuslice.io/v1alpha1"
+from gpuslice.artefacts.part import ApiVersion, Part
 
 Amount = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Every part of a simulation: immutable, strict, camelCase in files."""
-
-
-class Waits(_Part, frozen=True):
+class Waits(Part, frozen=True):
     """Seconds that pods waited for a place, of those that got one."""
 
     p50: Amount
@@ -25,7 +21,7 @@ class Waits(_Part, frozen=True):
     longest: Amount
 
 
-class Over(_Part, frozen=True):
+class Over(Part, frozen=True):
     """How it looked over time: means of equally long bins."""
 
     usd_per_hour: tuple[Amount, ...]
@@ -33,7 +29,7 @@ class Over(_Part, frozen=True):
     pending: tuple[Amount, ...]
 
 
-class Outcome(_Part, frozen=True):
+class Outcome(Part, frozen=True):
     """What one policy came to."""
 
     name: str
@@ -63,7 +59,7 @@ class Outcome(_Part, frozen=True):
     """Pods that a new plan moved: each a restart."""
 
 
-class Demand(_Part, frozen=True):
+class Demand(Part, frozen=True):
     """What was replayed."""
 
     source: str
@@ -73,10 +69,10 @@ class Demand(_Part, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class Simulation(_Part, frozen=True, kw_only=True):
+class Simulation(Part, frozen=True, kw_only=True):
     """simulation.json."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Simulation"]
     region: str
     prices: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from gpuslice.artefacts.part import ApiVersion, Part
 from gpuslice.simulator.result import Outcome
 
 MOST_CELLS: Final = 10_000
@@ -13,11 +14,7 @@ MOST_CELLS: Final = 10_000
 Name = Annotated[str, Meta(min_length=1, max_length=60)]
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Every part of a sweep: immutable, strict, camelCase in files."""
-
-
-class WhatIf(_Part, frozen=True):
+class WhatIf(Part, frozen=True):
     """Something else than it is; what is not named stays as it is."""
 
     name: Name
@@ -31,10 +28,10 @@ class WhatIf(_Part, frozen=True):
     """How often EC2 takes a spot node back: times per hour of its life."""
 
 
-class Sweep(_Part, frozen=True, kw_only=True):
+class Sweep(Part, frozen=True, kw_only=True):
     """sweep.yaml: what is to be replayed."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Sweep"]
     policies: Annotated[tuple[Name, ...], Meta(min_length=1)]
     """As `--policies` takes them."""
@@ -43,7 +40,7 @@ class Sweep(_Part, frozen=True, kw_only=True):
     """Of the daily wave, and of spot interruptions."""
 
 
-class Cell(_Part, frozen=True):
+class Cell(Part, frozen=True):
     """One replay of a sweep, and what it came to."""
 
     what_if: str
@@ -52,10 +49,10 @@ class Cell(_Part, frozen=True):
     outcome: Outcome
 
 
-class SweepResult(_Part, frozen=True, kw_only=True):
+class SweepResult(Part, frozen=True, kw_only=True):
     """What a sweep came to: what-if by what-if, policy by policy, seed by seed, in the order of its file."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["SweepResult"]
     cells: tuple[Cell, ...]
 

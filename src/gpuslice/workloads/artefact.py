@@ -14,6 +14,7 @@ from typing import Final, Literal, ParamSpec, TypeVar
 from msgspec import UNSET, UnsetType
 
 from gpuslice.artefacts.documents import Document, dump_yaml, read_documents, to_plain
+from gpuslice.artefacts.part import API_VERSION
 from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.artefacts.strict import decode
 from gpuslice.errors import InputError
@@ -21,7 +22,6 @@ from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.units import PPM, format_cpu, format_memory, parse_cpu_milli, parse_memory_mib
 from gpuslice.workloads.entries import (
-    API_VERSION,
     Demand,
     GpuRules,
     NeedEntry,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
+from gpuslice.artefacts.part import ApiVersion, Part
 from gpuslice.artefacts.schema import json_schema
 from gpuslice.hardware.features import Feature
 from gpuslice.hardware.mechanisms import Isolation
@@ -15,7 +16,6 @@ from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
 from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
-API_VERSION: Final = "gpuslice.io/v1alpha1"
 SCHEMA_ID: Final = "https://gpuslice.io/schemas/v1alpha1/workloads.json"
 
 # A hint says in a message what a pattern or a range can't say well.
@@ -42,20 +42,14 @@ LabelValue = Annotated[
 ]
 
 
-class _Part(
-    Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
-):
-    """Every part of workloads.yaml: immutable, strict, camelCase in files."""
-
-
-class Replicas(_Part, frozen=True, kw_only=True):
+class Replicas(Part, frozen=True, kw_only=True):
     """How many, where that depends on the hour."""
 
     now: Replica
     peak: Replica
 
 
-class PodRequests(_Part, frozen=True, kw_only=True):
+class PodRequests(Part, frozen=True, kw_only=True):
     """Requests of one pod, all containers together. Left out: it requests nothing."""
 
     cpu: Quantity = "0"
@@ -65,7 +59,7 @@ class PodRequests(_Part, frozen=True, kw_only=True):
     arch: Literal["amd64", "arm64"] = "amd64"
 
 
-class NeedEntry(_Part, frozen=True, kw_only=True):
+class NeedEntry(Part, frozen=True, kw_only=True):
     """What one replica needs of a GPU. Memory, duty and `on` all known: it can be sliced."""
 
     gpus: Annotated[int, Meta(ge=1, le=64)] = 1
@@ -82,7 +76,7 @@ class NeedEntry(_Part, frozen=True, kw_only=True):
     """How they were measured, where `gpuslice measure` did."""
 
 
-class GpuRules(_Part, frozen=True, kw_only=True):
+class GpuRules(Part, frozen=True, kw_only=True):
     """Which GPUs it may run on."""
 
     allow: Models = ()
@@ -92,7 +86,7 @@ class GpuRules(_Part, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = ()
 
 
-class Demand(_Part, frozen=True, kw_only=True):
+class Demand(Part, frozen=True, kw_only=True):
     """The load to be served."""
 
     rate: Load
@@ -101,7 +95,7 @@ class Demand(_Part, frozen=True, kw_only=True):
     """For people: "requests/s", "tokens/s"."""
 
 
-class Objective(_Part, frozen=True, kw_only=True):
+class Objective(Part, frozen=True, kw_only=True):
     """The service-level objective."""
 
     latency_ms: Positive
@@ -110,7 +104,7 @@ class Objective(_Part, frozen=True, kw_only=True):
     """A profile will do if its latency is below this share of the objective; the rest is for waiting."""
 
 
-class Profile(_Part, frozen=True, kw_only=True):
+class Profile(Part, frozen=True, kw_only=True):
     """Measured throughput and latency of one replica (a pod) on one slice, the slices beside it as busy as its own."""
 
     slice: str
@@ -130,7 +124,7 @@ Profiles = Annotated[
 ]
 
 
-class ServiceEntry(_Part, frozen=True, kw_only=True):
+class ServiceEntry(Part, frozen=True, kw_only=True):
     """A service sized by its load: how many replicas on which slice is the planner's choice."""
 
     demand: Demand
@@ -138,7 +132,7 @@ class ServiceEntry(_Part, frozen=True, kw_only=True):
     profiles: Profiles
 
 
-class WorkloadEntry(_Part, frozen=True, kw_only=True):
+class WorkloadEntry(Part, frozen=True, kw_only=True):
     """Pods from one template, how many of them, and what each needs."""
 
     name: str
@@ -163,10 +157,10 @@ class WorkloadEntry(_Part, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Workloads(_Part, frozen=True, kw_only=True):
+class Workloads(Part, frozen=True, kw_only=True):
     """What runs on GPUs, and what each needs of one: the file that people review and `gpuslice plan` reads."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Workloads"]
     region: Region
     notes: tuple[str, ...] = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from gpuslice.artefacts.part import Part
 
 
 class Means(StrEnum):
@@ -27,9 +29,7 @@ class Confidence(StrEnum):
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class Measurement(
-    Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
-):
+class Measurement(Part, frozen=True, kw_only=True):
     """How the need was measured. Written by `gpuslice measure`, and replaced by its next run."""
 
     by: Means

@@ -10,8 +10,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
+from gpuslice.artefacts.part import ApiVersion, Part
 from gpuslice.cloud.catalog import InstanceType, Purchase
 from gpuslice.errors import InputError, nearest
 from gpuslice.units import micro_usd
@@ -45,13 +46,7 @@ NodeCount = Annotated[int, Meta(ge=0, le=100_000)]
 Share = Annotated[float, Meta(ge=0, le=1, extra={"hint": "a number from 0 to 1, such as 0.3 for 30 %"})]
 
 
-class _Part(
-    Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True, kw_only=True
-):
-    """Every part of a policy: immutable, strict, camelCase in files."""
-
-
-class Reservation(_Part, frozen=True, kw_only=True):
+class Reservation(Part, frozen=True, kw_only=True):
     """Instances that are held for us and paid for: an On-Demand Capacity Reservation or a Capacity Block."""
 
     instance_type: TypeName
@@ -60,16 +55,16 @@ class Reservation(_Part, frozen=True, kw_only=True):
     """What one more used of them costs; 0 where it is paid for whether used or not."""
     ids: tuple[ReservationId, ...] = ()
     """Of the reservations, for Karpenter to find them; or `tags`."""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = field(default_factory=dict)
     """Of the reservations, for Karpenter to find them; or `ids`."""
 
 
-class Policy(_Part, frozen=True, kw_only=True):
+class Policy(Part, frozen=True, kw_only=True):
     """What a plan may buy. Left out: whatever is cheapest."""
 
     forbid: tuple[FamilyOrType, ...] = ()
     """Families ("p3") and instance types ("g5.xlarge") that are not to be bought, however."""
-    max_nodes: dict[TypeName, NodeCount] = {}
+    max_nodes: dict[TypeName, NodeCount] = field(default_factory=dict)
     """The most nodes of an instance type, however bought: a quota, or what the region has."""
     max_spot_share: Share | UnsetType = UNSET
     """The most of the hourly bill that may go to spot, 0 to 1: what may be taken away at once."""
@@ -82,7 +77,7 @@ class Policy(_Part, frozen=True, kw_only=True):
 class PolicyFile(Policy, frozen=True, kw_only=True):
     """A policy in a file of its own, for whatever is planned: what it says goes before the `policy` of workloads."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Policy"]
 
 

@@ -16,7 +16,7 @@ from gpuslice.errors import InputError
 from gpuslice.workloads.csv_rows import number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Container
 
 LATEST: Final = 10 * 366 * 86_400
 """Seconds, ten years: more is another unit."""
@@ -53,13 +53,19 @@ class Counts:
     notes: tuple[str, ...]
 
 
-def replica_series(path: str, text: str, known: Collection[str]) -> Counts:
+def uncounted(name: str, services: Container[str]) -> str:
+    """What a name is whose replicas aren't replayed as they were counted."""
+    return "sized by load" if name in services else "no workload"
+
+
+def replica_series(path: str, text: str, known: Collection[str], services: Container[str] = ()) -> Counts:
     """The counts in an answer of Prometheus.
 
     Args:
         path: of the file, for messages.
         text: of the file.
         known: names of the workloads that are replayed.
+        services: names of those that are sized by their load: how many there were is no matter.
 
     Raises:
         InputError: it is no answer to a range query.
@@ -74,13 +80,14 @@ def replica_series(path: str, text: str, known: Collection[str]) -> Counts:
         ) from None
     start = min((each.values[0][0] for each in series if each.values), default=0.0)
     points: dict[str, dict[int, int]] = {}
-    strangers: dict[str, int] = {}
+    strangers: dict[str, dict[str, int]] = {}  # by what they are: samples by name
     bad = twice = 0
     for each in series:
         owner = next((each.metric[kind] for kind in _OWNERS if kind in each.metric), "")
         name = f"{each.metric.get('namespace', '')}/{owner}"
         if name not in known:
-            strangers[name] = strangers.get(name, 0) + len(each.values)
+            alike = strangers.setdefault(uncounted(name, services), {})
+            alike[name] = alike.get(name, 0) + len(each.values)
             continue
         for time, value in each.values:
             count = number(value, _DIGITS)
@@ -92,10 +99,10 @@ def replica_series(path: str, text: str, known: Collection[str]) -> Counts:
             else:
                 points[name][second] = count
     notes = []
-    if strangers:
-        listed = ", ".join(map(quoted, list(strangers)[:_NAMED])) + ", …" * (len(strangers) > _NAMED)
+    for what, names in strangers.items():
+        listed = ", ".join(map(quoted, list(names)[:_NAMED])) + ", …" * (len(names) > _NAMED)
         notes.append(
-            f"{sum(strangers.values()):,} samples of {len(strangers):,} names that are no workload skipped: {listed}"
+            f"{sum(names.values()):,} samples of {len(names):,} names that are {what} skipped: {listed}"
         )
     notes += [f"{bad:,} samples that are no count skipped"] if bad else []
     notes += [f"{twice:,} samples that count a workload a second time at one moment skipped"] if twice else []

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
+
+from gpuslice.artefacts.part import Part
 
 # Where a kind keeps its pod's spec, as a JSON pointer (RFC 6901); the built-in kinds and those with one template.
 POD_SPEC_OF = {
@@ -23,11 +25,7 @@ POD_SPEC_OF = {
 }
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Immutable, strict, camelCase in files."""
-
-
-class Framework(_Part, frozen=True):
+class Framework(Part, frozen=True):
     """A framework that takes most of the GPU memory it sees, and where its own limit is set.
 
     Attributes:
@@ -44,7 +42,7 @@ class Framework(_Part, frozen=True):
     arguments: tuple[str, ...] = ()
 
 
-class Toleration(_Part, frozen=True):
+class Toleration(Part, frozen=True):
     """A toleration of a pod, field by field as Kubernetes has it."""
 
     key: str = ""
@@ -54,7 +52,7 @@ class Toleration(_Part, frozen=True):
     toleration_seconds: int | None = None
 
 
-class Target(_Part, frozen=True):
+class Target(Part, frozen=True):
     """The object that owns the pods.
 
     Attributes:

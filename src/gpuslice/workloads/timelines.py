@@ -18,7 +18,7 @@ from gpuslice.artefacts.quoting import quoted
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.workloads.csv_rows import Bad, Rows, number, read_text
-from gpuslice.workloads.replica_series import LATEST, replica_series
+from gpuslice.workloads.replica_series import LATEST, replica_series, uncounted
 from gpuslice.workloads.traces import (
     GENTD26_HEADER,
     OPENB_HEADER,
@@ -36,7 +36,7 @@ from gpuslice.workloads.traces import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
@@ -64,7 +64,8 @@ class Timeline:
 
     Attributes:
         source: what it is, in a few words.
-        workloads: with the most replicas that there are at once.
+        workloads: with the most replicas that there are at once; services sized by load are there all the time, and
+            how many replicas that takes is not said here.
         lives: by start, then in the order read.
         seconds: how long it lasts.
         notes: what was left out, and what was taken for granted.
@@ -90,16 +91,17 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
     """
     text = read_text(path)
     if text.lstrip()[:1] == "{":
-        known = _known(path, workloads)
-        found = replica_series(path, text, known)
-        return _counted(path, known, found.points, found.notes)
+        known, services = _known(path, workloads)
+        found = replica_series(path, text, known, services)
+        return _with_services(_counted(path, known, found.points, found.notes), services)
     rows = Rows(path, text)
     if rows.header == OPENB_HEADER:
         return _openb(rows)
     if rows.header == GENTD26_HEADER:
         return _gentd26(rows, today)
     if rows.header == COUNTS_HEADER:
-        return _counts(rows, _known(path, workloads))
+        known, services = _known(path, workloads)
+        return _with_services(_counts(rows, known, services), services)
     raise InputError(
         f"is no known trace: its first line is {quoted(','.join(rows.header))}",
         where=path,
@@ -177,14 +179,35 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
     return _timeline(f"GenTD26, {len(lives)} pods", made.values(), lives, notes)
 
 
-def _known(path: str, workloads: WorkloadSet | None) -> dict[str, Workload]:
-    """By name, the workloads whose replicas are counted."""
+def _known(path: str, workloads: WorkloadSet | None) -> tuple[dict[str, Workload], dict[str, Workload]]:
+    """By name, the workloads whose replicas are counted, and the services sized by load."""
     if workloads is None:
         raise InputError("counts replicas of workloads", where=path, fix="name them: -f workloads.yaml")
-    return {each.name: each for each in workloads.workloads}
+    return _apart(workloads)
 
 
-def _counts(rows: Rows, known: Mapping[str, Workload]) -> Timeline:
+def _apart(workloads: WorkloadSet) -> tuple[dict[str, Workload], dict[str, Workload]]:
+    """By name, workloads with replicas, and services sized by load."""
+    counted = {workload.name: workload for workload in workloads.workloads if workload.service is None}
+    services = {workload.name: workload for workload in workloads.workloads if workload.service is not None}
+    return counted, services
+
+
+def _with_services(timeline: Timeline, services: Mapping[str, Workload]) -> Timeline:
+    """Demand with services whose load is one figure: they are there from the beginning to the end."""
+    if not services:
+        return timeline
+    one = len(services) == 1
+    note = (
+        f"{len(services)} {'service is' if one else 'services are'} sized by load, which is one figure: as many "
+        f"replicas as that takes under each policy, at all times"
+    )
+    return replace(
+        timeline, workloads=(*timeline.workloads, *services.values()), notes=(*timeline.notes, note)
+    )
+
+
+def _counts(rows: Rows, known: Mapping[str, Workload], services: Container[str]) -> Timeline:
     points: dict[str, dict[int, int]] = {}
     unknown: dict[str, Bad] = {}
     others, twice = Bad(), Bad()
@@ -199,7 +222,10 @@ def _counts(rows: Rows, known: Mapping[str, Workload]) -> Timeline:
             twice.add(line)
         else:
             points[name][time] = count
-    notes = [bad.note(f"rows of {quoted(name)}, which is no workload") for name, bad in unknown.items()]
+    notes = [
+        bad.note(f"rows of {quoted(name)}, which is {uncounted(name, services)}")
+        for name, bad in unknown.items()
+    ]
     notes += [others.note("rows of other names that are no workload")] if others.count else []
     notes += [rows.bad.note("rows without a time and a count")] if rows.bad.count else []
     notes += [twice.note("rows that count a workload a second time at one moment")] if twice.count else []
@@ -235,7 +261,8 @@ def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int)
     """
     rng = random.Random(seed)
     lives: list[Life] = []
-    for each in workloads.workloads:
+    counted, services = _apart(workloads)
+    for each in counted.values():
         low, high = each.replicas, max(peaks.get(each.name, each.replicas), each.replicas)
         counts: dict[int, int] = {0: low}
         for time in range(0, days * _DAY, _STEP):
@@ -246,7 +273,8 @@ def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int)
         lives += _lives(each.name, counts)
     ends = [replace(each, end=days * _DAY if each.end is None else each.end) for each in lives]
     source = f"a daily wave of {days} day{'s' * (days != 1)}, seed {seed}"
-    return replace(_timeline(source, workloads.workloads, ends, ()), seconds=days * _DAY)
+    demand = replace(_timeline(source, counted.values(), ends, ()), seconds=days * _DAY)
+    return _with_services(demand, services)
 
 
 def _lives(name: str, counts: Mapping[int, int]) -> list[Life]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gpuslice.artefacts.part import Part
 from gpuslice.cluster.apply import applyset
 from gpuslice.cluster.apply.changes import Change
 from gpuslice.cluster.apply.ownership import MANAGER
@@ -25,11 +26,7 @@ _KEY: Final = "journal"
 _LARGEST: Final = 900_000  # a ConfigMap holds 1 MiB
 
 
-class _Part(Struct, frozen=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
-    """Every part of a journal."""
-
-
-class Ref(_Part, frozen=True):
+class Ref(Part, frozen=True):
     """An object in the cluster."""
 
     kind: str
@@ -67,7 +64,7 @@ class Ref(_Part, frozen=True):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Put(_Part, frozen=True, tag="put", tag_field="do"):
+class Put(Part, frozen=True, tag="put", tag_field="do"):
     """An object, or the part of one, that is ours: applied on the server's side.
 
     `before` is what we had applied of it until then; UNSET: nothing of it was ours. `created`: it wasn't there at all.
@@ -79,7 +76,7 @@ class Put(_Part, frozen=True, tag="put", tag_field="do"):
     created: bool = False
 
 
-class Edit(_Part, frozen=True, tag="edit", tag_field="do"):
+class Edit(Part, frozen=True, tag="edit", tag_field="do"):
     """Single fields of somebody else's object. `workload`: its pods are replaced, which is awaited."""
 
     ref: Ref
@@ -88,7 +85,7 @@ class Edit(_Part, frozen=True, tag="edit", tag_field="do"):
     restored: bool = False
 
 
-class Remove(_Part, frozen=True, tag="remove", tag_field="do"):
+class Remove(Part, frozen=True, tag="remove", tag_field="do"):
     """An object of an earlier plan that this one doesn't have; `before` makes it anew."""
 
     ref: Ref
@@ -98,7 +95,7 @@ class Remove(_Part, frozen=True, tag="remove", tag_field="do"):
 Work = Put | Edit | Remove
 
 
-class Journal(_Part, frozen=True):
+class Journal(Part, frozen=True):
     """One apply."""
 
     version: Annotated[int, Meta(ge=1, le=1)]

@@ -11,6 +11,7 @@ from msgspec import Struct
 import gpuslice
 from gpuslice.artefacts.documents import dump_json, read_documents
 from gpuslice.artefacts.output import write_directory
+from gpuslice.artefacts.part import API_VERSION, ApiVersion
 from gpuslice.artefacts.strict import decode
 from gpuslice.cluster.client import objects as live
 from gpuslice.cluster.client.resources import NODE, POD, resource_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from gpuslice.workloads.objects import Fields
 
 INDEX: Final = "dump.json"
-_API_VERSION: Final = "gpuslice.io/v1alpha1"
 
 
 class _Unread(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class _Unread(Struct, frozen=True, forbid_unknown_fields=True):
 class _Index(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What a dump says of itself."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: ApiVersion
     kind: Literal["Dump"]
     taken: str
     tool: str
@@ -109,7 +109,7 @@ def load(directory: str) -> Snapshot:
 
 def _index(snapshot: Snapshot) -> _Index:
     return _Index(
-        api_version=_API_VERSION,
+        api_version=API_VERSION,
         kind="Dump",
         taken=snapshot.taken,
         tool=f"gpuslice {gpuslice.__version__}",

@@ -15,11 +15,11 @@ from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, resource
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
-from gpuslice.launches.pools import Ask, Offer
+from gpuslice.launches.pools import PodAsk, PoolOffer, amounts
 from gpuslice.planner import budget
 from gpuslice.planner.model.layouts import layout_of, resource_of
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.units import MIB, parse_quantity
+from gpuslice.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +125,7 @@ class PoolBills:
         self._stack = stack
         self._overhead = overhead
         self._realiser = Realiser(overhead)
-        self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], Offer] = {}
+        self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], PoolOffer] = {}
         self._known: dict[tuple[PoolKey, Residents], Outcome | None] = {}
 
     def best(self, pool: PoolKey, residents: Residents) -> Outcome | None:
@@ -275,21 +275,16 @@ class PoolBills:
     def _promised(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> list[dict[str, int]]:
         return [dict(promised) for _, promised in self._offer(pool, options).machines]
 
-    def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> Offer:
+    def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> PoolOffer:
         key = (pool, options)
         if key not in self._offers:
             layout = layout_of(pool.cut, pool.geometries)
-            self._offers[key] = Offer(
+            self._offers[key] = PoolOffer(
                 "pool",
                 tuple(
                     (
                         option.instance_type,
-                        {
-                            name: int(parse_quantity(amount))
-                            for name, amount in resources(
-                                layout, self._stack.value, option.instance_type
-                            ).items()
-                        },
+                        amounts(resources(layout, self._stack.value, option.instance_type)),
                     )
                     for option in {each.instance_type.name: each for each in options}.values()
                 ),
@@ -297,8 +292,8 @@ class PoolBills:
             )
         return self._offers[key]
 
-    def _ask(self, pool: PoolKey, resident: Resident) -> Ask:
-        """What one replica asks for, as `realised.loads_of` reads it from the plan."""
+    def _ask(self, pool: PoolKey, resident: Resident) -> PodAsk:
+        """What one replica asks for, as `launches.pools.loads_of` reads it from the plan."""
         each = self._classes[resident.number]
         slice_ = pool.cut.slices[resident.slice_index]
         slices = {resource_of(slice_, self._stack): each.need.gpus}
@@ -308,7 +303,7 @@ class PoolBills:
                 GPU_MEMORY: (each.need.memory_mib or 0) * MIB,
                 GPU_TIME: max(answer.time_milli or 0, 1),
             }
-        return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+        return PodAsk(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
 
 
 def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
@@ -341,7 +336,7 @@ def residents_of(tenants: Iterable[tuple[int, Workload, int, int]]) -> Residents
 
 
 def _pattern(
-    pool: PoolKey, options: Sequence[NodeOption], node: Launched, asks: dict[Ask, Resident]
+    pool: PoolKey, options: Sequence[NodeOption], node: Launched, asks: dict[PodAsk, Resident]
 ) -> Pattern:
     option = next(
         each

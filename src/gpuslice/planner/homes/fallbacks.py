@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.bills import homeless
@@ -93,17 +94,19 @@ def stand_ins(
             or (option.cut.mechanism is Mechanism.MIG and not mig_offered(kind))
         ):
             continue
-        cpu = kind.allocatable_cpu_milli - overhead.cpu_milli
-        memory = kind.allocatable_memory_mib - overhead.memory_mib
-        pods = kind.max_pods - overhead.pods
-        if cpu >= option.cpu_milli and memory >= option.memory_mib and pods >= option.pods:
+        left = left_for_workloads(kind, overhead)
+        if (
+            left.cpu_milli >= option.cpu_milli
+            and left.memory_mib >= option.memory_mib
+            and left.pods >= option.pods
+        ):
             yield replace(
                 option,
                 instance_type=kind,
                 price=kind.prices[option.purchase],
-                cpu_milli=cpu,
-                memory_mib=memory,
-                pods=pods,
+                cpu_milli=left.cpu_milli,
+                memory_mib=left.memory_mib,
+                pods=left.pods,
             )
 
 

@@ -6,19 +6,18 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL
-from gpuslice.karpenter.model import CPU, MEMORY, PodClass, Settings, Toleration
+from gpuslice.karpenter.model import Settings
 from gpuslice.karpenter.rollout import arrivals, rollout
 from gpuslice.karpenter.templates import Pools
 from gpuslice.launches.bill import Bill, Spread
-from gpuslice.launches.pools import ask_of, daemons_of, karpenter_pool, offers_of
+from gpuslice.launches.pools import daemons_of, karpenter_pools, offers_of, pods_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.launches.bill import Order
-    from gpuslice.launches.pools import Ask, Offer
+    from gpuslice.launches.pools import PoolOffer
     from gpuslice.plan.artefact import Assignment, Pool
     from gpuslice.workloads.model import Workload
 
@@ -45,9 +44,10 @@ class SeatRealiser:
             stack: what nodes run.
             overhead: of daemonsets, on each node.
         """
-        self._offers = tuple(offers_of(pools, stack, catalog).values())
+        placed = tuple(assignments)
+        self._offers = tuple(offers_of(pools, placed, stack, catalog).values())
         self._overhead = overhead
-        self._pods = seated_pods(assignments, workloads)
+        self._pods = pods_of(placed, workloads)
         self._laid_out = self._lay_out(self._offers)
 
     def spread(self, orders: Iterable[Order]) -> Spread:
@@ -64,11 +64,11 @@ class SeatRealiser:
         ]
         return self._bill(self._lay_out(left), order)
 
-    def _lay_out(self, offers: Iterable[Offer]) -> Pools:
-        made = [karpenter_pool(each) for each in offers]
+    def _lay_out(self, offers: Iterable[PoolOffer]) -> Pools:
+        pools, overlays = karpenter_pools(offers)
         return Pools(
-            [pool for pool, _ in made],
-            overlays=[overlay for _, overlays in made for overlay in overlays],
+            pools,
+            overlays=overlays,
             daemons=daemons_of(self._overhead),
             settings=Settings(exact_ties=False),  # which pod gets which of equal seats is all the same
         )
@@ -79,25 +79,3 @@ class SeatRealiser:
         used = [each for each in fleet.nodes if each.pods]
         kinds = Counter((each.pool, each.instance_type, each.capacity_type) for each in used)
         return Bill(sum(each.price for each in used), tuple(sorted(kinds.items())), len(fleet.unbound))
-
-
-def seated_pods(
-    assignments: Iterable[Assignment], workloads: Iterable[Workload]
-) -> list[tuple[PodClass, int]]:
-    """The pods of workloads that have seats, as they are rendered, and how many there are of each."""
-    known = {each.name: each for each in workloads}
-    counts: Counter[Ask] = Counter()
-    for each in assignments:
-        counts[ask_of(each, known[each.workload])] += each.replicas
-    tolerated = (Toleration(POOL_LABEL, "Exists", "", "NoSchedule"),)
-    return [
-        (
-            PodClass(
-                ask.workload,
-                {CPU: ask.cpu_milli, MEMORY: ask.memory_mib, **dict(ask.slices)},
-                tolerations=tolerated,
-            ),
-            count,
-        )
-        for ask, count in counts.items()
-    ]

@@ -15,9 +15,9 @@ from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.bound.links import Links
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
-from gpuslice.planner.model.service_kinds import Kind, as_replicas, exactly, kinds_of
 from gpuslice.planner.packing.programme import Packings
 from gpuslice.planner.services.sizing import Sizing, Supply, cheapest_alone, size
+from gpuslice.workloads.service_kinds import Kind, as_replicas, exactly, kinds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,8 +16,8 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner import budget
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
-from gpuslice.planner.model.service_kinds import exactly
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
+from gpuslice.workloads.service_kinds import exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import GpuGeometry, NodeOption
     from gpuslice.planner.model.packing import Packing
-    from gpuslice.planner.model.service_kinds import Kind
     from gpuslice.workloads.model import Service
+    from gpuslice.workloads.service_kinds import Kind
 
 _NODES: Final = 5_000  # of branch and bound: the same on every machine, unlike seconds
 _MOST_NODES: Final = 2_000  # to be filled one by one

@@ -15,9 +15,9 @@ from gpuslice.plan import artefact
 from gpuslice.planner.homes.previous import names_kept
 from gpuslice.planner.model.layouts import layout_of, resource_of
 from gpuslice.planner.model.pools import pool_of
-from gpuslice.planner.model.service_kinds import kind_of, latency_limit
 from gpuslice.planner.writing.reasons import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
+from gpuslice.workloads.service_kinds import kind_of, latency_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.model.patterns import Pattern
     from gpuslice.planner.model.pools import Home, PoolKey
-    from gpuslice.planner.model.service_kinds import Kind
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.service_kinds import Kind
 
     Dealt = tuple[tuple[str, str, int], ...]  # (workload, slice, replicas), ascending
 

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from gpuslice.cloud.allocatable import Allocatable, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Baseline
+from gpuslice.plan.tutorials import TUTORIALS, WHOLE_GPUS
 from gpuslice.units import usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
-    from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
+    from gpuslice.plan.tutorials import Tutorial
     from gpuslice.planner.model.classes import WorkloadClass
-
-_TUTORIAL_REPLICAS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,7 @@ class _Machine:
     instance_type: InstanceType
     slice_: Slice
     units: int
-    cpu_milli: int
-    memory_mib: int
-    pods: int
+    left: Allocatable
 
     @property
     def price(self) -> int:
@@ -47,14 +45,11 @@ class _Machine:
 
     def holds(self, each: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
         """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
-        most = min(room[0] // units, room[3])
-        if each.cpu_milli:
-            most = min(most, room[1] // each.cpu_milli)
-        return min(most, room[2] // each.memory_mib) if each.memory_mib else most
+        return min(room[0] // units, Allocatable(*room[1:]).holds(each.cpu_milli, each.memory_mib))
 
     @property
     def room(self) -> tuple[int, int, int, int]:
-        return self.units, self.cpu_milli, self.memory_mib, self.pods
+        return self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods
 
 
 def baselines(
@@ -67,89 +62,54 @@ def baselines(
         catalog: on-demand prices.
         overhead: of daemonsets.
     """
+    whole = _machines(TUTORIALS[WHOLE_GPUS], catalog, overhead)
+    priced = []
+    for tutorial in TUTORIALS.values():
+        sliced = None if tutorial.name == WHOLE_GPUS else _machines(tutorial, catalog, overhead)
+        if sliced is None or sliced:
+            priced.append(_priced(tutorial, classes, whole, sliced))
+    return tuple(baseline for baseline in priced if baseline is not None)
 
-    def machines(cut: Callable[[Gpu], Slice | None], per_gpu: Callable[[Gpu], int]) -> list[_Machine]:
-        found = []
-        for each in catalog.instance_types:
-            gpu = GPUS[each.gpu]
-            slice_ = cut(gpu)
-            if each.gpu_count and Purchase.ON_DEMAND in each.prices and slice_ is not None:
-                found.append(
-                    _Machine(
-                        each,
-                        slice_,
-                        each.gpu_count * per_gpu(gpu),
-                        each.allocatable_cpu_milli - overhead.cpu_milli,
-                        each.allocatable_memory_mib - overhead.memory_mib,
-                        each.max_pods - overhead.pods,
-                    )
+
+def _machines(tutorial: Tutorial, catalog: Catalog, overhead: DaemonsetOverhead) -> list[_Machine]:
+    """The types that can be cut so."""
+    machines = []
+    for kind in catalog.instance_types:
+        gpu = GPUS[kind.gpu]
+        slice_ = tutorial.slice_of(gpu)
+        if kind.gpu_count and Purchase.ON_DEMAND in kind.prices and slice_ is not None:
+            machines.append(
+                _Machine(
+                    kind,
+                    slice_,
+                    kind.gpu_count * tutorial.per_gpu(gpu),
+                    left_for_workloads(kind, overhead),
                 )
-        return found
-
-    def smallest_instance(gpu: Gpu) -> Slice | None:
-        return (
-            None if gpu.mig is None else cuts.mig(gpu, min(gpu.mig.plain, key=lambda each: each.memory_mib))
-        )
-
-    def instances(gpu: Gpu) -> int:
-        return 0 if gpu.mig is None else max(each.most for each in gpu.mig.plain)
-
-    whole = machines(cuts.whole, lambda _: 1)
-    sliced = machines(
-        lambda gpu: cuts.slot(gpu, Mechanism.TIME_SLICING, _TUTORIAL_REPLICAS), lambda _: _TUTORIAL_REPLICAS
-    )
-    cut = machines(smallest_instance, instances)
-    found = [
-        _priced(
-            "whole-gpu",
-            "each pod has whole GPUs, of the model that it runs on where that is known",
-            classes,
-            whole,
-            None,
-        ),
-        _priced(
-            f"time-slicing-{_TUTORIAL_REPLICAS}",
-            f"every GPU in {_TUTORIAL_REPLICAS} equal slots, as tutorials do it; each tenant has its own nodes",
-            classes,
-            whole,
-            sliced,
-        ),
-    ]
-    if cut:
-        found.append(
-            _priced(
-                "all-1g-mig", "every pod on the smallest MIG instance", classes, whole, cut, anywhere=True
             )
-        )
-    return tuple(each for each in found if each is not None)
+    return machines
 
 
 def _priced(
-    name: str,
-    note: str,
+    tutorial: Tutorial,
     classes: Sequence[WorkloadClass],
     whole: Sequence[_Machine],
     sliced: Sequence[_Machine] | None,
-    *,
-    anywhere: bool = False,
 ) -> Baseline | None:
     """The cheaper of two ways to pack everybody; None where somebody has no machine at all."""
-    found = [
-        each
+    packed = [
+        baseline
         for alone in (False, True)
-        if (each := _packed(name, note, classes, whole, sliced, anywhere=anywhere, alone=alone)) is not None
+        if (baseline := _packed(tutorial, classes, whole, sliced, alone=alone)) is not None
     ]
-    return min(found, key=lambda each: each.usd_per_hour, default=None)
+    return min(packed, key=lambda baseline: baseline.usd_per_hour, default=None)
 
 
 def _packed(
-    name: str,
-    note: str,
+    tutorial: Tutorial,
     classes: Sequence[WorkloadClass],
     whole: Sequence[_Machine],
     sliced: Sequence[_Machine] | None,
     *,
-    anywhere: bool,
     alone: bool,
 ) -> Baseline | None:
     """Pack everybody; None where somebody has no machine at all."""
@@ -159,7 +119,7 @@ def _packed(
     for each in classes:
         cut = sliced is not None and each.need.gpus == 1
         offered = sliced if cut and sliced is not None else whole
-        machine = _cheapest(each, offered, anywhere=anywhere and cut, alone=alone)
+        machine = _cheapest(each, offered, anywhere=tutorial.anywhere and cut, alone=alone)
         if machine is None and cut:
             machine = _cheapest(each, whole, anywhere=False, alone=alone)
         if machine is None:
@@ -171,7 +131,7 @@ def _packed(
         if not fit(each.need, machine.slice_).fits:
             misfits += len(each.members)
     price = sum(_nodes(chosen[key], group) * chosen[key].price for key, group in groups.items())
-    return Baseline(name, usd(price), misfits, note)
+    return Baseline(tutorial.name, usd(price), misfits, tutorial.note)
 
 
 def _cheapest(

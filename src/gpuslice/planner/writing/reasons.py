@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuslice.planner.model.service_kinds import latency_limit
+from gpuslice.workloads.service_kinds import latency_limit
 
 if TYPE_CHECKING:
-    from gpuslice.planner.model.service_kinds import Kind
     from gpuslice.workloads.model import Service
+    from gpuslice.workloads.service_kinds import Kind
 
 
 def served_in_words(service: Service, kind: Kind, replicas: int) -> str:

@@ -13,6 +13,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import SEES_ALL
 from gpuslice.workloads.model import MOST_REPLICAS
+from gpuslice.workloads.slice_names import parse_slice
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -79,7 +80,7 @@ def kinds_of(workload: Workload) -> tuple[tuple[Kind, ...], str]:
             f"{fastest.latency_ms:g} ms on {fastest.slice}"
         )
     if workload.preallocates and workload.need.memory_mib is None:
-        good = tuple(each for each in good if Mechanism(each.slice.split("/")[1]) not in SEES_ALL)
+        good = tuple(each for each in good if parse_slice(each.slice).mechanism not in SEES_ALL)
         if not good:
             return (), (
                 "it takes all the memory that it sees, which on the slices measured is the whole GPU's: state "
@@ -150,6 +151,6 @@ def kind_of(workload: Workload) -> Kind | None:
 
 def as_replicas(workload: Workload, kind: Kind, replicas: int) -> Workload:
     """The workload as so many replicas of one kind, for planning like any other."""
-    shared = Mechanism(kind.profile.slice.split("/")[1]) in {Mechanism.TIME_SLICING, Mechanism.MPS}
+    shared = parse_slice(kind.profile.slice).mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS}
     need = replace(workload.need, slices=kind.slices, beside=workload.name if shared else "")
     return replace(workload, need=need, replicas=replicas)
