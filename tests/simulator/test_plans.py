@@ -12,6 +12,7 @@ from gpuslice.cloud.catalog import Catalog
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.need import Need
 from gpuslice.plan.artefact import Plan
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.simulator.baselines import baseline
@@ -62,7 +63,7 @@ def test_a_plan_with_seats_costs_what_it_says_while_demand_stands_still():
 def test_random_fleets_with_seats_cost_what_their_plans_say_while_demand_stands_still(seed):
     fleet, overhead = read_fleet(seed, 10), daemonset_overhead()
     catalog = choose("", fleet.region)
-    plan = solve(fleet.workloads, catalog, Settings(overhead, seats=True), remaining=lambda: 60.0).plan
+    plan = solve(fleet.workloads, catalog, Settings(overhead, seats=True), clock=Clock(60.0)).plan
     assert any(pool.max_nodes for pool in plan.pools if pool.seats)
     demand = standing(fleet.workloads)
     found = replay(demand, planned(plan, fleet.workloads, catalog, overhead), catalog)
