@@ -24,8 +24,8 @@ from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.apply.desired import Desired
     from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.render.bundle import Bundle
 
 Json = Any  # as in Kubernetes objects
 _MIG_FILE: Final = "config.yaml"
@@ -48,7 +48,7 @@ class Adapted:
     why: tuple[str, ...]
 
 
-def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot) -> Adapted:
+def adapt(desired: Bundle, live: Mapping[str, Json] | None, snapshot: Snapshot) -> Adapted:
     """How the operator and its ConfigMaps should be.
 
     Args:
@@ -193,7 +193,7 @@ def _list(data: Mapping[str, Json], section: str, key: str) -> list[Json]:
     return found if isinstance(found, list) else []
 
 
-def _strategy(spec: dict[str, Json], desired: Desired, snapshot: Snapshot) -> list[str]:
+def _strategy(spec: dict[str, Json], desired: Bundle, snapshot: Snapshot) -> list[str]:
     """The cluster-wide MIG strategy, changed only where the plan can't work with it."""
     pools = [each for each in desired.objects if each.get("kind") == "NodePool"]
     mig = any(MIG_LABEL in fields_of(each, "spec", "template", "metadata", "labels") for each in pools)

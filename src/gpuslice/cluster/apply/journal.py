@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.cluster.apply import applyset
-from gpuslice.cluster.apply.changes import Change
+from gpuslice.cluster.apply.changes import FieldChange
 from gpuslice.cluster.apply.ownership import MANAGER
 from gpuslice.cluster.client.api import Api, ApiError
 from gpuslice.cluster.client.resources import CONFIG_MAP, NAMESPACE, Resource
@@ -83,7 +83,7 @@ class Edit(_Part, frozen=True, tag="edit", tag_field="do"):
     """Single fields of somebody else's object. `workload`: its pods are replaced, which is awaited."""
 
     ref: Ref
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
     workload: bool = False
     restored: bool = False
 
