@@ -203,18 +203,15 @@ def _desired(
                 "--cluster and --role are for a plan", fix="leave them out: the directory is rendered"
             )
         return read_directory(source)
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
+    from gpuslice.cli.plan_file import read_plan
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
     settings = RenderSettings(
         cluster=cluster, role=role, instance_profile=instance_profile, operator_namespace=operator_namespace
     )
-    (document,) = read_documents(source)[:1]
-    plan = decode(document.data, Plan, where=document.where)
+    plan = read_plan(source)
     return manifests.bundle(plan, choose(catalog_file, plan.catalog.region), settings)
 
 
@@ -231,7 +228,7 @@ def _install(desired: Bundle, *, yes: bool) -> None:
             "there is no helm on the PATH", fix="install it, or leave out --install-operator"
         )
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
-        values.write(dump_yaml(desired.values or {}))
+        values.write(dump_yaml(desired.helm_values or {}))
         values.flush()
         command = helm_command(namespace_of(desired), values.name)
         say(" ".join(command))

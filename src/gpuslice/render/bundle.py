@@ -58,22 +58,22 @@ class Bundle:
 
     Attributes:
         objects: to be applied, in the order of their files.
-        policy: spec of a ClusterPolicy, only the fields that are needed; None: the GPU Operator isn't used.
-        values: for Helm, where the GPU Operator isn't installed yet; None: it isn't used.
+        cluster_policy: spec of a ClusterPolicy, only the fields that are needed; None: the GPU Operator isn't used.
+        helm_values: where the GPU Operator isn't installed yet; None: it isn't used.
         patches: of workloads.
         unpatched: workloads without a patch.
     """
 
     objects: tuple[dict[str, Json], ...]
-    policy: Mapping[str, Json] | None = None
-    values: Mapping[str, Json] | None = None
+    cluster_policy: Mapping[str, Json] | None = None
+    helm_values: Mapping[str, Json] | None = None
     patches: tuple[WorkloadPatch, ...] = ()
     unpatched: tuple[LeftAlone, ...] = ()
 
     @property
     def digest(self) -> str:
         """Of all that is applied: an apply that was interrupted goes on with what has the digest it began with."""
-        said = (self.objects, self.policy, [(patch.title, patch.patch) for patch in self.patches])
+        said = (self.objects, self.cluster_policy, [(patch.title, patch.patch) for patch in self.patches])
         return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:16]
 
 

@@ -33,20 +33,20 @@ class Line:
 def lines(steps: Iterable[Step]) -> Iterator[Line]:
     """The difference, grouped by pool: what is common to all comes first, workloads last."""
     groups: dict[str, list[Step]] = {}
-    for each in steps:
-        groups.setdefault(_group(each), []).append(each)
+    for step in steps:
+        groups.setdefault(_group(step), []).append(step)
     ordered = sorted(groups, key=lambda name: (name != _ELSEWHERE, name == "workloads", name))
     for name in ordered:
         yield Line("=", name if name in {_ELSEWHERE, "workloads"} else f"pool {name}")
-        for each in groups[name]:
-            yield from _of(each)
+        for step in groups[name]:
+            yield from _of(step)
 
 
 def meaning(steps: Iterable[Step]) -> str:
     """One line: "2 pools added, 1 configuration added, 3 Deployments will restart"."""
     counted: Counter[str] = Counter()
-    for each in steps:
-        for what, count in _means(each):
+    for step in steps:
+        for what, count in _means(step):
             counted[what] += count
     if not counted:
         return "nothing to change"
@@ -94,15 +94,15 @@ def _group(step: Step) -> str:
     if work.ref.kind == "NodePool":
         return work.ref.name
     if work.ref.kind == "NodeOverlay":
-        for each in _requirements(step.after or step.before):
-            if each.get("key") == _POOL and each.get("values"):
-                return str(each["values"][0])
+        for requirement in _requirements(step.after or step.before):
+            if requirement.get("key") == _POOL and requirement.get("values"):
+                return str(requirement["values"][0])
     return _ELSEWHERE
 
 
 def _requirements(data: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-    found = fields_of(data, "spec").get("requirements")
-    return found if isinstance(found, list) else []
+    listed = fields_of(data, "spec").get("requirements")
+    return listed if isinstance(listed, list) else []
 
 
 def _of(step: Step) -> Iterator[Line]:

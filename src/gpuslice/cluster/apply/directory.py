@@ -39,8 +39,10 @@ def read_directory(path: str) -> Bundle:
                 raise EnvironmentFailedError(f"can't be read: {error}", where=str(file)) from None
     return Bundle(
         objects=tuple(_objects(files, path)),
-        policy=fields_of(_first(files, POLICY_PATCH, path), "spec") if POLICY_PATCH in files else None,
-        values=_first(files, HELM_VALUES, path) if HELM_VALUES in files else None,
+        cluster_policy=fields_of(_first(files, POLICY_PATCH, path), "spec")
+        if POLICY_PATCH in files
+        else None,
+        helm_values=_first(files, HELM_VALUES, path) if HELM_VALUES in files else None,
         patches=tuple(_patches(files, path)),
         unpatched=tuple(_unpatched(files)),
     )

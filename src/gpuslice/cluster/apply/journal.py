@@ -85,7 +85,6 @@ class Edit(_Part, frozen=True, tag="edit", tag_field="do"):
     ref: Ref
     changes: tuple[FieldChange, ...]
     workload: bool = False
-    restored: bool = False
 
 
 class Remove(_Part, frozen=True, tag="remove", tag_field="do"):

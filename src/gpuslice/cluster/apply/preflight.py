@@ -83,7 +83,7 @@ def has_operator(desired: Bundle, snapshot: Snapshot) -> None:
     Raises:
         OperatorMissingError: it has none.
     """
-    if desired.policy is not None and not snapshot.cluster_policies:
+    if desired.cluster_policy is not None and not snapshot.cluster_policies:
         raise OperatorMissingError(
             "the GPU Operator isn't installed, and the plan's pools need it",
             fix="gpuslice render --out manifests; cd manifests; "
@@ -116,7 +116,7 @@ def check(desired: Bundle, snapshot: Snapshot, catalog: Catalog) -> list[str]:
             f"Karpenter's feature gate NodeOverlay is off ({snapshot.karpenter.name})",
             fix=overlays.GATE_COMMAND,
         )
-    if desired.policy is not None and snapshot.gpu_operator is not None:
+    if desired.cluster_policy is not None and snapshot.gpu_operator is not None:
         wanted, there = namespace_of(desired), snapshot.gpu_operator.metadata.namespace
         if wanted != there:
             raise AnswerIsNoError(

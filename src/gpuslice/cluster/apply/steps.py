@@ -321,7 +321,7 @@ def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Step]:
     kept = {(str(each["kind"]), _name(each)) for each in objects}
     found: list[Step] = []
     for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
-        for live in members(api, resource):
+        for live in _members(api, resource):
             before = applied(live)
             if (resource.kind, _name(live)) not in kept and before is not None:
                 ref = Ref.of(resource, _name(live))
@@ -330,7 +330,7 @@ def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Step]:
     return found
 
 
-def members(api: Api, resource: Resource) -> list[dict[str, Json]]:
+def _members(api: Api, resource: Resource) -> list[dict[str, Json]]:
     """Our objects of a kind; none where it isn't served."""
     import msgspec
 
