@@ -19,7 +19,7 @@ import gpuslice
 from gpuslice.cluster.apply import applyset, journal
 from gpuslice.cluster.apply.changes import FieldChange, changes, moved, set_at, stated
 from gpuslice.cluster.apply.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
-from gpuslice.cluster.apply.order import in_turn, is_a
+from gpuslice.cluster.apply.order import in_turn
 from gpuslice.cluster.apply.removing import Stayed, remove, remove_when_empty
 from gpuslice.cluster.apply.waiting import (
     Patience,
@@ -156,15 +156,11 @@ def _clear(api: Api, stored: Stored, going: Sequence[Ref]) -> list[str]:
     """
     stayed: list[Stayed] = []
     for ref in going:
-        if _is_pool(ref) or not any(each.for_pods for each in stayed):
+        if ref.is_a(NODE_POOL) or not any(each.for_pods for each in stayed):
             _still_ours(api, stored)
             why = remove(api, ref, going)
             stayed += [why] if why is not None else []
     return [each.why for each in stayed]
-
-
-def _is_pool(ref: Ref) -> bool:
-    return (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind)
 
 
 def _write(api: Api, stored: Stored, setting: Sequence[Put | Edit], manner: Manner) -> None:
@@ -180,7 +176,7 @@ def _accepted(api: Api, setting: Sequence[Work], kinds: Sequence[Resource], mann
     """Wait for Karpenter's verdict on its objects, where that is wanted."""
     if manner.wait:
         until_ready(
-            api, [each.ref for each in setting if any(is_a(each, one) for one in kinds)], manner.patience
+            api, [work.ref for work in setting if any(work.ref.is_a(kind) for kind in kinds)], manner.patience
         )
 
 
@@ -209,7 +205,7 @@ def roll_back(api: Api, stored: Stored, works: Iterable[Work], manner: Manner) -
             case Edit():
                 _make(api, each.ref, each.changes, manner, to="before")
             case Put(created=True):
-                if _is_pool(each.ref) or not any(one.for_pods for one in stayed):
+                if each.ref.is_a(NODE_POOL) or not any(one.for_pods for one in stayed):
                     why = remove_when_empty(api, each.ref, going, manner.patience)
                     stayed += [why] if why is not None else []
             case Put(before=before):

@@ -56,6 +56,10 @@ class Ref(_Part, frozen=True):
         """Its kind."""
         return Resource(self.kind, self.group, self.version, self.plural, namespaced=bool(self.namespace))
 
+    def is_a(self, resource: Resource) -> bool:
+        """Whether it is of that kind, whatever the version."""
+        return (self.group, self.kind) == (resource.group, resource.kind)
+
     @property
     def path(self) -> str:
         """At the API server."""
