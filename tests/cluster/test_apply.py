@@ -1,6 +1,7 @@
 """What is known before an apply or a rollback is carried out, as values."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import httpx2 as httpx
 import msgspec
@@ -116,3 +117,35 @@ def test_what_was_taken_back_is_not_taken_back_again():
     prepare_rollback(served.api()).carry_out(patience())
     with pytest.raises(AnswerIsNoError, match="nothing to take back"):
         prepare_rollback(served.api())
+
+
+def set_by(manager, *names):
+    """A cluster in which somebody set what workloads ask for."""
+    limits: dict[str, Any] = {"f:resources": {"f:limits": {"f:nvidia.com/gpu": {}}}}
+    containers = {"f:containers": {'k:{"name":"main"}': limits}}
+    entry = {
+        "manager": manager,
+        "operation": "Update",
+        "fieldsV1": {"f:spec": {"f:template": {"f:spec": containers}}},
+    }
+    served = cluster()
+    for live in served.objects:
+        if live["kind"] == "Deployment" and live["metadata"]["name"] in names:
+            served.store({**live, "metadata": live["metadata"] | {"managedFields": [entry]}})
+    return served
+
+
+def test_who_may_undo_a_move_by_its_next_write_is_named():
+    undone = "helm set what changes: put the patches there too, or the next one undoes it"
+    assert f"Deployment chat/worker: {undone}" in prepared(set_by("helm", "worker")).notes
+    both = prepared(set_by("helm", "worker", "embedder"))
+    assert f"2 workloads, Deployment chat/worker among them: {undone}" in both.notes
+    assert both.left == ()
+    assert not [note for note in prepared(cluster()).notes if "undoes" in note]
+
+
+def test_a_workload_that_would_be_put_back_at_once_stays_unless_forced():
+    served = set_by("argocd-controller", "worker")
+    why = "argocd-controller would put it back: commit the patch there (gpuslice render --out)"
+    assert prepared(served).left == (LeftAlone("Deployment chat/worker", why),)
+    assert prepared(served, Wishes(workloads=True, force=True)).left == ()
