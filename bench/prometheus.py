@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from bench.timing import PROGRAM, ROOT
 from bench.tsdb import Chunk, Labels, chunks, write_block
-from gpuslice.measure.dcgm import ACTIVITY, BUSY, MEMORY, UTILISATION
+from gpuslice.measure.dcgm_metrics import ACTIVITY, BUSY, MEMORY, UTILISATION
 from gpuslice.measure.times import utc
 from tools.prometheus import folder, serving
 

@@ -119,7 +119,7 @@ def _svg(name: str) -> str:
 def example() -> str:
     """The report of the example fleet."""
     from gpuslice.cli.planning import make_plan
-    from gpuslice.cli.report import subject_of
+    from gpuslice.cli.subject import subject_of
 
     planned = make_plan(str(ROOT / "examples" / "fleet"), time_limit=600)
     return page(subject_of(planned.solution.plan, planned.workloads))

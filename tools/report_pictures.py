@@ -24,7 +24,7 @@ from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.output import write_atomically
 from gpuslice.artefacts.strict import decode
 from gpuslice.cli.main import main as gpuslice
-from gpuslice.cli.report import subject_of
+from gpuslice.cli.subject import subject_of
 from gpuslice.plan.artefact import Plan
 from gpuslice.report.page import page
 from gpuslice.report.subject import Subject

@@ -11,7 +11,7 @@ from msgspec import structs
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.cli.console import Output
-from gpuslice.cli.plan import print_plan
+from gpuslice.cli.shown.plan import print_plan
 from gpuslice.plan.artefact import GeometryEntry, Layout, Metered, Plan
 from gpuslice.plan.words import layout_in_words
 from tests.cli.conftest import WORKLOADS
@@ -314,7 +314,7 @@ def test_the_example_of_services_is_planned_with_replicas_that_carry_its_load(gp
 def test_a_bill_that_moves_with_the_order_of_arrival_is_shown_as_a_spread(capsys):
     from msgspec.structs import replace
 
-    from gpuslice.cli.plan import print_summary
+    from gpuslice.cli.shown.plan import print_summary
     from gpuslice.plan.artefact import BillSpread
     from tests.planner.good_plans import case
 

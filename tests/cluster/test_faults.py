@@ -4,12 +4,10 @@ import httpx2 as httpx
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cluster.apply import carry_out, journal, preflight
-from gpuslice.cluster.apply.desired import of_files
-from gpuslice.cluster.apply.steps import prepare
+from gpuslice.cluster.apply import journal
+from gpuslice.cluster.apply.apply import Wishes, prepare, prepare_rollback
 from gpuslice.cluster.apply.waiting import Patience, RolloutFailedError
 from gpuslice.cluster.client.api import ApiError
-from gpuslice.cluster.seen.read import read
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, GpusliceError
 from gpuslice.render import manifests
 from tests.cluster.kept import Kept
@@ -28,7 +26,7 @@ def wanted(*, metered=True):
         pools.append(pool("chat-l4-704", METERED_704, ("g6.xlarge",), tenant="chat"))
         request = {"memory": "3Gi", "time": 90}
         moves.append(assignment("chat/worker", "chat-l4-704", SHARED, request=request, target=TARGET))
-    return of_files(manifests.render(plan(tuple(pools), tuple(moves)), catalogs.bundled(), SETTINGS))
+    return manifests.bundle(plan(tuple(pools), tuple(moves)), catalogs.bundled(), SETTINGS)
 
 
 def policy():
@@ -49,30 +47,17 @@ def cluster():
     )
 
 
-def manner(seconds=5, said=lambda _text: None, pause=lambda _seconds: None):
-    return carry_out.Manner(Patience(seconds, said, clock=lambda: 0.0, pause=pause))
+def patience(seconds=5, said=lambda _text: None, pause=lambda _seconds: None):
+    return Patience(seconds, said, clock=lambda: 0.0, pause=pause)
 
 
 def apply(served, desired, exclude=(), **how):
-    """As the command does it."""
-    api = served.api()
-    previous = journal.load(api)
-    carry_out.resumable(previous, desired.digest)
-    snapshot = read(api)
-    preflight.check(desired, snapshot, catalogs.bundled())
-    left_out = {tuple(each.split("/")) for each in exclude}
-    steps = prepare(
-        api, desired, snapshot, workloads=True, force=False, exclude=lambda *name: name in left_out
-    )
-    stored = carry_out.begin(api, steps, desired.digest, previous)
-    return carry_out.carry_out(api, stored, steps, manner(**how))
+    wishes = Wishes(workloads=True, exclude=tuple(exclude))
+    return prepare(served.api(), desired, catalogs.bundled(), wishes).carry_out(patience(**how))
 
 
 def roll_back(served, **how):
-    api = served.api()
-    stored = journal.load(api)
-    assert stored is not None
-    return carry_out.roll_back(api, stored, manner(**how))
+    return prepare_rollback(served.api()).carry_out(patience(**how))
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.cluster.apply.desired import of_directory, of_files
+from gpuslice.cluster.apply.directory import read_directory
 from gpuslice.cluster.apply.gpu_operator import adapt
 from gpuslice.cluster.seen.snapshot import Snapshot
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.render import manifests
-from gpuslice.render.cluster_wide import parse, render
+from gpuslice.render.cluster_wide import bundle, parse, render
 from tests.cluster import made
 from tests.render.plans import CATALOG, MIG, SETTINGS, SLOTS
 
@@ -20,7 +20,7 @@ OURS = "gpuslice-device-plugin"
 
 
 def wide(text):
-    return of_files(render(parse(text), "gpu-operator"))
+    return bundle(parse(text), "gpu-operator")
 
 
 def policy(plugin=None, strategy: str | None = "single") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_a_written_directory_is_read_as_what_was_rendered(tmp_path):
     for path, text in render(parse("mps=4"), "gpu-operator").items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    assert of_directory(str(tmp_path)) == wide("mps=4")
+    assert read_directory(str(tmp_path)) == wide("mps=4")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_once_applied_nothing_is_left_to_change():
 
 
 def test_a_plan_leaves_the_default_of_nodes_outside_it_alone():
-    desired = of_files(manifests.render(SLOTS, CATALOG, SETTINGS))
+    desired = manifests.bundle(SLOTS, CATALOG, SETTINGS)
     before = {"name": "his", "default": "any"}
     assert spec_after(desired, policy(before))["devicePlugin"]["config"] == before
 
@@ -133,7 +133,7 @@ def with_mig_of(name):
 
 def test_the_owners_mig_layouts_are_carried_along():
     his = [{"devices": "all", "mig-enabled": True, "mig-devices": {"3g.40gb": 2}}]
-    desired = of_files(manifests.render(MIG, CATALOG, SETTINGS))
+    desired = manifests.bundle(MIG, CATALOG, SETTINGS)
     known = made.snapshot(
         mig_files(**{"all-disabled": [], "his-3g": his}),
         made.node("n1", labels={"nvidia.com/mig.config": "his-3g", "nvidia.com/mig.config.state": "success"}),
@@ -148,7 +148,7 @@ def test_the_owners_mig_layouts_are_carried_along():
 
 
 def test_a_layout_in_use_that_can_not_be_carried_along_is_in_the_way():
-    desired = of_files(manifests.render(MIG, CATALOG, SETTINGS))
+    desired = manifests.bundle(MIG, CATALOG, SETTINGS)
     labels = {"nvidia.com/mig.config": "his-3g", "nvidia.com/mig.config.state": "success"}
     with pytest.raises(AnswerIsNoError, match="node n1 uses the MIG layout 'his-3g'"):
         adapt(desired, with_mig_of("his-layouts"), made.snapshot(made.node("n1", labels=labels)))

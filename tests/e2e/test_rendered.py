@@ -8,7 +8,7 @@ import pytest
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.core_v1 import Namespace
 
-from gpuslice.cluster.apply.desired import of_directory
+from gpuslice.cluster.apply.directory import read_directory
 from gpuslice.cluster.apply.journal import Ref
 from gpuslice.cluster.apply.writing import put
 from gpuslice.cluster.client.api import connect
@@ -25,7 +25,7 @@ def accepted(control_plane, client, directory):
     """Try every object at the API server, strictly; how many there were."""
     wait_for_storage(client)
     create_if_absent(client, Namespace(metadata=ObjectMeta(name="gpu-operator")))
-    objects = of_directory(str(directory)).objects
+    objects = read_directory(str(directory)).objects
     with connect(load(str(control_plane.kubeconfig))) as api:
         for each in objects:
             resource = resource_of(each["apiVersion"], each["kind"])

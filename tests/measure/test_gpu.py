@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from gpuslice.cli.console import Output
-from gpuslice.cli.gpu_report import Found, report
+from gpuslice.cli.shown.gpu import WatchedGpu, print_watched
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
 from gpuslice.measure import gpu as watching
 from gpuslice.measure import nvml, probe
@@ -294,6 +294,6 @@ def test_copies_that_outrun_one_alone_are_not_believed(capsys, slowdown, said):
         Share(2, slowdown, 2 / slowdown, 100 / slowdown, 800, 1.1),
     ]
     watched = watch(card(Nvml()), 0.1, ours=mine)
-    found = Found("a", 0, card(Nvml()).identity, watched, tuple(with_shares))
-    report([found], [], quantile=0.95, output=Output.TABLE, everything=False)
+    found = WatchedGpu("a", 0, card(Nvml()).identity, watched, tuple(with_shares))
+    print_watched([found], [], quantile=0.95, output=Output.TABLE, everything=False)
     assert ("copies ran faster than one alone" in capsys.readouterr().err) is said

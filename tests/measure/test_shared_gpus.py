@@ -93,6 +93,14 @@ def test_memory_alone_of_two_pods_on_one_gpu_is_nobodys_own(tmp_path):
     assert found["shop/own"].memory_mib is None
 
 
+def test_whoever_shares_a_gpu_counts_though_nobody_asked_about_him(tmp_path):
+    stranger = Pod("elsewhere", "stranger", STEADY, HELD, gpu="GPU-1")
+    with asked(tmp_path, lines([Pod("shop", "seen", STEADY, HELD, gpu="GPU-1"), stranger], {})) as server:
+        found = measured(server)
+    assert list(found) == ["shop/seen"]
+    assert found["shop/seen"].memory_mib is None
+
+
 def test_pods_of_several_clusters_are_not_put_together(tmp_path):
     made = [
         *pods(cluster="prod"),

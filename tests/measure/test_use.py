@@ -1,6 +1,6 @@
 """What Prometheus says of each node's GPU right now."""
 
-from gpuslice.measure.dcgm import BUSY, MEMORY
+from gpuslice.measure.dcgm_metrics import BUSY, MEMORY
 from gpuslice.measure.prometheus import Access, Series, Server
 from gpuslice.measure.use import Lately, lately
 from tests.measure.prometheus_server import line, served

@@ -5,7 +5,8 @@ import pytest
 
 from bench.tsdb import chunks, write_block
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.measure.dcgm import BUSY, MEMORY, read_needs
+from gpuslice.measure.dcgm import read_needs
+from gpuslice.measure.dcgm_metrics import BUSY, MEMORY
 from gpuslice.measure.prometheus import Access, Server
 from gpuslice.measure.statistics import Window, pool
 from gpuslice.workloads.artefact import parse_workloads

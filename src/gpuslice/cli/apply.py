@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +14,10 @@ from gpuslice.cli.console import CatalogOption, print_text, progress, say
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gpuslice.cluster.apply.carry_out import Manner
-    from gpuslice.cluster.apply.desired import Desired
-    from gpuslice.cluster.apply.steps import Steps
+    from gpuslice.cluster.apply.apply import Prepared, Wishes
+    from gpuslice.cluster.apply.waiting import Patience
     from gpuslice.cluster.client.api import Api
-    from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.render.bundle import Bundle
 
 _COLOURS = {"+": "32", "-": "31", "@": "36", "=": "1"}
 
@@ -94,7 +91,7 @@ def apply(
     Everything is tried at the API server first. A journal in the cluster makes it resumable: interrupted anywhere, run
     it again. Nothing is evicted by gpuslice itself.
     """
-    from gpuslice.cluster.apply.carry_out import Manner
+    from gpuslice.cluster.apply.apply import Wishes
     from gpuslice.cluster.apply.waiting import Patience
 
     if bool(source) == rollback:
@@ -104,113 +101,92 @@ def apply(
             else "nothing to apply was named",
             fix="leave out -f" if rollback else "name a plan or a rendered directory: -f PATH",
         )
-    manner = Manner(Patience(_seconds(timeout), say), wait=wait, force=force)
+    asked = _Asked(Patience(_seconds(timeout), say), wait=wait, dry_run=dry_run, yes=yes)
+    wishes = Wishes(workloads, tuple(exclude or ()), force)
     with connected(kubeconfig, context) as api:
         if rollback:
-            _roll_back(api, manner, dry_run=dry_run, yes=yes, exclude=exclude or [])
+            _roll_back(api, wishes, asked)
             return
         desired = _desired(source, cluster, role, instance_profile, operator_namespace, catalog_file)
-        _apply(
-            api,
-            desired,
-            manner,
-            workloads=workloads,
-            dry_run=dry_run,
-            yes=yes,
-            exclude=exclude or [],
-            install_operator=install_operator,
-            catalog_file=catalog_file,
-        )
+        prepared = _prepared(api, desired, catalog_file, wishes, asked, install=install_operator)
+        _apply(prepared, desired, asked)
 
 
-def _apply(
-    api: Api,
-    desired: Desired,
-    manner: Manner,
-    *,
-    workloads: bool,
-    dry_run: bool,
-    yes: bool,
-    exclude: list[str],
-    install_operator: bool,
-    catalog_file: str,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How it is to be gone about, by the options."""
+
+    patience: Patience
+    wait: bool
+    dry_run: bool
+    yes: bool
+
+
+def _prepared(
+    api: Api, desired: Bundle, catalog_file: str, wishes: Wishes, asked: _Asked, *, install: bool
+) -> Prepared:
+    """What is about to happen, with a GPU Operator where one is needed and may be installed."""
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster.apply import carry_out, journal, preflight
-    from gpuslice.cluster.apply.journal import Edit
-    from gpuslice.cluster.apply.steps import prepare
+    from gpuslice.cluster.apply.apply import prepare
+    from gpuslice.cluster.apply.preflight import OperatorMissingError
 
-    previous = journal.load(api)
-    carry_out.resumable(previous, desired.digest)
-    snapshot = _read(api, desired, install=install_operator and not dry_run, yes=yes)
-    notes = preflight.check(desired, snapshot, choose(catalog_file))
-    with progress("trying it at the API server …"):
-        steps = prepare(
-            api, desired, snapshot, workloads=workloads, force=manner.force, exclude=_excluding(exclude)
-        )
-    _show(steps)
-    for note in (*notes, *steps.notes):
+    catalog = choose(catalog_file)
+    try:
+        return prepare(api, desired, catalog, wishes, stage=progress)
+    except OperatorMissingError:
+        if not install or asked.dry_run:
+            raise
+    _install(desired, yes=asked.yes)
+    return prepare(api, desired, catalog, wishes, stage=progress)
+
+
+def _apply(prepared: Prepared, desired: Bundle, asked: _Asked) -> None:
+    moving = prepared.wishes.workloads
+    _show(prepared)
+    for note in prepared.notes:
         say(f"note: {note}")
-    if workloads:
-        for each in steps.left:
-            say(f"left as it is: {each}")
-    preflight.permitted(api, [each.work for each in steps.shown])
-    _consent(steps, previous, dry_run=dry_run, yes=yes)
-    if dry_run:
+    if moving:
+        for left in prepared.left:
+            say(f"left as it is: {left}")
+    if asked.dry_run:
         return
-    stored = carry_out.begin(api, steps, desired.digest, previous)
-    stayed = carry_out.carry_out(api, stored, steps, manner)
+    if prepared.differences or prepared.previous is None:
+        _ask("Apply this?", yes=asked.yes)
+    stayed = prepared.carry_out(asked.patience, wait=asked.wait)
     say(
         "done"
-        + (
-            ""
-            if workloads or not desired.workloads
-            else "; the workloads are as they were: --workloads moves them"
-        )
+        if moving or not desired.patches
+        else "done; the workloads are as they were: --workloads moves them"
     )
     _say_stayed(stayed, "run this again once they have moved")
-    if any(isinstance(each.work, Edit) and each.work.workload for each in steps.shown):
+    if prepared.moves:
         say(
             "nodes that are left empty go as Karpenter's budgets let them: gpuslice status shows what there is"
         )
 
 
-def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: list[str]) -> None:
-    from gpuslice.cluster.apply import carry_out, journal, preflight
+def _roll_back(api: Api, wishes: Wishes, asked: _Asked) -> None:
+    from gpuslice.cluster.apply.apply import prepare_rollback
     from gpuslice.cluster.apply.journal import Edit, Put, Remove
 
-    stored = journal.load(api)
-    if stored is None or stored.journal.state == "rolled-back":
-        raise AnswerIsNoError(
-            "there is nothing to take back", fix="an apply that was taken back already stays so"
-        )
-    say(
-        f"the last apply began {stored.journal.started} ({stored.journal.tool}) and is {stored.journal.state}"
-    )
-    skip = {
-        each.ref.title
-        for each in stored.journal.steps
-        if _excluding(exclude)(each.ref.namespace, each.ref.name)
-    }
-    for each in reversed(stored.journal.steps):
-        match each:
+    prepared = prepare_rollback(api, wishes)
+    last = prepared.journal
+    say(f"the last apply began {last.started} ({last.tool}) and is {last.state}")
+    for work in prepared.works:
+        match work:
             case Remove():
-                print_text(f"make anew   {each.ref.title}")
-            case Edit() if each.ref.title not in skip:
-                print_text(
-                    f"put back    {each.ref.title}: {', '.join(one.where for one in each.changes[:4])}"
-                )
+                print_text(f"make anew   {work.ref.title}")
+            case Edit():
+                fields = ", ".join(change.where for change in work.changes[:4])
+                print_text(f"put back    {work.ref.title}: {fields}")
             case Put(created=True):
-                print_text(f"delete      {each.ref.title}")
+                print_text(f"delete      {work.ref.title}")
             case Put():
-                print_text(f"put back    {each.ref.title}")
-    if dry_run:
+                print_text(f"put back    {work.ref.title}")
+    if asked.dry_run:
         return
-    preflight.permitted(api, [each for each in stored.journal.steps if each.ref.title not in skip])
-    _ask("Take it back?", yes=yes)
-    from dataclasses import replace
-
-    stayed = carry_out.roll_back(api, stored, replace(manner, skip=frozenset(skip)))
+    _ask("Take it back?", yes=asked.yes)
+    stayed = prepared.carry_out(asked.patience)
     if not stayed:
         say("all is as it was before")
     _say_stayed(stayed, "gpuslice apply --rollback, once they have moved")
@@ -218,97 +194,62 @@ def _roll_back(api: Api, manner: Manner, *, dry_run: bool, yes: bool, exclude: l
 
 def _desired(
     source: str, cluster: str, role: str, instance_profile: str, operator_namespace: str, catalog_file: str
-) -> Desired:
-    from gpuslice.cluster.apply.desired import of_directory, of_files
-
+) -> Bundle:
     if os.path.isdir(source):  # noqa: PTH112  Path.is_dir raises on a name that is too long
+        from gpuslice.cluster.apply.directory import read_directory
+
         if cluster or role or instance_profile:
             raise InputError(
                 "--cluster and --role are for a plan", fix="leave them out: the directory is rendered"
             )
-        return of_directory(source)
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
+        return read_directory(source)
+    from gpuslice.cli.plan_file import read_plan
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
     settings = RenderSettings(
         cluster=cluster, role=role, instance_profile=instance_profile, operator_namespace=operator_namespace
     )
-    (document,) = read_documents(source)[:1]
-    plan = decode(document.data, Plan, where=document.where)
-    return of_files(manifests.render(plan, choose(catalog_file, plan.catalog.region), settings))
+    plan = read_plan(source)
+    return manifests.bundle(plan, choose(catalog_file, plan.catalog.region), settings)
 
 
-def _read(api: Api, desired: Desired, *, install: bool, yes: bool) -> Snapshot:
-    """The cluster, with a GPU Operator where the plan needs one."""
-    from gpuslice.cluster.apply import preflight
-    from gpuslice.cluster.apply.preflight import helm_command, namespace_of
-    from gpuslice.cluster.seen.read import read
-
-    with progress("reading the cluster …"):
-        snapshot = read(api)
-    preflight.readable(snapshot)
-    if desired.policy is None or snapshot.cluster_policies:
-        return snapshot
-    namespace = namespace_of(desired)
-    if not install:
-        raise AnswerIsNoError(
-            "the GPU Operator isn't installed, and the plan's pools need it",
-            fix=f"gpuslice render --out manifests; cd manifests; {' '.join(helm_command(namespace))} "
-            "(or let gpuslice do it: --install-operator)",
-        )
-    _install(desired, namespace, yes=yes)
-    with progress("reading the cluster …"):
-        return read(api)
-
-
-def _install(desired: Desired, namespace: str, *, yes: bool) -> None:
+def _install(desired: Bundle, *, yes: bool) -> None:
     import shutil
     import subprocess
     import tempfile
 
-    from gpuslice.cluster.apply.preflight import helm_command
+    from gpuslice.artefacts.documents import dump_yaml
+    from gpuslice.cluster.apply.preflight import helm_command, namespace_of
 
     if shutil.which("helm") is None:
         raise EnvironmentFailedError(
             "there is no helm on the PATH", fix="install it, or leave out --install-operator"
         )
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
-        values.write(desired.values)
+        values.write(dump_yaml(desired.helm_values or {}))
         values.flush()
-        command = helm_command(namespace, values.name)
+        command = helm_command(namespace_of(desired), values.name)
         say(" ".join(command))
         _ask("Run that, and show the difference afterwards?", yes=yes)
         if subprocess.run(command, check=False).returncode:  # noqa: S603  the command is ours
             raise EnvironmentFailedError("helm failed", fix="see what it says above")
 
 
-def _excluding(patterns: list[str]) -> Callable[[str, str], bool]:
-    return lambda namespace, name: any(fnmatchcase(f"{namespace}/{name}", each) for each in patterns)
-
-
-def _show(steps: Steps) -> None:
+def _show(prepared: Prepared) -> None:
     from gpuslice.cluster.apply import difference
 
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
     text = []
-    for line in difference.lines(steps):
+    for line in difference.lines(prepared.differences):
         shown = f"\n== {line.text}" if line.sign == "=" else f"{line.sign} {line.text}"
         text.append(
             shown if plain or line.sign not in _COLOURS else f"\x1b[{_COLOURS[line.sign]}m{shown}\x1b[0m"
         )
     if text:
         print_text("\n".join(text).lstrip("\n"))
-    say(difference.meaning(steps))
-
-
-def _consent(steps: Steps, previous: object, *, dry_run: bool, yes: bool) -> None:
-    if dry_run or (not steps.differing and previous is not None):
-        return
-    _ask("Apply this?", yes=yes)
+    say(difference.meaning(prepared.differences))
 
 
 def _ask(question: str, *, yes: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from gpuslice.cluster.client.api import Api
     from gpuslice.cluster.seen.snapshot import Snapshot, Unread
-    from gpuslice.plan.artefact import Plan
 
 ContextOption = Annotated[
     str,
@@ -33,20 +33,6 @@ PlanOption = Annotated[
     str,
     typer.Option("-f", "--filename", metavar="FILE", help="A plan to compare with. - is stdin."),
 ]
-
-
-def read_plan(path: str) -> Plan:
-    """The plan in a file.
-
-    Raises:
-        GpusliceError: it can't be read, or is none.
-    """
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
-
-    document = read_documents(path)[0]
-    return decode(document.data, Plan, where=document.where)
 
 
 @contextmanager
@@ -86,3 +72,24 @@ def say_unread(unread: Iterable[Unread]) -> None:
         say(f"note: {each.what} can't be read: {each.why}")
     if missing:
         say(f"note: what can't be read is taken for absent; ask for the role of who looks: {TO_VIEW}")
+
+
+def secret_in(path: str) -> str:
+    """What a file holds; empty where none is named.
+
+    Raises:
+        InputError: it can't be read, or holds nothing.
+    """
+    if not path:
+        return ""
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InputError(
+            f"can't be read: {error.strerror}", where=path, fix="name a file that holds a token"
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError("is no text", where=path, fix="name a file that holds a token") from None
+    if not found:
+        raise InputError("is empty", where=path, fix="name a file that holds a token")
+    return found

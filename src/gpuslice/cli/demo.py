@@ -8,8 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from gpuslice.cli.console import print_text, say
-from gpuslice.cli.plan import print_summary, write_plan
+from gpuslice.cli.plan_file import write_plan
 from gpuslice.cli.planning import make_plan
+from gpuslice.cli.shown.plan import print_summary
 from gpuslice.errors import EnvironmentFailedError
 
 _FLEETS: Final = (
@@ -28,7 +29,7 @@ def demo(
 ) -> None:
     """Plan the two example fleets, print what slicing saves, and write plans, reports and manifests."""
     from gpuslice.artefacts.output import write_atomically, write_directory
-    from gpuslice.cli.report import subject_of
+    from gpuslice.cli.subject import subject_of
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
     from gpuslice.report.page import page

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +15,8 @@ from gpuslice.cli.connection import (
     ContextOption,
     KubeconfigOption,
     PlanOption,
-    read_plan,
     say_unread,
+    secret_in,
     snapshot_of,
 )
 from gpuslice.cli.console import (
@@ -28,10 +29,13 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
+from gpuslice.cli.plan_file import read_plan
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.checks.finding import Finding, Reading, Use
+    from collections.abc import Sequence
+
+    from gpuslice.cluster.checks.finding import Check, Finding, Reading, Use
     from gpuslice.cluster.seen.snapshot import Snapshot
 
 _WIDEST = 110
@@ -96,22 +100,14 @@ def doctor(
     With -f, a cluster that isn't as the plan has it is broken, too.
     """
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster.checks.doctor import CHECKS, diagnose, untold
-    from gpuslice.cluster.checks.finding import Severity
+    from gpuslice.cluster.checks.doctor import diagnose, untold
     from gpuslice.cluster.seen import dump
 
     if source and (context or kubeconfig):
         raise InputError(
             "a dump and a cluster were named", fix="leave out --from, or --context and --kubeconfig"
         )
-    wanted = [each for each in CHECKS if not only or each.code in only]
-    unknown = sorted(set(only or ()) - {each.code for each in CHECKS})
-    if unknown:
-        raise InputError(
-            f"there is no check {unknown[0][:20]!r}",
-            where="--only",
-            fix=f"{CHECKS[0].code} … {CHECKS[-1].code}",
-        )
+    checks = _checks(only or [])
     if (token_file or sigv4) and not prometheus:
         raise InputError(
             "a way into a Prometheus was given, and none was named", fix="name it: --prometheus URL"
@@ -126,19 +122,44 @@ def doctor(
     use = _with(readings, use, snapshot)
     if nvml:
         _say_strangers(held, snapshot)
-    found = diagnose(snapshot, choose(catalog_file), wanted, plan=plan, use=use, held=held)
-    say_unread(untold(snapshot, wanted))
+    findings = diagnose(snapshot, choose(catalog_file), checks, plan=plan, use=use, held=held)
+    say_unread(untold(snapshot, checks))
+    _print(findings, snapshot, output)
+    _end(findings, len(checks), snapshot.where)
+
+
+def _checks(only: list[str]) -> list[Check]:
+    """Those that are asked for, or all."""
+    from gpuslice.cluster.checks.doctor import CHECKS
+
+    unknown = sorted(set(only) - {check.code for check in CHECKS})
+    if unknown:
+        raise InputError(
+            f"there is no check {unknown[0][:20]!r}",
+            where="--only",
+            fix=f"{CHECKS[0].code} … {CHECKS[-1].code}",
+        )
+    return [check for check in CHECKS if not only or check.code in only]
+
+
+def _print(findings: Sequence[Finding], snapshot: Snapshot, output: Output) -> None:
     match output:
         case Output.TABLE:
-            for each in found:
-                print_text(_block(each))
+            for finding in findings:
+                print_text(_block(finding))
         case Output.NAME:
-            print_names(f"{each.code} {each.subject}" for each in found)
+            print_names(f"{finding.code} {finding.subject}" for finding in findings)
         case _:
-            print_data({"cluster": snapshot.where, "taken": snapshot.taken, "findings": found}, output)
-    count = {severity: sum(each.severity is severity for each in found) for severity in Severity}
+            print_data({"cluster": snapshot.where, "taken": snapshot.taken, "findings": findings}, output)
+
+
+def _end(findings: Sequence[Finding], checks: int, where: str) -> None:
+    """Sum it up; exit code 1 where something is broken."""
+    from gpuslice.cluster.checks.finding import Severity
+
+    count = Counter(finding.severity for finding in findings)
     say(
-        f"{len(wanted)} checks of {snapshot.where}: {count[Severity.BROKEN]} broken, {count[Severity.RISK]} at risk"
+        f"{checks} checks of {where}: {count[Severity.BROKEN]} broken, {count[Severity.RISK]} at risk"
         + (f", {count[Severity.UNKNOWN]} unknown" if count[Severity.UNKNOWN] else "")
     )
     if count[Severity.BROKEN]:
@@ -149,7 +170,6 @@ def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
     """What GPUs are used for right now, by node."""
     import time
 
-    from gpuslice.cli.measure import secret_in
     from gpuslice.cluster.checks.finding import Use
     from gpuslice.errors import EnvironmentFailedError
     from gpuslice.measure.prometheus import Access, Server, TooMuchError

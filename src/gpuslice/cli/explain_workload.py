@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cli.console import Output, print_data, print_list, print_names, print_table, print_text, say
 from gpuslice.cli.savings import print_savings, savings_data
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuslice.advice.alternatives import Alternative
+    from gpuslice.advice.services import Choice
     from gpuslice.cli.planning import Planned
     from gpuslice.cli.savings import Savings
-    from gpuslice.plan.artefact import Assignment
+    from gpuslice.plan.artefact import Assignment, Unplaced
     from gpuslice.workloads.model import Workload
+
+_CHOSEN: Final = (
+    "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+)
 
 
 def named(planned: Planned, name: str) -> Workload:
@@ -81,55 +86,77 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
 
 def _explain_service(planned: Planned, workload: Workload, output: Output, savings: Savings | None) -> None:
     """Its load, what serves it, and what each of its profiles would take."""
+    from gpuslice.advice.services import choices
+
+    settings, made = planned.settings, planned.solution.plan
+    found = choices(workload, planned.catalog, settings.overhead, settings.stack)
+    placed = [part for part in made.assignments if part.workload == workload.name]
+    missed = [left for left in made.unplaced if left.workload == workload.name]
+    match output:
+        case Output.NAME:
+            print_names(dict.fromkeys(choice.profile.slice for choice in found if not choice.reason))
+        case Output.TABLE:
+            _print_service(workload, placed, missed)
+            _print_choices(found, placed)
+            if savings is not None:
+                print_savings(savings, planned)
+        case _:
+            print_data(
+                {
+                    "workload": workload.name,
+                    "assignments": placed,
+                    "unplaced": missed,
+                    "profiles": [_plain_choice(choice) for choice in found],
+                    **({} if savings is None else {"savings": savings_data(savings)}),
+                },
+                output,
+            )
+
+
+def _plain_choice(choice: Choice) -> dict[str, object]:
+    found: dict[str, object] = {
+        "slice": choice.profile.slice,
+        "batch": choice.profile.batch,
+        "processes": choice.profile.processes,
+        "latencyMs": choice.profile.latency_ms,
+        "throughput": choice.throughput,
+    }
+    if choice.replicas:
+        found["replicas"] = choice.replicas
+    if choice.price is not None:
+        found |= {"usdPerHour": choice.price / 1e6, "instanceType": choice.instance_type}
+    if choice.reason:
+        found["reason"] = choice.reason
+    return found
+
+
+def _print_service(workload: Workload, placed: Sequence[Assignment], missed: Sequence[Unplaced]) -> None:
+    """What serves it, or why nothing does."""
     from msgspec import UNSET
 
-    from gpuslice.advice.services import choices
     from gpuslice.plan.words import load_in_words
 
-    settings, made, service = planned.settings, planned.solution.plan, workload.service
+    service = workload.service
     assert service is not None  # noqa: S101  asked only for services
-    found = choices(workload, planned.catalog, settings.overhead, settings.stack)
-    placed = [each for each in made.assignments if each.workload == workload.name]
-    missed = [each for each in made.unplaced if each.workload == workload.name]
-    if output not in {Output.TABLE, Output.NAME}:
-        listed = [
-            {
-                "slice": each.profile.slice,
-                "batch": each.profile.batch,
-                "processes": each.profile.processes,
-                "latencyMs": each.profile.latency_ms,
-                "throughput": each.throughput,
-                **({"replicas": each.replicas} if each.replicas else {}),
-                **(
-                    {}
-                    if each.price is None
-                    else {"usdPerHour": each.price / 1e6, "instanceType": each.instance_type}
-                ),
-                **({"reason": each.reason} if each.reason else {}),
-            }
-            for each in found
-        ]
-        data = {"workload": workload.name, "assignments": placed, "unplaced": missed, "profiles": listed}
-        print_data(data if savings is None else data | {"savings": savings_data(savings)}, output)
-        return
-    if output is Output.NAME:
-        print_names(dict.fromkeys(each.profile.slice for each in found if not each.reason))
-        return
     _print_placed(placed)
-    served = [(each.service, each.replicas) for each in placed if each.service is not UNSET]
+    served = [(part.service, part.replicas) for part in placed if part.service is not UNSET]
     if served:
-        spare = sum(one.throughput * replicas for one, replicas in served) / service.rate - 1
+        spare = sum(serving.throughput * replicas for serving, replicas in served) / service.rate - 1
         print_text(f"  headroom: {spare:.0%} above the load")
     for miss in missed:
         print_text(f"{workload.name}: not placed\n  why: {miss.reason}")
     if not placed and not missed:
         print_text(f"{workload.name}: no load, so nothing to place")
     print_text(f"  load: {load_in_words(service)}")
-    offered = [each for each in found if not each.reason]
+
+
+def _print_choices(found: Sequence[Choice], placed: Sequence[Assignment]) -> None:
+    """Its profiles: what each would take, and below them those that won't do."""
+    offered = [choice for choice in found if not choice.reason]
     chosen = {
-        (each.service.batch, each.service.processes, each.service.latency_ms)
-        for each in placed
-        if each.service
+        (part.service.batch, part.service.processes, part.service.latency_ms)
+        for part in placed
+        if part.service
     }
     if offered:
         print_text("")
@@ -137,35 +164,31 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
             ("", "profile on", "batch", "processes", "ms", "a pod does", "pods", "$ an hour", "cheapest on"),
             [
                 (
-                    "*"
-                    if (each.profile.batch, each.profile.processes, each.profile.latency_ms) in chosen
-                    else "",
-                    each.profile.slice,
-                    each.profile.batch,
-                    each.profile.processes,
-                    f"{each.profile.latency_ms:g}",
-                    f"{each.throughput:g}",
-                    each.replicas,
-                    dollars(each.price),
-                    each.instance_type,
+                    "*" if (profile.batch, profile.processes, profile.latency_ms) in chosen else "",
+                    profile.slice,
+                    profile.batch,
+                    profile.processes,
+                    f"{profile.latency_ms:g}",
+                    f"{choice.throughput:g}",
+                    choice.replicas,
+                    dollars(choice.price),
+                    choice.instance_type,
                 )
-                for each in offered
+                for choice in offered
+                for profile in (choice.profile,)
             ],
             right=("batch", "processes", "ms", "a pod does", "pods", "$ an hour"),
         )
-        say(
-            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
-        )
+        say(_CHOSEN)
     print_list(
         "Won't do",
         [
-            f"{each.profile.slice}, batch {each.profile.batch}, processes {each.profile.processes}: {each.reason}"
-            for each in found
-            if each.reason
+            f"{profile.slice}, batch {profile.batch}, processes {profile.processes}: {choice.reason}"
+            for choice in found
+            if choice.reason
+            for profile in (choice.profile,)
         ],
     )
-    if savings is not None:
-        print_savings(savings, planned)
 
 
 def _print_placed(placed: Sequence[Assignment]) -> None:
@@ -198,9 +221,7 @@ def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
             ],
             right=("$ an hour per pod", "pods a node", "slowdown"),
         )
-        say(
-            "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
-        )
+        say(_CHOSEN)
     print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
 
 

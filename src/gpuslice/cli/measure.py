@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from gpuslice.cli.console import Output, OutputOption, print_data, print_names, print_table, say
-
-if TYPE_CHECKING:
-    from gpuslice.measure.statistics import Measured
+from gpuslice.cli.connection import secret_in
+from gpuslice.cli.console import Output, OutputOption, say
+from gpuslice.cli.needs import DryRunOption, QuantileOption, refuse_stdin, write_into
+from gpuslice.cli.shown.needs import print_needs
 
 # Labels of what is scraped, or of whom it is about: by these, kube-state-metrics would be left out.
 _OF_ONE_SCRAPE = frozenset(
@@ -25,14 +23,6 @@ _OF_ONE_SCRAPE = frozenset(
 )
 
 app = typer.Typer(help="Measure what workloads need of a GPU: by Prometheus, from a trace, or on a GPU.")
-
-QuantileOption = Annotated[
-    float,
-    typer.Option(
-        "--quantile", min=0.5, max=1, metavar="Q", help="Of the five-minute means of duty, for its peak."
-    ),
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what was measured; write nothing.")]
 
 
 @app.callback()
@@ -137,25 +127,6 @@ def measure_prometheus(
     needs = {name: pool(each, asked, quantile=quantile) for name, each in found.items()}
     print_needs(needs, output)
     write_into(file, needs, out=out, dry_run=dry_run, output=output)
-
-
-def secret_in(path: str) -> str:
-    """What a file holds; empty where none is named."""
-    if not path:
-        return ""
-    from gpuslice.errors import InputError
-
-    try:
-        found = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise InputError(
-            f"can't be read: {error.strerror}", where=path, fix="name a file that holds a token"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError("is no text", where=path, fix="name a file that holds a token") from None
-    if not found:
-        raise InputError("is empty", where=path, fix="name a file that holds a token")
-    return found
 
 
 def _labels(match: str) -> str:
@@ -263,112 +234,3 @@ def measure_trace(
             say(f"written to {out}")
     for note in trace.notes:
         say(f"note: {note}")
-
-
-def refuse_stdin(file: str) -> None:
-    """Needs are written into a file, line by line: said before anything is measured."""
-    if file == "-":
-        from gpuslice.errors import InputError
-
-        raise InputError("standard input can't be written back", where="-f -", fix="name a file")
-
-
-def write_into(
-    file: str,
-    needs: Mapping[str, Measured],
-    *,
-    out: str,
-    dry_run: bool,
-    output: Output,
-    further: Callable[[str], str] = lambda text: text,
-) -> None:
-    """Write the needs into a workloads.yaml, or say what would be written; `further` changes the text once more.
-
-    Notes that stand in what was printed are not said again.
-    """
-    from gpuslice.artefacts.output import write_atomically
-    from gpuslice.measure.write_back import write_needs
-    from gpuslice.workloads.artefact import read_workloads
-
-    workloads = {each.name: each for each in read_workloads(file, accept_assumed=True).workloads}
-    found = {name: need for name, need in needs.items() if name in workloads}
-    if strangers := sorted(set(needs) - set(found)):
-        say(
-            f"note: measured, but not in {file}: {', '.join(strangers[:5])}{', …' if len(strangers) > 5 else ''}"
-        )
-    if unread := [name for name in workloads if name not in found]:
-        say(
-            f"note: nothing was read of {len(unread)} workloads: {', '.join(unread[:5])}{', …' * (len(unread) > 5)}"
-        )
-    written = write_needs(Path(file).read_text(encoding="utf-8-sig"), file, found, workloads)
-    for name, remarks in written.remarks.items():
-        printed = () if output is Output.NAME else _notes(found[name])
-        for remark in remarks:
-            if remark not in printed:
-                say(f"{name}: {remark}")
-    text = further(written.text)
-    target = out or file
-    if dry_run:
-        say(f"{len(found)} needs would be written to {target}")
-        return
-    write_atomically(target, text)
-    say(f"{len(found)} needs written to {target}")
-
-
-def print_needs(needs: Mapping[str, Measured], output: Output) -> None:
-    """What was measured, on stdout."""
-    match output:
-        case Output.NAME:
-            print_names(needs)
-        case Output.YAML | Output.JSON:
-            print_data([need_fields(name, each) for name, each in needs.items()], output)
-        case Output.TABLE:
-            columns = (
-                "workload",
-                "replicas",
-                "memory",
-                "duty",
-                "at peak",
-                "on",
-                "window",
-                "confidence",
-                "of note",
-            )
-            print_table(columns, (_row(name, each) for name, each in needs.items()), right=columns[1:5])
-
-
-def need_fields(name: str, need: Measured) -> dict[str, object]:
-    """A need as plain data."""
-    from gpuslice.artefacts.documents import to_plain
-    from gpuslice.units import PPM, format_memory
-
-    return {
-        "name": name,
-        "memory": None if need.memory_mib is None else format_memory(need.memory_mib),
-        "duty": None if need.duty_ppm is None else need.duty_ppm / PPM,
-        "on": need.on,
-        "preallocates": need.suspicion is not None,
-        "measurement": to_plain(need.measurement),
-    }
-
-
-def _row(name: str, need: Measured) -> tuple[object, ...]:
-    from gpuslice.units import PPM, format_memory
-
-    how = need.measurement
-    return (
-        name,
-        how.replicas,
-        None if need.memory_mib is None else format_memory(need.memory_mib),
-        None if need.duty_ppm is None else f"{need.duty_ppm / PPM:.3g}",
-        None if how.duty_peak is None else f"{how.duty_peak:.3g}",
-        need.on,
-        how.window,
-        how.confidence.value,
-        "; ".join(_notes(need)),
-    )
-
-
-def _notes(need: Measured) -> tuple[str, ...]:
-    notes = need.measurement.notes
-    return notes if need.suspicion is None else (*notes, need.suspicion.note)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gpuslice.cli.console import Output, OutputOption, say
-from gpuslice.cli.gpu_report import Found, report
-from gpuslice.cli.measure import DryRunOption, QuantileOption, refuse_stdin, write_into
+from gpuslice.cli.needs import DryRunOption, QuantileOption, refuse_stdin, write_into
+from gpuslice.cli.shown.gpu import WatchedGpu, print_watched
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.measure.copies import Progress
-    from gpuslice.measure.gpu import Watched
     from gpuslice.measure.nvml import Card
     from gpuslice.measure.profiles import Load
-    from gpuslice.measure.shares import Share, Timing
-    from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.model import ServiceProfile, Workload
 
 _MOST_COPIES = 48  # the most clients of one MPS server
 
@@ -109,101 +109,174 @@ def measure_gpu(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Measure on GPUs of this machine: a program of yours, a process, or all that runs there."""
+    asked = _Asked(
+        command or [],
+        pid,
+        everything,
+        index,
+        _copies(copies),
+        _progress(progress, counter_file),
+        mps=mps,
+        probe=probe,
+        name=workload,
+    )
+    _check(asked)
+    _check_file(file, workload, asked)
+    load = _load(demand, slo_ms)
+    workloads = _workloads(file, workload, load) if file else {}
+    found = _measure(asked, warm_up, seconds)
+    profiles = _profiles(asked, found[0], batch)
+    print_watched(found, profiles, quantile=quantile, output=output, everything=everything)
+    if not file:
+        return
     from gpuslice.measure.gpu import need_of
-    from gpuslice.measure.nvml import Card, count_cards
-    from gpuslice.measure.profiles import profiles_of, write_profiles
-    from gpuslice.measure.shares import Timing
 
-    told = _progress(progress, counter_file)
-    counts = _copies(copies)
-    if [bool(command), bool(pid), everything].count(True) != 1:
+    write_into(
+        file,
+        {workload: need_of(found[0].watched, quantile=quantile)},
+        out=out,
+        dry_run=dry_run,
+        output=output,
+        further=partial(_with_profiles, file, workload, workloads, profiles, load),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be measured, by the options.
+
+    Attributes:
+        command: a program and its arguments, to be run.
+        pid: of a process that runs; 0: none.
+        everything: whether all that runs is wanted.
+        index: of the GPU; None: the first one, or all with `everything`.
+        counts: copies of the program, that are to share the GPU.
+        told: how the program tells its progress.
+        mps: whether copies share by MPS.
+        probe: whether a load is timed in place of one copy.
+        name: of the workload; "" for a name after the program.
+    """
+
+    command: list[str]
+    pid: int
+    everything: bool
+    index: int | None
+    counts: tuple[int, ...]
+    told: Progress
+    mps: bool
+    probe: bool
+    name: str
+
+    @property
+    def tells(self) -> bool:
+        """Whether the program tells its progress."""
+        return self.told.pattern is not None or bool(self.told.counter_file)
+
+
+def _check(asked: _Asked) -> None:
+    if [bool(asked.command), bool(asked.pid), asked.everything].count(True) != 1:
         raise InputError("nothing to measure, or too much", fix="give one of: -- COMMAND, --pid PID, --all")
-    if (counts or mps or progress or counter_file) and not command:
+    if (asked.counts or asked.mps or asked.tells) and not asked.command:
         raise InputError(
             "--copies, --mps, --progress and --counter-file are for -- COMMAND", fix="name a program"
         )
-    if probe and (not counts or progress or counter_file):
+    if asked.probe and (not asked.counts or asked.tells):
         raise InputError(
             "--probe is timed in place of a program of which --copies run and that tells no progress",
             fix="give --copies, and neither --progress nor --counter-file",
         )
+
+
+def _check_file(file: str, workload: str, asked: _Asked) -> None:
     if bool(file) != bool(workload):
         raise InputError("-f and --workload go together", fix="name the file, and whose need it is")
-    if file and everything and index is None:
+    if file and asked.everything and asked.index is None:
         raise InputError("-f takes the need of one GPU's programs", fix="name it: --gpu N")
     refuse_stdin(file)
-    load = _load(demand, slo_ms)
-    workloads = _workloads(file, workload, load) if file else {}
-    with ExitStack() as opened:
-        indices = range(count_cards()) if everything and index is None else (index or 0,)
-        cards = [Card(each) for each in indices]
-        for each in cards:
-            opened.callback(each.close)
-        found = _measure(
-            cards, command, pid, counts, told, Timing(warm_up, seconds), mps=mps, probe=probe, name=workload
-        )
-    profiles = profiles_of(found[0].watched.readings.model, found[0].shares, mps=mps, batch=batch)
-    if len(found[0].shares) <= 1 or not (progress or counter_file):
-        profiles = []
-    report(found, profiles, quantile=quantile, output=output, everything=everything)
-    if not file:
-        return
-
-    def further(text: str) -> str:
-        if not profiles:
-            return text
-        if workloads[workload].service is None and load is None:
-            say(
-                f"note: {workload} is no service, so its profiles are not written; --demand and --slo-ms make it one"
-            )
-            return text
-        say(f"{len(profiles)} profiles of {workload}")
-        return write_profiles(text, file, workload, workloads, profiles, load)
-
-    need = need_of(found[0].watched, quantile=quantile)
-    write_into(file, {workload: need}, out=out, dry_run=dry_run, output=output, further=further)
 
 
-def _measure(
-    cards: Sequence[Card],
-    command: list[str] | None,
-    pid: int,
-    counts: tuple[int, ...],
-    told: Progress,
-    timing: Timing,
-    *,
-    mps: bool,
-    probe: bool,
+def _profiles(asked: _Asked, found: WatchedGpu, batch: int) -> list[ServiceProfile]:
+    """Of a service that the program is; none where nothing tells how much it does."""
+    from gpuslice.measure.profiles import profiles_of
+
+    if len(found.shares) <= 1 or not asked.tells:
+        return []
+    return profiles_of(found.watched.readings.model, found.shares, mps=asked.mps, batch=batch)
+
+
+def _with_profiles(
+    file: str,
     name: str,
-) -> list[Found]:
-    from gpuslice.measure.copies import in_session
-    from gpuslice.measure.gpu import watch, watch_all
-    from gpuslice.measure.shares import measure_copies
+    workloads: Mapping[str, Workload],
+    profiles: list[ServiceProfile],
+    load: Load | None,
+    text: str,
+) -> str:
+    """The text of a workloads.yaml with a service's profiles, where there are any."""
+    from gpuslice.measure.profiles import write_profiles
 
-    card = cards[0]
-    shares: list[Share] = []
-    if command:
-        name = name or command[0].rpartition("/")[2]
-        watched, shares = measure_copies(
-            card, command, counts, told, mps=mps, timing=timing, say=say, probe=probe
-        )
-    elif pid:
-        name = name or f"pid-{pid}"
-        leader = frozenset({_session(pid)})
-        watched = watch(
-            card,
-            timing.seconds,
-            ours=lambda each: each == pid or in_session(each, leader),
-            ended=lambda: not in_session(pid, leader),
-            name=name,
-        )
-    else:
-        seen: list[Watched] = watch_all(cards, timing.seconds)
+    if not profiles:
+        return text
+    if workloads[name].service is None and load is None:
+        say(f"note: {name} is no service, so its profiles are not written; --demand and --slo-ms make it one")
+        return text
+    say(f"{len(profiles)} profiles of {name}")
+    return write_profiles(text, file, name, workloads, profiles, load)
+
+
+def _measure(asked: _Asked, warm_up: float, seconds: float) -> list[WatchedGpu]:
+    """Watch the GPUs that are asked about."""
+    from gpuslice.measure.gpu import watch_all
+    from gpuslice.measure.nvml import Card, count_cards
+
+    with ExitStack() as opened:
+        every = asked.everything and asked.index is None
+        cards = [Card(index) for index in (range(count_cards()) if every else (asked.index or 0,))]
+        for card in cards:
+            opened.callback(card.close)
+        if asked.command:
+            return [_run(cards[0], asked, warm_up, seconds)]
+        if asked.pid:
+            return [_watch(cards[0], asked, seconds)]
         return [
-            Found(name or f"gpu-{each.index}", each.index, each.identity, watched)
-            for each, watched in zip(cards, seen, strict=True)
+            WatchedGpu(asked.name or f"gpu-{card.index}", card.index, card.identity, watched)
+            for card, watched in zip(cards, watch_all(cards, seconds), strict=True)
         ]
-    return [Found(name, card.index, card.identity, watched, tuple(shares))]
+
+
+def _run(card: Card, asked: _Asked, warm_up: float, seconds: float) -> WatchedGpu:
+    """The program run, alone and as copies that share the GPU."""
+    from gpuslice.measure.shares import Timing, measure_copies
+
+    watched, shares = measure_copies(
+        card,
+        asked.command,
+        asked.counts,
+        asked.told,
+        mps=asked.mps,
+        timing=Timing(warm_up, seconds),
+        say=say,
+        probe=asked.probe,
+    )
+    name = asked.name or asked.command[0].rpartition("/")[2]
+    return WatchedGpu(name, card.index, card.identity, watched, tuple(shares))
+
+
+def _watch(card: Card, asked: _Asked, seconds: float) -> WatchedGpu:
+    """A process that runs already, and its session."""
+    from gpuslice.measure.copies import in_session
+    from gpuslice.measure.gpu import watch
+
+    name = asked.name or f"pid-{asked.pid}"
+    leader = frozenset({_session(asked.pid)})
+    watched = watch(
+        card,
+        seconds,
+        ours=lambda pid: pid == asked.pid or in_session(pid, leader),
+        ended=lambda: not in_session(asked.pid, leader),
+        name=name,
+    )
+    return WatchedGpu(name, card.index, card.identity, watched)
 
 
 def _session(pid: int) -> int:

@@ -13,6 +13,7 @@ import typer
 
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
+from gpuslice.cli.plan_file import read_plan
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
@@ -20,7 +21,6 @@ from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.plan.artefact import Plan
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import Found, Solution
     from gpuslice.workloads.artefact import WorkloadSet
@@ -251,7 +251,7 @@ def make_plan(
         fallback=fallback,
         seats=seats,
         policy=_policy(path, workloads, buying, catalog),
-        previous=_plan(previous) if previous else None,
+        previous=read_plan(previous) if previous else None,
         min_saving=min_saving,
     )
     catalog = priced(settings.policy, catalog)
@@ -276,15 +276,6 @@ def make_plan(
             interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
-
-
-def _plan(path: str) -> Plan:
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
-
-    documents = read_documents(path)
-    return decode(documents[0].data, Plan, where=documents[0].where)
 
 
 def in_words(found: Found) -> str:

@@ -11,7 +11,9 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.carriers.objects.files import RenderedFile
+    from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan
+    from gpuslice.render.settings import RenderSettings
 
 
 def render(
@@ -105,9 +107,9 @@ def render(
         "--image-version": image_version,
         "--catalog": catalog_file,
     }
-    for flag in (each for each, value in for_plans.items() if value and one != "-f"):
+    for flag in (flag for flag, value in for_plans.items() if value and one != "-f"):
         raise InputError("is for a plan", where=flag, fix=f"leave it out with {one}")
-    if one != "--rbac" and bind_to:
+    if bind_to and not rbac:
         raise InputError("is for a role", where="--bind-to", fix="name one: --rbac view")
     if rbac:
         _rbac(rbac, operator_namespace, bind_to or [], out, output)
@@ -115,12 +117,6 @@ def render(
     if cluster_wide:
         _cluster_wide(cluster_wide, operator_namespace, out, output)
         return
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.output import write_directory
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
-    from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
     settings = RenderSettings(
@@ -132,31 +128,43 @@ def render(
         consolidate_after=consolidate_after,
         operator_namespace=operator_namespace,
     )
-    documents = read_documents(plan_file)
+    _plan(plan_file, catalog_file, settings, out, output)
+
+
+def _plan(path: str, catalog_file: str, settings: RenderSettings, out: str, output: Output) -> None:
+    from gpuslice.artefacts.documents import read_documents
+    from gpuslice.artefacts.output import write_directory
+    from gpuslice.artefacts.strict import decode
+    from gpuslice.cloud.selection import choose
+    from gpuslice.plan.artefact import Plan
+    from gpuslice.render import manifests
+
+    documents = read_documents(path)
+    where = documents[0].where
     if len(documents) > 1:
-        raise InputError(
-            f"holds {len(documents)} documents", where=documents[0].where, fix="name a file with one plan"
-        )
-    plan = decode(documents[0].data, Plan, where=documents[0].where)
+        raise InputError(f"holds {len(documents)} documents", where=where, fix="name a file with one plan")
+    plan = decode(documents[0].data, Plan, where=where)
     catalog = choose(catalog_file, plan.catalog.region)
     try:
         files = manifests.render(plan, catalog, settings) if out else {}
-        objects = manifests.objects(plan, catalog, settings)
+        objects = () if out else manifests.objects(plan, catalog, settings)
     except InputError as error:
-        if error.where.startswith("--"):
-            raise
-        raise error.inside(documents[0].where) from None
+        raise error if error.where.startswith("--") else error.inside(where) from None
+    _say_of(plan, catalog)
+    if out:
+        write_directory(out, files)
+        say(f"{len(files)} files for {len(plan.pools)} pools in {out}; next: {out.rstrip('/')}/README.md")
+    else:
+        _print(objects, output)
+
+
+def _say_of(plan: Plan, catalog: Catalog) -> None:
     if catalog.prices_date != plan.catalog.prices:
         say(f"note: the plan is of prices of {plan.catalog.prices}, the catalog of {catalog.prices_date}")
     if plan.unplaced:
-        some = [each.workload for each in plan.unplaced[:3]]
+        some = [left.workload for left in plan.unplaced[:3]]
         names = ", ".join(some) + (f" and {more} more" if (more := len(plan.unplaced) - len(some)) else "")
         say(f"note: without a place in the plan, and left as they are: {names}")
-    if out:
-        write_directory(out, files)
-        _say_written(plan, out, len(files))
-    else:
-        _print(objects, output)
 
 
 def _only(given: dict[str, str]) -> str:
@@ -230,7 +238,3 @@ def _names(files: tuple[RenderedFile, ...]) -> list[str]:
             name = metadata["name"] if isinstance(metadata, dict) else ""
             found.append(".".join(filter(None, (str(each["kind"]).lower(), group))) + f"/{name}")
     return found
-
-
-def _say_written(plan: Plan, out: str, count: int) -> None:
-    say(f"{count} files for {len(plan.pools)} pools in {out}; next: {out.rstrip('/')}/README.md")

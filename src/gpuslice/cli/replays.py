@@ -14,7 +14,29 @@ from gpuslice.cli.interruption import INTERRUPTED
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from gpuslice.cli.replay import Replay
+
 _FILE_OPTIONS: Final = frozenset({"-f", "--trace", "--catalog", "--prices"})
+_OPTIONS: Final = {
+    "trace": "--trace",
+    "today": "--today",
+    "days": "--days",
+    "catalog": "--catalog",
+    "overhead": "--overhead",
+    "consolidate_after": "--consolidate-after",
+    "boot": "--boot",
+    "stack": "--stack",
+    "time_limit": "--time-limit",
+    "policies": "--policies",
+    "seed": "--seed",
+    "allow": "--allow",
+    "isolation": "--isolation",
+    "prices": "--prices",
+    "spot_interruptions": "--spot-interruptions",
+}
+"""By what is said of a replay, but for its files and assumed needs."""
+_NOT_SAID: Final = ("", 0, 0.0)  # as without the option
+_ALWAYS_SAID: Final = frozenset({"consolidate_after", "boot", "seed", "time_limit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +46,17 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+def command_of(asked: Replay) -> tuple[str, ...]:
+    """Arguments of `gpuslice simulate` that ask for a replay: what a process understands, and a worker of Ray."""
+    words = [word for path in asked.files for word in ("-f", path)]
+    words += ["--accept-assumed"] * asked.accept_assumed
+    for name, option in _OPTIONS.items():
+        value = getattr(asked, name)
+        if name in _ALWAYS_SAID or value not in _NOT_SAID:
+            words += [option, str(value)]
+    return tuple(words)
 
 
 def file_places(command: Sequence[str]) -> list[int]:

@@ -105,9 +105,10 @@ def scan(
 
     Without --from or --from-trace it reads the cluster of the current context.
     """
-    bill: Bill | None = None
+    from gpuslice.cluster.seen.dump import is_dump
+
     live = not source and not trace
-    dumped = source is not None and len(source) == 1 and _is_dump(source[0])
+    dumped = source[0] if source and len(source) == 1 and is_dump(source[0]) else ""
     if not live:
         options = {"--context": context, "--kubeconfig": kubeconfig, "--dump": dump}
         options |= {"-A": "yes" if everywhere else ""}
@@ -116,22 +117,28 @@ def scan(
         if pod:
             raise InputError("--pod is for traces: pods have requests", fix="leave it out")
         snapshot = (
-            snapshot_of(kubeconfig, context, namespace, everywhere=everywhere)
-            if live
-            else _load(source[0] if source else "", namespace)
+            _load(dumped, namespace)
+            if dumped
+            else snapshot_of(kubeconfig, context, namespace, everywhere=everywhere)
         )
         if dump:
             _dump(snapshot, dump)
         workloads, bill = _from_snapshot(snapshot, today, exclude or [], region, catalog_file, selector)
+        _tell(workloads, bill, out, output)
     else:
         workloads = _read(
             source or [], trace, today, pod, namespace or "default", exclude or [], region or _DEFAULT_REGION
         )
+        _tell(workloads, None, out, output)
+
+
+def _tell(workloads: WorkloadSet, bill: Bill | None, out: str, output: Output) -> None:
+    """Write and print what was read, and what of it a person should know."""
     if out:
         from gpuslice.artefacts.output import write_atomically
-        from gpuslice.workloads.artefact import dump as text_of
+        from gpuslice.workloads.artefact import dump
 
-        write_atomically(out, text_of(workloads))
+        write_atomically(out, dump(workloads))
     _print(workloads, output)
     for note in workloads.notes:
         say(f"note: {note}")
@@ -140,12 +147,6 @@ def scan(
         _say_today(*bill)
     if out:
         say(f"written to {out}")
-
-
-def _is_dump(path: str) -> bool:
-    from gpuslice.cluster.seen.dump import is_dump
-
-    return is_dump(path)
 
 
 def _load(directory: str, namespace: str) -> Snapshot:

@@ -17,7 +17,6 @@ from gpuslice.cli.connection import (
     KubeconfigOption,
     PlanOption,
     connected,
-    read_plan,
 )
 from gpuslice.cli.console import (
     CatalogOption,
@@ -25,11 +24,12 @@ from gpuslice.cli.console import (
     OutputOption,
     print_data,
     print_names,
-    print_table,
     print_text,
     progress,
     say,
 )
+from gpuslice.cli.plan_file import read_plan
+from gpuslice.cli.shown.status import harmless, print_status, summary
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
@@ -37,14 +37,12 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.cluster.seen.snapshot import Snapshot
-    from gpuslice.cluster.status import Pool, Status, Waiting
+    from gpuslice.cluster.status import ClusterStatus
     from gpuslice.plan.artefact import Plan
 
-_NO_POOL: Final = "(no NodePool)"
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _INTERVAL: Final = 10
 """Seconds: one look reads all pods and nodes, which a large cluster's API server feels."""
-_IDLE_SHOWN: Final = 5  # pools in which nothing is
 
 
 def status(
@@ -153,162 +151,23 @@ def _redraws(output: Output) -> bool:
     return output is Output.TABLE and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _show(snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: str, output: Output) -> Status:
+def _show(
+    snapshot: Snapshot, catalog: Catalog, plan: Plan | None, namespace: str, output: Output
+) -> ClusterStatus:
     from gpuslice.cluster.client.roles import TO_VIEW
     from gpuslice.cluster.status import status_of
 
     found = status_of(snapshot, catalog, plan, namespace)
     match output:
         case Output.TABLE:
-            _print(found)
+            print_status(found)
         case Output.NAME:
-            print_names(_harmless(each.name) for each in found.pools if each.name)
+            print_names(harmless(each.name) for each in found.pools if each.name)
         case _:
             print_data(found, output)
     for note in found.notes:
-        say(f"note: {_harmless(note)}")
+        say(f"note: {harmless(note)}")
     if snapshot.unread:
         say(f"note: ask for the role of who looks: {TO_VIEW}")
-    say(_summary(found))
+    say(summary(found))
     return found
-
-
-def _print(found: Status) -> None:
-    blocks: list[Callable[[], None]] = []
-    slices = [(pool, each) for pool in found.pools for each in pool.slices]
-    shown = _worth_a_line(found.pools)
-    if shown:
-        blocks.append(lambda: _print_pools(shown, compared=found.planned_usd_per_hour is not None))
-    if slices:
-        blocks.append(
-            lambda: print_table(
-                ("pool", "resource", "promised", "registered", "used"),
-                (
-                    (
-                        _name(pool),
-                        _harmless(each.resource),
-                        *(_figure(each.resource, one) for one in (each.promised, each.registered, each.used)),
-                    )
-                    for pool, each in slices
-                ),
-                right=("promised", "registered", "used"),
-            )
-        )
-    if found.pending:
-        blocks.append(
-            lambda: print_table(
-                ("pending", "pods", "asks for", "why"), _pending(found.pending), right=("pods",)
-            )
-        )
-    for number, block in enumerate(blocks):
-        if number:
-            print_text("")
-        block()
-
-
-def _worth_a_line(pools: tuple[Pool, ...]) -> tuple[Pool, ...]:
-    """All but pools where nothing is and nothing should be, where there are many: with seats each workload has one."""
-    empty = [each for each in pools if _is_idle(each)]
-    return pools if len(empty) <= _IDLE_SHOWN else tuple(each for each in pools if not _is_idle(each))
-
-
-def _is_idle(pool: Pool) -> bool:
-    return not (pool.nodes or pool.launching or (pool.plan is not None and pool.plan.differs))
-
-
-def _print_pools(pools: tuple[Pool, ...], *, compared: bool) -> None:
-    columns = ("pool", "nodes", "ready", "$/hour")
-    planned = ("planned", "planned $/hour") if compared else ()
-    print_table(
-        (*columns, *planned, "machines", *(("differs",) if compared else ())),
-        (
-            (
-                _name(pool),
-                f"{pool.nodes}+{pool.launching}" if pool.launching else pool.nodes,
-                pool.ready,
-                _dollars(pool.usd_per_hour, pool.unpriced, pool.nodes),
-                *_plan_cells(pool, compared=compared),
-                _machines(pool),
-                *((_differs(pool),) if compared else ()),
-            )
-            for pool in pools
-        ),
-        right=("nodes", "ready", "$/hour", *planned),
-    )
-
-
-def _plan_cells(pool: Pool, *, compared: bool) -> tuple[object, ...]:
-    if not compared:
-        return ()
-    return (None, None) if pool.plan is None else (pool.plan.nodes, f"{pool.plan.usd_per_hour:,.2f}")
-
-
-def _differs(pool: Pool) -> str | None:
-    return "; ".join(pool.plan.differs) or None if pool.plan is not None else None
-
-
-def _name(pool: Pool) -> str:
-    if not pool.name:
-        return _NO_POOL
-    return _harmless(pool.name) + (" (NodePool is gone)" if pool.exists is False and pool.nodes else "")
-
-
-def _machines(pool: Pool) -> str | None:
-    listed = (
-        f"{each.nodes} {_harmless(each.instance_type) or 'of unknown type'} {each.purchase}"
-        + (" (price of on-demand)" if each.assumed_price else "")
-        for each in pool.machines
-    )
-    return ", ".join(listed) or None
-
-
-def _dollars(known: float, unpriced: int, nodes: int) -> str:
-    if unpriced and unpriced == nodes:
-        return "unknown"
-    return f"{known:,.2f}" + (f" and {unpriced} unknown" if unpriced else "")
-
-
-def _figure(resource: str, count: int | None) -> str | int | None:
-    """A count; of GPU memory, which is in bytes, as Kubernetes writes it."""
-    from gpuslice.carriers.device_plugin.terms import GPU_MEMORY
-    from gpuslice.units import MIB, format_memory
-
-    return format_memory(count // MIB) if resource == GPU_MEMORY and count is not None else count
-
-
-def _pending(pods: tuple[Waiting, ...]) -> Iterator[tuple[object, ...]]:
-    """One row for all that ask for the same and wait for the same reason, named by the first of them."""
-    groups: dict[tuple[str, str], list[Waiting]] = {}
-    for each in pods:
-        asks = ", ".join(f"{_figure(name, count)} {name}" for name, count in each.asks.items())
-        groups.setdefault((asks, each.reason), []).append(each)
-    for (asks, reason), group in groups.items():
-        name = _harmless(group[0].pod) + (", …" if len(group) > 1 else "")
-        yield name, len(group), _harmless(asks) or None, _harmless(reason)
-
-
-def _summary(found: Status) -> str:
-    nodes = sum(each.nodes for each in found.pools)
-    words = (
-        f"{found.cluster}, {found.taken}: {nodes:,} GPU nodes in {len(found.pools):,} pools, "
-        f"${found.usd_per_hour:,.2f} an hour"
-    )
-    if found.unpriced:
-        words += f" and {found.unpriced:,} nodes of unknown price"
-    if found.planned_usd_per_hour is not None:
-        ours = sum(each.usd_per_hour for each in found.pools if each.plan is not None)
-        words += (
-            f", ${ours:,.2f} of it in the plan's pools, where ${found.planned_usd_per_hour:,.2f} is planned"
-        )
-    words += f"; {len(found.pending):,} GPU pods pending"
-    idle = sum(map(_is_idle, found.pools))
-    if idle > _IDLE_SHOWN:
-        words += f"; {idle:,} pools have no nodes and need none"
-    if found.differing:
-        words += f"; {len(found.differing):,} pools differ from the plan"
-    return _harmless(words)
-
-
-def _harmless(text: str) -> str:
-    """What stands in a cluster or a dump may be anybody's: nothing in it may move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

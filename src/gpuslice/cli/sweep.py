@@ -9,30 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cli.console import Output, print_data, print_names, print_table, progress_of, say
-from gpuslice.cli.replays import Ended, file_places, here
+from gpuslice.cli.console import Output, print_data, print_names, progress_of, say
+from gpuslice.cli.replays import Ended, command_of, file_places, here
+from gpuslice.cli.shown.simulation import print_sweep
 from gpuslice.errors import EnvironmentFailedError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from gpuslice.cli.replay import Replay
     from gpuslice.simulator.sweep import Cell, Sweep, WhatIf
 
 _JOBS: Final = 2
 
 
-def run(
-    path: str, common: Sequence[str], jobs: int | None, out: str, output: Output, *, ray: str = ""
-) -> None:
+def run(path: str, common: Replay, jobs: int | None, out: str, output: Output, *, ray: str = "") -> None:
     """Replay all cells of a sweep, and print what they came to.
 
     Args:
         path: of the sweep.
-        common: options that all cells have.
+        common: what all cells have in common.
         jobs: replays at once; None: 2 here, and on a Ray cluster as many as it has CPUs.
         out: where to write the result; "" for nowhere.
         output: what to print.
@@ -49,7 +49,7 @@ def run(
 
     sweep = _read(path)
     cells = grid(sweep)
-    commands = [(*common, *_options(path, *each)) for each in cells]
+    commands = [command_of(_replay(path, common, *cell)) for cell in cells]
     content = _content(commands)
     folder = Path(path).with_suffix(".cells")
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def run(
         say(f"written to {out}")
     match output:
         case Output.TABLE:
-            _print(sweep, result.cells)
+            print_sweep(sweep, result.cells)
         case Output.NAME:
             print_names(f"{each.what_if}/{each.policy}/{each.seed}" for each in result.cells)
         case _:
@@ -132,17 +132,17 @@ def _beside(path: str, name: str) -> Path:
     return Path(path).parent / name
 
 
-def _options(path: str, what_if: WhatIf, policy: str, seed: int) -> list[str]:
-    options = ["--policies", policy, "--seed", str(seed)]
-    if what_if.allow:
-        options += ["--allow", ",".join(what_if.allow)]
-    if what_if.isolation:
-        options += ["--isolation", what_if.isolation]
-    if what_if.prices:
-        options += ["--prices", str(_beside(path, what_if.prices))]
-    if what_if.spot_interruptions:
-        options += ["--spot-interruptions", repr(what_if.spot_interruptions)]
-    return options
+def _replay(path: str, common: Replay, what_if: WhatIf, policy: str, seed: int) -> Replay:
+    """A cell of the grid."""
+    return replace(
+        common,
+        policies=policy,
+        seed=seed,
+        allow=",".join(what_if.allow),
+        isolation=what_if.isolation,
+        prices=str(_beside(path, what_if.prices)) if what_if.prices else "",
+        spot_interruptions=what_if.spot_interruptions,
+    )
 
 
 def _key(command: Sequence[str], content: str) -> str:
@@ -186,31 +186,3 @@ def _cell(what_if: WhatIf, policy: str, seed: int, file: Path) -> Cell:
     document = read_documents(str(file))[0]
     (outcome,) = decode(document.data, Simulation, where=document.where).outcomes
     return Cell(what_if.name, policy, seed, outcome)
-
-
-def _print(sweep: Sweep, cells: Sequence[Cell]) -> None:
-    rows = []
-    for what_if in sweep.what_ifs:
-        for policy in sweep.policies:
-            here = [each.outcome for each in cells if (each.what_if, each.policy) == (what_if.name, policy)]
-            rows.append(
-                (
-                    what_if.name,
-                    policy,
-                    _mean([each.usd_per_month for each in here]),
-                    _mean([each.pending.p95 for each in here]),
-                    _mean([each.never_placed for each in here]),
-                    _mean([each.evictions + each.interruptions + each.replanned for each in here]),
-                    _mean([each.exposed_gpu_hours for each in here]),
-                )
-            )
-    numbers = ("$ a month", "p95 wait, s", "never placed", "restarts", "exposed gpu-hours")
-    print_table(("what if", "policy", *numbers), rows, right=numbers)
-    if len(sweep.seeds) > 1:
-        say(f"means over {len(sweep.seeds)} seeds, with the least and the most where they differ")
-
-
-def _mean(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
-    words = f"{mean(values):,.0f}"
-    return words if f"{low:,.0f}" == f"{high:,.0f}" else f"{words} ({low:,.0f}–{high:,.0f})"

@@ -69,7 +69,7 @@ class Slices(_Part, frozen=True):
     """What pods on the nodes ask for."""
 
 
-class Planned(_Part, frozen=True):
+class PoolInPlan(_Part, frozen=True):
     """What the plan has of a pool, and how the cluster differs from that."""
 
     nodes: int
@@ -77,7 +77,7 @@ class Planned(_Part, frozen=True):
     differs: tuple[str, ...]
 
 
-class Pool(_Part, frozen=True):
+class PoolStatus(_Part, frozen=True):
     """A NodePool that is about GPUs, or, without a name, the GPU nodes that belong to none."""
 
     name: str
@@ -91,7 +91,7 @@ class Pool(_Part, frozen=True):
     """As far as prices are known."""
     unpriced: int
     """Nodes whose price isn't."""
-    plan: Planned | None
+    plan: PoolInPlan | None
 
     @property
     def nodes(self) -> int:
@@ -114,7 +114,7 @@ class Waiting(_Part, frozen=True):
     reason: str
 
 
-class Status(_Part, frozen=True):
+class ClusterStatus(_Part, frozen=True):
     """How a cluster's GPUs stand.
 
     `planned_usd_per_hour` is None where there is no plan.
@@ -122,7 +122,7 @@ class Status(_Part, frozen=True):
 
     cluster: str
     taken: str
-    pools: tuple[Pool, ...]
+    pools: tuple[PoolStatus, ...]
     usd_per_hour: float
     unpriced: int
     planned_usd_per_hour: float | None
@@ -130,7 +130,7 @@ class Status(_Part, frozen=True):
     notes: tuple[str, ...]
 
     @property
-    def differing(self) -> tuple[Pool, ...]:
+    def differing(self) -> tuple[PoolStatus, ...]:
         """Pools in which the cluster isn't as planned."""
         return tuple(each for each in self.pools if each.plan is not None and each.plan.differs)
 
@@ -145,7 +145,7 @@ class _Held:
 
 def status_of(
     snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None = None, namespace: str = ""
-) -> Status:
+) -> ClusterStatus:
     """How the GPUs of a cluster stand.
 
     Args:
@@ -180,7 +180,7 @@ def status_of(
         micro = sum(each.gpu.usd_micro or 0 for each in nodes if each.gpu is not None)
         unpriced = sum(each.gpu is None or each.gpu.usd_micro is None for each in nodes)
         pools.append(
-            Pool(
+            PoolStatus(
                 name=name,
                 exists=name in by_pool if snapshot.could_read(NODE_POOL) else None,
                 machines=machines,
@@ -193,7 +193,7 @@ def status_of(
                 else _planned(of_plan.get(name), by_pool.get(name), len(nodes), micro, unpriced),
             )
         )
-    return Status(
+    return ClusterStatus(
         cluster=snapshot.where,
         taken=snapshot.taken,
         pools=tuple(pools),
@@ -342,10 +342,10 @@ def _of(container: Container, resource: str) -> int:
 
 def _planned(
     of_plan: planned.Pool | None, pool: NodePool | None, nodes: int, micro: int, unpriced: int
-) -> Planned | None:
+) -> PoolInPlan | None:
     if of_plan is None:
         if pool is not None and _ours(pool):
-            return Planned(0, 0.0, ("isn't in the plan",))
+            return PoolInPlan(0, 0.0, ("isn't in the plan",))
         return None
     count = sum(each.count for each in of_plan.nodes)
     cost = sum(micro_usd(each.usd_per_hour) * each.count for each in of_plan.nodes)
@@ -358,7 +358,7 @@ def _planned(
         )
     elif not unpriced and abs(micro - cost) >= _CENT:
         differs.append("other machines or other prices than planned")
-    return Planned(count, usd(cost), tuple(differs))
+    return PoolInPlan(count, usd(cost), tuple(differs))
 
 
 def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int]) -> Iterator[Waiting]:

@@ -1,89 +1,37 @@
-"""Readings of the DCGM exporter, asked of Prometheus: the server aggregates, and what comes back is folded together.
-
-DCGM_FI_DEV_FB_USED               MiB in use: the most of each hour
-DCGM_FI_PROF_GR_ENGINE_ACTIVE     share of time busy: five-minute means
-DCGM_FI_DEV_GPU_UTIL              the same in percent and coarser, where the former is not scraped
-DCGM_FI_PROF_SM_ACTIVE, …PIPE_TENSOR_ACTIVE, …DRAM_ACTIVE     what of the GPU is in use: hourly means
-"""
+"""Readings of the DCGM exporter, asked of Prometheus: the server aggregates, and what comes back is folded together."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
 from typing import Final
 
-import numpy as np
-
 from gpuslice.errors import AnswerIsNoError, InputError
-from gpuslice.hardware.gpus import Gpu, gpu_named
 from gpuslice.measure.caches import read_caches
+from gpuslice.measure.dcgm_answers import NO_GPU_MIB, Answers, Question
+from gpuslice.measure.dcgm_metrics import ACTIVITY, BUSY, MEMORY, UTILISATION
 from gpuslice.measure.pods import Labels, Matcher, Owners, Source, exporting_jobs, source_of
 from gpuslice.measure.prometheus import Series, Server, ask_in_halves, labels_in_halves, selected, spans
-from gpuslice.measure.readings import BIN_SECONDS, NOT_NAMED, Memory, Readings, mark_sharers
+from gpuslice.measure.readings import BIN_SECONDS, Readings, mark_sharers
 from gpuslice.measure.restarts import METRIC as RESTARTS
 from gpuslice.measure.restarts import read_restarts
-from gpuslice.measure.shared_gpus import Shared, read_shared
+from gpuslice.measure.shared_gpus import read_shared
 from gpuslice.measure.stuck import read_stuck
 from gpuslice.measure.times import utc
 from gpuslice.workloads.model import Workload
 
-MEMORY: Final = "DCGM_FI_DEV_FB_USED"
-BUSY: Final = "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
-UTILISATION: Final = "DCGM_FI_DEV_GPU_UTIL"
-ACTIVITY: Final = {
-    "sm": "DCGM_FI_PROF_SM_ACTIVE",
-    "tensor": "DCGM_FI_PROF_PIPE_TENSOR_ACTIVE",
-    "dram": "DCGM_FI_PROF_DRAM_ACTIVE",
-}
-_PROFILED: Final = frozenset({BUSY, *ACTIVITY.values()})
 HOUR: Final = 3600
 # Points of one answer: some 6 MB of JSON, read in a blink and freed.
 MOST_POINTS: Final = 200_000
 AT_A_TIME: Final = 2  # a Prometheus serves dashboards too
-_NO_GPU_MIB: Final = 1024 * 1024  # a terabyte
-# Counters over an interval that isn't quite what they were divided by: a little above 1 is all of the time, no blank.
-_FULL: Final = 1.05
 _NAMESPACES_NAMED: Final = 50
 _PODS_NAMED: Final = 100
 # Labels by which servers of several clusters tell them apart; others can be named by --match.
 _CLUSTER: Final = ("cluster", "cluster_name", "k8s_cluster", "k8s_cluster_name", "kubernetes_cluster")
 _MOST_STEPS: Final = 10_000  # Prometheus answers up to 11,000
-
-
-@dataclass(slots=True)
-class _Folded:
-    """What has come back about one pod on one GPU, so far."""
-
-    duty: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
-    peaks: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
-    means: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    counts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
-    impossible: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One metric, how the server is to aggregate it, which values it is to answer, and where they go."""
-
-    metric: str
-    function: str
-    step: int
-    into: str
-    only: str = ""
-
-    def query(self, selector: str) -> str:
-        # A millisecond less: before Prometheus 3, a range has both its ends, and a reading there would count twice.
-        return f"{self.function}({self.metric}{{{selector}}}[{self.step * 1000 - 1}ms]){self.only}"
-
-    def query_of_possible(self, selector: str, *, every: int) -> str:
-        """The same of memory's readings that a GPU can give, looked at every so many seconds: dear for the server."""
-        possible = f"{self.metric}{{{selector}}} >= 0 < {_NO_GPU_MIB}"
-        return f"{self.function}(({possible})[{self.step * 1000 - 1}ms:{every}s])"
 
 
 def read_needs(
@@ -111,8 +59,50 @@ def read_needs(
         InputError: the server has pods of several clusters by these names.
     """
     end = end // BIN_SECONDS * BIN_SECONDS
+    series = _series(server, within, start, end)
+    jobs = exporting_jobs(series)
+    state = _state(server, within, start, end)
+    matcher = Matcher(workloads, Owners(state))
+    shared = read_shared(server, series, within, start=start, end=end)
+    pods = _pods_among(series, jobs, matcher)
+    _refuse_several_clusters(pods.series, server.url)
+    spellings = _namespaces({source.namespace for source in pods.near})
+    selectors = [f"{spelling},{within}" if within else spelling for spelling in spellings]
+    stuck = _stuck(server, pods, selectors, jobs, start, end)
+    metrics = {source: names - {BUSY} if source in stuck else names for source, names in pods.metrics.items()}
+    usual = {
+        metric: _usual_count(server, metric, selectors, start, end)
+        for metric in _metrics_of_duty(metrics.values())
+    }
+    answers = Answers(pods.near, jobs, stuck)
+    questions = _questions(set().union(*metrics.values()), usual)
+    tasks = _tasks(questions, selectors, len(pods.near), start, end)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for done, _ in enumerate(pool.map(partial(_ask, server, answers, usual), tasks), 1):
+            progress(done, len(tasks))
+    caches = read_caches(server, within, start=start, end=end)
+    begun = read_restarts(server, state, selectors, start=start, end=end)
+    readings = {
+        source: replace(
+            answers.readings(source, shared, usual),
+            cache=caches.get((source.namespace, source.pod)),
+            begun=begun.get((source.namespace, source.pod)),
+            stuck=source in stuck,
+            unchecked=UTILISATION not in metrics.get(source, ()),
+        )
+        for source in pods.near
+    }
+    marked = dict(zip(readings, mark_sharers(readings.values()), strict=True))
+    by_workload: dict[str, list[Readings]] = {}
+    for source, workload in sorted(pods.wanted.items()):
+        by_workload.setdefault(workload, []).append(marked[source])
+    return by_workload
+
+
+def _series(server: Server, within: str, start: int, end: int) -> Sequence[Labels]:
+    """Labels of what the DCGM exporter told in the window."""
     names = [MEMORY, BUSY, UTILISATION, *ACTIVITY.values()]
-    series = labels_in_halves(server, [selected(each, within) for each in names], start, end)
+    series = labels_in_halves(server, [selected(name, within) for name in names], start, end)
     if not series:
         labelled = f" with {within}" if within else ""
         raise AnswerIsNoError(
@@ -120,83 +110,73 @@ def read_needs(
             where=server.url,
             fix=f"check that {MEMORY} is scraped, with pods (the exporter's option --kubernetes)",
         )
-    jobs = exporting_jobs(series)
-    state = _state(server, within, start, end)
-    matcher = Matcher(workloads, Owners(state))
-    shared = read_shared(server, series, within, start=start, end=end)
+    return series
+
+
+@dataclass(frozen=True, slots=True)
+class _Pods:
+    """Whom is asked about: pods, each on one GPU.
+
+    Attributes:
+        wanted: those of the workloads, with their workload's name.
+        metrics: that there are of each of these.
+        series: labels of these metrics.
+        near: all pods that were on one of their GPUs, those of no workload too: they matter to who shares it.
+    """
+
+    wanted: dict[Source, str]
+    metrics: dict[Source, set[str]]
+    series: list[Labels]
+    near: tuple[Source, ...]
+
+
+def _pods_among(series: Sequence[Labels], jobs: Container[str], matcher: Matcher) -> _Pods:
     wanted: dict[Source, str] = {}
     metrics: dict[Source, set[str]] = {}
     theirs = []
+    told: dict[Source, None] = {}
     for labels in series:
         source = source_of(labels, exported=labels.get("job", "") in jobs)
-        workload = None if source is None else matcher.workload(source)
-        if source is not None and workload is not None:
+        if source is None:
+            continue
+        told[source] = None
+        workload = matcher.workload(source)
+        if workload is not None:
             wanted[source] = workload
             metrics.setdefault(source, set()).add(labels.get("__name__", ""))
             theirs.append(labels)
-    _refuse_several_clusters(theirs, server.url)
-    # Every pod that was on one of their GPUs matters to who shares it, also those of no workload asked about.
-    gpus = {each.gpu for each in wanted}
-    every = {each for labels in series if (each := source_of(labels, exported=labels.get("job", "") in jobs))}
-    folded = {each: _Folded() for each in every if each.gpu in gpus}
-    selector = [
-        f"{each},{within}" if within else each for each in _namespaces({each.namespace for each in folded})
-    ]
-    stuck = (
-        read_stuck(server, selector, jobs, busy=BUSY, utilisation=UTILISATION, start=start, end=end)
-        if any({BUSY, UTILISATION} <= each for each in metrics.values())
-        else frozenset()
-    )
-    for each in stuck & metrics.keys():
-        metrics[each].discard(BUSY)
-    usual = {
-        metric: _usual_count(server, metric, selector, start, end)
-        for metric in _metrics_of_duty(metrics.values())
-    }
-    questions = _questions(set().union(*metrics.values()), usual)
-    tasks = [
-        (question, part, span)
+    gpus = {source.gpu for source in wanted}
+    return _Pods(wanted, metrics, theirs, tuple(source for source in told if source.gpu in gpus))
+
+
+def _stuck(
+    server: Server, pods: _Pods, selectors: Sequence[str], jobs: Collection[str], start: int, end: int
+) -> frozenset[Source]:
+    """Pods whose share of time busy stands still, where that can be told."""
+    if not any({BUSY, UTILISATION} <= metrics for metrics in pods.metrics.values()):
+        return frozenset()
+    return read_stuck(server, selectors, jobs, busy=BUSY, utilisation=UTILISATION, start=start, end=end)
+
+
+Task = tuple[Question, str, tuple[int, int]]
+"""A question, about the pods of a selector, of a time from and to."""
+
+
+def _tasks(
+    questions: Iterable[Question], selectors: Sequence[str], pods: int, start: int, end: int
+) -> list[Task]:
+    return [
+        (question, selector, span)
         for question in questions
-        for part in selector
-        for span in spans(
-            _first(start, end, question.step), end, question.step, _steps(len(folded), question)
-        )
+        for selector in selectors
+        for span in spans(_first(start, end, question.step), end, question.step, _steps(pods, question))
     ]
 
-    one_at_a_time = Lock()  # answers are asked for side by side; sums of them are not made so
 
-    def ask(task: tuple[_Question, str, tuple[int, int]]) -> None:
-        question, part, span = task
-        for answer in _answers(server, question, part, span, usual):
-            with one_at_a_time:
-                fold(answer, question)
-
-    def fold(answer: list[Series], question: _Question) -> None:
-        for each in answer:
-            source = source_of(each.metric, exported=each.metric.get("job", "") in jobs)
-            if source in folded and not (source in stuck and question.metric in _PROFILED):
-                _fold(folded[source], question, each)
-
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for done, _ in enumerate(pool.map(ask, tasks), 1):
-            progress(done, len(tasks))
-    caches = read_caches(server, within, start=start, end=end)
-    begun = read_restarts(server, state, selector, start=start, end=end)
-    readings = {
-        source: replace(
-            _readings(source, each, shared, usual),
-            cache=caches.get((source.namespace, source.pod)),
-            begun=begun.get((source.namespace, source.pod)),
-            stuck=source in stuck,
-            unchecked=UTILISATION not in metrics.get(source, ()),
-        )
-        for source, each in folded.items()
-    }
-    marked = dict(zip(readings, mark_sharers(readings.values()), strict=True))
-    by_workload: dict[str, list[Readings]] = {}
-    for source, workload in sorted(wanted.items()):
-        by_workload.setdefault(workload, []).append(marked[source])
-    return by_workload
+def _ask(server: Server, answers: Answers, usual: Mapping[str, int], task: Task) -> None:
+    question, selector, span = task
+    for answer in _answers(server, question, selector, span, usual):
+        answers.add(answer, question)
 
 
 def _namespaces(names: set[str]) -> list[str]:
@@ -231,9 +211,7 @@ def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: i
     """Readings of a five-minute window that is filled as most are: then only the others' need be asked for."""
     found: Counter[int] = Counter()
     for selector in selectors:
-        query = (
-            f"quantile(0.5, {_Question(metric, 'count_over_time', BIN_SECONDS, 'counts').query(selector)})"
-        )
+        query = f"quantile(0.5, {Question(metric, 'count_over_time', BIN_SECONDS, 'counts').query(selector)})"
         for span in spans(_first(start, end, HOUR), end, HOUR, _MOST_STEPS):
             for answer in server.counts(query, span, HOUR):
                 found.update(round(float(value)) for series in answer for _, value in series.values)
@@ -241,7 +219,7 @@ def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: i
 
 
 def _answers(
-    server: Server, question: _Question, selector: str, span: tuple[int, int], usual: Mapping[str, int]
+    server: Server, question: Question, selector: str, span: tuple[int, int], usual: Mapping[str, int]
 ) -> Iterator[list[Series]]:
     """What the server says to a question, with what blank readings of memory hid."""
     ask = server.counts if question.into == "counts" else partial(ask_in_halves, server)
@@ -264,7 +242,7 @@ def _pods(series: Sequence[Labels]) -> str:
 
 
 def _blank(series: Series) -> bool:
-    return not all(0 <= float(value) < _NO_GPU_MIB for _, value in series.values)
+    return not all(0 <= float(value) < NO_GPU_MIB for _, value in series.values)
 
 
 def _half_an_interval(usual: Mapping[str, int]) -> int:
@@ -280,16 +258,16 @@ def _metrics_of_duty(metrics: Iterable[set[str]]) -> list[str]:
     return [each for each in wanted if each in there]
 
 
-def _questions(there: set[str], usual: Mapping[str, int]) -> list[_Question]:
+def _questions(there: set[str], usual: Mapping[str, int]) -> list[Question]:
     """What to ask, given which metrics there are, and how many readings of duty a window usually has."""
     questions = []
     if MEMORY in there:
-        questions.append(_Question(MEMORY, "max_over_time", HOUR, "memory"))
+        questions.append(Question(MEMORY, "max_over_time", HOUR, "memory"))
     for metric, count in usual.items():
-        questions.append(_Question(metric, "avg_over_time", BIN_SECONDS, "duty"))
-        questions.append(_Question(metric, "count_over_time", BIN_SECONDS, "counts", f" != {count}"))
+        questions.append(Question(metric, "avg_over_time", BIN_SECONDS, "duty"))
+        questions.append(Question(metric, "count_over_time", BIN_SECONDS, "counts", f" != {count}"))
     questions += [
-        _Question(metric, "avg_over_time", HOUR, name) for name, metric in ACTIVITY.items() if metric in there
+        Question(metric, "avg_over_time", HOUR, name) for name, metric in ACTIVITY.items() if metric in there
     ]
     return questions
 
@@ -299,107 +277,9 @@ def _first(start: int, end: int, step: int) -> int:
     return end - (end - start - 1) // step * step
 
 
-def _steps(series: int, question: _Question) -> int:
+def _steps(series: int, question: Question) -> int:
     """Steps of one answer, so that it stays small whatever the number of pods."""
     most = (
         MOST_POINTS if question.step == BIN_SECONDS else MOST_POINTS // 4
     )  # an hour has more samples to read
     return max(1, min(_MOST_STEPS, most // max(series, 1)))
-
-
-def _fold(folded: _Folded, question: _Question, series: Series) -> None:
-    times = np.array([each[0] for each in series.values], dtype=np.int64)
-    values = np.array([each[1] for each in series.values], dtype=np.float64)
-    match question.into:
-        case "counts":
-            folded.counts.setdefault(question.metric, []).append((times - BIN_SECONDS, values))
-            return
-        case "memory":
-            good = (values >= 0) & (values < _NO_GPU_MIB)
-            folded.peaks.append((times[good], values[good]))
-        case "duty":
-            values = values / 100 if question.metric == UTILISATION else values
-            good = (values >= 0) & (values <= _FULL)
-            folded.duty.setdefault(question.metric, []).append(
-                (times[good] - BIN_SECONDS, np.minimum(values[good], 1.0))
-            )
-        case name:
-            good = (values >= 0) & (values <= _FULL)
-            folded.means.setdefault(name, []).append(np.minimum(values[good], 1.0))
-    folded.impossible += int(values.size - good.sum())
-
-
-def _readings(
-    source: Source,
-    folded: _Folded,
-    shared: Shared,
-    usual: Mapping[str, int],
-) -> Readings:
-    gpu = _gpu(source.model)
-    metric = BUSY if BUSY in folded.duty else UTILISATION
-    bins, duty = _most_at_each(folded.duty.get(metric, []))
-    _, peaks = _most_at_each(folded.peaks)
-    means = {
-        name: float(np.concatenate(parts).mean())
-        for name, parts in folded.means.items()
-        if sum(part.size for part in parts)
-    }
-    told = (source.namespace, source.pod) in shared.pods or source.node in shared.nodes
-    weights = np.full(bins.size, usual.get(metric, 1), np.int64)
-    others, counts = _most_at_each(folded.counts.get(metric, []))
-    _, at, of = np.intersect1d(bins, others, assume_unique=True, return_indices=True)
-    weights[at] = counts[of]
-    samples = int(weights.sum())
-    running = peaks[peaks > 0]
-    return Readings(
-        f"{source.namespace}/{source.pod}",
-        gpu=source.gpu,
-        model=None if gpu is None else gpu.name,
-        capacity_mib=_capacity(gpu, source.profile),
-        mig_profile=source.profile,
-        bins=bins,
-        duty=duty,
-        weights=weights,
-        memory=Memory(
-            float(peaks.max()),
-            float(running.min()) if running.size else 0.0,
-            max(samples, peaks.size),
-            int(peaks.size),
-        )
-        if peaks.size
-        else None,
-        sm=means.get("sm"),
-        tensor=means.get("tensor"),
-        dram=means.get("dram"),
-        coarse=metric == UTILISATION and bool(bins.size),
-        sharers=frozenset({NOT_NAMED}) if told else frozenset(),
-        impossible=folded.impossible,
-    )
-
-
-def _most_at_each(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """One value at each time, in order: where an exporter is scraped twice, or was restarted, the larger."""
-    if not parts:
-        return np.empty(0, np.int64), np.empty(0)
-    times = np.concatenate([each[0] for each in parts])
-    values = np.concatenate([each[1] for each in parts])
-    order = np.lexsort((values, times))
-    times, values = times[order], values[order]
-    last = np.append(times[1:] != times[:-1], True) if times.size else np.empty(0, bool)
-    return times[last], values[last]
-
-
-def _gpu(name: str) -> Gpu | None:
-    try:
-        return gpu_named(name) if name else None
-    except InputError:
-        return None  # said by the statistics: which model it ran on is not known
-
-
-def _capacity(gpu: Gpu | None, profile: str) -> int | None:
-    if gpu is None:
-        return None
-    if not profile:
-        return gpu.memory_mib
-    profiles = gpu.mig.profiles if gpu.mig is not None else ()
-    return next((math.floor(each.memory_mib) for each in profiles if each.name == profile), None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.errors import EnvironmentFailedError, InputError
-from gpuslice.measure.dcgm import MEMORY
+from gpuslice.measure.dcgm_metrics import MEMORY
 from gpuslice.measure.pods import Labels, source_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
-from gpuslice.measure.dcgm import BUSY, MEMORY
+from gpuslice.measure.dcgm_metrics import BUSY, MEMORY
 from gpuslice.measure.prometheus import Series, Server
 
 MINUTES: Final = 15

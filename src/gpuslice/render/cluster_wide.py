@@ -22,7 +22,8 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import MOST_SLOTS
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.render.manifests import HELM_VALUES, POLICY_PATCH, kustomization
+from gpuslice.render.bundle import HELM_VALUES, POLICY_PATCH, Bundle, bundle_of
+from gpuslice.render.manifests import kustomization
 from gpuslice.render.settings import check_namespace
 
 FLAG: Final = "--cluster-wide"
@@ -194,6 +195,15 @@ def render(setting: Setting, namespace: str) -> Mapping[str, str]:
     files = {each.path: each.text for each in (*rendered, kustomization(rendered))}
     files["README.md"] = _readme(setting, namespace)
     return {path: files[path] for path in sorted(files)}
+
+
+def bundle(setting: Setting, namespace: str) -> Bundle:
+    """What the setting wants of a cluster: what `render` writes into files, as values.
+
+    Raises:
+        InputError: the GPU Operator can't run in such a namespace.
+    """
+    return bundle_of(objects(setting, namespace))
 
 
 def objects(setting: Setting, namespace: str) -> tuple[RenderedFile, ...]:

@@ -20,17 +20,16 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.limits import seated_replicas
 from gpuslice.render import karpenter
+from gpuslice.render.bundle import HELM_VALUES, POLICY_PATCH, Bundle, bundle_of
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
-from gpuslice.render.workloads import workload_files
+from gpuslice.render.workloads import component, workload_patches
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType
     from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
 
-POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
 NODE_CLASSES: Final = "karpenter/ec2nodeclasses.yaml"
-HELM_VALUES: Final = "gpu-operator/values.yaml"
 
 _VALUES: Final = """\
 Values for NVIDIA's GPU Operator, chart {version}:
@@ -88,15 +87,26 @@ def render(plan: Plan, catalog: Catalog, settings: RenderSettings) -> Mapping[st
     Raises:
         InputError: the plan contradicts itself, the catalog or what its stack can do; the message names the field.
     """
-    pools = {each.name: each for each in plan.pools}
     rendered = objects(plan, catalog, settings)
-    files = {each.path: each.text for each in rendered}
-    listed = kustomization(rendered)
-    files[listed.path] = listed.text
-    patches = workload_files(plan.assignments, pools)
-    files |= patches
-    files["README.md"] = readme(plan, settings, patched=any(path.endswith(".yaml") for path in patches))
+    files = {file.path: file.text for file in (*rendered, kustomization(rendered))}
+    patches, unpatched = workload_patches(plan.assignments, _by_name(plan))
+    files |= component(patches, unpatched)
+    files["README.md"] = readme(plan, settings, patched=bool(patches))
     return {path: files[path] for path in sorted(files)}
+
+
+def bundle(plan: Plan, catalog: Catalog, settings: RenderSettings) -> Bundle:
+    """What a plan wants of a cluster: what `render` writes into files, as values.
+
+    Raises:
+        InputError: the plan contradicts itself, the catalog or what its stack can do; the message names the field.
+    """
+    patches, unpatched = workload_patches(plan.assignments, _by_name(plan))
+    return bundle_of(objects(plan, catalog, settings), [file.change for file in patches], unpatched)
+
+
+def _by_name(plan: Plan) -> dict[str, Pool]:
+    return {pool.name: pool for pool in plan.pools}
 
 
 def kustomization(rendered: Iterable[RenderedFile]) -> RenderedFile:

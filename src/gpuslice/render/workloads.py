@@ -1,4 +1,4 @@
-"""The workloads' patches as files: a kustomize component to be included where the workloads' own manifests are.
+"""The workloads' patches, and their files: a kustomize component to be included where the workloads' manifests are.
 
 The workloads are no part of what is rendered, and kustomize patches only what is in the same build. So the patches are
 a Component: the overlay that has the workloads lists it under `components:`.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
 
-from gpuslice.artefacts.documents import dump_yaml
+from gpuslice.artefacts.documents import dump_yaml, to_plain
 from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, configured, mechanism
 from gpuslice.carriers.objects.files import RenderedFile, commented
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.render.bundle import LeftAlone, WorkloadPatch
 from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "workloads"
 UNPATCHED: Final = f"{FOLDER}/unpatched.txt"
+
+_UNPATCHED_HEAD: Final = "Workloads without a patch, and why:\n\n"
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")  # DNS subdomain
 _NAMESPACE: Final = re.compile(
@@ -47,8 +51,32 @@ after components. Compare before you apply:
 """
 
 
-def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool]) -> dict[str, str]:
-    """The component's files, by path; empty where there is nothing to patch and nothing to say.
+@dataclass(frozen=True, slots=True)
+class PatchFile:
+    """A workload's patch as a file.
+
+    Attributes:
+        path: relative to the folder of the component.
+        comment: for a person; stands at the top.
+        target: of the patch, as kustomize looks for it.
+        change: the patch, and the object that it is for.
+    """
+
+    path: str
+    comment: str
+    target: Mapping[str, object]
+    change: WorkloadPatch
+
+    @property
+    def text(self) -> str:
+        """The file, with a final newline."""
+        return commented(self.comment) + dump_yaml(self.change.patch)
+
+
+def workload_patches(
+    assignments: Sequence[Assignment], pools: Mapping[str, Pool]
+) -> tuple[list[PatchFile], list[LeftAlone]]:
+    """The workloads' patches, by workload, and the workloads that can have none.
 
     Args:
         assignments: of the plan, each to a pool that exists.
@@ -58,32 +86,46 @@ def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool])
         InputError: a workload whose framework can't be kept to its memory, or whose pods' place isn't known.
     """
     templates = _templates(assignments)
-    parts = Counter(each[0].workload for each in templates)
-    files: dict[str, str] = {}
-    entries: list[dict[str, object]] = []
-    unpatched: list[str] = []
-    for own in templates:
-        each = structs.replace(own[0], replicas=sum(one.replicas for one in own))
-        why = _why_unpatched(each, parts[each.workload])
+    parts = Counter(template[0].workload for template in templates)
+    files: list[PatchFile] = []
+    unpatched: list[LeftAlone] = []
+    for template in templates:
+        whole = structs.replace(template[0], replicas=sum(part.replicas for part in template))
+        why = _why_unpatched(whole, parts[whole.workload])
         if why:
-            unpatched += [f"{one.workload}: {one.replicas} to pool {one.pool}: {why}" for one in own]
-            continue
-        namespace, name = _parts(each.workload)
-        target_name = each.target.name or name
-        try:
-            _check_limit(own, pools)
-            made = patch(each, configured(pools[each.pool]), target_name, namespace)
-        except InputError as error:
-            raise error.inside(each.workload) from None
-        file = f"{namespace}.{name}.yaml" if namespace else f"{name}.yaml"
-        files[f"{FOLDER}/{file}"] = commented(_comment(own, pools)) + dump_yaml(made)
-        entries.append({"path": file, "target": _target(each, target_name, namespace)})
+            unpatched += [
+                LeftAlone(part.workload, f"{part.replicas} to pool {part.pool}: {why}") for part in template
+            ]
+        else:
+            files.append(_patch_file(whole, template, pools))
+    return files, unpatched
+
+
+def _patch_file(whole: Assignment, template: Sequence[Assignment], pools: Mapping[str, Pool]) -> PatchFile:
+    namespace, name = _parts(whole.workload)
+    target_name = whole.target.name or name
+    try:
+        _check_limit(template, pools)
+        made = patch(whole, configured(pools[whole.pool]), target_name, namespace)
+    except InputError as error:
+        raise error.inside(whole.workload) from None
+    group = api_version(whole.target).rpartition("/")[0]
+    return PatchFile(
+        f"{namespace}.{name}.yaml" if namespace else f"{name}.yaml",
+        _comment(template, pools),
+        _target(whole, target_name, namespace),
+        WorkloadPatch(group, whole.target.kind, target_name, namespace or "default", to_plain(made)),
+    )
+
+
+def component(files: Sequence[PatchFile], unpatched: Sequence[LeftAlone]) -> dict[str, str]:
+    """The component's files, by path from the root; empty where there is nothing to patch and nothing to say."""
+    texts = {f"{FOLDER}/{file.path}": file.text for file in files}
     if unpatched:
-        files[UNPATCHED] = "Workloads without a patch, and why:\n\n" + "".join(
-            f"{line}\n" for line in unpatched
-        )
-    if entries:
-        component = RenderedFile(
+        texts[UNPATCHED] = _UNPATCHED_HEAD + "".join(f"{left}\n" for left in unpatched)
+    if files:
+        entries = [{"path": file.path, "target": file.target} for file in files]
+        listed = RenderedFile(
             f"{FOLDER}/kustomization.yaml",
             (
                 {
@@ -94,8 +136,8 @@ def workload_files(assignments: Sequence[Assignment], pools: Mapping[str, Pool])
             ),
             _COMPONENT,
         )
-        files[component.path] = component.text
-    return files
+        texts[listed.path] = listed.text
+    return texts
 
 
 def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:

@@ -7,7 +7,7 @@ has taken over the journal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -17,9 +17,9 @@ from msgspec import UNSET
 
 import gpuslice
 from gpuslice.cluster.apply import applyset, journal
-from gpuslice.cluster.apply.changes import Change, changes, moved, set_at, stated
+from gpuslice.cluster.apply.changes import FieldChange, changes, moved, set_at, stated
 from gpuslice.cluster.apply.journal import Edit, Journal, Put, Ref, Remove, Stored, Work
-from gpuslice.cluster.apply.order import in_turn, is_a
+from gpuslice.cluster.apply.order import in_turn
 from gpuslice.cluster.apply.removing import Stayed, remove, remove_when_empty
 from gpuslice.cluster.apply.waiting import (
     Patience,
@@ -34,7 +34,6 @@ from gpuslice.cluster.client.resources import NODE_CLASS, NODE_OVERLAY, NODE_POO
 from gpuslice.errors import AnswerIsNoError
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.apply.steps import Steps
     from gpuslice.cluster.client.resources import Resource
 
 Json = Any  # as in Kubernetes objects
@@ -51,28 +50,25 @@ class Manner:
         patience: for each thing that is waited for.
         wait: whether to wait for Karpenter's verdict on its objects.
         force: whether to take fields that others manage or have changed.
-        skip: titles of workloads to leave alone.
     """
 
     patience: Patience
     wait: bool = True
     force: bool = False
-    skip: frozenset[str] = frozenset()
 
 
-def begin(api: Api, steps: Steps, digest: str, previous: Stored | None) -> Stored:
+def begin(api: Api, works: Sequence[Work], digest: str, previous: Stored | None) -> Stored:
     """Write the journal: from here on a crash is no loss.
 
     Args:
         api: the cluster.
-        steps: to be carried out.
+        works: the steps to be carried out.
         digest: of the plan.
         previous: the journal of the last apply, as `resumable` let it pass.
 
     Raises:
         AnswerIsNoError: somebody else began meanwhile.
     """
-    works = [each.work for each in steps.shown]
     kinds = {
         each.ref.resource.group_kind
         for each in works
@@ -123,14 +119,13 @@ def resumable(previous: Stored | None, digest: str) -> None:
         )
 
 
-def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[str]:
+def carry_out(api: Api, stored: Stored, works: Sequence[Work], manner: Manner) -> list[str]:
     """Do it; what stayed although it should have gone, in words.
 
     Raises:
         AnswerIsNoError: a step isn't possible; all before it are done, and running it again goes on there.
         RolloutFailedError: a workload's new pods didn't become available; it was put back.
     """
-    works = [each.work for each in steps.shown]
     setting = [
         each
         for each in works
@@ -145,11 +140,7 @@ def carry_out(api: Api, stored: Stored, steps: Steps, manner: Manner) -> list[st
     _accepted(api, setting, _JUDGED, manner)
     # A workload that an interrupted run changed looks done, and what to put back is what that run found.
     begun = {each.ref: each for each in stored.journal.steps if isinstance(each, Edit) and stored.resumed}
-    moving = [
-        begun.get(each.ref, each)
-        for each in works
-        if isinstance(each, Edit) and each.workload and each.ref.title not in manner.skip
-    ]
+    moving = [begun.get(each.ref, each) for each in works if isinstance(each, Edit) and each.workload]
     for number, work in enumerate(moving, 1):
         _still_ours(api, stored)
         _move(api, work, manner, f"{number}/{len(moving)}")
@@ -165,15 +156,11 @@ def _clear(api: Api, stored: Stored, going: Sequence[Ref]) -> list[str]:
     """
     stayed: list[Stayed] = []
     for ref in going:
-        if _is_pool(ref) or not any(each.for_pods for each in stayed):
+        if ref.is_a(NODE_POOL) or not any(each.for_pods for each in stayed):
             _still_ours(api, stored)
             why = remove(api, ref, going)
             stayed += [why] if why is not None else []
     return [each.why for each in stayed]
-
-
-def _is_pool(ref: Ref) -> bool:
-    return (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind)
 
 
 def _write(api: Api, stored: Stored, setting: Sequence[Put | Edit], manner: Manner) -> None:
@@ -189,12 +176,18 @@ def _accepted(api: Api, setting: Sequence[Work], kinds: Sequence[Resource], mann
     """Wait for Karpenter's verdict on its objects, where that is wanted."""
     if manner.wait:
         until_ready(
-            api, [each.ref for each in setting if any(is_a(each, one) for one in kinds)], manner.patience
+            api, [work.ref for work in setting if any(work.ref.is_a(kind) for kind in kinds)], manner.patience
         )
 
 
-def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
+def roll_back(api: Api, stored: Stored, works: Iterable[Work], manner: Manner) -> list[str]:
     """Bring back what was there before the last apply; what stayed although it should have gone, in words.
+
+    Args:
+        api: the cluster.
+        stored: the journal of that apply.
+        works: of its steps those to be taken back, the last one first.
+        manner: how to go about it.
 
     Raises:
         AnswerIsNoError: a field was changed by somebody else since, or a step isn't possible; running it again goes on.
@@ -202,7 +195,7 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
     stored = journal.save(api, msgspec.structs.replace(stored.journal, state="rolling-back"), stored)
     stayed: list[Stayed] = []
     going = [each.ref for each in stored.journal.steps if isinstance(each, Put) and each.created]
-    for each in reversed(stored.journal.steps):
+    for each in works:
         _still_ours(api, stored)
         match each:
             case Remove():
@@ -212,7 +205,7 @@ def roll_back(api: Api, stored: Stored, manner: Manner) -> list[str]:
             case Edit():
                 _make(api, each.ref, each.changes, manner, to="before")
             case Put(created=True):
-                if _is_pool(each.ref) or not any(one.for_pods for one in stayed):
+                if each.ref.is_a(NODE_POOL) or not any(one.for_pods for one in stayed):
                     why = remove_when_empty(api, each.ref, going, manner.patience)
                     stayed += [why] if why is not None else []
             case Put(before=before):
@@ -267,7 +260,7 @@ def _set(api: Api, ref: Ref, data: dict[str, Json], manner: Manner, *, force: bo
     put(api, ref, data, force=force)
 
 
-def _make(api: Api, ref: Ref, wanted: Sequence[Change], manner: Manner, *, to: str) -> bool:
+def _make(api: Api, ref: Ref, wanted: Sequence[FieldChange], manner: Manner, *, to: str) -> bool:
     """Make changes of an object, or take them back; whether there was anything to do.
 
     Raises:
@@ -323,7 +316,7 @@ def _move(api: Api, work: Edit, manner: Manner, number: str) -> None:
 
 def _move_back(api: Api, work: Edit, manner: Manner) -> None:
     """Bring a workload back, and wait for its pods; one that is gone since stays gone."""
-    if work.ref.title in manner.skip or api.find(work.ref.path, dict[str, Any]) is None:
+    if api.find(work.ref.path, dict[str, Any]) is None:
         return
     if _make(api, work.ref, work.changes, manner, to="before"):
         manner.patience.say(f"{work.ref.title}: as it was")

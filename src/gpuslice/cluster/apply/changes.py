@@ -15,17 +15,17 @@ from typing import Any, Final, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 Json = Any  # a field's value may be anything that JSON has
-Step = str | dict[str, str]  # a key, or {"name": …} for an element of a list
+Key = str | dict[str, str]  # a key, or {"name": …} for an element of a list
 
 _SERVERS: Final = frozenset(
     {"managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"}
 )
 
 
-class Change(Struct, frozen=True, forbid_unknown_fields=True):
+class FieldChange(Struct, frozen=True, forbid_unknown_fields=True):
     """One field, before and after; UNSET where it isn't there."""
 
-    path: tuple[Step, ...]
+    path: tuple[Key, ...]
     before: Json | UnsetType = UNSET
     after: Json | UnsetType = UNSET
 
@@ -38,7 +38,7 @@ class Change(Struct, frozen=True, forbid_unknown_fields=True):
 class Clash(Struct, frozen=True):
     """A field that is neither as it was nor as it was made: somebody else changed it."""
 
-    change: Change
+    change: FieldChange
     found: Json | UnsetType
 
 
@@ -51,7 +51,7 @@ def stated(data: Mapping[str, Json]) -> dict[str, Json]:
     return kept
 
 
-def changes(before: Json, after: Json, path: tuple[Step, ...] = ()) -> list[Change]:
+def changes(before: Json, after: Json, path: tuple[Key, ...] = ()) -> list[FieldChange]:
     """What it takes to get from one state to another."""
     if before == after and type(before) is type(after):
         return []
@@ -68,11 +68,11 @@ def changes(before: Json, after: Json, path: tuple[Step, ...] = ()) -> list[Chan
             for name in dict.fromkeys((*ours, *theirs))
             for found in changes(ours.get(name, UNSET), theirs.get(name, UNSET), (*path, {"name": name}))
         ]
-    return [Change(path, before, after)]
+    return [FieldChange(path, before, after)]
 
 
 def moved(
-    current: Mapping[str, Json], wanted: Iterable[Change], *, to: Literal["after", "before"]
+    current: Mapping[str, Json], wanted: Iterable[FieldChange], *, to: Literal["after", "before"]
 ) -> tuple[dict[str, Json], list[Clash]]:
     """An object with changes made or taken back, and those that can't be, since the field is something else now."""
     made = copy.deepcopy(dict(current))
@@ -89,7 +89,7 @@ def moved(
     return made, clashes
 
 
-def value_at(data: Json, path: Sequence[Step]) -> Json | UnsetType:
+def value_at(data: Json, path: Sequence[Key]) -> Json | UnsetType:
     """The value at a path; UNSET where there is none."""
     for step in path:
         if isinstance(step, dict):
@@ -99,7 +99,7 @@ def value_at(data: Json, path: Sequence[Step]) -> Json | UnsetType:
     return data
 
 
-def set_at(data: dict[str, Json], path: Sequence[Step], value: Json | UnsetType) -> None:
+def set_at(data: dict[str, Json], path: Sequence[Key], value: Json | UnsetType) -> None:
     """Set a value, or remove it where UNSET; containers on the way are made, and emptied ones stay."""
     holder: Json = data
     for step, following in pairwise(path):
@@ -180,7 +180,7 @@ def _by_name(value: Json | UnsetType) -> dict[str, Json] | None:
     return named if len(named) == len(value) else None
 
 
-def _step_into(holder: Json, step: Step, otherwise: Json) -> Json:
+def _step_into(holder: Json, step: Key, otherwise: Json) -> Json:
     if isinstance(step, dict):
         found = next((each for each in holder if each.get("name") == step["name"]), None)
         if found is None:

@@ -14,7 +14,7 @@ from gpuslice.cluster.apply.journal import Edit, Put, Remove
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.apply.steps import Shown, Steps
+    from gpuslice.cluster.apply.steps import Step
 
 Json = Any  # as in Kubernetes objects
 _CONTEXT: Final = 3
@@ -30,31 +30,31 @@ class Line:
     text: str
 
 
-def lines(steps: Steps) -> Iterator[Line]:
+def lines(steps: Iterable[Step]) -> Iterator[Line]:
     """The difference, grouped by pool: what is common to all comes first, workloads last."""
-    groups: dict[str, list[Shown]] = {}
-    for each in steps.differing:
-        groups.setdefault(_group(each), []).append(each)
+    groups: dict[str, list[Step]] = {}
+    for step in steps:
+        groups.setdefault(_group(step), []).append(step)
     ordered = sorted(groups, key=lambda name: (name != _ELSEWHERE, name == "workloads", name))
     for name in ordered:
         yield Line("=", name if name in {_ELSEWHERE, "workloads"} else f"pool {name}")
-        for each in groups[name]:
-            yield from _of(each)
+        for step in groups[name]:
+            yield from _of(step)
 
 
-def meaning(steps: Steps) -> str:
+def meaning(steps: Iterable[Step]) -> str:
     """One line: "2 pools added, 1 configuration added, 3 Deployments will restart"."""
     counted: Counter[str] = Counter()
-    for each in steps.differing:
-        for what, count in _means(each):
+    for step in steps:
+        for what, count in _means(step):
             counted[what] += count
     if not counted:
         return "nothing to change"
     return ", ".join(f"{count} {_plural(what, count)}" for what, count in counted.items())
 
 
-def _means(shown: Shown) -> Iterable[tuple[str, int]]:
-    work = shown.work
+def _means(step: Step) -> Iterable[tuple[str, int]]:
+    work = step.work
     kind = {
         "NodePool": "pool",
         "NodeOverlay": "overlay",
@@ -66,7 +66,7 @@ def _means(shown: Shown) -> Iterable[tuple[str, int]]:
     if isinstance(work, Edit):
         return [(f"{work.ref.kind} will restart", 1)] if work.workload else [(f"{work.ref.kind} changed", 1)]
     if kind == "ConfigMap":
-        before, after = fields_of(shown.before, "data"), fields_of(shown.after, "data")
+        before, after = fields_of(step.before, "data"), fields_of(step.after, "data")
         new = sum(key not in before for key in after)
         changed = sum(key in before and before[key] != after[key] for key in after)
         return [
@@ -74,7 +74,7 @@ def _means(shown: Shown) -> Iterable[tuple[str, int]]:
             for what, count in (("configuration added", new), ("configuration changed", changed))
             if count
         ]
-    return [(f"{kind} {'changed' if shown.before else 'added'}", 1)]
+    return [(f"{kind} {'changed' if step.before else 'added'}", 1)]
 
 
 def _plural(what: str, count: int) -> str:
@@ -87,31 +87,31 @@ def _plural(what: str, count: int) -> str:
     return f"{noun}{'es' if noun.endswith('ss') else 's'}{joint}{verb}"
 
 
-def _group(shown: Shown) -> str:
-    work = shown.work
+def _group(step: Step) -> str:
+    work = step.work
     if isinstance(work, Edit) and work.workload:
         return "workloads"
     if work.ref.kind == "NodePool":
         return work.ref.name
     if work.ref.kind == "NodeOverlay":
-        for each in _requirements(shown.after or shown.before):
-            if each.get("key") == _POOL and each.get("values"):
-                return str(each["values"][0])
+        for requirement in _requirements(step.after or step.before):
+            if requirement.get("key") == _POOL and requirement.get("values"):
+                return str(requirement["values"][0])
     return _ELSEWHERE
 
 
 def _requirements(data: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-    found = fields_of(data, "spec").get("requirements")
-    return found if isinstance(found, list) else []
+    listed = fields_of(data, "spec").get("requirements")
+    return listed if isinstance(listed, list) else []
 
 
-def _of(shown: Shown) -> Iterator[Line]:
-    work = shown.work
-    before = dump_yaml(stated(shown.before)).splitlines() if shown.before else []
-    after = dump_yaml(stated(shown.after)).splitlines() if shown.after else []
-    word = "removed" if isinstance(work, Remove) else "changed" if shown.before else "new"
+def _of(step: Step) -> Iterator[Line]:
+    work = step.work
+    before = dump_yaml(stated(step.before)).splitlines() if step.before else []
+    after = dump_yaml(stated(step.after)).splitlines() if step.after else []
+    word = "removed" if isinstance(work, Remove) else "changed" if step.before else "new"
     yield Line("@", f"{work.ref.title}  ({word})")
-    if isinstance(work, Put) and not shown.before:
+    if isinstance(work, Put) and not step.before:
         yield from (Line("+", text) for text in after)
         return
     for text in list(difflib.unified_diff(before, after, n=_CONTEXT, lineterm=""))[2:]:

@@ -24,8 +24,8 @@ from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.apply.desired import Desired
     from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.render.bundle import Bundle
 
 Json = Any  # as in Kubernetes objects
 _MIG_FILE: Final = "config.yaml"
@@ -48,7 +48,7 @@ class Adapted:
     why: tuple[str, ...]
 
 
-def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot) -> Adapted:
+def adapt(desired: Bundle, live: Mapping[str, Json] | None, snapshot: Snapshot) -> Adapted:
     """How the operator and its ConfigMaps should be.
 
     Args:
@@ -62,7 +62,7 @@ def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot)
     maps = {
         str(each["metadata"]["name"]): each for each in desired.objects if each.get("kind") == "ConfigMap"
     }
-    if live is None or desired.policy is None:
+    if live is None or desired.cluster_policy is None:
         return Adapted(tuple(_with_old_keys(each, snapshot) for each in maps.values()), frozenset(), None, ())
     spec = copy.deepcopy(dict(fields_of(live, "spec")))
     why: list[str] = []
@@ -71,7 +71,7 @@ def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot)
     for name, data in maps.items():
         if name == PLUGIN_MAP:
             theirs = str(fields_of(spec, "devicePlugin", "config").get("name") or "")
-            wanted = desired.policy["devicePlugin"]["config"]
+            wanted = desired.cluster_policy["devicePlugin"]["config"]
             if theirs and theirs != PLUGIN_MAP:
                 shared.add(theirs)
                 made.append(_only_our_keys(data, theirs))
@@ -82,11 +82,11 @@ def adapt(desired: Desired, live: Mapping[str, Json] | None, snapshot: Snapshot)
         elif name == MIG_MAP:
             manager = fields_of(spec, "migManager", "config")
             made.append(_with_old_entries(data, str(manager.get("name") or OPERATORS_MIG_CONFIG), snapshot))
-            _set(spec, ("migManager", "config"), desired.policy["migManager"]["config"])
+            _set(spec, ("migManager", "config"), desired.cluster_policy["migManager"]["config"])
         else:
             made.append(data)
-    _add_tolerations(spec, desired.policy)
-    _add_variables(spec, desired.policy)
+    _add_tolerations(spec, desired.cluster_policy)
+    _add_variables(spec, desired.cluster_policy)
     why += _strategy(spec, desired, snapshot)
     if spec == fields_of(live, "spec"):
         return Adapted(tuple(made), frozenset(shared), None, ())
@@ -193,7 +193,7 @@ def _list(data: Mapping[str, Json], section: str, key: str) -> list[Json]:
     return found if isinstance(found, list) else []
 
 
-def _strategy(spec: dict[str, Json], desired: Desired, snapshot: Snapshot) -> list[str]:
+def _strategy(spec: dict[str, Json], desired: Bundle, snapshot: Snapshot) -> list[str]:
     """The cluster-wide MIG strategy, changed only where the plan can't work with it."""
     pools = [each for each in desired.objects if each.get("kind") == "NodePool"]
     mig = any(MIG_LABEL in fields_of(each, "spec", "template", "metadata", "labels") for each in pools)
@@ -206,7 +206,10 @@ def _strategy(spec: dict[str, Json], desired: Desired, snapshot: Snapshot) -> li
     ]
     mps = any("\n  mps:" in text for text in texts)
     current = fields_of(spec, "mig").get("strategy") or ""
-    single = desired.policy is not None and fields_of(desired.policy, "mig").get("strategy") == "single"
+    single = (
+        desired.cluster_policy is not None
+        and fields_of(desired.cluster_policy, "mig").get("strategy") == "single"
+    )
     if single and current != "single":
         spec.setdefault("mig", {})["strategy"] = "single"
     elif mps and (current == "mixed" or (mig and current)):

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gpuslice.artefacts.part import Part
 from gpuslice.cluster.apply import applyset
-from gpuslice.cluster.apply.changes import Change
+from gpuslice.cluster.apply.changes import FieldChange
 from gpuslice.cluster.apply.ownership import MANAGER
 from gpuslice.cluster.client.api import Api, ApiError
 from gpuslice.cluster.client.resources import CONFIG_MAP, NAMESPACE, Resource
@@ -53,6 +53,10 @@ class Ref(Part, frozen=True):
         """Its kind."""
         return Resource(self.kind, self.group, self.version, self.plural, namespaced=bool(self.namespace))
 
+    def is_a(self, resource: Resource) -> bool:
+        """Whether it is of that kind, whatever the version."""
+        return (self.group, self.kind) == (resource.group, resource.kind)
+
     @property
     def path(self) -> str:
         """At the API server."""
@@ -80,9 +84,8 @@ class Edit(Part, frozen=True, tag="edit", tag_field="do"):
     """Single fields of somebody else's object. `workload`: its pods are replaced, which is awaited."""
 
     ref: Ref
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChange, ...]
     workload: bool = False
-    restored: bool = False
 
 
 class Remove(Part, frozen=True, tag="remove", tag_field="do"):

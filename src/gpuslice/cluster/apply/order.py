@@ -7,15 +7,12 @@ overlay also before there is a NodePool that it is for. One that it refuses it l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gpuslice.cluster.apply.journal import Edit, Put, Work
 from gpuslice.cluster.client.objects import Requirement
 from gpuslice.cluster.client.resources import NODE_OVERLAY, NODE_POOL
 from gpuslice.workloads.objects import convert, fields_of
-
-if TYPE_CHECKING:
-    from gpuslice.cluster.client.resources import Resource
 
 _POOL: Final = "karpenter.sh/nodepool"
 
@@ -26,20 +23,17 @@ def in_turn(setting: Sequence[Put | Edit]) -> tuple[list[Put | Edit], list[Put |
     Where a pool is there already, it and its overlays change one right after the other: between the two, Karpenter may
     launch nodes that are promised to be what they are not.
     """
-    there = {each.ref.name for each in setting if is_a(each, NODE_POOL) and not _created(each)}
-    beside = [each for each in setting if is_a(each, NODE_OVERLAY) and (of := _scope(each)) and of <= there]
-    first = [each for each in setting if not is_a(each, NODE_POOL) and each not in beside]
+    there = {each.ref.name for each in setting if each.ref.is_a(NODE_POOL) and not _created(each)}
+    beside = [
+        each for each in setting if each.ref.is_a(NODE_OVERLAY) and (of := _scope(each)) and of <= there
+    ]
+    first = [each for each in setting if not each.ref.is_a(NODE_POOL) and each not in beside]
     pools: list[Put | Edit] = []
     for pool in setting:
-        if is_a(pool, NODE_POOL):
+        if pool.ref.is_a(NODE_POOL):
             pools += [each for each in beside if pool.ref.name in _scope(each) and each not in pools]
             pools.append(pool)
     return first, pools
-
-
-def is_a(each: Work, resource: Resource) -> bool:
-    """Whether a step is about an object of that kind."""
-    return (each.ref.group, each.ref.kind) == (resource.group, resource.kind)
 
 
 def _created(each: Work) -> bool:

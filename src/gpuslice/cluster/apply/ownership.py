@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, UnsetType
 
-from gpuslice.cluster.apply.changes import Json, Step
+from gpuslice.cluster.apply.changes import Json, Key
 
 MANAGER: Final = "gpuslice"
 """The field manager of everything that is written here."""
@@ -45,7 +45,7 @@ def applied(data: Mapping[str, Json], manager: str = MANAGER) -> dict[str, Json]
     return None
 
 
-def managers_of(data: Mapping[str, Json], path: Sequence[Step]) -> list[str]:
+def managers_of(data: Mapping[str, Json], path: Sequence[Key]) -> list[str]:
     """Who set the field at a path, or something below it."""
     return sorted(
         {
@@ -65,7 +65,7 @@ def _entries(data: Mapping[str, Json]) -> Iterator[Mapping[str, Any]]:  # as the
     yield from (data.get("metadata") or {}).get("managedFields") or ()
 
 
-def _covers(fields: Mapping[str, Json], path: Sequence[Step]) -> bool:
+def _covers(fields: Mapping[str, Json], path: Sequence[Key]) -> bool:
     for step in path:
         if not fields or set(fields) == {"."}:
             return False

@@ -30,11 +30,11 @@ from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.apply.desired import Desired
     from gpuslice.cluster.apply.journal import Work
     from gpuslice.cluster.client.api import Api
     from gpuslice.cluster.client.resources import Resource
     from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.render.bundle import Bundle
 
 
 def helm_command(namespace: str, values: str = "gpu-operator/values.yaml") -> list[str]:
@@ -45,7 +45,7 @@ def helm_command(namespace: str, values: str = "gpu-operator/values.yaml") -> li
     ).split()
 
 
-def namespace_of(desired: Desired) -> str:
+def namespace_of(desired: Bundle) -> str:
     """Where the plan expects the GPU Operator."""
     return next(
         (
@@ -73,7 +73,25 @@ def readable(snapshot: Snapshot) -> None:
                 )
 
 
-def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
+class OperatorMissingError(AnswerIsNoError):
+    """The GPU Operator isn't installed, and what is wanted needs it."""
+
+
+def has_operator(desired: Bundle, snapshot: Snapshot) -> None:
+    """Accept a cluster with a GPU Operator, where one is needed.
+
+    Raises:
+        OperatorMissingError: it has none.
+    """
+    if desired.cluster_policy is not None and not snapshot.cluster_policies:
+        raise OperatorMissingError(
+            "the GPU Operator isn't installed, and the plan's pools need it",
+            fix="gpuslice render --out manifests; cd manifests; "
+            f"{' '.join(helm_command(namespace_of(desired)))} (or let gpuslice do it: --install-operator)",
+        )
+
+
+def check(desired: Bundle, snapshot: Snapshot, catalog: Catalog) -> list[str]:
     """What a person should know before he consents.
 
     Raises:
@@ -98,7 +116,7 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
             f"Karpenter's feature gate NodeOverlay is off ({snapshot.karpenter.name})",
             fix=overlays.GATE_COMMAND,
         )
-    if desired.policy is not None and snapshot.gpu_operator is not None:
+    if desired.cluster_policy is not None and snapshot.gpu_operator is not None:
         wanted, there = namespace_of(desired), snapshot.gpu_operator.metadata.namespace
         if wanted != there:
             raise AnswerIsNoError(
@@ -117,7 +135,7 @@ def check(desired: Desired, snapshot: Snapshot, catalog: Catalog) -> list[str]:
     ]
 
 
-def _with_plan(desired: Desired, snapshot: Snapshot) -> Snapshot:
+def _with_plan(desired: Bundle, snapshot: Snapshot) -> Snapshot:
     """The cluster with the plan's pools and overlays in it."""
     wanted = [each for each in desired.objects if each.get("kind") in {NODE_POOL.kind, NODE_OVERLAY.kind}]
     made = objects_of(wanted, "the plan")
@@ -126,7 +144,7 @@ def _with_plan(desired: Desired, snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, objects=(*kept, *made))
 
 
-def _named(desired: Desired, resource: Resource) -> frozenset[str]:
+def _named(desired: Bundle, resource: Resource) -> frozenset[str]:
     return frozenset(
         str(fields_of(each, "metadata").get("name"))
         for each in desired.objects

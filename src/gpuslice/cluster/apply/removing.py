@@ -56,7 +56,7 @@ def remove(api: Api, ref: Ref, going: Iterable[Ref]) -> Stayed | None:
         return None
     if applied(live) is None or not applyset.is_member(live):
         return Stayed(f"{ref.title} stays: it isn't gpuslice's any more", for_pods=False)
-    if (ref.group, ref.kind) == (NODE_POOL.group, NODE_POOL.kind):
+    if ref.is_a(NODE_POOL):
         users = _pods_of_pool(api, ref.name)
         if users:
             names = joined([each.name for each in users])
@@ -107,9 +107,7 @@ def _pods_with_its_seats(api: Api, pool: Ref, going: Iterable[Ref]) -> list[str]
     def overlay(raw: msgspec.Raw) -> NodeOverlay:
         return decoded(raw, NodeOverlay, api.name)
 
-    names = {
-        each.name for each in going if (each.group, each.kind) == (NODE_OVERLAY.group, NODE_OVERLAY.kind)
-    }
+    names = {each.name for each in going if each.is_a(NODE_OVERLAY)}
     own: set[str] = set()
     others: set[str] = set()
     for each in api.list(NODE_OVERLAY.path(), overlay):

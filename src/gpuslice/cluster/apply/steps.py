@@ -6,14 +6,14 @@ whatever it refuses is known before the first write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
 from gpuslice.cluster.apply import applyset
-from gpuslice.cluster.apply.changes import Change, changes, moved, stated, with_operations
+from gpuslice.cluster.apply.changes import FieldChange, changes, moved, stated, with_operations
 from gpuslice.cluster.apply.gpu_operator import adapt
 from gpuslice.cluster.apply.journal import Edit, Put, Ref, Remove, Work
 from gpuslice.cluster.apply.ownership import MANAGER, applied, managers_of, reconciles
@@ -32,11 +32,12 @@ from gpuslice.cluster.client.resources import (
     resource_of,
 )
 from gpuslice.errors import AnswerIsNoError, InputError
+from gpuslice.render.bundle import LeftAlone
 from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
-    from gpuslice.cluster.apply.desired import Desired, WorkloadPatch
     from gpuslice.cluster.seen.snapshot import Snapshot
+    from gpuslice.render.bundle import Bundle, WorkloadPatch
 
 Json = Any  # as in Kubernetes objects
 ORDER: Final = (CONFIG_MAP, NODE_FEATURE_RULE, CLUSTER_POLICY, NODE_CLASS, NODE_OVERLAY, NODE_POOL)
@@ -48,11 +49,11 @@ AWAITED: Final = frozenset({("apps", "Deployment"), ("apps", "StatefulSet"), ("a
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A step and what it makes of an object, to be shown.
+class Step:
+    """A step of an apply, and what it makes of an object.
 
     Attributes:
-        work: the step.
+        work: what is to be done.
         before, after: the object; empty where it isn't there.
     """
 
@@ -72,27 +73,22 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """An apply, ready to be carried out.
+    """All steps of an apply, each tried.
 
     Attributes:
-        shown: every step, in order.
-        left: workloads that stay as they are, and why.
+        all: in order.
+        left: workloads that stay as they are.
         notes: what a person should know before he consents.
     """
 
-    shown: tuple[Shown, ...]
-    left: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def differing(self) -> tuple[Shown, ...]:
-        """Steps that change anything."""
-        return tuple(each for each in self.shown if each.differs)
+    all: tuple[Step, ...]
+    left: tuple[LeftAlone, ...]
+    notes: tuple[str, ...]
 
 
-def prepare(
+def steps_of(
     api: Api,
-    desired: Desired,
+    desired: Bundle,
     snapshot: Snapshot,
     *,
     workloads: bool,
@@ -115,34 +111,30 @@ def prepare(
     """
     live = _policy(api, snapshot)
     adapted = adapt(desired, live, snapshot)
-    objects = [each for each in desired.objects if each.get("kind") != "ConfigMap"] + list(
-        adapted.config_maps
-    )
+    objects = [data for data in desired.objects if data.get("kind") != "ConfigMap"]
+    objects += adapted.config_maps
     notes = list(adapted.why)
-    shown = [
-        _put(api, each, shared=_name(each) in adapted.shared, force=force, notes=notes)
-        for each in sorted(objects, key=lambda each: (_rank(each), _name(each)))
+    steps = [
+        _put(api, data, shared=_name(data) in adapted.shared, force=force, notes=notes)
+        for data in sorted(objects, key=lambda data: (_rank(data), _name(data)))
     ]
     if adapted.policy is not None and live is not None:
-        shown.append(_policy_edit(api, live, adapted.policy, force=force))
-    shown.sort(key=lambda each: ORDER.index(KNOWN[each.work.ref.group, each.work.ref.kind]))
+        steps.append(_policy_edit(api, live, adapted.policy, force=force))
+    steps.sort(key=lambda step: ORDER.index(KNOWN[step.work.ref.group, step.work.ref.kind]))
     left = list(desired.unpatched)
-    set_by: dict[str, list[str]] = {}
     if workloads:
-        for patch in desired.workloads:
-            if exclude(patch.namespace, patch.name):
-                left.append(f"{patch.title}: excluded")
-                continue
-            step = _workload(api, patch, force=force, left=left, set_by=set_by)
-            if step is not None:
-                shown.append(step)
-    for names, titles in set_by.items():
-        which = titles[0] if len(titles) == 1 else f"{len(titles)} workloads, {titles[0]} among them"
-        notes.append(
-            f"{which}: {names} set what changes: put the patches there too, or the next one undoes it"
-        )
-    shown += _removals(api, objects)
-    return Steps(tuple(shown), tuple(left), tuple(notes))
+        moves: list[Step] = []
+        for patch in desired.patches:
+            excluded = exclude(patch.namespace, patch.name)
+            move = "excluded" if excluded else _workload(api, patch, force=force)
+            if isinstance(move, Step):
+                moves.append(move)
+            else:
+                left.append(LeftAlone(patch.title, move))
+        steps += moves
+        notes += _set_elsewhere(moves)
+    steps += _removals(api, objects)
+    return Steps(tuple(steps), tuple(left), tuple(notes))
 
 
 def _rank(data: Mapping[str, Json]) -> int:
@@ -168,7 +160,7 @@ def _policy(api: Api, snapshot: Snapshot) -> Mapping[str, Json] | None:
     return api.find(CLUSTER_POLICY.path(names[0]), dict[str, Any]) if names else None
 
 
-def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: list[str]) -> Shown:
+def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: list[str]) -> Step:
     resource = resource_of(str(data["apiVersion"]), str(data["kind"]))
     if resource is None:
         raise InputError(f"{data['kind']} is nothing that gpuslice renders", fix="apply it by kubectl")
@@ -189,10 +181,10 @@ def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: l
         )
     after = put(api, ref, wanted, force=force, dry_run=True)
     work = Put(ref, wanted, UNSET if ours is None else ours, created=before is None)
-    return Shown(work, before or {}, after)
+    return Step(work, before or {}, after)
 
 
-def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json], *, force: bool) -> Shown:
+def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json], *, force: bool) -> Step:
     ref = Ref.of(CLUSTER_POLICY, _name(live))
     found = changes(stated(live), stated(wanted))
     taken = _taken(live, found)
@@ -204,11 +196,11 @@ def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json],
             "render), or take them: --force-conflicts",
         )
     live, after = _tried(api, ref, live, found)
-    return Shown(Edit(ref, tuple(changes(stated(live), stated(after)))), live, after)
+    return Step(Edit(ref, tuple(changes(stated(live), stated(after)))), live, after)
 
 
 def _tried(
-    api: Api, ref: Ref, live: Mapping[str, Json], wanted: Sequence[Change]
+    api: Api, ref: Ref, live: Mapping[str, Json], wanted: Sequence[FieldChange]
 ) -> tuple[Mapping[str, Json], Mapping[str, Json]]:
     """An object, and what the API server would make of it by changes; it may have changed since it was read."""
     for _ in range(TRIES):
@@ -236,7 +228,7 @@ def _newer(api: Api, ref: Ref, live: Mapping[str, Json], error: ApiError) -> Map
     return now
 
 
-def _taken(live: Mapping[str, Json], found: Iterable[Change]) -> list[tuple[str, str]]:
+def _taken(live: Mapping[str, Json], found: Iterable[FieldChange]) -> list[tuple[str, str]]:
     """Fields that others set and that would change, with their managers."""
     return [
         (each.where, joined([name for name in names if name != MANAGER]))
@@ -247,40 +239,45 @@ def _taken(live: Mapping[str, Json], found: Iterable[Change]) -> list[tuple[str,
     ]
 
 
-def _workload(
-    api: Api, patch: WorkloadPatch, *, force: bool, left: list[str], set_by: dict[str, list[str]]
-) -> Shown | None:
-    """The step that moves a workload; None where it stays, with the reason in `left`."""
+def _workload(api: Api, patch: WorkloadPatch, *, force: bool) -> Step | str:
+    """The step that moves a workload, or why it stays."""
     resource = KNOWN.get((patch.group, patch.kind))
     if (patch.group, patch.kind) not in AWAITED or resource is None:
-        left.append(f"{patch.title}: {_why_not(patch.kind)}")
-        return None
+        return _why_not(patch.kind)
     ref = Ref.of(resource, patch.name, patch.namespace)
     live: Mapping[str, Json] | None = api.find(ref.path, dict[str, Any])
     if live is None:
-        left.append(f"{patch.title}: it isn't in the cluster")
-        return None
+        return "it isn't in the cluster"
     owner = next(
-        (each for each in live["metadata"].get("ownerReferences") or () if each.get("controller")), None
+        (owner for owner in live["metadata"].get("ownerReferences") or () if owner.get("controller")), None
     )
     if owner is not None:
-        left.append(f"{patch.title}: {owner['kind']} {owner['name']} made it: change it there")
-        return None
+        return f"{owner['kind']} {owner['name']} made it: change it there"
     if fields_of(live, "spec").get("paused") or _on_delete(live):
-        left.append(f"{patch.title}: its rollouts are switched off")
-        return None
+        return "its rollouts are switched off"
     live, after = _patched(api, ref, live, patch)
-    found = changes(stated(live), stated(after))
-    names = sorted({name for each in found for name in managers_of(live, each.path)} - {MANAGER})
-    stubborn = [name for name in names if reconciles(name)]
+    edit = Edit(ref, tuple(changes(stated(live), stated(after))), workload=True)
+    stubborn = [name for name in _managers(live, edit) if reconciles(name)]
     if stubborn and not force:
-        left.append(
-            f"{patch.title}: {joined(stubborn)} would put it back: commit the patch there (gpuslice render --out)"
-        )
-        return None
-    if names and found:
-        set_by.setdefault(joined(names), []).append(patch.title)
-    return Shown(Edit(ref, tuple(found), workload=True), live, after)
+        return f"{joined(stubborn)} would put it back: commit the patch there (gpuslice render --out)"
+    return Step(edit, live, after)
+
+
+def _managers(live: Mapping[str, Json], edit: Edit) -> list[str]:
+    """Who else sets what a step changes."""
+    names = {name for change in edit.changes for name in managers_of(live, change.path)}
+    return sorted(names - {MANAGER})
+
+
+def _set_elsewhere(moves: Iterable[Step]) -> Iterator[str]:
+    """Whose next write would undo moves of workloads, in words."""
+    titles_by: dict[str, list[str]] = {}
+    for move in moves:
+        if isinstance(move.work, Edit) and (others := _managers(move.before, move.work)):
+            titles_by.setdefault(joined(others), []).append(move.work.ref.title)
+    for names, titles in titles_by.items():
+        which = titles[0] if len(titles) == 1 else f"{len(titles)} workloads, {titles[0]} among them"
+        yield f"{which}: {names} set what changes: put the patches there too, or the next one undoes it"
 
 
 def _why_not(kind: str) -> str:
@@ -319,21 +316,21 @@ def _patched(
     raise restless(ref)
 
 
-def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Shown]:
+def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Step]:
     """Objects of earlier plans, in the order in which they can go: pools before what their nodes need."""
     kept = {(str(each["kind"]), _name(each)) for each in objects}
-    found: list[Shown] = []
+    found: list[Step] = []
     for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
-        for live in members(api, resource):
+        for live in _members(api, resource):
             before = applied(live)
             if (resource.kind, _name(live)) not in kept and before is not None:
                 ref = Ref.of(resource, _name(live))
                 delete(api, ref, live, dry_run=True)
-                found.append(Shown(Remove(ref, before), live, {}))
+                found.append(Step(Remove(ref, before), live, {}))
     return found
 
 
-def members(api: Api, resource: Resource) -> list[dict[str, Json]]:
+def _members(api: Api, resource: Resource) -> list[dict[str, Json]]:
     """Our objects of a kind; none where it isn't served."""
     import msgspec
 

@@ -144,7 +144,6 @@ class NodeClassReference(_Lenient, frozen=True):
 class _NodeTemplateSpec(_Lenient, frozen=True):
     requirements: tuple[Requirement, ...] = ()
     taints: tuple[Taint, ...] = ()
-    startup_taints: tuple[Taint, ...] = ()
     node_class_ref: NodeClassReference = NodeClassReference()
 
 
@@ -195,7 +194,6 @@ class _NodeOverlaySpec(_Lenient, frozen=True):
     requirements: tuple[Requirement, ...] = ()
     capacity: Resources = field(default_factory=dict)
     price: str = ""
-    price_adjustment: str = ""
     weight: int = 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuslice.cli.console import Output, print_data, print_names, print_table, say
-from gpuslice.cli.measure import need_fields, print_needs
+from gpuslice.cli.shown.needs import need_fields, print_needs
 
 if TYPE_CHECKING:
     from gpuslice.measure.gpu import Watched
@@ -22,8 +22,8 @@ _FASTER_THAN_ALONE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What was found on one GPU.
+class WatchedGpu:
+    """What was seen of one GPU.
 
     Attributes:
         name: of what was watched.
@@ -40,8 +40,8 @@ class Found:
     shares: tuple[Share, ...] = ()
 
 
-def report(
-    found: Sequence[Found],
+def print_watched(
+    gpus: Sequence[WatchedGpu],
     profiles: Sequence[ServiceProfile],
     *,
     quantile: float,
@@ -51,33 +51,33 @@ def report(
     """Print it: a table, or one document; a list of GPUs where all of them were watched."""
     from gpuslice.measure.gpu import need_of
 
-    needs = {each.name: need_of(each.watched, quantile=quantile) for each in found}
-    if everything and any(len(each.watched.peaks) > 1 for each in found):
+    needs = {gpu.name: need_of(gpu.watched, quantile=quantile) for gpu in gpus}
+    if everything and any(len(gpu.watched.peaks) > 1 for gpu in gpus):
         say("note: a card's counters are sums over all that runs on it; memory is told for each process")
     match output:
         case Output.NAME:
             print_names(needs)
         case Output.TABLE:
             print_needs(needs, output)
-            _tables(found, everything=everything)
+            _tables(gpus, everything=everything)
         case _:
-            documents = [_document(each, needs[each.name], profiles, everything=everything) for each in found]
+            documents = [_document(gpu, needs[gpu.name], profiles, everything=everything) for gpu in gpus]
             print_data({"gpus": documents} if everything else documents[0], output)
 
 
-def _tables(found: Sequence[Found], *, everything: bool) -> None:
-    most = max(len(each.watched.peaks) for each in found)
+def _tables(gpus: Sequence[WatchedGpu], *, everything: bool) -> None:
+    most = max(len(gpu.watched.peaks) for gpu in gpus)
     if most > (0 if everything else 1):
         print_table(
             ("gpu", "pid", "memory", "program"),
             (
-                (each.index, pid, f"{peak}Mi", program_of(pid))
-                for each in found
-                for pid, peak in sorted(each.watched.peaks.items())
+                (gpu.index, pid, f"{peak}Mi", program_of(pid))
+                for gpu in gpus
+                for pid, peak in sorted(gpu.watched.peaks.items())
             ),
             right=("gpu", "pid", "memory"),
         )
-    shares = found[0].shares
+    shares = gpus[0].shares
     if len(shares) > 1:
         by = "slowdown of a probe" if shares[-1].by_probe else "slowdown"
         right = ("copies", by, "expected", "throughput", "rate of each", "memory of each")
@@ -85,14 +85,14 @@ def _tables(found: Sequence[Found], *, everything: bool) -> None:
             right,
             (
                 (
-                    each.copies,
-                    _figure(each.slowdown, "x"),
-                    _figure(each.expected, "x"),
-                    _figure(each.throughput, "x"),
-                    _figure(each.rate, "/s"),
-                    None if each.memory_mib is None else f"{each.memory_mib}Mi",
+                    share.copies,
+                    _figure(share.slowdown, "x"),
+                    _figure(share.expected, "x"),
+                    _figure(share.throughput, "x"),
+                    _figure(share.rate, "/s"),
+                    None if share.memory_mib is None else f"{share.memory_mib}Mi",
                 )
-                for each in shares
+                for share in shares
             ),
             right=right,
         )
@@ -101,49 +101,49 @@ def _tables(found: Sequence[Found], *, everything: bool) -> None:
             "note: slowdown and rate are those of a probe as busy as the program, in the place of one copy; "
             "what programs lose to each other by memory bandwidth doesn't show in it"
         )
-    if any(each.slowdown is not None and each.slowdown < _FASTER_THAN_ALONE for each in shares):
+    if any(share.slowdown is not None and share.slowdown < _FASTER_THAN_ALONE for share in shares):
         say(
             "note: copies ran faster than one alone, so what holds this program up varies from run to run: "
             "these figures say little. Measure longer, with --seconds and --warm-up"
         )
-    for name, driver in dict.fromkeys((each.identity.name, each.identity.driver) for each in found):
+    for name, driver in dict.fromkeys((gpu.identity.name, gpu.identity.driver) for gpu in gpus):
         say(f"on {name}, driver {driver}")
 
 
 def _document(
-    found: Found, need: Measured, profiles: Sequence[ServiceProfile], *, everything: bool
+    gpu: WatchedGpu, need: Measured, profiles: Sequence[ServiceProfile], *, everything: bool
 ) -> dict[str, object]:
     from gpuslice.measure.profiles import profile_fields
 
-    identity = found.identity
+    identity = gpu.identity
     sharing = {
         "sharing": [
             {
-                "copies": each.copies,
-                "slowdown": each.slowdown,
-                "expected": each.expected,
-                "throughput": each.throughput,
-                "memoryMiB": each.memory_mib,
-                "byProbe": each.by_probe,
+                "copies": share.copies,
+                "slowdown": share.slowdown,
+                "expected": share.expected,
+                "throughput": share.throughput,
+                "memoryMiB": share.memory_mib,
+                "byProbe": share.by_probe,
             }
-            for each in found.shares
+            for share in gpu.shares
         ]
     }
     return {
         "gpu": {
-            "index": found.index,
+            "index": gpu.index,
             "name": identity.name,
             "driver": identity.driver,
             "memoryMiB": identity.total_mib,
         },
-        "need": need_fields(found.name, need),
+        "need": need_fields(gpu.name, need),
         "processes": [
             {"pid": pid, "memoryMiB": peak, "program": program_of(pid)}
-            for pid, peak in sorted(found.watched.peaks.items())
+            for pid, peak in sorted(gpu.watched.peaks.items())
         ],
-        **({"pods": _pods(found.watched.pods)} if everything else {}),
-        **(sharing if len(found.shares) > 1 else {}),
-        **({"profiles": [profile_fields(each) for each in profiles]} if profiles else {}),
+        **({"pods": _pods(gpu.watched.pods)} if everything else {}),
+        **(sharing if len(gpu.shares) > 1 else {}),
+        **({"profiles": [profile_fields(profile) for profile in profiles]} if profiles else {}),
     }
 
 

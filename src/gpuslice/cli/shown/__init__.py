@@ -1,0 +1,1 @@
+"""What verbs print, as tables for people: given values, no options."""
