@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -18,8 +18,9 @@ from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
 from gpuslice.workloads.policy import FREE, Policy, priced
 from gpuslice.workloads.target import Target
+from tests.example_budget import few, fewer
 from tests.planner.planned import prices
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import (
     A10G,
     A100_X8,
@@ -36,9 +37,6 @@ from tests.strategies import (
 
 # Duals are scaled down until they prove the bound, by less than a third of the gap asked for.
 WITHIN = 2e-3
-
-few = settings(max_examples=settings().max_examples // 4)
-fewer = settings(max_examples=settings().max_examples // 8)
 
 
 def solved(fleet, catalog: Catalog, policy: Policy = FREE) -> tuple[Solution, Catalog, Settings]:

@@ -10,8 +10,8 @@ import yaml
 
 from gpuslice.artefacts.documents import dump_yaml
 from tests.cli.conftest import TOO_BIG, WORKLOADS
-from tests.fuzz.test_hostile_input import WORKLOADS as MANY_FIELDS
-from tests.fuzz.test_hostile_input import mangled_bytes, mangled_data
+from tests.fuzz.mutation import WORKLOADS as MANY_FIELDS
+from tests.fuzz.mutation import mangled_bytes, mangled_data
 
 pytestmark = pytest.mark.fuzz
 

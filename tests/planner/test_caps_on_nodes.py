@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
+from tests.random_fleets import read_fleet
 from tests.strategies import OVERHEAD
 
 

@@ -11,8 +11,9 @@ import pytest
 import gpuslice
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.plan.artefact import Plan
-from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS, workload
+from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS
 from tests.planner.planned import solved
+from tests.planner.workload import workload
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(gpuslice.__file__).parents[1]

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.homes import moves as home_search
@@ -14,6 +13,7 @@ from gpuslice.planner.homes.packing import PoolPacking
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
+from tests.random_fleets import read_fleet
 
 
 def planned(seed: int, workloads: int) -> Solution:

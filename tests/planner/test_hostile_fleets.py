@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import pytest
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.policy import FREE, Policy, Reservation
 from gpuslice.workloads.target import Target
+from tests.random_fleets import read_fleet
 from tests.strategies import OVERHEAD
 
 KINDS = 2000

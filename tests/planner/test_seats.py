@@ -5,11 +5,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
@@ -32,8 +31,10 @@ from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import Policy
-from tests.planner.good_plans import workload
+from tests.example_budget import few, fewer
 from tests.planner.planned import prices, solved
+from tests.planner.workload import workload
+from tests.random_fleets import read_fleet
 from tests.strategies import (
     A10G_X4,
     A100_X8,
@@ -49,8 +50,6 @@ from tests.strategies import (
 
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
-few = settings(max_examples=settings().max_examples // 4)
-fewer = settings(max_examples=settings().max_examples // 8)
 ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Arrivals for seed in range(2))
 
 
@@ -146,7 +145,7 @@ def test_nodes_of_a_pool_of_its_own_are_filled_where_a_packing_left_them_half_em
 def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
     members = [
         workload("red/a", 4, "A10G", None, None),
-        workload("red/b", 4, "A10G", 3000, 0.05, cpu_milli=9),
+        workload("red/b", 4, "A10G", 3000, 0.05, cpu=9),
     ]
     free = classes_of(members)
     options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
