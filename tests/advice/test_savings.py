@@ -325,6 +325,7 @@ def test_no_plan_after_a_step_is_below_the_bound_less_the_estimate(fleet, catalo
     assert prices(plan)[0] <= prices(solution.plan)[1]
 
 
+@pytest.mark.slow
 @few
 @given(bound_fleets(), small_catalogs, st.data())
 def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_together(fleet, catalog, data):

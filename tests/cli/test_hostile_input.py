@@ -66,6 +66,7 @@ def mutant(seeds: list[Any], chance: random.Random) -> bytes:
     return dump_yaml(data).encode() if chance.random() < 0.5 else json.dumps(data).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["workloads", "plan"])
 def test_mutants_never_give_a_traceback_or_a_code_of_chance(gpuslice, tmp_path, kind):
     seeds: list[Any] = [yaml.safe_load(WORKLOADS), yaml.safe_load(WORKLOADS + TOO_BIG), MANY_FIELDS]

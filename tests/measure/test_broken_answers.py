@@ -16,6 +16,8 @@ from gpuslice.measure.prometheus import Access, Server
 from tests.measure.prometheus_server import served
 from tests.measure.shared_gpus import lines, measured, pods
 
+pytestmark = pytest.mark.services
+
 BODIES = (
     *(b"", b"{}", b"null", b"[]", b"<html>", b"\xff\xfe", b'{"status":"success"}', b"[" * 5000),
     b'{"status":"success","data":null}',

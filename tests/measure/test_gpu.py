@@ -155,6 +155,7 @@ def test_a_program_that_is_not_there_is_named():
         pass
 
 
+@pytest.mark.slow
 def test_all_gpus_of_a_node_are_watched_side_by_side(gpuslice, monkeypatch):
     library = Nvml(count=2)
     monkeypatch.setattr(nvml, "_library", lambda: library)
@@ -177,6 +178,7 @@ for cycle in range(100000):
 """
 
 
+@pytest.mark.slow
 def test_a_probe_stands_in_for_a_program_that_tells_no_progress(monkeypatch, tmp_path):
     (tmp_path / "standin.py").write_text(PROBE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -7,6 +7,8 @@ from gpuslice.measure.prometheus import selected
 from tests.measure.fleet import Pod
 from tests.measure.shared_gpus import HELD, STEADY, asked, lines, measured, pods
 
+pytestmark = pytest.mark.services
+
 
 def test_a_node_that_offers_more_gpus_than_it_has_shares_them(tmp_path):
     with asked(tmp_path, lines([*pods()], {"n1": 4, "n2": 1, "n3": 7})) as server:

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from gpuslice.cloud.selection import choose
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.settings import Settings
@@ -25,6 +27,7 @@ def _nodes(plan: Plan) -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 def test_of_what_is_capped_some_is_used():
     free = _planned(FREE)
     (name, wanted), *_ = _nodes(free).most_common(1)

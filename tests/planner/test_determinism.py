@@ -15,6 +15,8 @@ from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS
 from tests.planner.planned import solved
 from tests.planner.workload import workload
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(gpuslice.__file__).parents[1]
 MIXED = (

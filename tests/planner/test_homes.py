@@ -22,6 +22,7 @@ def planned(seed: int, workloads: int) -> Solution:
     return solve(fleet.workloads, choose("", fleet.region), settings, remaining=lambda: 60.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [100, 101])
 def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatch, seed):
     # One tenant's workload may be alone in its best homes: no pattern that serves others has it.
@@ -31,6 +32,7 @@ def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatc
     assert len({each.workload for each in plan.assignments}) == 10
 
 
+@pytest.mark.slow
 def test_taking_out_and_putting_back_saves_something(monkeypatch):
     found = planned(109, 30).carried
     monkeypatch.setattr(home_search, "_ROUNDS", 0)

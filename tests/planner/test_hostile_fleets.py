@@ -56,6 +56,7 @@ def kinds() -> tuple[Workload, ...]:
     return tuple(read_fleet(1, KINDS, tenants=5).workloads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "policy"),
     [
@@ -88,6 +89,7 @@ def test_two_thousand_kinds_end_in_time_with_a_verified_plan_for_everybody(kinds
     assert took <= LIMIT + SLOWER * GRACE
 
 
+@pytest.mark.slow
 def test_a_million_replicas_of_each_of_fifty_kinds_take_no_longer_than_a_few(kinds):
     catalog = choose("", "us-east-1")
     few = kinds[:50]
