@@ -53,7 +53,9 @@ class Target(NamedTuple):
 
 
 TARGETS: Final = {
-    "verifier": Target(("src/gpuslice/verifier",), ("tests/verifier",), keep=True),
+    "verifier": Target(
+        ("src/gpuslice/verifier",), ("tests/verifier", "tests/planner/test_services.py"), keep=True
+    ),
     "fit": Target(("src/gpuslice/hardware/fit.py",), ("tests/hardware/test_fit.py",)),
     "model": Target(
         ("src/gpuslice/planner/model",),

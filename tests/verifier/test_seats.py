@@ -57,6 +57,17 @@ def _a_limit_without_seats(d):
     pool["maxNodes"] = 1
 
 
+@CHANGES.breaks("seats", of="shared")
+def _a_limit_in_a_plan_without_seats(d):
+    d["pools"][0]["maxNodes"] = 1
+
+
+@breaks("seats")
+def _two_nodes_that_are_not_full(d):
+    (node,) = own(d, "red/b")["nodes"]
+    node |= {"count": 2, "pods": {"red/b": 1}}
+
+
 @breaks("seats")
 def _a_limit_of_more_nodes_than_planned(d):
     mixed(d)["maxNodes"] += 1
