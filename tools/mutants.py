@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import datetime as dt
 import functools
 import importlib
 import io
+import itertools
 import os
 import random
 import signal
@@ -77,6 +77,14 @@ TARGETS: Final = {
 }
 
 
+class _Place(NamedTuple):
+    """Where a node hangs in a tree."""
+
+    parent: ast.AST
+    field: str
+    at: int | None  # in a list
+
+
 class Mutant(NamedTuple):
     """One change in one function."""
 
@@ -85,7 +93,7 @@ class Mutant(NamedTuple):
     line: int
     was: str
     becomes: str
-    code: CodeType  # of the function
+    number: int  # among those of its module
 
     @property
     def name(self) -> str:
@@ -147,38 +155,39 @@ def mutants(path: str) -> list[Mutant]:
     """All mutants of the functions of a module, in the order of its text."""
     tree = ast.parse((ROOT / path).read_text())
     return [
-        _mutant(path, tree, name, (parent, field, index), node, change)
-        for name, function in _functions(tree)
-        for parent, field, index, node in list(_places(function))
-        for change in changes(node)
+        Mutant(path, name, getattr(node, "lineno", 0), ast.unparse(node), ast.unparse(change), number)
+        for number, (name, _, node, change) in enumerate(_faults(tree))
     ]
 
 
-def _mutant(
-    path: str,
-    tree: ast.Module,
-    name: str,
-    place: tuple[ast.AST, str, int | None],
-    node: ast.AST,
-    change: ast.AST,
-) -> Mutant:
-    was = ast.unparse(node)
-    ast.copy_location(change, node)
-    _put(place, change)
-    becomes = ast.unparse(change)
-    compiled = compile(
-        ast.fix_missing_locations(copy.deepcopy(tree)), str(ROOT / path), "exec", dont_inherit=True
-    )
-    _put(place, node)
-    return Mutant(path, name, getattr(node, "lineno", 0), was, becomes, _code_of(compiled, name))
+def code_of(mutant: Mutant) -> CodeType:
+    """The code of a mutant's function, with the fault in it."""
+    tree = ast.parse((ROOT / mutant.path).read_text())
+    name, place, node, change = next(itertools.islice(_faults(tree), mutant.number, None))
+    _put(place, ast.copy_location(change, node))
+    waiting = [compile(ast.fix_missing_locations(tree), str(ROOT / mutant.path), "exec", dont_inherit=True)]
+    while waiting:
+        candidate = waiting.pop()
+        if candidate.co_qualname == name:
+            return candidate
+        waiting += [constant for constant in candidate.co_consts if isinstance(constant, CodeType)]
+    raise LookupError(name)
 
 
-def _put(place: tuple[ast.AST, str, int | None], node: ast.AST) -> None:
-    parent, field, index = place
-    if index is None:
+def _faults(tree: ast.Module) -> Iterator[tuple[str, _Place, ast.AST, ast.AST]]:
+    """Name of the function, place, what stands there, and what may stand there instead."""
+    for name, function in _functions(tree):
+        for place, node in _places(function):
+            for change in changes(node):
+                yield name, place, node, change
+
+
+def _put(place: _Place, node: ast.AST) -> None:
+    parent, field, at = place
+    if at is None:
         setattr(parent, field, node)
     else:
-        getattr(parent, field)[index] = node
+        getattr(parent, field)[at] = node
 
 
 def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -192,33 +201,26 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
                     yield f"{node.name}.{method.name}", method
 
 
-def _places(function: ast.FunctionDef) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    """Every node in a function's body, with where it hangs; annotations aside."""
-    waiting: list[tuple[ast.AST, str, int | None, ast.AST]] = [
-        (function, "body", index, statement) for index, statement in enumerate(function.body)
+def _places(function: ast.FunctionDef) -> Iterator[tuple[_Place, ast.AST]]:
+    """Every node in a function's body, with where it hangs; annotations and texts aside."""
+    waiting: list[tuple[_Place, ast.AST]] = [
+        (_Place(function, "body", i), statement) for i, statement in enumerate(function.body)
     ]
+    below: list[tuple[_Place, Any]]
     while waiting:
-        parent, field, index, node = waiting.pop(0)
-        yield parent, field, index, node
-        below: list[tuple[ast.AST, str, int | None, ast.AST]] = []
+        place, node = waiting.pop(0)
+        yield place, node
+        if isinstance(node, ast.JoinedStr):
+            continue
+        below = []
         for name, value in ast.iter_fields(node):
-            if name in {"annotation", "returns", "decorator_list"} or isinstance(node, ast.JoinedStr):
+            if name in {"annotation", "returns", "decorator_list"}:
                 continue
-            if isinstance(value, ast.AST):
-                below.append((node, name, None, value))
-            elif isinstance(value, list):
-                below += [(node, name, i, item) for i, item in enumerate(value) if isinstance(item, ast.AST)]
-        waiting[:0] = below
-
-
-def _code_of(compiled: CodeType, name: str) -> CodeType:
-    waiting = [compiled]
-    while waiting:
-        candidate = waiting.pop()
-        if candidate.co_qualname == name:
-            return candidate
-        waiting += [constant for constant in candidate.co_consts if isinstance(constant, CodeType)]
-    raise LookupError(name)
+            if isinstance(value, list):
+                below += [(_Place(node, name, i), item) for i, item in enumerate(value)]
+            else:
+                below.append((_Place(node, name, None), value))
+        waiting[:0] = [(where, item) for where, item in below if isinstance(item, ast.AST)]
 
 
 def sample(target: Target, count: int, seed: int) -> list[Mutant]:
@@ -282,7 +284,7 @@ def survives(mutant: Mutant | None, target: Target) -> bool:
         signal.alarm(_TEST_SECONDS)  # ends the fork
         _forget(keep=target.keep)
         if mutant is not None:
-            _function(mutant).__code__ = mutant.code
+            _function(mutant).__code__ = code_of(mutant)
         os._exit(_SURVIVED if _passes(target.tests) else _KILLED)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) == _SURVIVED
