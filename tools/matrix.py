@@ -24,6 +24,9 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 VERSIONS: Final = ("locked", "newest", "lowest")
 
+LOG: Final = "pytest.log"  # in a cell's environment
+
+_OURS: Final = frozenset({"PYTHONPATH", "VIRTUAL_ENV"})  # of the environment that runs this
 _FOLDER: Final = ROOT / ".venv-matrix"
 _UV: Final = str(Path(sys.executable).with_name("uv"))
 # What make check runs, but for the pages of docs/: they have the words of the locked typer in them.
@@ -109,8 +112,8 @@ def tested(cell: Cell, own: Path, workers: int, arguments: list[str]) -> str:
         FailedError: a test failed.
     """
     old = _OLD if cell.versions == "lowest" else ()
-    printed = _run(str(own), "-m", "pytest", "-n", str(workers), *_TESTS, *old, *arguments)
-    return printed.strip().rpartition("\n")[2].strip("= ")
+    command = (str(own), "-m", "pytest", "-n", str(workers), *_TESTS, *old, *arguments)
+    return _run(*command, log=own.parents[1] / LOG).strip().rpartition("\n")[2].strip("= ")
 
 
 def main(arguments: list[str]) -> int:
@@ -141,22 +144,27 @@ def main(arguments: list[str]) -> int:
     return 1 if failed or not wanted else 0
 
 
-def _run(*command: str) -> str:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}
-    }
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise FailedError("\n".join([" ".join(command), *done.stdout.splitlines()[-_TAIL:]]))
-    return done.stdout
+def _run(*command: str, log: Path = Path(os.devnull)) -> str:
+    """What a command prints; it can be read in the log meanwhile.
+
+    Raises:
+        FailedError: it failed.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in _OURS}
+    lines = []
+    with (
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as running,
+        log.open("w") as output,
+    ):
+        for line in running.stdout or ():
+            lines.append(line)
+            output.write(line)
+            output.flush()
+    if running.returncode:
+        raise FailedError(" ".join(command) + "\n" + "".join(lines[-_TAIL:]))
+    return "".join(lines)
 
 
 def _prints(python: str | Path, script: str) -> str:
