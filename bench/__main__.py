@@ -22,9 +22,9 @@ from statistics import median
 from typing import Any, Final
 
 from bench import karpenter, parvagpu, prometheus, scan
-from bench.fleets import fleet
 from bench.report import body, page
 from bench.timing import PROGRAM, ROOT, Timing, machine, summary_of, timed
+from tests.random_fleets import fleet
 
 _HEAVY: Final = (
     "highspy",

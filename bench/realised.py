@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.units import micro_usd
+from tests.random_fleets import read_fleet
 
 SIZES: Final = (10, 10, 15, 20, 20, 25, 30, 30, 40, 50, 60)
 FIRST_SEED: Final = 100

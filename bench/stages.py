@@ -15,7 +15,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
-from bench.fleets import fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner import solve
@@ -26,6 +25,7 @@ from gpuslice.planner.packing import programme as master
 from gpuslice.planner.programs import highs as solver
 from gpuslice.planner.settings import Settings
 from gpuslice.workloads.sources import read
+from tests.random_fleets import fleet
 
 _STAGES: Final[tuple[tuple[str, object, str], ...]] = (
     ("options", solve, "node_options"),

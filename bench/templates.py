@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Sequence
 from math import inf
 from typing import Final
 
-from bench.fleets import read_fleet
 from bench.realised import FIRST_SEED, SIZES, above_optimal
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
@@ -25,6 +24,7 @@ from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.programs.highs import INFINITY, Column, Stop, solve_mixed
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
+from tests.random_fleets import read_fleet
 
 _SECONDS: Final = 60.0
 _GAP: Final = 0.002

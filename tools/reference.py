@@ -1,6 +1,6 @@
 """The generated reference: every page that is made from the code, written, or compared with what is committed.
 
-python -m tools.reference           write docs/reference/, docs/images/ and the README's block
+python -m tools.reference           write docs/reference/, docs/images/, the table of rooms and the README's block
 python -m tools.reference --check   say what is out of date, exit 1 if anything is
 """
 
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tools import readme
+from tools import architecture, readme
 from tools.answers import answers
 from tools.checks import check_page
 from tools.command_line import command_line
@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 def files() -> dict[str, str]:
-    """The text of every generated file, by path from the root of the repository. The README is not among them."""
+    """The text of every file that is generated as a whole, by path from the root of the repository."""
     found = {
         "command-line.md": command_line(),
         "answers.md": answers(),
@@ -39,7 +39,9 @@ def files() -> dict[str, str]:
         "assumptions.md": assumption_page(),
         **schema_files(),
     }
-    return {f"docs/reference/{name}": text for name, text in found.items()} | pictures() | report_pictures()
+    reference = {f"docs/reference/{name}": text for name, text in found.items()}
+    images = pictures() | report_pictures() | {architecture.PICTURE: architecture.picture()}
+    return reference | images
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +49,7 @@ def main(arguments: list[str]) -> int:
     wanted = files()
     text = (ROOT / readme.PATH).read_text()
     wanted[readme.PATH] = readme.with_block(text, readme.block())
+    wanted[architecture.PAGE] = architecture.page()
     stale = [
         path
         for path, content in wanted.items()

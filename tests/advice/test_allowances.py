@@ -15,7 +15,7 @@ from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.policy import FREE, Policy
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import A10G, L4, T4, TYPES, catalog_of, known_needs, needs, slices
 
 CATALOG = catalog_of(T4, A10G, L4)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec import UNSET
 
 from gpuslice.advice.alternatives import Alternative, alternatives
@@ -18,6 +18,7 @@ from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Layout, Metered
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
+from tests.example_budget import few
 from tests.planner import seated
 from tests.planner.planned import prices, solved
 from tests.strategies import (
@@ -35,7 +36,6 @@ from tests.strategies import (
 )
 
 CATALOG = catalog_of(T4, A10G, L4, L4_X4, L4_EIGHTH, H100)
-few = settings(max_examples=settings().max_examples // 4)
 
 
 def _app(**more: Any) -> Workload:

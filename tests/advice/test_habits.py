@@ -7,7 +7,7 @@ from gpuslice.planner.solve import Solution
 from gpuslice.units import micro_usd
 from gpuslice.workloads.policy import Policy
 from tests.planner.planned import solved
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import L4, L4_X4, OVERHEAD, T4, catalog_of
 
 FIVE = workload(replicas=5, memory=5000, duty=0.15, isolation=Isolation.MEMORY, limitable=True)

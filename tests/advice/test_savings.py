@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -19,8 +19,9 @@ from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
 from gpuslice.workloads.policy import FREE, Policy, priced
 from gpuslice.workloads.target import Target
+from tests.example_budget import few, fewer
 from tests.planner.planned import prices
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import (
     A10G,
     A100_X8,
@@ -37,9 +38,6 @@ from tests.strategies import (
 
 # Duals are scaled down until they prove the bound, by less than a third of the gap asked for.
 WITHIN = 2e-3
-
-few = settings(max_examples=settings().max_examples // 4)
-fewer = settings(max_examples=settings().max_examples // 8)
 
 
 def solved(fleet, catalog: Catalog, policy: Policy = FREE) -> tuple[Solution, Catalog, Settings]:
@@ -328,6 +326,7 @@ def test_no_plan_after_a_step_is_below_the_bound_less_the_estimate(fleet, catalo
     assert prices(plan)[0] <= prices(solution.plan)[1]
 
 
+@pytest.mark.slow
 @few
 @given(bound_fleets(), small_catalogs, st.data())
 def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_together(fleet, catalog, data):

@@ -10,6 +10,8 @@ from gpuslice.cli import demo
 from gpuslice.cli.planning import make_plan
 from gpuslice.workloads.artefact import read_workloads
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -9,8 +9,7 @@ from gpuslice.cluster.seen import dump
 from gpuslice.measure.use import Lately
 from tests.cluster.made import pod
 from tests.cluster.planned import plan, pool
-from tests.cluster.sliced import cluster, overlay, sliced_node, sliced_pod
-from tests.cluster.test_use import ASKS, METERED
+from tests.cluster.sliced import ASKS, METERED, cluster, overlay, sliced_node, sliced_pod
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import yaml
 
 from gpuslice.artefacts.documents import dump_yaml
 from tests.cli.conftest import TOO_BIG, WORKLOADS
-from tests.fuzz.test_hostile_input import WORKLOADS as MANY_FIELDS
-from tests.fuzz.test_hostile_input import mangled_bytes, mangled_data
+from tests.fuzz.mutation import WORKLOADS as MANY_FIELDS
+from tests.fuzz.mutation import mangled_bytes, mangled_data
 
 pytestmark = pytest.mark.fuzz
 
@@ -66,6 +66,7 @@ def mutant(seeds: list[Any], chance: random.Random) -> bytes:
     return dump_yaml(data).encode() if chance.random() < 0.5 else json.dumps(data).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["workloads", "plan"])
 def test_mutants_never_give_a_traceback_or_a_code_of_chance(gpuslice, tmp_path, kind):
     seeds: list[Any] = [yaml.safe_load(WORKLOADS), yaml.safe_load(WORKLOADS + TOO_BIG), MANY_FIELDS]

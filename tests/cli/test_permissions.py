@@ -45,6 +45,7 @@ def test_whoever_may_look_at_everything_is_told_of_nothing_missing(gpuslice, wit
     assert "can't be read" not in ended.out + ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.resource.plural)
 @pytest.mark.parametrize("verb", VERBS)
 def test_one_permission_less_is_named_by_verb_and_resource_and_who_has_it(gpuslice, without, verb, row):
@@ -65,6 +66,7 @@ def test_one_permission_less_is_named_by_verb_and_resource_and_who_has_it(gpusli
     assert {each for each in ROWS if f" {each.resource.title} can't be read" in said} == {row}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row", [each for each in ROWS if each.resource is not POD], ids=lambda row: row.resource.plural
 )

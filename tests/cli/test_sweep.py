@@ -36,6 +36,7 @@ def arguments(fleet, tmp_path, sweep):
     return ("simulate", "-f", fleet, "--trace", counts, "--sweep", sweep)
 
 
+@pytest.mark.slow
 def test_each_cell_is_the_replay_that_it_names_and_is_not_replayed_again(
     gpuslice, arguments, tmp_path, sweep
 ):
@@ -107,6 +108,7 @@ def test_every_replay_reads_its_files_so_they_must_be_there(gpuslice, arguments,
     assert words in ended.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_what_runs_and_keeps_what_is_done(arguments, sweep, tmp_path):
     policies = ", ".join(["whole", *(f"replan-{hours}h" for hours in range(1, 40))])
     sweep.write_text(SWEEP.replace("whole, plan", policies))

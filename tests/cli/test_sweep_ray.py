@@ -19,6 +19,8 @@ import pytest
 import gpuslice as package
 from gpuslice.cli import ray_driver, ray_sweep
 
+pytestmark = pytest.mark.services
+
 SWEEP = """\
 apiVersion: gpuslice.io/v1alpha1
 kind: Sweep

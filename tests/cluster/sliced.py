@@ -29,6 +29,15 @@ SEATS = {
     "gpuslice.io/seat-vision.tagger": "1",
 }
 """What a node of a pool with seats offers."""
+METERED = {
+    "nvidia.com/gpu": "0",
+    "nvidia.com/gpu.shared": "16",
+    "gpuslice.io/gpu-memory": "22Gi",
+    "gpuslice.io/gpu-time": "704",
+}
+"""What a node of a metered pool offers."""
+ASKS = {"nvidia.com/gpu.shared": "1", "gpuslice.io/gpu-memory": "6Gi", "gpuslice.io/gpu-time": "180"}
+"""What a pod on it asks for."""
 
 
 def node_pool(name="l4-ts4", *, types=("g6.xlarge", "g6.2xlarge"), labels=None, taint=True, node_class="gpu"):

@@ -13,6 +13,7 @@ from gpuslice.cluster.seen import dump
 from gpuslice.cluster.seen.read import read
 from gpuslice.cluster.seen.snapshot import Unread
 from tests.cluster.made import node, pod
+from tests.cluster.plugin_chart import LABEL, chart, variables
 from tests.cluster.served import Served
 from tests.cluster.sliced import (
     KEY,
@@ -21,7 +22,6 @@ from tests.cluster.sliced import (
     MIG_NAME,
     MPS4,
     MPS_KEY,
-    TOLERATION,
     TS4,
     cluster,
     daemon_set,
@@ -29,64 +29,7 @@ from tests.cluster.sliced import (
 )
 
 CATALOG = catalogs.bundled()
-LABEL = "nvidia.com/device-plugin.config"
-IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"
 ENTRIES = {"default": dump_yaml(MIG), KEY: dump_yaml(TS4), MIG_KEY: dump_yaml(MIG), MPS_KEY: dump_yaml(MPS4)}
-
-
-def variables(**values):
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def chart(
-    *,
-    tolerations=(TOLERATION,),
-    default="default",
-    fallbacks="named,single",
-    manager=True,
-    config="nvdp-configs",
-    selector=None,
-    **env,
-):
-    """NVIDIA's chart nvidia-device-plugin as release nvdp, in namespace nvidia."""
-    managed = {
-        "image": IMAGE,
-        "command": ["config-manager"],
-        "env": variables(
-            NODE_LABEL=LABEL,
-            CONFIG_FILE_SRCDIR="/available-configs",
-            CONFIG_FILE_DST="/config/config.yaml",
-            DEFAULT_CONFIG=default,
-            FALLBACK_STRATEGIES=fallbacks,
-        ),
-    }
-    plugin = {
-        "name": "nvidia-device-plugin-ctr",
-        "image": IMAGE,
-        "command": ["nvidia-device-plugin"],
-        "env": variables(
-            MPS_ROOT="/run/nvidia/mps", **({"CONFIG_FILE": "/config/config.yaml"} if manager else {}), **env
-        ),
-    }
-    spec = {
-        "initContainers": [{"name": "nvidia-device-plugin-init", **managed}] if manager else [],
-        "containers": [*([{"name": "nvidia-device-plugin-sidecar", **managed}] if manager else []), plugin],
-        "nodeSelector": selector or {},
-        "tolerations": list(tolerations),
-        "volumes": [
-            {"name": "kubelet-device-plugins-dir", "hostPath": {"path": "/var/lib/kubelet/device-plugins"}},
-            *([{"name": "available-configs", "configMap": {"name": config}}] if config else []),
-        ],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "DaemonSet",
-        "metadata": {"name": "nvdp-nvidia-device-plugin", "namespace": "nvidia"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "nvdp"}},
-            "template": {"metadata": {"labels": {"app": "nvdp"}}, "spec": spec},
-        },
-    }
 
 
 def by_hand(path="/etc/plugin/shared.yaml", *, items=(), args=()):

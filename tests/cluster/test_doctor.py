@@ -613,6 +613,7 @@ def test_the_worst_comes_first():
     assert [each.severity for each in found] == [Severity.BROKEN, Severity.RISK]
 
 
+@pytest.mark.slow
 def test_a_dump_gets_the_same_diagnosis(tmp_path):
     for number, (_, changes, _) in enumerate(FAULTS):
         live = cluster(changes)

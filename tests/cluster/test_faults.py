@@ -15,6 +15,8 @@ from tests.cluster.made import deployment
 from tests.cluster.served import status
 from tests.render.plans import METERED_704, SETTINGS, SHARED, TS4, assignment, plan, pool
 
+pytestmark = pytest.mark.slow
+
 GPU = {"nvidia.com/gpu": "1"}
 TARGET = {"container": "main", "gpuLimits": ["nvidia.com/gpu"]}
 

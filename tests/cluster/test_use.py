@@ -7,15 +7,7 @@ from gpuslice.cluster.checks.doctor import diagnose
 from gpuslice.cluster.checks.finding import Reading, Use
 from gpuslice.cluster.checks.measurements import most, on_nodes
 from tests.cluster.made import pod
-from tests.cluster.sliced import SEATS, cluster, overlay, seated_pod, sliced_node, sliced_pod
-
-METERED = {
-    "nvidia.com/gpu": "0",
-    "nvidia.com/gpu.shared": "16",
-    "gpuslice.io/gpu-memory": "22Gi",
-    "gpuslice.io/gpu-time": "704",
-}
-ASKS = {"nvidia.com/gpu.shared": "1", "gpuslice.io/gpu-memory": "6Gi", "gpuslice.io/gpu-time": "180"}
+from tests.cluster.sliced import ASKS, METERED, SEATS, cluster, overlay, seated_pod, sliced_node, sliced_pod
 
 
 def plain(each):

@@ -29,7 +29,7 @@ from gpuslice.cluster.client.roles import Role
 from gpuslice.cluster.seen.read import read
 from gpuslice.cluster.status import status_of
 from gpuslice.rehearsal import crds
-from tests.cluster.test_device_plugins import chart as plugin_chart
+from tests.cluster.plugin_chart import chart as plugin_chart
 from tests.e2e.allowed import asked, grant, revoke
 from tests.e2e.applying import (
     QUICK,

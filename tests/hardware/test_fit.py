@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gpuslice.hardware import cut
 from gpuslice.hardware.features import Feature
-from gpuslice.hardware.fit import Binds, fit, slot_times
+from gpuslice.hardware.fit import Binds, Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS, Gpu
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import ANY_GPU, Need
@@ -168,7 +168,7 @@ def test_a_time_sliced_pod_takes_no_more_than_its_slots_time():
     assert fit(need(duty=0.176), cut.slot(L4, TS, 4)).fits
     refused = fit(need(duty=0.1761), cut.slot(L4, TS, 4))
     assert refused.binds is Binds.LOAD
-    assert "17.6%" in refused.reason
+    assert "a slot has 17.6%" in refused.reason
     # Duty counts on the slice's GPU: half as fast, twice as busy.
     assert fit(need("A10G", duty=0.088), cut.slot(L4, TS, 4)).fits
     assert not fit(need("A10G", duty=0.0881), cut.slot(L4, TS, 4)).fits
@@ -181,6 +181,26 @@ def test_a_metered_pod_takes_no_more_than_the_pools_time():
 
 def test_time_is_rounded_up_to_thousandths():
     assert fit(need(duty=0.1001), cut.metered(L4, 350)).time_milli == 101
+
+
+def test_a_duty_elsewhere_becomes_time_here_by_the_worse_ratio():
+    # A10G against T4: 70 to 65 of compute, 600 to 320 of bandwidth. 0.1 of a T4 is 0.1 x 65/70 of an A10G: 92.9.
+    answer = fit(need("T4", duty=0.1, allow=ANY), cut.metered(A10G, 350))
+    assert answer.time_milli == 93
+    assert answer.utilisation == Fraction(65, 700)
+
+
+# Measured on slices
+
+
+def test_what_was_measured_on_slices_goes_there_and_nowhere_else():
+    there, elsewhere = cut.slot(L4, TS, 4), cut.slot(L4, TS, 3)
+    measured = need(slices=frozenset({there.name}), memory=5357)
+    assert fit(measured, there) == Fit()
+    assert fit(measured, elsewhere).binds is Binds.PROFILE
+    assert fit(replace(measured, memory_mib=5358), there).binds is Binds.MEMORY
+    # How much memory it takes need not be known: it has run there.
+    assert fit(replace(measured, memory_mib=None), there) == Fit()
 
 
 # Isolation, preallocation, unknown needs, several GPUs
@@ -298,7 +318,9 @@ def test_several_gpus_stay_on_their_model_unless_others_are_named():
 
 
 def test_compute_capability_is_not_below_todays_unless_allowed():
-    assert fit(need("L4"), cut.whole(A10G)).binds is Binds.CAPABILITY  # 8.9, 8.6
+    refused = fit(need("L4"), cut.whole(A10G))
+    assert refused.binds is Binds.CAPABILITY
+    assert "8.6, below 8.9" in refused.reason
     assert fit(need("L4", allow=frozenset({"A10G"})), cut.whole(A10G)).fits
     assert fit(need("L4", min_compute_capability=(8, 0)), cut.whole(A10G)).fits
     assert fit(need("T4", min_compute_capability=(8, 9)), cut.whole(A10G)).binds is Binds.CAPABILITY
@@ -360,6 +382,30 @@ def test_without_a_limit_slots_end_where_memory_or_time_do():
     assert max(slot_times(need(memory=1000, duty=0.001), L4, TS)) == 21  # 22,558 / 21 less 5 % is 1,020
     assert max(slot_times(need(memory=100, duty=0.05), L4, TS)) == 14  # 704 / 14 is 50
     assert slot_times(need(memory=100, duty=0.4), L4, TS) == {}
+
+
+def test_half_of_a_gpu_less_the_margin_is_the_most_that_any_slot_has():
+    # 22,558 / 2 less 5 % is 10,715.
+    assert set(slot_times(need(memory=10_715, duty=0.01), L4, TS)) == {2}
+    assert slot_times(need(memory=10_716, duty=0.01), L4, TS) == {}
+    assert max(slot_times(need(memory=1020, duty=0.001), L4, TS)) == 21
+    assert max(slot_times(need(memory=1021, duty=0.001), L4, TS)) == 20
+
+
+def test_a_gpu_that_is_too_slow_even_whole_has_no_slots():
+    assert slot_times(need("H100", max_slowdown_milli=1000, allow=ANY), T4, MPS) == {}
+
+
+def test_slots_on_another_gpu_go_by_the_worse_ratio():
+    # A10G against L4: 70 to 121 of compute. 10 thousandths become 17.3; 3 x 70/121 is 1.7355, and of k slots the
+    # others may take 0.88 x (1 - 1/1.7355) = 0.3729 of the GPU together.
+    times = slot_times(need("L4", duty=0.01, max_slowdown_milli=3000, allow=ANY), A10G, TS)
+    assert (times[2], times[3]) == ((18, 352), (18, 372 // 2))
+    # L4 against A10G: 300 to 600 of bandwidth. 1.5 is left of the limit, and 0.88 x (1 - 1/1.5) is 0.2933.
+    times = slot_times(need("A10G", duty=0.01, max_slowdown_milli=3000, allow=ANY), L4, TS)
+    assert (times[2], times[3]) == ((20, 293), (20, 293 // 2))
+    # 0.88 x (1 - 1/1.325) is 0.21585.
+    assert slot_times(need("A10G", duty=0.01, max_slowdown_milli=2650, allow=ANY), L4, TS)[2] == (20, 215)
 
 
 def test_an_mps_part_as_fast_as_todays_gpu_carries_todays_load():

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from gpuslice.errors import GpusliceError
 from gpuslice.measure.prometheus import Access, Server
 from tests.measure.prometheus_server import served
-from tests.measure.test_shared_gpus import lines, measured, pods
+from tests.measure.shared_gpus import lines, measured, pods
+
+pytestmark = pytest.mark.services
 
 BODIES = (
     *(b"", b"{}", b"null", b"[]", b"<html>", b"\xff\xfe", b'{"status":"success"}', b"[" * 5000),

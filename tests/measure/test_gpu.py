@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,63 +17,9 @@ from gpuslice.measure.copies import Progress, running
 from gpuslice.measure.gpu import need_of, watch
 from gpuslice.measure.nvml import Card
 from gpuslice.measure.shares import Share, Timing, measure_copies
-from gpuslice.units import MIB
+from tests.measure.played_nvml import Nvml
 
 COUNTS = "import time\nfor n in range(10000):\n print('step', n % 50, flush=True)\n time.sleep(0.01)"
-
-
-class Nvml:
-    """NVML of one H100 on which all sessions that `leaders` names run."""
-
-    NVMLError = type("NVMLError", (Exception,), {})
-    NVML_GPM_METRICS_GET_VERSION = 1
-
-    def __init__(self, values=(40.0, 30.0, 10.0, 20.0), gpm=True, count=1):
-        self.count = count
-        self.values, self.gpm, self.foreign, self.fail, self.freed = values, gpm, [], "", 0
-
-    def __getattr__(self, name):
-        if name == "nvmlGpmQueryDeviceSupport":
-            return lambda _: SimpleNamespace(isSupportedDevice=int(self.gpm))
-        fixed: dict[str, object] = {
-            "nvmlInit": None,
-            "nvmlShutdown": None,
-            "nvmlDeviceGetCount": self.count,
-            "nvmlDeviceGetHandleByIndex": "handle",
-            "nvmlDeviceGetName": "NVIDIA H100 80GB HBM3",
-            "nvmlSystemGetDriverVersion": b"580.159.04",
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=81559 * MIB, used=5000 * MIB),
-            "nvmlDeviceGetMigMode": (0, 0),
-            "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=70),
-            "nvmlGpmSampleGet": None,
-            "nvmlDeviceGetMPSComputeRunningProcesses": [],
-        }
-
-        def answer(*_):
-            if name == self.fail:
-                raise self.NVMLError("gone")
-            return fixed[name]
-
-        if name in fixed:
-            return answer
-        raise AttributeError(name)
-
-    def nvmlDeviceGetComputeRunningProcesses(self, _):  # noqa: N802  NVML's name
-        mine = [SimpleNamespace(pid=os.getpid(), usedGpuMemory=3000 * MIB + 1)]
-        return mine + [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in self.foreign]
-
-    def nvmlGpmSampleAlloc(self):  # noqa: N802  NVML's name
-        return object()
-
-    def nvmlGpmSampleFree(self, _):  # noqa: N802  NVML's name
-        self.freed += 1
-
-    def c_nvmlGpmMetricsGet_t(self):  # noqa: N802  NVML's name
-        return SimpleNamespace(metrics=[SimpleNamespace(nvmlReturn=0, value=0.0) for _ in range(8)])
-
-    def nvmlGpmMetricsGet(self, asked):  # noqa: N802  NVML's name
-        for each, value in zip(asked.metrics, self.values, strict=False):
-            each.value = value
 
 
 @pytest.fixture(autouse=True)
@@ -210,6 +155,7 @@ def test_a_program_that_is_not_there_is_named():
         pass
 
 
+@pytest.mark.slow
 def test_all_gpus_of_a_node_are_watched_side_by_side(gpuslice, monkeypatch):
     library = Nvml(count=2)
     monkeypatch.setattr(nvml, "_library", lambda: library)
@@ -232,6 +178,7 @@ for cycle in range(100000):
 """
 
 
+@pytest.mark.slow
 def test_a_probe_stands_in_for_a_program_that_tells_no_progress(monkeypatch, tmp_path):
     (tmp_path / "standin.py").write_text(PROBE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -9,7 +9,7 @@ from gpuslice.errors import InputError
 from gpuslice.measure import gpu as watching
 from gpuslice.measure import nvml
 from gpuslice.measure.pod_memory import by_pod, load, pod_of, sees_the_hosts_processes
-from tests.measure.test_gpu import Nvml
+from tests.measure.played_nvml import Nvml
 
 UID = "0a1b2c3d-1111-2222-3333-444455556666"
 SYSTEMD = UID.replace("-", "_")

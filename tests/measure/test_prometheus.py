@@ -10,6 +10,8 @@ from gpuslice.workloads.measurement import Means
 from tests.measure.fleet import END, MINUTES, START, UNTIL, WORKLOADS, metrics, pods
 from tests.measure.prometheus_server import served
 
+pytestmark = pytest.mark.services
+
 
 @pytest.fixture(scope="module")
 def fleet():

@@ -8,6 +8,8 @@ import pytest
 
 from tests.measure.prometheus_server import line, served
 
+pytestmark = pytest.mark.services
+
 START = 1_793_491_200  # 2026-11-01T00:00:00Z
 WORKLOADS = """\
 apiVersion: gpuslice.io/v1alpha1

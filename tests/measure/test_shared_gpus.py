@@ -1,77 +1,13 @@
 """Nodes that share their GPUs, and servers that hold several clusters, told by a real Prometheus."""
 
-import contextlib
-
-import numpy as np
 import pytest
 
-from gpuslice.artefacts.documents import parse_documents
 from gpuslice.errors import InputError
-from gpuslice.measure.dcgm import read_needs
-from gpuslice.measure.prometheus import Access, Server, selected
-from gpuslice.measure.statistics import Window, pool
-from gpuslice.workloads.artefact import parse_workloads
-from gpuslice.workloads.measurement import Means
-from tests.measure.fleet import START, Pod, labels
-from tests.measure.prometheus_server import line, served
+from gpuslice.measure.prometheus import selected
+from tests.measure.fleet import Pod
+from tests.measure.shared_gpus import HELD, STEADY, asked, lines, measured, pods
 
-MINUTES = 120
-END = START + 60 * MINUTES
-WORKLOADS = """\
-apiVersion: gpuslice.io/v1alpha1
-kind: Workloads
-region: us-east-1
-workloads:
-- {name: shop/seen, target: {kind: Pod}, replicas: 1}
-- {name: shop/own, target: {kind: Pod}, replicas: 1}
-- {name: shop/cut, target: {kind: Pod}, replicas: 1}
-"""
-STEADY = np.full(MINUTES, 0.25)
-HELD = np.linspace(1000, 2000, MINUTES).round()
-
-
-def pods(**more):
-    """One on each of three nodes; of the others on its GPU the exporter says nothing."""
-    for name, node, instance in (("seen", "n1", ()), ("own", "n2", ()), ("cut", "n3", ("GPU_I_ID", "1"))):
-        own = (("GPU_I_PROFILE", "1g.10gb"), instance) if instance else ()
-        yield Pod("shop", name, STEADY, HELD, labels=(("Hostname", node), *own, *more.items()))
-
-
-def lines(found, offered, memory_only=False):
-    for name, values in (
-        ("DCGM_FI_DEV_FB_USED", lambda pod: pod.memory),
-        ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", lambda pod: pod.duty),
-    ):
-        if memory_only and name.endswith("ACTIVE"):
-            continue
-        yield f"# TYPE {name} gauge\n"
-        for pod in found:
-            for minute, value in enumerate(values(pod)):
-                yield line(name, labels(pod), value, START + 30 + 60 * minute)
-    yield "# TYPE kube_node_status_capacity gauge\n"
-    for node, count in offered.items():
-        for minute in range(MINUTES):
-            own = {"node": node, "resource": "nvidia_com_gpu"}
-            yield line("kube_node_status_capacity", own, count, START + 30 + 60 * minute)
-
-
-@contextlib.contextmanager
-def asked(folder, made):
-    with served(folder, made) as url:
-        server = Server(Access(url), sleep=lambda _: None)
-        try:
-            yield server
-        finally:
-            server.close()
-
-
-def measured(server, within=""):
-    workloads = parse_workloads(parse_documents(WORKLOADS.encode(), "w")).workloads
-    found = read_needs(server, workloads, start=START, end=END, within=within)
-    return {
-        name: pool(each, Window(END - START, "2026-11-01T02:00:00Z", Means.PROMETHEUS))
-        for name, each in found.items()
-    }
+pytestmark = pytest.mark.services
 
 
 def test_a_node_that_offers_more_gpus_than_it_has_shares_them(tmp_path):

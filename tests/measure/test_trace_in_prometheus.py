@@ -25,6 +25,8 @@ from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.measurement import Means
 from tests.measure.prometheus_server import line, served
 
+pytestmark = pytest.mark.services
+
 START = 1_793_491_200  # a multiple of five minutes, as minute 0 of a trace is
 MODEL = "A100-80GB"
 

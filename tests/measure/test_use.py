@@ -1,5 +1,7 @@
 """What Prometheus says of each node's GPU right now."""
 
+import pytest
+
 from gpuslice.measure.dcgm_metrics import BUSY, MEMORY
 from gpuslice.measure.prometheus import Access, Series, Server
 from gpuslice.measure.use import Lately, lately
@@ -8,6 +10,7 @@ from tests.measure.prometheus_server import line, served
 NOW = 1_793_500_000
 
 
+@pytest.mark.services
 def test_the_last_quarter_of_an_hour_of_each_node_is_read(tmp_path):
     def lines(name, node, values):
         labels = {"Hostname": node, "UUID": f"GPU-{node}", "pod": "x", "instance": "10.0.0.1:9400"}

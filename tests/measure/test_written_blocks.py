@@ -14,6 +14,8 @@ from gpuslice.workloads.measurement import Means
 from tests.measure.prometheus_server import programs
 from tools.prometheus import serving
 
+pytestmark = pytest.mark.services
+
 START = 1_793_491_200
 STEP = 30
 COUNT = 1440  # twelve hours

@@ -12,12 +12,12 @@ import pytest
 
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.hardware.mechanisms import Isolation
-from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Plan
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import solved
+from tests.planner.workload import workload
 from tests.strategies import A10G, H100, L4, L4_EIGHTH, L4_X4, T4, T4G, catalog_of
 
 Document = dict[str, Any]
@@ -31,19 +31,6 @@ class Case(NamedTuple):
     catalog: Catalog
 
 
-def workload(
-    name: str, replicas: int, on: str, memory: int | None, duty: float | None, **more: Any
-) -> Workload:
-    rules = {
-        rule: more.pop(rule)
-        for rule in ("isolation", "gpus", "max_slowdown_milli", "features")
-        if rule in more
-    }
-    need = Need(memory_mib=memory, duty_ppm=None if duty is None else round(duty * 1_000_000), on=on, **rules)
-    more.setdefault("cpu_milli", 500)
-    return Workload(name, replicas, memory_mib=1024, need=need, tenant=name.partition("/")[0], **more)
-
-
 SPOT_L4 = replace(L4, prices={**L4.prices, Purchase.SPOT: 400_000})
 DUAL_L4 = replace(L4_X4, name="g6.dual", gpu_count=2, prices={Purchase.ON_DEMAND: 1_900_000})
 DUAL_H100 = replace(H100, name="p5.dual", gpu_count=2, prices={Purchase.ON_DEMAND: 13_000_000})
@@ -54,7 +41,7 @@ HARD = Isolation.HARDWARE
 SHARED = (
     workload("red/embed", 3, "L4", 6000, 0.1),
     workload("red/rank", 1, "L4", 2000, 0.04, preallocates=True),
-    workload("blue/llm", 2, "L4", None, None, gpus=4, cpu_milli=4000),
+    workload("blue/llm", 2, "L4", None, None, gpus=4, cpu=4000),
     workload("blue/dark", 1, "A10G", None, None),
     workload("green/guard", 1, "L4", 2000, 0.02, isolation=HARD, max_slowdown_milli=9000),
     workload("gray/batch", 1, "L4", 12_000, 0.2, interruptible=True),
@@ -76,7 +63,7 @@ SEATED = (
     workload("red/a", 3, "L4", 12_000, 0.2),
     workload("red/b", 5, "L4", 8000, 0.2),
     workload("blue/c", 1, "L4", 20_000, 0.9),
-    workload("blue/llm", 1, "L4", None, None, gpus=4, cpu_milli=4000),
+    workload("blue/llm", 1, "L4", None, None, gpus=4, cpu=4000),
 )
 
 

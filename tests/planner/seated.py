@@ -12,7 +12,7 @@ from gpuslice.plan.artefact import (
     Pool,
     Summary,
 )
-from tests.planner.good_plans import workload
+from tests.planner.workload import workload
 from tests.strategies import L4, catalog_of
 
 CATALOG = catalog_of(L4)

@@ -1,7 +1,7 @@
 """Plans are priced by what Karpenter makes of them, and made so that this is cheap."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec import UNSET
 
 from gpuslice.hardware.mechanisms import Isolation
@@ -10,11 +10,10 @@ from gpuslice.plan.artefact import Plan
 from gpuslice.planner.homes import bill_search as carried_out
 from gpuslice.planner.homes import moves as home_search
 from gpuslice.units import micro_usd
+from tests.example_budget import few
 from tests.planner.planned import solved
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import L4, L4_X4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets, instance_type
-
-few = settings(max_examples=settings().max_examples // 4)
 
 
 @few

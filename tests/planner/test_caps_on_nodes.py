@@ -2,13 +2,15 @@
 
 from collections import Counter
 
-from bench.fleets import read_fleet
+import pytest
+
 from gpuslice.cloud.selection import choose
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.workloads.policy import FREE, Policy
+from tests.random_fleets import read_fleet
 from tests.strategies import OVERHEAD
 
 
@@ -26,6 +28,7 @@ def _nodes(plan: Plan) -> Counter[str]:
     return found
 
 
+@pytest.mark.slow
 def test_of_what_is_capped_some_is_used():
     free = _planned(FREE)
     (name, wanted), *_ = _nodes(free).most_common(1)

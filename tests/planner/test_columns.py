@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.hardware.stacks import Stack
@@ -14,10 +14,10 @@ from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.workloads.model import Workload
+from tests.example_budget import few
 from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
 
 TOLERANCE = 1e-3
-few = settings(max_examples=settings().max_examples // 4)
 
 
 def _placeable(

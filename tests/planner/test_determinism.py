@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from bench.fleets import fleet
 
 import gpuslice
-from bench.fleets import fleet
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.plan.artefact import Plan
-from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS, workload
+from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS
 from tests.planner.planned import solved
+from tests.planner.workload import workload
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(gpuslice.__file__).parents[1]

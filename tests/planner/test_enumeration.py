@@ -5,7 +5,7 @@ from itertools import product
 from unittest.mock import patch
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
@@ -18,9 +18,8 @@ from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.workloads.model import Workload
+from tests.example_budget import few
 from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
-
-few = settings(max_examples=settings().max_examples // 4)
 
 
 def _laid_out(fleet, catalog) -> tuple[tuple[NodeOption, ...], tuple[WorkloadClass, ...]]:

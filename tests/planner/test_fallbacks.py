@@ -9,7 +9,7 @@ from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.verifier.verify import verify
-from tests.planner.test_solve_rules import workload
+from tests.planner.workload import workload
 from tests.strategies import L4, L4_LARGE, L4_X4, OVERHEAD, catalog_of
 
 SERVICE = workload(replicas=6, memory=9000, duty=0.3)

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.clock import Clock
@@ -15,6 +14,7 @@ from gpuslice.planner.homes.packing import PoolPacking
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
+from tests.random_fleets import read_fleet
 
 
 def planned(seed: int, workloads: int) -> Solution:
@@ -23,6 +23,7 @@ def planned(seed: int, workloads: int) -> Solution:
     return solve(fleet.workloads, choose("", fleet.region), settings, clock=Clock(60.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [100, 101])
 def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatch, seed):
     # One tenant's workload may be alone in its best homes: no pattern that serves others has it.
@@ -32,6 +33,7 @@ def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatc
     assert len({each.workload for each in plan.assignments}) == 10
 
 
+@pytest.mark.slow
 def test_taking_out_and_putting_back_saves_something(monkeypatch):
     found = planned(109, 30).carried
     monkeypatch.setattr(home_search, "_ROUNDS", 0)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.planner import budget
 from gpuslice.planner.clock import Clock
@@ -18,6 +17,7 @@ from gpuslice.planner.solve import solve
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.policy import FREE, Policy, Reservation
 from gpuslice.workloads.target import Target
+from tests.random_fleets import read_fleet
 from tests.strategies import OVERHEAD
 
 KINDS = 2000
@@ -53,6 +53,7 @@ def kinds() -> tuple[Workload, ...]:
     return tuple(read_fleet(1, KINDS, tenants=5).workloads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "policy"),
     [
@@ -79,6 +80,7 @@ def test_two_thousand_kinds_end_in_time_with_a_verified_plan_for_everybody(kinds
     assert clock.spent <= budget.SECONDS + GRACE
 
 
+@pytest.mark.slow
 def test_a_million_replicas_of_each_of_fifty_kinds_take_no_longer_than_a_few(kinds):
     catalog = choose("", "us-east-1")
     few = kinds[:50]

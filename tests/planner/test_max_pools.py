@@ -1,9 +1,9 @@
 """A cap on pools: kept, with what it costs, or answered with the fewest that were found."""
 
 import pytest
+from bench.fleets import read_fleet
 from msgspec import UNSET
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.plan.artefact import Plan
@@ -35,12 +35,14 @@ def test_a_cap_that_nothing_passes_costs_nothing_and_says_nothing():
     assert planned(Policy(max_pools=50)).summary == planned(FREE).summary
 
 
+@pytest.mark.slow
 def test_where_so_few_pools_are_impossible_the_fewest_found_are_named():
     # arm64 and amd64, and pods of four GPUs beside one of another model: no pool is for all.
     with pytest.raises(AnswerIsNoError, match=r"the fewest pools found are [2-9], and policy.maxPools is 1"):
         planned(Policy(max_pools=1))
 
 
+@pytest.mark.slow
 def test_a_plan_with_a_pool_too_many_is_refused():
     good = Case(planned(Policy(max_pools=5)), SHARED, CATALOG)
     document = document_of(good)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from gpuslice.cloud.catalog import InstanceType, Purchase
 from gpuslice.hardware.mechanisms import Mechanism
@@ -13,9 +13,8 @@ from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import capacity, usage
 from gpuslice.workloads.model import Workload
+from tests.example_budget import few
 from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
-
-few = settings(max_examples=settings().max_examples // 4)
 
 
 def _options(

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Purchase
@@ -22,11 +22,10 @@ from gpuslice.workloads.policy import (
     stated_counts,
     stated_reservations,
 )
+from tests.example_budget import fewer
 from tests.planner.good_plans import CATALOG, SHARED, Case, document_of, rules_broken
 from tests.planner.planned import prices
 from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
-
-few = settings(max_examples=settings().max_examples // 8)
 
 
 def planned(policy: Policy, workloads: Any = SHARED, catalog: Any = CATALOG, seconds: float = 60.0) -> Plan:
@@ -126,7 +125,7 @@ def policies(draw: st.DrawFn, names: list[str]) -> Policy:
     )
 
 
-@few
+@fewer
 @given(fleets(), catalogs(types=SMALL_TYPES, least=2), st.data(), st.sampled_from([60.0, 0.0]))
 def test_every_plan_under_a_policy_keeps_it_and_its_prices_in_order(fleet, catalog, data, seconds):
     policy = data.draw(policies([each.name for each in catalog.instance_types]))
@@ -140,7 +139,7 @@ def test_every_plan_under_a_policy_keeps_it_and_its_prices_in_order(fleet, catal
     assert bound <= optimal <= realised
 
 
-@few
+@fewer
 @given(fleets(), catalogs(types=SMALL_TYPES, least=2), st.data())
 def test_a_policy_that_allows_less_never_costs_less(fleet, catalog, data):
     policy = data.draw(policies([each.name for each in catalog.instance_types]))

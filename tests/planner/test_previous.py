@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from msgspec import UNSET
 from msgspec.structs import replace as replaced
 
@@ -13,12 +13,12 @@ from gpuslice.planner.homes.previous import restarts
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.verifier.verify import verify
-from tests.planner.good_plans import CATALOG, CUT, SHARED, workload
+from tests.example_budget import fewer
+from tests.planner.good_plans import CATALOG, CUT, SHARED
 from tests.planner.planned import home
 from tests.planner.seated import seated
+from tests.planner.workload import workload
 from tests.strategies import A10G, OVERHEAD, SMALL_TYPES, T4, catalog_of, catalogs, fleets
-
-few = settings(max_examples=settings().max_examples // 8)
 
 
 def planned(workloads, previous=None, catalog=CATALOG, min_saving=0.05) -> Plan:
@@ -74,7 +74,7 @@ def test_who_has_grown_out_of_its_slice_moves_alone_and_that_is_said():
 
 
 def test_moving_is_chosen_exactly_if_it_saves_more_than_was_asked_for():
-    fleet = [workload(f"red/app{i}", 4, "T4", 6000, 0.1, cpu_milli=1000) for i in range(3)]
+    fleet = [workload(f"red/app{i}", 4, "T4", 6000, 0.1, cpu=1000) for i in range(3)]
     catalog = catalog_of(A10G, T4)
     before = planned(fleet, catalog=catalog_of(A10G))  # while there was no T4, which is cheaper
     trade = change(planned(fleet, before, catalog))
@@ -98,7 +98,7 @@ def test_a_pool_that_is_new_never_has_a_name_that_stood_for_another():
     )
 
 
-@few
+@fewer
 @given(fleets(), fleets(), catalogs(types=SMALL_TYPES, least=2))
 def test_every_plan_after_another_passes_the_verifier(fleet, later, catalog):
     before = planned(fleet, catalog=catalog)

@@ -4,11 +4,10 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
@@ -32,8 +31,10 @@ from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import Policy
-from tests.planner.good_plans import workload
+from tests.example_budget import few, fewer
 from tests.planner.planned import prices, solved
+from tests.planner.workload import workload
+from tests.random_fleets import read_fleet
 from tests.strategies import (
     A10G_X4,
     A100_X8,
@@ -49,8 +50,6 @@ from tests.strategies import (
 
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
-few = settings(max_examples=settings().max_examples // 4)
-fewer = settings(max_examples=settings().max_examples // 8)
 ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Arrivals for seed in range(2))
 
 
@@ -146,7 +145,7 @@ def test_nodes_of_a_pool_of_its_own_are_filled_where_a_packing_left_them_half_em
 def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
     members = [
         workload("red/a", 4, "A10G", None, None),
-        workload("red/b", 4, "A10G", 3000, 0.05, cpu_milli=9),
+        workload("red/b", 4, "A10G", 3000, 0.05, cpu=9),
     ]
     free = classes_of(members)
     options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
@@ -189,6 +188,7 @@ def planned(seed: int, workloads: int, **more) -> Solution:
     return solve(fleet.workloads, choose("", fleet.region), wanted, clock=Clock(60.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 14), (106, 20), (109, 25)])
 def test_fleets_with_seats_cost_what_the_cheapest_packing_does_or_two_percent_more(seed, workloads):
     fleet = read_fleet(seed, workloads)
@@ -202,6 +202,7 @@ def test_fleets_with_seats_cost_what_the_cheapest_packing_does_or_two_percent_mo
     assert realised < prices(without.plan)[2]
 
 
+@pytest.mark.slow
 def test_the_pods_of_a_workload_have_one_template_wherever_they_are():
     plan = planned(106, 20).plan
     several = [
@@ -219,6 +220,7 @@ def test_the_pods_of_a_workload_have_one_template_wherever_they_are():
         assert len(templates) == 1
 
 
+@pytest.mark.slow
 def test_a_pool_is_called_the_same_as_long_as_its_nodes_have_the_same_seats():
     one, other = planned(103, 14).plan, planned(103, 14, gap=0.0).plan
     seats = {pool.name: (pool.seats, pool.layout, pool.instance_types[0]) for pool in one.pools}
@@ -227,6 +229,7 @@ def test_a_pool_is_called_the_same_as_long_as_its_nodes_have_the_same_seats():
         assert seats.get(pool.name, here) == here
 
 
+@pytest.mark.slow
 def test_pools_list_a_second_type_that_karpenter_takes_only_where_the_first_is_missing():
     plan = planned(103, 14).plan
     assert any(len(pool.instance_types) == 2 for pool in plan.pools)
@@ -249,6 +252,7 @@ def again(solution_plan, fleet, catalog, min_saving=1.0) -> Solution:
     return solve(fleet, catalog, wanted, clock=Clock(60.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "workloads"), [(100, 10), (103, 20)])
 def test_all_seats_stay_where_nothing_has_changed(seed, workloads):
     fleet = read_fleet(seed, workloads)
@@ -260,6 +264,7 @@ def test_all_seats_stay_where_nothing_has_changed(seed, workloads):
     assert (after.summary.change.kept, after.summary.change.restarts) == (True, 0)
 
 
+@pytest.mark.slow
 def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
     fleet = read_fleet(106, 20)
     catalog = choose("", fleet.region)
@@ -280,6 +285,7 @@ def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
     assert free.summary.usd_per_hour <= plan.summary.usd_per_hour
 
 
+@pytest.mark.slow
 def test_who_has_another_need_has_seats_by_another_name_and_none_of_the_old_ones():
     fleet = read_fleet(106, 20)
     catalog = choose("", fleet.region)
@@ -334,6 +340,7 @@ def test_what_seats_cannot_go_with_is_refused(wanted, word):
         solve(fleet.workloads, choose("", fleet.region), replace(wanted, seats=True), clock=Clock(60.0))
 
 
+@pytest.mark.slow
 def test_a_plan_without_seats_keeps_nothing_of_one_with_them():
     fleet = read_fleet(100, 10)
     previous = planned(100, 10).plan

@@ -222,6 +222,7 @@ fleets = st.lists(
 CATALOG = catalog_of(L4, L4_X4, L4_EIGHTH, H100)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(fleets)
 def test_every_plan_for_services_is_verified_and_bounded(services: Sequence[Workload]):
@@ -233,6 +234,7 @@ def test_every_plan_for_services_is_verified_and_bounded(services: Sequence[Work
     }
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=15)
 @hypothesis.given(fleets, profiles)
 def test_more_that_was_measured_costs_no_more(services: Sequence[Workload], more: list[ServiceProfile]):
@@ -259,6 +261,7 @@ def cheapest(rate: int, whole: int, eighth: int, quarter: int) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small", [0, sizing_services._SMALL], ids=["columns", "large"])
 @hypothesis.settings(max_examples=10)
 @hypothesis.given(st.integers(1, 200), st.integers(20, 90), st.integers(5, 15), st.integers(4, 25))

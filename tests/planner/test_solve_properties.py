@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Catalog
@@ -13,6 +13,7 @@ from gpuslice.hardware.stacks import Stack
 from gpuslice.units import micro_usd
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
+from tests.example_budget import few, fewer
 from tests.planner.exhaustive import cheapest, pods_of
 from tests.planner.planned import prices, solved
 from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs, fleets
@@ -20,10 +21,6 @@ from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs,
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
 small_catalogs = catalogs(types=SMALL_TYPES)
-
-# Every example plans once or several times, so there are few of them.
-few = settings(max_examples=settings().max_examples // 4)
-fewer = settings(max_examples=settings().max_examples // 8)
 
 
 @few

@@ -8,7 +8,7 @@ import pytest
 
 from gpuslice.cloud.catalog import InstanceType, Purchase
 from gpuslice.hardware.mechanisms import Isolation
-from gpuslice.hardware.need import ANY_GPU, Need
+from gpuslice.hardware.need import ANY_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Layout, Plan
 from gpuslice.units import parse_memory_mib
@@ -16,6 +16,7 @@ from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.target import Framework, Target
 from tests.planner.planned import cost, home, prices, solved
+from tests.planner.workload import workload
 from tests.strategies import (
     A10G,
     A100_X8,
@@ -29,29 +30,6 @@ from tests.strategies import (
     catalog_of,
     instance_type,
 )
-
-
-def workload(
-    name: str = "red/app",
-    replicas: int = 1,
-    *,
-    memory: int | None = 2000,
-    duty: float | None = 0.02,
-    on: str | None = "L4",
-    cpu: int = 500,
-    ram: int = 1024,
-    **more: Any,
-) -> Workload:
-    """Rules of the need by their own names, the rest by the workload's."""
-    rules = ("isolation", "allow", "max_slowdown_milli", "limitable", "gpus", "min_compute_capability")
-    need = Need(
-        memory_mib=memory,
-        duty_ppm=None if duty is None else round(duty * 1_000_000),
-        on=on,
-        **{rule: more.pop(rule) for rule in rules if rule in more},
-    )
-    more.setdefault("tenant", name.partition("/")[0])
-    return Workload(name, replicas, cpu, ram, need, **more)
 
 
 def mechanisms(plan: Plan) -> set[str]:

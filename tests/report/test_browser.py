@@ -7,6 +7,8 @@ import pytest
 from tests.report.subjects import big, broken, hostile, simulated, subject, unplaced, without_workloads
 from tools.report_pictures import pictured as docs
 
+pytestmark = pytest.mark.services
+
 SUBJECTS = {
     "shared": subject,
     "cut": lambda: subject("cut"),

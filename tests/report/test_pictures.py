@@ -12,6 +12,7 @@ FILES = list(report_pictures().items())
 
 @pytest.mark.parametrize(("path", "text"), FILES, ids=NAMES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.services
 def test_all_of_a_picture_is_seen_and_nothing_is_asked_for(browser, tmp_path, path, text, scheme):
     file = tmp_path / "picture.svg"
     file.write_text(text)

@@ -369,6 +369,7 @@ def run(name: str, demand: Timeline) -> tuple[Policy, Catalog, Replanning | None
     return made.policy(0.0), CATALOG, made, 0.0
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(lives, min_size=1, max_size=25), st.sampled_from([*TUTORIALS, "plan", "spot", "replan-1h"]))
 def test_the_bill_is_the_sum_of_lifetimes_and_nobody_runs_twice(drawn, name):

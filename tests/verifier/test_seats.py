@@ -10,8 +10,9 @@ from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.verifier.verify import verify
-from tests.planner.good_plans import Case, Changes, assignment, case, document_of, rules_broken, workload
+from tests.planner.good_plans import Case, Changes, assignment, case, document_of, rules_broken
 from tests.planner.planned import solved
+from tests.planner.workload import workload
 from tests.strategies import H100, L4, OVERHEAD, catalog_of
 
 CHANGES = Changes()
@@ -55,6 +56,17 @@ def _a_limit_without_seats(d):
     pool = own(d, "blue/c")
     del pool["seats"]
     pool["maxNodes"] = 1
+
+
+@CHANGES.breaks("seats", of="shared")
+def _a_limit_in_a_plan_without_seats(d):
+    d["pools"][0]["maxNodes"] = 1
+
+
+@breaks("seats")
+def _two_nodes_that_are_not_full(d):
+    (node,) = own(d, "red/b")["nodes"]
+    node |= {"count": 2, "pods": {"red/b": 1}}
 
 
 @breaks("seats")
@@ -216,8 +228,8 @@ def test_a_whole_gpu_under_the_name_of_shared_ones_has_to_be_the_only_one_of_its
 def test_a_limit_holds_in_a_pool_where_nobody_is_yet():
     # Room that red/b leaves does for red/a; alone, its pods would share a card in smaller slots.
     fleet = (
-        workload("red/b", 24, "L4", 5000, 0.15, cpu_milli=2500),
-        workload("red/a", 8, "L4", 2000, 0.06, cpu_milli=200, preallocates=True),
+        workload("red/b", 24, "L4", 5000, 0.15, cpu=2500),
+        workload("red/a", 8, "L4", 2000, 0.06, cpu=200, preallocates=True),
     )
     catalog = catalog_of(L4)
     wanted = Settings(OVERHEAD, seats=True, without=frozenset({"metered"}))

@@ -17,9 +17,9 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.features import Feature
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.plan.artefact import Plan
-from gpuslice.verifier.verify import verify
+from gpuslice.verifier.verify import verify, verify_alone
 from gpuslice.workloads.target import Target
-from tests.planner.good_plans import assignment, case, document_of, rules_broken
+from tests.planner.good_plans import assignment, case, document_of, pool, rules_broken
 from tests.strategies import catalog_of
 
 Part = TypeVar("Part", bound=msgspec.Struct)
@@ -238,6 +238,22 @@ def _with(part: Part, **fields: Any) -> Part:
 def test_figures_that_no_file_could_hold_are_refused_before_anything_is_asked_of_them(rule, change):
     good = case("slots")
     assert {each.rule for each in verify(change(good.plan), good.workloads, good.catalog)} == {rule}
+
+
+def test_memory_of_a_metered_pool_that_is_no_quantity_is_refused():
+    good = case("shared")
+    document = document_of(good)
+    pool(document, "time-slicing", metered=True)["layout"]["metered"]["memory"] = "lots"
+    assert rules_broken(good, document) == {"quantity"}
+
+
+def test_a_plan_by_itself_is_asked_all_but_whether_slices_fit_needs():
+    good = case("slots")
+    assert verify_alone(good.plan, good.catalog) == []
+    dear = _first_node(good.plan, usd_per_hour=0.5)
+    assert "price" in {violation.rule for violation in verify_alone(dear, good.catalog)}
+    odd = _first_node(good.plan, count=0)
+    assert {violation.rule for violation in verify_alone(odd, good.catalog)} == {"schema"}
 
 
 def _first_node(plan: Plan, **fields: Any) -> Plan:

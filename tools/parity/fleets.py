@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.karpenter.rollout import Pattern, arrivals
@@ -14,6 +13,7 @@ from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MICRO_USD, micro_usd
+from tests.random_fleets import read_fleet
 from tools.parity.compare import Comparison, answers, compare
 from tools.parity.scenario import Scenario
 

@@ -225,6 +225,8 @@ def _parse_json(text: bytes, name: str) -> object:
     except UnicodeDecodeError as error:
         _refuse_encoding(error, name)
     except msgspec.MsgspecError as error:
+        if "UTF-8" in str(error):  # since msgspec 0.23, which doesn't say where
+            _decoded(text, name)
         found = _BYTE.search(str(error))
         at = int(found[1]) if found else 0
         line, column = text.count(b"\n", 0, at) + 1, at - text.rfind(b"\n", 0, at)
@@ -278,6 +280,13 @@ def _refuse_duplicate_keys(text: bytes, name: str) -> None:
     json.loads(text, object_pairs_hook=pairs, parse_int=str, strict=False)
 
 
+def _decoded(text: bytes, name: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        _refuse_encoding(error, name)
+
+
 def _refuse_encoding(error: UnicodeDecodeError, name: str) -> NoReturn:
     line = bytes(error.object[: error.start]).count(b"\n") + 1
     raise InputError(
@@ -288,10 +297,7 @@ def _refuse_encoding(error: UnicodeDecodeError, name: str) -> NoReturn:
 
 
 def _parse_yaml(text: bytes, name: str) -> list[Document]:
-    try:
-        decoded = text.decode()
-    except UnicodeDecodeError as error:
-        _refuse_encoding(error, name)
+    decoded = _decoded(text, name)
     numbered = [(n, data) for n, data in enumerate(read_yaml(decoded, name), 1) if data is not None]
     if not numbered:
         _refuse_empty(name)
