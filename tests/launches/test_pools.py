@@ -15,7 +15,7 @@ from gpuslice.plan.artefact import Plan
 from gpuslice.render.manifests import objects
 from gpuslice.render.patches import tolerations
 from gpuslice.units import parse_quantity
-from tests.planner.good_plans import workload
+from tests.planner.workload import workload
 from tests.render.plans import CATALOG, PLANS, SETTINGS
 
 every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)

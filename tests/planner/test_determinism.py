@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from bench.fleets import fleet
 
 import gpuslice
 from gpuslice.hardware.mechanisms import Isolation
@@ -16,6 +15,7 @@ from gpuslice.plan.artefact import Plan
 from tests.planner.good_plans import CATALOG, CUT, SHARED, SLOTS
 from tests.planner.planned import solved
 from tests.planner.workload import workload
+from tests.random_fleets import fleet
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,6 @@
 """A cap on pools: kept, with what it costs, or answered with the fewest that were found."""
 
 import pytest
-from bench.fleets import read_fleet
 from msgspec import UNSET
 
 from gpuslice.cloud.selection import choose
@@ -15,6 +14,7 @@ from gpuslice.planner.solve import offered, solve
 from gpuslice.workloads.policy import FREE, Policy
 from tests.planner.good_plans import CATALOG, SHARED, Case, document_of, rules_broken
 from tests.planner.planned import prices
+from tests.random_fleets import read_fleet
 from tests.strategies import OVERHEAD
 
 

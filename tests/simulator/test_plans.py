@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.fleets import read_fleet
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.cloud.selection import choose
@@ -23,8 +22,9 @@ from gpuslice.simulator.result import Outcome
 from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.timelines import Life, Timeline
 from tests.planner import seated
-from tests.planner.good_plans import workload
 from tests.planner.planned import solved
+from tests.planner.workload import workload
+from tests.random_fleets import read_fleet
 from tests.strategies import H100, L4, L4_EIGHTH, OVERHEAD, catalog_of
 
 HOUR = 3600
