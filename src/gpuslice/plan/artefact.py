@@ -19,6 +19,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 Positive = Annotated[int, Meta(ge=1, le=10_000_000)]
 Usd = Annotated[float, Meta(ge=0)]
+Termination = Literal["gap", "work-limit", "time-limit", "interrupted", "exhausted"]
 Figure = Annotated[float, Meta(gt=0)]
 
 
@@ -228,7 +229,7 @@ class Summary(Part, frozen=True):
     """The plan in numbers."""
 
     status: Literal["optimal", "feasible", "infeasible"]
-    termination: Literal["gap", "work-limit", "time-limit", "interrupted", "exhausted"]
+    termination: Termination
     """gap: within the tolerance asked for; work-limit: it has done all the work that it may; time-limit: the clock
     stopped it, so that the same input may give another plan; exhausted: nothing left to try, the gap is what it is."""
     usd_per_hour: Usd

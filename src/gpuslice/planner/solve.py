@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gpuslice.plan import artefact
 from gpuslice.planner import budget
@@ -19,20 +19,18 @@ from gpuslice.planner.packing.programme import Packings
 from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, refuse_seats, with_seats
 from gpuslice.planner.services.mixing import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.settings import Settings
-from gpuslice.planner.writing.assemble import optimal_nodes
-from gpuslice.planner.writing.assumptions import assumptions
-from gpuslice.planner.writing.baselines import baselines
 from gpuslice.planner.writing.fleet import Fleet, one_pool_each
+from gpuslice.planner.writing.plan import Proof, empty, repaired, written
 from gpuslice.planner.writing.unplaced import reason_against
-from gpuslice.units import MICRO_USD, format_cpu, format_memory, usd
+from gpuslice.units import MICRO_USD
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.policy import forbids, priced
-from gpuslice.workloads.service_kinds import on_whole_gpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from gpuslice.cloud.catalog import Catalog
+    from gpuslice.plan.artefact import Termination
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.bill_search import CarriedOut
     from gpuslice.planner.model.packing import Packing
@@ -106,102 +104,102 @@ def solve(
     if settings.seats:
         refuse_seats(settings)
     catalog = priced(settings.policy, catalog)
-    refused = {each.name: reason for each in workloads if (reason := _not_planned(each))}
-    wanted = [each for each in workloads if each.replicas and each.name not in refused]
-    unplaced = [
-        artefact.Unplaced(each.name, each.replicas, refused[each.name])
-        for each in workloads
-        if each.name in refused
-    ]
-    wanted, sized = _sized(workloads, wanted, refused, catalog, settings, clock)
-    unplaced += sized.unplaced if sized is not None else ()
-    everyone = classes_of(wanted)
-    options = offered(everyone, catalog, settings)
-    placeable = {number for option in options for number in option.classes}
-    for number, each in enumerate(everyone):
-        if number not in placeable:
-            reason = reason_against(each, catalog, settings.overhead, settings.stack, settings.policy)
-            unplaced += [artefact.Unplaced(member.name, member.replicas, reason) for member in each.members]
-    classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
-    if not classes:
-        return Solution(_empty(catalog, settings, unplaced, notes), (), (), None)
-    if len(classes) < len(everyone):
-        options = offered(classes, catalog, settings)
+    laid = _laid_out(workloads, catalog, settings, clock)
+    if not laid.classes:
+        return Solution(empty(catalog, settings, laid.unplaced, notes), (), (), None)
     whole = clock.left()
     columns = ColumnGeneration(
-        options,
-        classes,
+        laid.options,
+        laid.classes,
         limits=limits_of(settings.policy),
         told=lambda value, bound: told(Found(value, bound, whole=False)),
     )
-    relaxation, packings, fleet, said = _fleet(columns, options, classes, catalog, settings, clock, told)
-    packing, packed = fleet.packing, fleet.classes
-    proven = packings.bound
-    if sized is not None:
+    relaxation, packings, fleet, said = _fleet(
+        columns, laid.options, laid.classes, catalog, settings, clock, told
+    )
+    packing, packed, proven = fleet.packing, fleet.classes, packings.bound
+    if laid.sized is not None:
         # What is proven for one choice of kinds isn't for the others; and others may be cheaper.
-        proven = sized.bound
-        if sized.cheapest[1] is not None or clock.left() > budget.LEFT_BY_MIXING * whole:
+        proven = laid.sized.bound
+        if laid.sized.cheapest[1] is not None or clock.left() > budget.LEFT_BY_MIXING * whole:
             mixed = mixed_kinds(
-                sized,
+                laid.sized,
                 lambda some: offered(some, catalog, settings),
                 limits=limits_of(settings.policy),
                 gap=settings.gap,
                 clock=clock,
             )
             if mixed is not None:
-                packing, packed = min((packing, packed), mixed, key=lambda each: cost(each[0]))
-    best = cost(packing)
-    # Less what a solver's arithmetic may be wrong by: a bound may be too low, never too high. Every plan costs a
-    # multiple of what divides all prices, so that it is the next one that nothing can be below.
-    step = gcd(*(option.price for option in options)) or 1
-    bound = max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, best), 0)
-    gap = (best - bound) / best if best else 0.0
-    plan = artefact.Plan(
-        api_version=artefact.API_VERSION,
-        kind="Plan",
-        catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
-        stack=settings.stack.value,
-        overhead=_overhead(settings),
-        policy=settings.policy,
-        summary=artefact.Summary(
-            status="infeasible" if unplaced else "optimal" if gap <= settings.gap else "feasible",
-            termination=_termination(clock, relaxation, interrupted, near=gap <= settings.gap),
-            usd_per_hour=usd(fleet.price),
-            spread=artefact.BillSpread(
-                usd(fleet.spread.least), usd(fleet.spread.mean), usd(fleet.spread.most)
-            ),
-            optimal_usd_per_hour=usd(best),
-            bound_usd_per_hour=usd(bound),
-            gap=round(gap, 6),
-            baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
-            change=fleet.change,
-            any_pools_usd_per_hour=fleet.any_pools,
-            one_pool_each=fleet.one_pool_each,
-        ),
-        pools=fleet.pools,
-        assignments=fleet.assignments,
-        unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
-        optimal_nodes=optimal_nodes(packing, packed),
-        missing=tuple(
-            artefact.MissingType(each.instance_type, usd(each.price), each.unbound) for each in fleet.missing
-        ),
-        assumptions=assumptions(
-            fleet.pools,
-            classes,
-            catalog,
-            None if not settings.overhead_assumed else settings.overhead,
-            (
-                *_by_packing(fleet.by_packing, len(fleet.pools)),
-                *_repaired(settings.previous, fleet.pools, workloads, catalog),
-                *said,
-                *notes,
-            ),
-        ),
+                packing, packed = min((packing, packed), mixed, key=lambda pair: cost(pair[0]))
+    bound = _in_whole_steps(proven, laid.options, at_most=cost(packing))
+    near = cost(packing) - bound <= settings.gap * cost(packing)
+    plan = written(
+        fleet,
+        Proof(packing, packed, bound, _termination(clock, relaxation, interrupted, near=near)),
+        laid.classes,
+        laid.unplaced,
+        catalog,
+        settings,
+        (*repaired(settings.previous, fleet.pools, workloads, catalog), *said, *notes),
     )
     violations = verify(plan, workloads, catalog)
     if violations:
-        raise BrokenPlanError("; ".join(str(each) for each in violations[:3]))
-    return Solution(plan, classes, options, relaxation, fleet.carried)
+        raise BrokenPlanError("; ".join(str(violation) for violation in violations[:3]))
+    return Solution(plan, laid.classes, laid.options, relaxation, fleet.carried)
+
+
+@dataclass(frozen=True, slots=True)
+class _LaidOut:
+    """What there is to choose, and for whom.
+
+    Attributes:
+        classes: that some node can carry.
+        options: nodes for them.
+        unplaced: workloads that none can carry, or that can't be planned, with their reasons.
+        sized: services by their load, where there are any.
+    """
+
+    classes: tuple[WorkloadClass, ...]
+    options: tuple[NodeOption, ...]
+    unplaced: tuple[artefact.Unplaced, ...]
+    sized: Sized | None
+
+
+def _laid_out(workloads: Sequence[Workload], catalog: Catalog, settings: Settings, clock: Clock) -> _LaidOut:
+    """Classes, the nodes for them, and who is left out and why."""
+    refused = {workload.name: reason for workload in workloads if (reason := _not_planned(workload))}
+    wanted = [workload for workload in workloads if workload.replicas and workload.name not in refused]
+    unplaced = [
+        artefact.Unplaced(workload.name, workload.replicas, refused[workload.name])
+        for workload in workloads
+        if workload.name in refused
+    ]
+    wanted, sized = _sized(workloads, wanted, refused, catalog, settings, clock)
+    unplaced += sized.unplaced if sized is not None else ()
+    everyone = classes_of(wanted)
+    options = offered(everyone, catalog, settings)
+    placeable = {number for option in options for number in option.classes}
+    for number, a_class in enumerate(everyone):
+        if number not in placeable:
+            reason = reason_against(a_class, catalog, settings.overhead, settings.stack, settings.policy)
+            unplaced += [
+                artefact.Unplaced(member.name, member.replicas, reason) for member in a_class.members
+            ]
+    classes = tuple(a_class for number, a_class in enumerate(everyone) if number in placeable)
+    if classes and len(classes) < len(everyone):
+        options = offered(classes, catalog, settings)
+    unplaced.sort(key=lambda left_out: left_out.workload)
+    return _LaidOut(classes, options, tuple(unplaced), sized)
+
+
+def _in_whole_steps(proven: float, options: Iterable[NodeOption], *, at_most: int) -> int:
+    """The bound in micro-dollars an hour, of one proven in dollars.
+
+    Less what a solver's arithmetic may be wrong by: a bound may be too low, never too high. Every plan costs a multiple
+    of what divides all prices, so that it is the next one that nothing can be below.
+    """
+    step = gcd(*(option.price for option in options)) or 1
+    return max(min(-int(-proven * MICRO_USD * (1 - 1e-6) // step) * step, at_most), 0)
 
 
 def _fleet(
@@ -273,7 +271,7 @@ def _left_by_packing(classes: Sequence[WorkloadClass], seconds: float) -> float:
 
 def _termination(
     clock: Clock, relaxation: Relaxation, interrupted: Callable[[], bool], *, near: bool
-) -> Literal["interrupted", "time-limit", "gap", "work-limit", "exhausted"]:
+) -> Termination:
     """Why the search ended; that it met the wall clock comes first, as another run may then end elsewhere."""
     if interrupted():
         return "interrupted"
@@ -282,35 +280,6 @@ def _termination(
     if near:
         return "gap"
     return "work-limit" if clock.over() or not relaxation.converged else "exhausted"
-
-
-def _repaired(
-    previous: artefact.Plan | None,
-    pools: Sequence[artefact.Pool],
-    workloads: Sequence[Workload],
-    catalog: Catalog,
-) -> tuple[str, ...]:
-    """What is to be said where the previous plan can't be kept to, or doesn't hold for these workloads."""
-    if previous is not None and any(each.seats for each in previous.pools) > any(
-        each.seats for each in pools
-    ):
-        return ("the previous plan has seats: who has one in it is placed anew",)
-    broken = [] if previous is None else verify(previous, workloads, catalog)
-    if not broken:
-        return ()
-    more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-    return (f"the previous plan doesn't hold as it is: {broken[0]}{more}; what this concerns is placed anew",)
-
-
-def _by_packing(pools: int, of: int) -> tuple[str, ...]:
-    """What is to be said where the model of Karpenter wasn't asked."""
-    if not pools:
-        return ()
-    words = (
-        f"{pools} of {of} pools are priced by our packing, as their pods are too many for the time that the model "
-        "of Karpenter takes: it may launch others"
-    )
-    return (words,)
 
 
 def _not_planned(workload: Workload) -> str:
@@ -354,14 +323,6 @@ def _sized(
     return [*wanted, *sized.workloads], sized
 
 
-def _as_today(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[WorkloadClass, ...]:
-    """The classes, with services on as many whole GPUs as they take."""
-    workloads = [member for each in classes for member in each.members]
-    if all(each.service is None for each in workloads):
-        return classes
-    return classes_of(on_whole_gpus(each, catalog) or each for each in workloads)
-
-
 def offered(classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settings) -> tuple[NodeOption, ...]:
     """The node options that settings leave for some classes."""
     return node_options(
@@ -372,27 +333,3 @@ def offered(classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settin
         without=settings.without,
         policy=settings.policy,
     )
-
-
-def _empty(
-    catalog: Catalog, settings: Settings, unplaced: list[artefact.Unplaced], notes: Sequence[str]
-) -> artefact.Plan:
-    """A plan for nothing: nobody to place, or nobody who can be placed."""
-    return artefact.Plan(
-        api_version=artefact.API_VERSION,
-        kind="Plan",
-        catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
-        stack=settings.stack.value,
-        overhead=_overhead(settings),
-        policy=settings.policy,
-        summary=artefact.Summary("infeasible" if unplaced else "optimal", "gap", 0.0, 0.0, 0.0, 0.0),
-        pools=(),
-        assignments=(),
-        unplaced=tuple(sorted(unplaced, key=lambda each: each.workload)),
-        assumptions=tuple(notes),
-    )
-
-
-def _overhead(settings: Settings) -> artefact.Overhead:
-    each = settings.overhead
-    return artefact.Overhead(format_cpu(each.cpu_milli), format_memory(each.memory_mib), each.pods)

@@ -11,7 +11,7 @@ Where the budget of steps runs out, the best bound among the branches not taken 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -50,7 +50,7 @@ class Load:
     value: float
     bound: float
     others: tuple[tuple[float, tuple[tuple[int, int], ...]], ...] = ()
-    work: float = 0.0
+    work: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
