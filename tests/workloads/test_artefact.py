@@ -95,6 +95,7 @@ def test_an_entry_means_what_the_reference_says():
         target=Target(container="main"),
         tenant="search",
         interruptible=True,
+        most_replicas=20,
     )
     assert ranker.service == Service(
         829, "requests/s", 204, (ServiceProfile("A100-80GB/mig/1g.10gb", 8, 2, 310, 71),)

@@ -14,8 +14,9 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
 from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
-from gpuslice.workloads.manifests import from_manifests, manifest_files
+from gpuslice.workloads.manifests import from_manifests
 from gpuslice.workloads.model import Workload
+from gpuslice.workloads.repository import repository
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 Object = dict[str, Any]  # a manifest, as free as YAML
@@ -448,7 +449,7 @@ def test_an_unknown_kind_that_holds_gpu_pods_is_named(scan):
         thing("ModelServer", "m", {"roles": [{"template": template()}]}, "example.com/v1"), deployment()
     )
     assert found.notes == (
-        "ModelServer a/m holds pods with a GPU, but ModelServer (example.com/v1) is not understood: left out",
+        "ModelServer a/m holds 1 pod with 1 nvidia.com/gpu: left out, ModelServer (example.com/v1) is not understood",
     )
 
 
@@ -521,11 +522,11 @@ def test_what_gpuslice_rendered_beside_manifests_is_no_workload(tmp_path):
     (patches / "a.yaml").write_text(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: a}\n"
     )
-    assert manifest_files(tmp_path) == [tmp_path / "app.yaml"]
+    assert repository(tmp_path).manifests == (tmp_path / "app.yaml",)
     with pytest.raises(
         InputError, match="manifests: was written by gpuslice: it holds patches, and no workloads"
     ):
-        manifest_files(tmp_path / "manifests")
+        repository(tmp_path / "manifests")
 
 
 def test_a_directory_without_manifests_is_refused(tmp_path):
@@ -541,9 +542,11 @@ def test_a_file_that_is_no_manifest_is_refused(scan):
         scan({"apiVersion": "gpuslice.io/v1alpha1", "kind": "Workloads", "workloads": []})
 
 
-def test_an_object_given_twice_is_refused(scan):
+def test_an_object_given_twice_in_a_file_counts_once_or_is_refused(scan):
+    assert shape(scan(deployment(), deployment())) == [("a/web", "Deployment", 3)]
+    assert "given twice" in scan(deployment(), deployment()).notes[-1]
     with pytest.raises(InputError, match="given twice"):
-        scan(deployment(), deployment())
+        scan(deployment(), deployment(), strict=True)
 
 
 def test_items_of_a_typed_list_need_no_kind(scan):

@@ -55,9 +55,38 @@ def test_keys_that_contradict_each_other_are_refused():
         place({"karpenter.k8s.aws/instance-gpu-name": "l4", "karpenter.k8s.aws/instance-family": "g5"})
 
 
-def test_a_machine_that_has_no_gpu_is_refused():
-    with pytest.raises(InputError, match=r"'m7i\.large' is not an instance type with NVIDIA GPUs"):
-        place({"node.kubernetes.io/instance-type": "m7i.large"})
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("node.kubernetes.io/instance-type", "m7i.large", "m7i.large has no NVIDIA GPU"),
+        (
+            "karpenter.k8s.aws/instance-family",
+            "g4ad",
+            "AMD's GPUs and no NVIDIA GPU: the pod can't run there",
+        ),
+        ("karpenter.k8s.aws/instance-family", "p3", "has NVIDIA GPUs and is not in the catalog"),
+        ("eks.amazonaws.com/instance-family", "p7e-gb400", "has NVIDIA GPUs and is not in the catalog"),
+        ("node.kubernetes.io/instance-type", "g5.3xlarge", "g5.3xlarge is not in the catalog"),
+        ("karpenter.k8s.aws/instance-gpu-name", "m60", "m60 is no GPU that is planned for"),
+        ("nvidia.com/gpu.product", "NVIDIA-H100-SXM4-80GB", "did you mean 'H100'"),
+        ("nvidia.com/gpu.product", "NVIDIA-GeForce-RTX-3090", "is no GPU that is planned for"),
+    ],
+)
+def test_a_value_that_is_not_known_is_left_aside_with_a_note(key, value, says):
+    selected = place({key: value, "kubernetes.io/os": "linux"})
+    assert selected.on is None
+    assert any(says in note for note in selected.notes)
+    required = place(None, [term(key, "In", value)])
+    assert any(says in note for note in required.notes)
+    assert any("can't be placed as it stands" in note for note in required.notes)
+
+
+def test_what_is_known_beside_it_still_counts():
+    types = "node.kubernetes.io/instance-type"
+    assert place(None, [term(types, "In", "g5.xlarge", "m5.large")]).allow == {"A10G"}
+    name = "karpenter.k8s.aws/instance-gpu-name"
+    assert "T4" not in place(None, [term(name, "NotIn", "t4", "m60")]).allow
+    assert "L4" in place(None, [term(name, "NotIn", "t4", "m60")]).allow
 
 
 def test_only_keys_that_pin_machines_are_dropped():

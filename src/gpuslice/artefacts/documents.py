@@ -59,15 +59,27 @@ def read_documents(path: str | Path) -> list[Document]:
         InputError: missing, unreadable, a directory, too large, empty, not UTF-8, not YAML or JSON, or YAML that
             is out to hurt; see `read_yaml`.
     """
+    return parse_documents(*read_text(path))
+
+
+def read_text(path: str | Path, *, largest_yaml: int = LARGEST_YAML) -> tuple[bytes, str]:
+    """The text of a YAML or JSON file, and its name for messages; "-" is standard input.
+
+    Args:
+        path: of the file.
+        largest_yaml: the most bytes that are taken where it isn't JSON.
+
+    Raises:
+        InputError: missing, unreadable, a directory, or too large.
+    """
     name = "stdin" if str(path) == "-" else str(path)
     try:
         if str(path) == "-":
-            return parse_documents(_read_limited(sys.stdin.buffer, name), name)
+            return _read_limited(sys.stdin.buffer, name, largest_yaml), name
         with Path(path).open("rb") as file:
-            text = _read_limited(file, name)
+            return _read_limited(file, name, largest_yaml), name
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _unreadable(error, name) from None
-    return parse_documents(text, name)
 
 
 def parse_documents(text: bytes, name: str) -> list[Document]:
@@ -82,11 +94,7 @@ def parse_documents(text: bytes, name: str) -> list[Document]:
     Raises:
         InputError: as `read_documents`.
     """
-    if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        raise InputError("is UTF-16", where=name, fix="save it as UTF-8")
-    text = text.removeprefix(b"\xef\xbb\xbf")
-    if (nul := text.find(b"\0")) >= 0:
-        raise InputError(f"is binary: byte {nul} is NUL", where=name, fix="name a YAML or JSON file")
+    text = checked_text(text, name)
     if not text or text.isspace():
         _refuse_empty(name)
     named_json = name.endswith(".json")
@@ -97,8 +105,36 @@ def parse_documents(text: bytes, name: str) -> list[Document]:
             if named_json or len(text) > LARGEST_YAML:
                 raise InputError(error.message, where=error.where, fix=error.fix) from None
     if len(text) > LARGEST_YAML:
-        _refuse_size(name, LARGEST_YAML)
+        refuse_size(name, LARGEST_YAML)
     return _parse_yaml(text, name)
+
+
+def checked_text(text: bytes, name: str) -> bytes:
+    """The text without a byte order mark.
+
+    Raises:
+        InputError: it is UTF-16, or binary.
+    """
+    if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        raise InputError("is UTF-16", where=name, fix="save it as UTF-8")
+    if (nul := text.find(b"\0")) >= 0:
+        raise InputError(f"is binary: byte {nul} is NUL", where=name, fix="name a YAML or JSON file")
+    return text.removeprefix(b"\xef\xbb\xbf")
+
+
+def looks_like_json(text: bytes) -> bool:
+    """Whether a text begins as JSON does."""
+    return _STARTS_AS_JSON.match(text) is not None
+
+
+def parse_yaml_part(text: bytes, name: str, *, first_line: int) -> list[object]:
+    """The documents in a part of a YAML file that can be understood without the rest.
+
+    Raises:
+        InputError: not UTF-8, or as `read_yaml`.
+    """
+    decoded = _decoded(text, name, first_line)
+    return [data for data in read_yaml(decoded, name, first_line=first_line) if data is not None]
 
 
 def dump_yaml(*documents: object) -> str:
@@ -169,14 +205,14 @@ def _default(field: msgspec.structs.FieldInfo) -> object:
     return field.default if factory is msgspec.NODEFAULT else factory()
 
 
-def _read_limited(stream: BinaryIO, name: str) -> bytes:
+def _read_limited(stream: BinaryIO, name: str, largest_yaml: int) -> bytes:
     text = stream.read(LARGEST_YAML + 1)
     if len(text) > LARGEST_YAML:
-        if not name.endswith(".json") and not _STARTS_AS_JSON.match(text):
-            _refuse_size(name, LARGEST_YAML)
+        if largest_yaml <= LARGEST_YAML and not name.endswith(".json") and not _STARTS_AS_JSON.match(text):
+            refuse_size(name, LARGEST_YAML)
         text += stream.read(LARGEST_JSON + 1 - len(text))
         if len(text) > LARGEST_JSON:
-            _refuse_size(name, LARGEST_JSON)
+            refuse_size(name, LARGEST_JSON)
     return text
 
 
@@ -202,7 +238,8 @@ def _refuse_empty(name: str) -> NoReturn:
     raise InputError("is empty", where=name, fix="name a file that holds an artefact or manifests")
 
 
-def _refuse_size(name: str, limit: int) -> NoReturn:
+def refuse_size(name: str, limit: int) -> NoReturn:
+    """Refuse a file of more than `limit` bytes: LARGEST_YAML, or LARGEST_JSON."""
     kind = "YAML" if limit == LARGEST_YAML else "JSON"
     raise InputError(
         f"is larger than {limit // 1024**2} MiB, the most that is read as {kind}",
@@ -223,7 +260,7 @@ def _parse_json(text: bytes, name: str) -> object:
     except RecursionError:
         _refuse_depth(name)
     except UnicodeDecodeError as error:
-        _refuse_encoding(error, name)
+        _refuse_encoding(error, name, 0)
     except msgspec.MsgspecError as error:
         if "UTF-8" in str(error):  # since msgspec 0.23, which doesn't say where
             _decoded(text, name)
@@ -280,15 +317,15 @@ def _refuse_duplicate_keys(text: bytes, name: str) -> None:
     json.loads(text, object_pairs_hook=pairs, parse_int=str, strict=False)
 
 
-def _decoded(text: bytes, name: str) -> str:
+def _decoded(text: bytes, name: str, first_line: int = 0) -> str:
     try:
         return text.decode()
     except UnicodeDecodeError as error:
-        _refuse_encoding(error, name)
+        _refuse_encoding(error, name, first_line)
 
 
-def _refuse_encoding(error: UnicodeDecodeError, name: str) -> NoReturn:
-    line = bytes(error.object[: error.start]).count(b"\n") + 1
+def _refuse_encoding(error: UnicodeDecodeError, name: str, first_line: int) -> NoReturn:
+    line = first_line + bytes(error.object[: error.start]).count(b"\n") + 1
     raise InputError(
         f"is not UTF-8: byte {error.start}, on line {line}",
         where=name,

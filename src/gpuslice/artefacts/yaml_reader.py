@@ -61,14 +61,15 @@ def scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
-def read_yaml(text: str, name: str) -> list[object]:
+def read_yaml(text: str, name: str, *, first_line: int = 0) -> list[object]:
     """The documents of a YAML text as dicts (whose keys are texts, as written), lists and scalars.
 
     Values behind an alias are shared, not copied: treat what comes back as immutable.
 
     Args:
-        text: the whole text.
+        text: the whole text, or a part of a file that stands for itself.
         name: of the file, for messages.
+        first_line: lines of the file before the text.
 
     Raises:
         InputError: not YAML, or YAML with duplicate keys, unknown tags, keys that are no text, aliases that
@@ -77,20 +78,20 @@ def read_yaml(text: str, name: str) -> list[object]:
     loader = getattr(
         yaml, "CSafeLoader", yaml.SafeLoader
     )  # libyaml is optional where PyYAML is built by hand
-    composer = _Composer(name)
+    composer = _Composer(name, first_line)
     try:
         for event in yaml.parse(text, Loader=loader):
             composer.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = error.problem or error.context or "it can't be parsed"
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        place = f"{name}:{first_line + mark.line + 1}:{mark.column + 1}" if mark else name
         raise InputError(f"is not valid YAML: {problem}", where=place, fix=_fix(text)) from None
     except yaml.reader.ReaderError as error:
         lines = text[: error.position].split("\n")
         raise InputError(
             f"is not valid YAML: {error.reason}",
-            where=f"{name}:{len(lines)}:{len(lines[-1]) + 1}",
+            where=f"{name}:{first_line + len(lines)}:{len(lines[-1]) + 1}",
             fix="remove the control characters; if it isn't text at all, name another file",
         ) from None
     return composer.documents
@@ -128,6 +129,7 @@ class _Composer:
     """Takes events one by one, and holds the documents that they have completed."""
 
     name: str
+    first_line: int = 0
     documents: list[object] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
     _anchors: dict[str, _Anchored | None] = field(default_factory=dict)  # None: not completed yet
@@ -298,5 +300,5 @@ class _Composer:
 
     def _refuse(self, event: yaml.Event, message: str, fix: str) -> NoReturn:
         mark = event.start_mark
-        place = f"{self.name}:{mark.line + 1}:{mark.column + 1}" if mark else self.name
+        place = f"{self.name}:{self.first_line + mark.line + 1}:{mark.column + 1}" if mark else self.name
         raise InputError(message, where=place, fix=fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,7 +15,16 @@ from gpuslice.cli.connection import (
     say_unread,
     snapshot_of,
 )
-from gpuslice.cli.console import CatalogOption, Output, OutputOption, print_data, print_table, print_text, say
+from gpuslice.cli.console import (
+    CatalogOption,
+    Output,
+    OutputOption,
+    print_data,
+    print_table,
+    print_text,
+    progress_of,
+    say,
+)
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +108,19 @@ def scan(
             help="Write what was read of the cluster there, without secrets and values of variables.",
         ),
     ] = "",
+    build: Annotated[
+        bool,
+        typer.Option(
+            "--build",
+            help="Build Helm charts and Kustomize overlays in a directory: by helm, kubectl or kustomize.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse manifests of which anything can't be read, instead of listing it."
+        ),
+    ] = False,
     out: Annotated[str, typer.Option("--out", metavar="FILE", help="Write workloads.yaml.")] = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -108,6 +131,8 @@ def scan(
     from gpuslice.cluster.seen.dump import is_dump
 
     live = not source and not trace
+    if (build or strict) and (live or (source is not None and any(map(is_dump, source)))):
+        raise InputError("--build and --strict are for manifests", fix="leave them out")
     dumped = source[0] if source and len(source) == 1 and is_dump(source[0]) else ""
     if not live:
         options = {"--context": context, "--kubeconfig": kubeconfig, "--dump": dump}
@@ -126,10 +151,10 @@ def scan(
         workloads, bill = _from_snapshot(snapshot, today, exclude or [], region, catalog_file, selector)
         _tell(workloads, bill, out, output)
     else:
-        workloads = _read(
-            source or [], trace, today, pod, namespace or "default", exclude or [], region or _DEFAULT_REGION
+        wanted = _Wanted(
+            today, namespace or "default", exclude or [], region, catalog_file, strict=strict, build=build
         )
-        _tell(workloads, None, out, output)
+        _tell(*_read(source or [], trace, pod, wanted), out, output)
 
 
 def _tell(workloads: WorkloadSet, bill: Bill | None, out: str, output: Output) -> None:
@@ -224,32 +249,73 @@ def _say_today(today: Today, catalog: Catalog) -> None:
         say(f"note: {assumed} spot or reserved nodes are counted at the on-demand price: theirs isn't known")
 
 
-def _read(
-    source: list[str],
-    trace: str,
-    today: str,
-    pod: str,
-    namespace: str,
-    exclude: list[str],
-    region: str,
-) -> WorkloadSet:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """How manifests are to be read."""
+
+    today: str
+    namespace: str
+    exclude: list[str]
+    region: str
+    catalog_file: str
+    strict: bool
+    build: bool
+
+
+def _read(source: list[str], trace: str, pod: str, wanted: _Wanted) -> tuple[WorkloadSet, Bill | None]:
     if source and trace:
         raise InputError(
             "--from and --from-trace were both given",
             fix="name manifests or a dump (--from PATH), or a trace (--from-trace FILE)",
         )
     if trace:
-        from gpuslice.workloads.traces import from_trace
-
-        if exclude:
-            raise InputError("--exclude is for manifests", fix="leave it out: a trace is read whole")
-        cpu, memory = _pod_requests(pod)
-        return from_trace(trace, today=today or None, pod_cpu_milli=cpu, pod_memory_mib=memory, region=region)
+        return _from_trace(trace, pod, wanted), None
     if pod:
         raise InputError("--pod is for traces: manifests have requests", fix="leave it out")
-    from gpuslice.workloads.manifests import from_manifests
+    return _from_manifests(source, wanted)
 
-    return from_manifests(source, today=today or None, region=region, namespace=namespace, exclude=exclude)
+
+def _from_trace(trace: str, pod: str, wanted: _Wanted) -> WorkloadSet:
+    from gpuslice.workloads.traces import from_trace
+
+    if wanted.exclude:
+        raise InputError("--exclude is for manifests", fix="leave it out: a trace is read whole")
+    if wanted.build or wanted.strict:
+        raise InputError(
+            "--build and --strict are for manifests", fix="leave them out: a trace is read whole"
+        )
+    cpu, memory = _pod_requests(pod)
+    return from_trace(
+        trace,
+        today=wanted.today or None,
+        pod_cpu_milli=cpu,
+        pod_memory_mib=memory,
+        region=wanted.region or _DEFAULT_REGION,
+    )
+
+
+def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, Bill | None]:
+    """Workloads of manifests; those with nodes among them are a cluster, which says what it has today."""
+    from gpuslice.workloads.manifests import input_notes, read_manifests, workloads_in
+
+    with progress_of("reading manifests") as progress:
+        read = read_manifests(source, namespace=wanted.namespace, build=wanted.build, progress=progress)
+    from gpuslice.cluster.seen.dump import is_of_a_cluster, snapshot_of_objects
+
+    if is_of_a_cluster(read.objects) and not wanted.strict:
+        snapshot = snapshot_of_objects(read.objects, ", ".join(source))
+        found, bill = _from_snapshot(
+            snapshot, wanted.today, wanted.exclude, wanted.region, wanted.catalog_file, ""
+        )
+        return replace(found, notes=(*found.notes, *input_notes(read))), bill
+    workloads = workloads_in(
+        read,
+        today=wanted.today or None,
+        region=wanted.region or _DEFAULT_REGION,
+        exclude=wanted.exclude,
+        strict=wanted.strict,
+    )
+    return workloads, None
 
 
 def _pod_requests(text: str) -> tuple[int | None, int | None]:
@@ -328,7 +394,7 @@ def _summary(workloads: WorkloadSet) -> str:
     found = workloads.workloads
     several = sum(each.need.gpus > 1 for each in found)
     unknown = [each for each in found if _missing(each)]
-    nowhere = sum(each.need.on is None for each in unknown)
+    nowhere = sum(each.need.on is None for each in found)
     pods = sum(each.replicas for each in found)
     words = (
         f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - len(unknown):,} with a known need, "

@@ -152,7 +152,7 @@ def gpu_named(text: str, *, memory_mib: int | None = None) -> Gpu:
         return found[0]
     shown = repr(written if len(written) <= 60 else written[:57] + "...")
     if not found:
-        hint = nearest(written.upper(), GPUS)
+        hint = _hint(written)
         raise InputError(
             f"no GPU of EC2 is named {shown}", fix=f"{hint} ".lstrip() + f"known: {', '.join(GPUS)}"
         )
@@ -160,6 +160,14 @@ def gpu_named(text: str, *, memory_mib: int | None = None) -> Gpu:
         names = " or ".join(each.name for each in found)
         raise InputError(f"{shown} is more than one GPU", fix=f"write {names}")
     return min(found, key=lambda each: abs(each.memory_mib - memory_mib))
+
+
+def _hint(written: str) -> str:
+    """The model that a name that isn't known most likely stands for, as a question; empty: none is like it."""
+    words = set(re.split(r"[^A-Z0-9]+", written.upper()))
+    # "H100" in "NVIDIA-H100-SXM4-80GB" says more than letters that are alike.
+    alike = [name for name in GPUS if (head := name.partition("-")[0]) in words and not head.isalpha()]
+    return f"did you mean {alike[0]!r}?" if alike else nearest(written.upper(), GPUS)
 
 
 def _squashed(text: str) -> str:

@@ -22,6 +22,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.render.bundle import LeftAlone, WorkloadPatch
 from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
+from gpuslice.workloads.makers import SETTINGS
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Assignment, Pool
@@ -176,6 +177,8 @@ def _why_unpatched(assignment: Assignment, parts: int) -> str:
         return "its name is none that a Kubernetes object can have"
     if parts > 1:
         return "its replicas go to several pools, and one template can name only one"
+    if assignment.target.kind in SETTINGS and not assignment.target.api_version:
+        return f"{assignment.target.kind} makes its pods: change {SETTINGS[assignment.target.kind]}"
     if assignment.target.kind == "Pod" and assignment.replicas > 1:
         return "it stands for several bare pods, each an object of its own"
     if not api_version(assignment.target):

@@ -142,6 +142,11 @@ class _Reading:
         workload = Workload(
             name=entry.name,
             replicas=self._replicas(entry),
+            most_replicas=entry.replicas.peak
+            if isinstance(entry.replicas, Replicas)
+            and self.at == "now"
+            and entry.replicas.peak > entry.replicas.now
+            else 0,
             cpu_milli=self._parsed("pod.cpu", parse_cpu_milli, entry.pod.cpu),
             memory_mib=0 if memory is None else self._memory("pod.memory", memory),
             need=replace(need, max_slowdown_milli=limit),
@@ -287,7 +292,7 @@ def _to_entry(workload: Workload) -> object:
         WorkloadEntry(
             name=workload.name,
             target=workload.target,
-            replicas=workload.replicas if service is None else UNSET,
+            replicas=_replicas(workload) if service is None else UNSET,
             tenant=workload.tenant if workload.tenant not in {"", workload.namespace} else UNSET,
             isolation=need.isolation,
             pod=PodRequests(
@@ -325,6 +330,17 @@ def _to_entry(workload: Workload) -> object:
             return {"name": name, "target": target} | rest | {"target": target}
         case _:
             return plain
+
+
+def _replicas(workload: Workload) -> int | Replicas:
+    if workload.most_replicas <= workload.replicas:
+        return workload.replicas
+    return Replicas(now=workload.replicas, peak=workload.most_replicas)
+
+
+def at_peak(workload: Workload) -> Workload:
+    """The workload with as many replicas as there may be of it."""
+    return replace(workload, replicas=max(workload.replicas, workload.most_replicas))
 
 
 def _to_service_entry(service: Service) -> ServiceEntry:

@@ -16,6 +16,7 @@ from gpuslice.workloads.annotations import NoLimit, read_annotations
 from gpuslice.workloads.artefact import default_slowdown, limitable
 from gpuslice.workloads.frameworks import recognise
 from gpuslice.workloads.kinds import built_in
+from gpuslice.workloads.makers import SETTINGS
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.objects import PodSpec, convert
@@ -25,10 +26,10 @@ from gpuslice.workloads.target import POD_SPEC_OF, Framework, Target
 
 if TYPE_CHECKING:
     from gpuslice.workloads.annotations import Stated
-    from gpuslice.workloads.kinds import Template
     from gpuslice.workloads.owners import Object, Owner
     from gpuslice.workloads.placement import Placement
     from gpuslice.workloads.pods import GpuContainer, PodRequests
+    from gpuslice.workloads.template import Template
 
 _MOST_GPUS: Final = 64
 _RUNS_ONCE: Final = frozenset({"Never", "OnFailure"})
@@ -69,6 +70,7 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
     return Workload(
         name="-".join(filter(None, (f"{owner.namespace}/{owner.name}", template.role))),
         replicas=template.replicas,
+        most_replicas=template.most_replicas,
         cpu_milli=requests.cpu_milli,
         memory_mib=requests.memory_mib,
         need=replace(
@@ -97,7 +99,12 @@ def adopted(workload: Workload, child: Object, owner: Owner) -> Workload:
         pod_spec="",
     )
     notes = [f"the template of {shorten(owner.kind)} {owner.name} is not in the input: its pods were counted"]
-    if not known:
+    if owner.kind in SETTINGS and not owner.api_version:
+        setting = SETTINGS[owner.kind]
+        notes = [
+            f"{owner.kind} makes these pods, and the next as before: no patch changes them, but {setting}"
+        ]
+    elif not known:
         notes.append(
             f"where a {shorten(owner.kind)} keeps its pod template is not known: it can't be patched"
         )

@@ -80,6 +80,22 @@ _FIRST_WORDS: Final = 4
 _TRUE: Final = frozenset({"1", "true", "yes"})
 
 
+# Images of a server's name that run on something else, or beside the server.
+_NO_GPU_IMAGE: Final = re.compile(
+    r"cpu|router|gateway|operator|proxy|controller|tpu|neuron|rocm|gaudi|hpu|xpu|lora|download|exporter|scheduler|bench|"
+    r"client|sdk|tokeniz|frontend|cache|sidecar"
+)
+_SERVERS: Final = frozenset({"vllm", "sglang", "tgi", "nim", "triton"})
+
+
+def server_in_image(image: str) -> str | None:
+    """The server that an image holds, if it is one that is run on a GPU; None where nothing says so."""
+    name = image.lower()
+    if _NO_GPU_IMAGE.search(name):
+        return None
+    return next((known for known, pattern in _IMAGES if known in _SERVERS and pattern.search(name)), None)
+
+
 def recognise(container: Container) -> Framework | None:
     """The preallocating framework that a container runs, with where its limit goes; None where none is seen."""
     name = _name(container)

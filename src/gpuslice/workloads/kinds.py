@@ -7,36 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from gpuslice.workloads.objects import Fields, fields_of, whole_number
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A pod template inside an object.
-
-    Attributes:
-        pod: the pod's spec, as it stands.
-        replicas: pods made from it.
-        pointer: JSON pointer to the pod's spec inside the object.
-        role: what tells it from the object's other templates; empty where there is only one by nature.
-        annotations: its own.
-        container_path: where its one container stands, if not in a list of containers.
-        framework_hint: a framework that the object names instead of an image.
-        notes: what a person should know.
-    """
-
-    pod: Fields
-    replicas: int
-    pointer: str
-    role: str = ""
-    annotations: Fields | None = None
-    container_path: str = ""
-    framework_hint: str = ""
-    notes: tuple[str, ...] = ()
-
+from gpuslice.workloads.autoscaling import AS_WRITTEN, LEAST, Bounds, planned
+from gpuslice.workloads.objects import Fields, fields_of, group_of, whole_number
+from gpuslice.workloads.template import Template
 
 Reader = Callable[[Fields, str], Iterator[Template]]
 
@@ -47,13 +23,13 @@ def templates(data: Fields, where: str) -> tuple[Template, ...] | None:
     Raises:
         InputError: a number of replicas that is none.
     """
-    reader = _READERS.get((_group(data), str(data.get("kind"))))
+    reader = _READERS.get((group_of(data), str(data.get("kind"))))
     return None if reader is None else tuple(each for each in reader(data, where) if each.pod)
 
 
 def built_in(data: Fields) -> bool:
     """Whether Kubernetes itself has the kind: no apiVersion is needed to name it."""
-    return _group(data) in {"", "apps", "batch"}
+    return group_of(data) in {"", "apps", "batch"}
 
 
 def finished(data: Fields) -> bool:
@@ -68,10 +44,6 @@ def finished(data: Fields) -> bool:
         and each.get("status") == "True"
         for each in (conditions if isinstance(conditions, list) else [])
     )
-
-
-def _group(data: Fields) -> str:
-    return str(data.get("apiVersion", "")).rpartition("/")[0]
 
 
 def _at(
@@ -172,6 +144,10 @@ def _ray(*path: str) -> Reader:
             groups = whole_number(each, "replicas", least, where)
             hosts = whole_number(each, "numOfHosts", 1, where)
             group = _at(each, ("template",), groups * hosts, _role(each.get("groupName", f"workers-{index}")))
+            if cluster.get("enableInTreeAutoscaling") is True:
+                bounds = Bounds(least, whole_number(each, "maxReplicas", max(groups, least), where))
+                stated = each.get("replicas") is not None
+                group = planned(group, bounds, groups, AS_WRITTEN if stated else LEAST, group=hosts)
             yield replace(group, pointer=f"/{'/'.join(path)}/workerGroupSpecs/{index}{group.pointer}")
 
     return read
@@ -207,14 +183,17 @@ def _inference_service(data: Fields, where: str) -> Iterator[Template]:
     for role in ("predictor", "transformer", "explainer"):
         component = fields_of(data, "spec", role)
         least = whole_number(component, "minReplicas", 1, where)
+        most = whole_number(component, "maxReplicas", 0, where)
         template = Template(
             pod=component,
             replicas=max(1, least),
             pointer=f"/spec/{role}",
             role=role,
             annotations=fields_of(component, "annotations"),
-            notes=() if least else ("it may scale to zero: counted as one",),
+            notes=() if least or most else ("it may scale to zero: counted as one",),
         )
+        if most > least:
+            template = planned(template, Bounds(least, most), least, LEAST)
         section = next((each for each in _KSERVE_MODELS if fields_of(component, each)), None)
         if section is None:
             yield template

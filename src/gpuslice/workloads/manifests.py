@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from gpuslice.artefacts.documents import read_documents
-from gpuslice.artefacts.output import LISTING
-from gpuslice.errors import EnvironmentFailedError, InputError
-from gpuslice.hardware.gpus import gpu_named
-from gpuslice.units import parse_quantity
-from gpuslice.workloads.artefact import WorkloadSet
-from gpuslice.workloads.assemble import adopted, workload_of
-from gpuslice.workloads.kinds import finished, templates
-from gpuslice.workloads.objects import Metadata, convert, fields_of, whole_number
-from gpuslice.workloads.owners import Family, Key, Object
-from gpuslice.workloads.pods import is_gpu
+from gpuslice.artefacts.documents import (
+    LARGEST_JSON,
+    LARGEST_YAML,
+    checked_text,
+    looks_like_json,
+    parse_documents,
+    parse_yaml_part,
+    read_text,
+    refuse_size,
+)
+from gpuslice.artefacts.quoting import shorten
+from gpuslice.errors import GpusliceError, InputError
+from gpuslice.workloads.build import built
+from gpuslice.workloads.census import from_objects
+from gpuslice.workloads.claims import Claims
+from gpuslice.workloads.gpu_use import uses
+from gpuslice.workloads.objects import Metadata, convert, fields_of
+from gpuslice.workloads.owners import Object, controller
+from gpuslice.workloads.relevance import Piece, has_gpu_word, pieces
+from gpuslice.workloads.repository import repository
+from gpuslice.workloads.unread import Unread, refuse, unread_notes
 
 if TYPE_CHECKING:
-    from gpuslice.artefacts.documents import Document
-    from gpuslice.workloads.kinds import Template
-    from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.objects import Fields
+    from gpuslice.workloads.repository import Build
 
-SUFFIXES: Final = (".yaml", ".yml", ".json")
-_RENDERED: Final = {LISTING, "kustomization.yaml"}  # in what `gpuslice render` wrote; a dump is listed, too
+Progress = Callable[[int, int], None]
+"""Takes bytes read, and bytes to read."""
+
+_PARSED_WHOLE: Final = (
+    1024 * 1024
+)  # a file that was named by itself, and isn't longer, is read to its last word
+_NAMED: Final = 8  # builds, in one note
+
+
+@dataclass
+class Manifests:
+    """What was read of files and directories.
+
+    Attributes:
+        objects: Kubernetes objects that may have to do with GPUs.
+        unread: what couldn't be read.
+        builds: charts and overlays that weren't built.
+        values: files that are no manifests and ask for GPUs.
+        passed_over: objects with pods and without a GPU that weren't parsed.
+    """
+
+    objects: list[Object] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    builds: list[Build] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
+    passed_over: int = 0
 
 
 def from_manifests(
@@ -39,6 +69,9 @@ def from_manifests(
     region: str = "us-east-1",
     namespace: str = "default",
     exclude: Sequence[str] = (),
+    strict: bool = False,
+    build: bool = False,
+    progress: Progress | None = None,
 ) -> WorkloadSet:
     """The workloads among manifests that ask for a GPU.
 
@@ -48,300 +81,275 @@ def from_manifests(
         region: of the workload set.
         namespace: of objects that name none.
         exclude: patterns of workload names to leave out, such as "kube-system/*".
+        strict: refuse all for one thing that can't be read.
+        build: build charts and overlays by helm, kubectl or kustomize.
+        progress: told how far reading has come.
 
     Raises:
-        InputError: nothing to read, an object or annotation that can't be understood, or an object given twice.
+        InputError: nothing to read; nothing of it can be understood; if strict, anything can't.
     """
-    objects = [each for path in paths for each in _objects(path, namespace)]
-    return from_objects(objects, today=today, region=region, exclude=exclude)
+    read = read_manifests(paths, namespace=namespace, build=build, progress=progress)
+    return workloads_in(read, today=today, region=region, exclude=exclude, strict=strict)
 
 
-def from_objects(
-    objects: list[Object],
-    *,
-    today: str | None = None,
-    region: str = "us-east-1",
-    exclude: Sequence[str] = (),
-    leave_out_unclear: bool = False,
+def workloads_in(
+    read: Manifests, *, today: str | None, region: str, exclude: Sequence[str], strict: bool
 ) -> WorkloadSet:
-    """The workloads among objects that ask for a GPU: those of manifests, or of a cluster.
-
-    Args:
-        objects: with their owners among them, as far as known.
-        today: the GPU model that workloads run on where their object doesn't say.
-        region: of the workload set.
-        exclude: patterns of workload names to leave out.
-        leave_out_unclear: leave out a workload that can't be understood, with a note, instead of refusing all: in a
-            cluster with a thousand of them one is always wrong.
+    """The workloads in what was read, and notes on everything else that has to do with GPUs.
 
     Raises:
         InputError: as `from_manifests`.
     """
-    scan = _Scan(objects, gpu_named(today).name if today else None, leave_out_unclear=leave_out_unclear)
-    workloads = [
-        each for each in scan.workloads() if not any(fnmatchcase(each.name, pattern) for pattern in exclude)
-    ]
-    return WorkloadSet(
+    if strict:
+        refuse(read.unread)
+    found, unclear = from_objects(
+        read.objects,
+        today=today,
         region=region,
-        workloads=tuple(sorted(_named_once(workloads), key=lambda each: each.name)),
-        notes=tuple(scan.notes()),
+        exclude=exclude,
+        strict=strict,
+        passed_over=read.passed_over,
+    )
+    if not found.workloads and not found.notes and not read.values:
+        refuse(one for one in (*read.unread, *unclear) if one.matters)
+        _refuse_unbuilt(read.builds)
+    return replace(found, notes=(*found.notes, *input_notes(read, unclear)))
+
+
+def input_notes(read: Manifests, unclear: Sequence[Unread] = ()) -> tuple[str, ...]:
+    """What a person should know of files beside their workloads: what has to be built, what couldn't be read."""
+    return (*_values_notes(read.values), *_build_notes(read.builds), *unread_notes([*read.unread, *unclear]))
+
+
+def _values_notes(files: Sequence[str]) -> Iterator[str]:
+    if files:
+        are = "ask for a GPU and are no manifests" if len(files) > 1 else "asks for a GPU and is no manifest"
+        yield (
+            f"{', '.join(files)} {are}: the values of a chart have to be rendered with it (helm template CHART "
+            "-f VALUES | gpuslice scan --from -)"
+        )
+
+
+def read_manifests(
+    paths: Sequence[str],
+    *,
+    namespace: str = "default",
+    build: bool = False,
+    progress: Progress | None = None,
+) -> Manifests:
+    """The objects of files and directories.
+
+    Args:
+        paths: files, directories (read with all below them), or "-" for standard input.
+        namespace: of objects that name none.
+        build: build charts and overlays by helm, kubectl or kustomize.
+        progress: told how far reading has come.
+
+    Raises:
+        InputError: nothing to read, or a file that was named by itself isn't there or is no manifest.
+    """
+    reader = _Reader(namespace)
+    files: list[tuple[str, bool]] = []
+    for path in paths:
+        if path == "-" or not Path(path).is_dir():
+            files.append((path, False))
+            continue
+        place = repository(Path(path))
+        standing_for = reader.build(place.builds) if build else frozenset()
+        reader.read.builds += [] if build else place.builds
+        files += [(str(file), True) for file in place.manifests if file.resolve() not in standing_for]
+    sizes = {file: Path(file).stat().st_size for file, inside in files if inside}
+    done, total = 0, sum(sizes.values())
+    for file, inside in files:
+        reader.file(file, skip_others=inside)
+        done += sizes.get(file, 0)
+        if progress is not None:
+            progress(done, total)
+    reader.take_owners()
+    return reader.read
+
+
+def _build_notes(builds: Sequence[Build]) -> Iterator[str]:
+    for tool, what in (("helm", "Helm chart"), ("kustomize", "Kustomize overlay")):
+        own = [one for one in builds if one.tool == tool]
+        if not own:
+            continue
+        first = f"{own[0].directory} is a {what}, which has to be built: {own[0].command}"
+        others = ", ".join(str(one.directory) for one in own[1:])
+        yield f"{first} (or give --build)" + (f"; so have {len(own) - 1} more: {others}" if others else "")
+
+
+def _refuse_unbuilt(builds: Sequence[Build]) -> None:
+    if not builds:
+        return
+    first = builds[0]
+    what = "a Helm chart" if first.tool == "helm" else "a Kustomize overlay"
+    others = f"; so have {', '.join(str(one.directory) for one in builds[1:_NAMED])}" if builds[1:] else ""
+    raise InputError(
+        f"is {what}, which has to be built{others}",
+        where=str(first.directory),
+        fix=f"{first.command}, or give --build",
     )
 
 
-def manifest_files(directory: Path) -> list[Path]:
-    """The manifests below a directory, in order of their paths; what is hidden or empty is skipped.
+class _Reader:
+    """Files being read, one after another."""
 
-    So is a directory that `gpuslice render` wrote: its patches look like workloads, and are of workloads beside them.
+    def __init__(self, namespace: str) -> None:
+        self.read = Manifests()
+        self._namespace = namespace
+        self._passed: dict[str, list[tuple[Piece, str]]] = {}
 
-    Raises:
-        InputError: there are none.
-        EnvironmentFailedError: a directory can't be read.
-    """
-    found: list[Path] = []
-    rendered = ""
-    for folder, folders, names in os.walk(directory, onerror=_refuse_unreadable):
-        if set(names) >= _RENDERED:
-            folders[:] = []
-            rendered = folder
-            continue
-        folders[:] = [each for each in folders if not each.startswith(".")]
-        paths = (Path(folder, name) for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
-        found += (path for path in paths if path.is_file() and path.stat().st_size)
-    if not found and rendered:
-        raise InputError(
-            "was written by gpuslice: it holds patches, and no workloads",
-            where=rendered,
-            fix="name the manifests of the workloads, or workloads.yaml",
-        )
-    if not found:
-        raise InputError(
-            "there are no manifests in this directory",
-            where=str(directory),
-            fix=f"name one with {', '.join(f'*{each}' for each in SUFFIXES)}, or a file",
-        )
-    return sorted(found)
+    def build(self, builds: Sequence[Build]) -> frozenset[Path]:
+        """Read what charts and overlays come to; the files that need not be read any more."""
+        stand_for: set[Path] = set()
+        for each in builds:
+            try:
+                text = built(each)
+            except InputError as error:
+                self.read.unread.append(Unread(error))
+                self.read.builds.append(each)
+                continue
+            stand_for |= each.files
+            self._text(text, f"{each.directory}/ ({each.tool})", skip_others=True)
+        return frozenset(stand_for)
+
+    def file(self, path: str, *, skip_others: bool) -> None:
+        """Read a file; in a directory, files of other kinds are skipped, and what can't be read is noted."""
+        try:
+            text, name = read_text(path, largest_yaml=LARGEST_JSON)
+        except InputError as error:
+            if not skip_others:
+                raise
+            self.read.unread.append(Unread(error))
+            return
+        before = len(self.read.objects) + len(self.read.unread) + sum(map(len, self._passed.values()))
+        self._text(text, name, skip_others=skip_others)
+        after = len(self.read.objects) + len(self.read.unread) + sum(map(len, self._passed.values()))
+        if after == before and not skip_others:
+            parse_documents(text, name)  # which says what is wrong with it
+            raise InputError(
+                "is no Kubernetes object: it has no kind",
+                where=name,
+                fix="name manifests, or a dump by kubectl get",
+            )
+
+    def take_owners(self) -> None:
+        """Parse what was passed over, where it turns out to own something that wasn't."""
+        known = {each.key for each in self.read.objects}
+        ahead = list(self.read.objects)
+        while ahead:
+            child = ahead.pop()
+            reference = controller(child.metadata)
+            if reference is None or (reference.kind, child.namespace, reference.name) in known:
+                continue
+            known.add((reference.kind, child.namespace, reference.name))
+            before = len(self.read.objects)
+            for piece, name in self._passed.get(reference.kind, ()):
+                if reference.name.encode() in piece.content:
+                    self._piece(piece, name, skip_others=True)
+            ahead += self.read.objects[before:]
+
+    def _text(self, text: bytes, name: str, *, skip_others: bool) -> None:
+        try:
+            text = checked_text(text, name)
+        except InputError as error:
+            self._unread(error, text, skip_others=skip_others)
+            return
+        if name.endswith(".json") or looks_like_json(text):
+            self._json(text, name, skip_others=skip_others)
+            return
+        whole = not skip_others and len(text) <= _PARSED_WHOLE
+        found = list(pieces(text))
+        matter = [each for each in found if whole or each.matters]
+        if sum(each.end - each.start for each in matter) > LARGEST_YAML:
+            try:
+                refuse_size(name, LARGEST_YAML)
+            except InputError as error:
+                self._unread(error, text, skip_others=skip_others)
+            return
+        taken = set(map(id, matter))
+        for number, piece in enumerate(found, 1):
+            place = name if len(found) == 1 else f"{name} (document {number})"
+            if id(piece) in taken:
+                self._piece(piece, name, skip_others=skip_others, place=place)
+            else:
+                self._passed.setdefault(piece.kind, []).append((piece, name))
+                self.read.passed_over += piece.holds_pods
+
+    def _json(self, text: bytes, name: str, *, skip_others: bool) -> None:
+        if skip_others and b'"kind"' not in text:
+            return
+        try:
+            documents = parse_documents(text, name)
+        except InputError as error:
+            if not skip_others or has_gpu_word(text):
+                self._unread(error, text, skip_others=skip_others)
+            return
+        for document in documents:
+            self._take(document.data, document.where, skip_others=skip_others)
+
+    def _piece(self, piece: Piece, name: str, *, skip_others: bool, place: str = "") -> None:
+        try:
+            documents = parse_yaml_part(piece.content, name, first_line=piece.first_line)
+        except InputError as error:
+            self._unread(error, piece.content, skip_others=skip_others)
+            return
+        for data in documents:
+            if piece.item_of is not None:
+                api_version, kind = piece.item_of
+                data = {"apiVersion": api_version, "kind": kind, "items": data}  # noqa: PLW2901  as it stood
+            self._take(data, place or name, skip_others=skip_others)
+
+    def _unread(self, error: GpusliceError, text: bytes, *, skip_others: bool) -> None:
+        self.read.unread.append(Unread(error, matters=not skip_others or has_gpu_word(text)))
+
+    def _take(self, data: object, where: str, *, skip_others: bool) -> None:
+        try:
+            for each in _objects_of(data, where, self._namespace):
+                self.read.objects.append(each)
+        except _NoObjectError as error:
+            if not skip_others:
+                self.read.unread.append(Unread(error))
+            elif not error.ours and uses(fields_of(data), Claims(()), self._namespace):
+                self.read.values.append(where)
+        except InputError as error:
+            self.read.unread.append(
+                Unread(error, matters=not skip_others or bool(uses(fields_of(data), Claims(()), "")))
+            )
 
 
-def _refuse_unreadable(error: OSError) -> NoReturn:
-    raise EnvironmentFailedError(
-        f"can't be read: {error.strerror}", where=str(error.filename), fix="check its permissions"
-    ) from error
+class _NoObjectError(InputError):
+    """Plain data that is no Kubernetes object; `ours`: it is an artefact of gpuslice."""
+
+    ours = False
 
 
-def _objects(path: str, namespace: str) -> Iterator[Object]:
-    """The Kubernetes objects of a file, or of a directory's files; there, files of other kinds are skipped."""
-    in_directory = path != "-" and Path(path).is_dir()
-    for file in manifest_files(Path(path)) if in_directory else [path]:
-        for document in read_documents(file):
-            yield from _objects_of(document.data, document, namespace, skip_others=in_directory)
-
-
-def _objects_of(data: object, document: Document, namespace: str, *, skip_others: bool) -> Iterator[Object]:
+def _objects_of(data: object, where: str, namespace: str) -> Iterator[Object]:
     fields = fields_of(data)
     kind, api_version = fields.get("kind"), fields.get("apiVersion")
     ours = isinstance(api_version, str) and api_version.startswith("gpuslice.io/")
     if not isinstance(kind, str) or not isinstance(api_version, str) or ours:
-        if skip_others:
-            return
-        raise InputError(
-            f"is a {kind} of gpuslice, not a manifest" if ours else "is no Kubernetes object: it has no kind",
-            where=document.where,
+        error = _NoObjectError(
+            f"is a {shorten(str(kind))} of gpuslice, not a manifest"
+            if ours
+            else "is no Kubernetes object: it has no kind",
+            where=where,
             fix="give workloads.yaml to `gpuslice plan -f`"
             if ours
             else "name manifests, or a dump by kubectl get",
         )
+        error.ours = ours
+        raise error
     items = fields.get("items")
     if kind.endswith("List") and isinstance(items, list):
         for item in items:
-            # Items of a typed list (DeploymentList) need not repeat their kind.
-            yield from _objects_of(
-                {"apiVersion": api_version, "kind": kind.removesuffix("List"), **fields_of(item)},
-                document,
-                namespace,
-                skip_others=skip_others,
-            )
+            yield from _objects_of(_item(fields_of(item), kind, api_version), where, namespace)
         return
-    metadata = convert(fields_of(fields, "metadata"), Metadata, f"{document.where}: {kind}")
-    yield Object(fields, metadata, kind, metadata.namespace or namespace, document.where)
+    metadata = convert(fields_of(fields, "metadata"), Metadata, f"{where}: {shorten(kind)}")
+    yield Object(fields, metadata, kind, metadata.namespace or namespace, where)
 
 
-class _Scan:
-    """One input being read: its objects, their templates, and what was seen on the way."""
-
-    def __init__(self, objects: list[Object], today: str | None, *, leave_out_unclear: bool = False) -> None:
-        self._objects = objects
-        self._leave_out_unclear = leave_out_unclear
-        self._unclear: dict[str, str] = {}
-        self._today = today
-        self._family = Family(objects)
-        self._borrowed = _borrowed_replicas(objects)
-        self._autoscaled = _autoscaled(objects)
-        self._others: list[Object] = []
-        self._finished = 0
-        self._not_understood: list[Object] = []
-        self._templates = [self._gpu_templates(each) for each in objects]
-        self._with_gpu = {each.key for each, found in zip(objects, self._templates, strict=True) if found}
-        _refuse_duplicates(each for each in objects if each.key in self._with_gpu)
-
-    def workloads(self) -> Iterator[Workload]:
-        """One for each template that asks for a GPU and isn't counted at an owner."""
-        orphans: dict[tuple[object, ...], list[Workload]] = {}
-        for each, found in zip(self._objects, self._templates, strict=True):
-            if any(parent.key in self._with_gpu for parent in self._family.ancestors(each)):
-                continue
-            owner = self._family.missing_owner(each) if found else None
-            for template in found:
-                workload = self._clear(each, template)
-                if workload is None:
-                    continue
-                if owner is None:
-                    yield workload
-                elif workload.replicas:  # a ReplicaSet that stands at zero is history
-                    # Pods of one absent owner are one workload as long as they are alike.
-                    alike = (owner, each.namespace, workload.need, workload.cpu_milli, workload.memory_mib)
-                    orphans.setdefault(alike, []).append(adopted(workload, each, owner))
-        for group in orphans.values():
-            yield replace(group[0], replicas=sum(each.replicas for each in group))
-
-    def notes(self) -> Iterator[str]:
-        """What a person should know of the input as a whole, once its workloads were read."""
-        yield from (f"left out: {each}" for each in self._unclear.values())
-        if self._others:
-            yield f"{len(self._others)} other object{'s' * (len(self._others) > 1)} with pods, without a GPU: left out"
-        if self._finished:
-            yield f"{self._finished} finished Job{'s' * (self._finished > 1)} or Pods: left out"
-        seen = {
-            parent.key
-            for each in self._objects
-            if each.key in self._with_gpu
-            for parent in self._family.ancestors(each)
-        }
-        for each in self._not_understood:
-            if each.key not in seen:
-                yield (
-                    f"{each.kind} {each.namespace}/{each.name} holds pods with a GPU, but {each.kind} "
-                    f"({each.data.get('apiVersion')}) is not understood: left out"
-                )
-
-    def _gpu_templates(self, each: Object) -> tuple[Template, ...]:
-        understood = templates(each.data, each.where)
-        if understood is None:
-            if _holds_gpu_pods(each.data):
-                self._not_understood.append(each)
-            return ()
-        with_gpu = tuple(template for template in understood if _asks_for_gpu(template.pod))
-        if with_gpu and finished(each.data):
-            self._finished += 1
-            return ()
-        if understood and not with_gpu and next(self._family.ancestors(each), None) is None:
-            self._others.append(each)
-        return with_gpu
-
-    def _clear(self, each: Object, template: Template) -> Workload | None:
-        """The workload of a template; None where it can't be understood and is to be left out."""
-        try:
-            return self._workload(each, template)
-        except InputError as error:
-            if not self._leave_out_unclear:
-                raise
-            # Pods of one owner are all wrong alike.
-            owner = self._family.missing_owner(each)
-            alike = f"{each.namespace}/{owner.name}" if owner else each.where
-            self._unclear.setdefault(alike, " ".join(str(error).split()))
-            return None
-
-    def _workload(self, each: Object, template: Template) -> Workload:
-        replicas = self._borrowed.get(each.key, template.replicas)
-        if each.key not in self._autoscaled:
-            return workload_of(each, replace(template, replicas=replicas), today=self._today)
-        least, most = self._autoscaled[each.key]
-        now = replicas if "replicas" in fields_of(each.data, "spec") else least
-        note = f"autoscaled between {least} and {most} replicas: planned for {now}"
-        return workload_of(
-            each, replace(template, replicas=now, notes=(*template.notes, note)), today=self._today
-        )
-
-
-def _refuse_duplicates(objects: Iterable[Object]) -> None:
-    first: dict[Key, Object] = {}
-    for each in objects:
-        other = first.setdefault(each.key, each)
-        if other is not each and each.metadata.name:
-            raise InputError(
-                "is given twice" if other.file == each.file else f"is given twice, also in {other.file}",
-                where=each.where,
-                fix="leave one out: name the files or directories of one environment",
-            )
-
-
-def _named_once(workloads: list[Workload]) -> Iterator[Workload]:
-    """Names made unique: two kinds may have objects of one name."""
-    often = Counter(each.name for each in workloads)
-    taken: set[str] = set()
-    for each in workloads:
-        name = each.name
-        if often[name] > 1:
-            name = stem = f"{name}-{each.target.kind.lower()}"
-            number = 2
-            while name in taken or name in often:
-                name, number = f"{stem}-{number}", number + 1
-        taken.add(name)
-        if name == each.name:
-            yield each
-            continue
-        import msgspec
-
-        object_name = each.target.name or each.name.partition("/")[2]
-        yield replace(each, name=name, target=msgspec.structs.replace(each.target, name=object_name))
-
-
-def _borrowed_replicas(objects: list[Object]) -> dict[Key, int]:
-    """Argo Rollouts that use a Deployment's template: the pods are theirs, the template is its."""
-    borrowed: dict[Key, int] = {}
-    for each in objects:
-        reference = fields_of(each.data, "spec", "workloadRef")
-        if each.kind == "Rollout" and reference:
-            key = (str(reference.get("kind")), each.namespace, str(reference.get("name")))
-            borrowed[key] = whole_number(fields_of(each.data, "spec"), "replicas", 1, each.where)
-    return borrowed
-
-
-def _autoscaled(objects: list[Object]) -> dict[Key, tuple[int, int]]:
-    """The least and most replicas of what a HorizontalPodAutoscaler scales."""
-    scaled: dict[Key, tuple[int, int]] = {}
-    for each in objects:
-        if each.kind == "HorizontalPodAutoscaler":
-            spec = fields_of(each.data, "spec")
-            reference = fields_of(spec, "scaleTargetRef")
-            least = whole_number(spec, "minReplicas", 1, each.where)
-            most = whole_number(spec, "maxReplicas", least, each.where)
-            scaled[str(reference.get("kind")), each.namespace, str(reference.get("name"))] = (least, most)
-    return scaled
-
-
-def _asks_for_gpu(pod: Fields) -> bool:
-    """A quick look that refuses nothing: pods without a GPU are nobody's business here."""
-    return any(
-        is_gpu(str(resource)) and not _is_zero(quantity)
-        for listed in ("containers", "initContainers")
-        for container in _list(pod.get(listed))
-        for kind in ("limits", "requests")
-        for resource, quantity in fields_of(container, "resources", kind).items()
-    )
-
-
-def _is_zero(quantity: object) -> bool:
-    try:
-        return isinstance(quantity, str | int | float) and not parse_quantity(quantity)
-    except InputError:
-        return False  # refused in full later
-
-
-def _holds_gpu_pods(data: object) -> bool:
-    if isinstance(data, dict):
-        return _asks_for_gpu(data) or any(_holds_gpu_pods(each) for each in data.values())
-    return isinstance(data, list) and any(_holds_gpu_pods(each) for each in data)
-
-
-def _list(data: object) -> list[object]:
-    return data if isinstance(data, list) else []
+def _item(item: Fields, kind: str, api_version: str) -> Mapping[str, object]:
+    """An item of a typed list (DeploymentList), which need not repeat its kind."""
+    return {"apiVersion": api_version, "kind": kind.removesuffix("List"), **item}

@@ -71,6 +71,7 @@ class Workload:
         name: "namespace/name", unique in a file.
         target: the object that owns its pods.
         replicas: how many, 1..MOST_REPLICAS (0 is allowed and places nothing).
+        most_replicas: how many at its peak, where something scales it; 0: not known, or never more.
         tenant: workloads of different tenants never share a time-sliced or MPS GPU.
         cpu_milli, memory_mib: requests of a whole pod, all containers.
         need: what one replica needs of a GPU, and the rules for the slice that it gets.
@@ -97,6 +98,7 @@ class Workload:
     service: Service | None = None
     measurement: Measurement | None = None
     notes: tuple[str, ...] = field(default=())
+    most_replicas: int = 0
 
     @property
     def namespace(self) -> str:

@@ -151,6 +151,11 @@ def fields_of(data: object, *path: str) -> Fields:
     return data if isinstance(data, Mapping) else {}
 
 
+def group_of(data: Fields) -> str:
+    """The API group of an object; empty for Kubernetes' core."""
+    return str(data.get("apiVersion", "")).rpartition("/")[0]
+
+
 def whole_number(data: Fields, key: str, default: int, where: str) -> int:
     """A count such as `replicas`.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpuslice.artefacts.quoting import shorten
+from gpuslice.workloads.makers import maker_of
 from gpuslice.workloads.objects import Fields, Metadata, OwnerReference
 
 Key = tuple[str, str, str]  # kind, namespace, name
@@ -48,6 +49,11 @@ class Object:
         return self.kind, self.namespace, self.name
 
     @property
+    def path(self) -> str:
+        """Its file alone, without which of the file's documents it is."""
+        return self.file.partition(" (document ")[0]
+
+    @property
     def where(self) -> str:
         """For messages."""
         return f"{self.file}: {shorten(self.kind)} {shorten(self.namespace)}/{shorten(self.name)}"
@@ -81,33 +87,42 @@ class Family:
         top = child
         for parent in self.ancestors(child):
             top = parent
-        reference = _controller(top.metadata)
+        reference = controller(top.metadata)
         if reference is not None:
             return _behind(reference, top.metadata.labels)
         if top is not child and child.kind in _NEVER_ALONE:
             return Owner(top.kind, str(top.data.get("apiVersion", "")), top.name)
-        return None
+        maker = maker_of(child.kind, child.name, child.metadata.labels) if top is child else None
+        return Owner(maker.kind, "", maker.pods) if maker is not None else None
 
     def top(self, child: Object) -> Key:
         """Kind, namespace and name of the furthest owner known of; its own where it has none."""
         top = child
         for parent in self.ancestors(child):
             top = parent
-        reference = _controller(top.metadata)
+        reference = controller(top.metadata)
         if reference is None:
-            return top.key
+            maker = maker_of(top.kind, top.name, top.metadata.labels)
+            return top.key if maker is None else (maker.kind, child.namespace, maker.pods)
         owner = _behind(reference, top.metadata.labels)
         return owner.kind, child.namespace, owner.name
 
     def _parent(self, child: Object) -> Object | None:
-        reference = _controller(child.metadata)
+        reference = controller(child.metadata)
         if reference is None:
             return None
         # By name, not by uid: an owner made anew under its name has adopted what it finds.
-        return self._by_key.get((reference.kind, child.namespace, reference.name))
+        parent = self._by_key.get((reference.kind, child.namespace, reference.name))
+        if parent is None and reference.kind == "ReplicaSet":
+            # A dump without ReplicaSets: they are named by what owns them, and a hash.
+            stem = reference.name.rpartition("-")[0]
+            keys = ((kind, child.namespace, stem) for kind in ("Deployment", "Rollout"))
+            parent = next((self._by_key[key] for key in keys if key in self._by_key), None)
+        return parent
 
 
-def _controller(metadata: Metadata) -> OwnerReference | None:
+def controller(metadata: Metadata) -> OwnerReference | None:
+    """The owner that an object names; of several, the one that controls it."""
     references = metadata.owner_references
     return next((each for each in references if each.controller), references[0] if references else None)
 

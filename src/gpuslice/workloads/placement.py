@@ -7,11 +7,12 @@ provider, EKS (Auto Mode and managed node groups), eksctl, the cluster autoscale
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.artefacts.quoting import quoted, shorten
+from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS, gpu_named
 from gpuslice.workloads.annotations import PREFIX
@@ -50,6 +51,9 @@ _PIN_PREFIXES: Final = (
 )
 _CAPACITY: Final = frozenset({"karpenter.sh/capacity-type", "eks.amazonaws.com/capacityType"})
 _ARCH: Final = frozenset({"kubernetes.io/arch", "beta.kubernetes.io/arch"})
+_AMD: Final = frozenset({"g4ad"})
+# EC2's names of families with NVIDIA GPUs: p2 and g3 of old, p6e-gb200 and what comes next.
+_ACCELERATED: Final = re.compile(r"[pg]\d[a-z]*(?:-|$)")
 # Every node of any pool has these, or gets them from where it runs.
 _STAY: Final = _ARCH | {
     "kubernetes.io/os",
@@ -85,12 +89,15 @@ class Placement:
 def placement(pod: PodSpec, where: str) -> Placement:
     """Read a pod's node selector and required node affinity.
 
+    A value that isn't known (an old GPU, a family of tomorrow, a machine without a GPU) is left aside with a note.
+
     Raises:
-        InputError: they name a GPU or a machine that EC2 doesn't have, or contradict each other.
+        InputError: they contradict each other.
     """
     terms = pod.affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms
-    selected = _selected(pod.node_selector, where)
-    allowed = _allowed(terms, where)
+    strange: list[str] = []
+    selected = _selected(pod.node_selector, where, strange)
+    allowed = _allowed(terms, where, strange)
     pinned = selected or allowed or frozenset()
     drop = tuple(sorted(key for key in pod.node_selector if _pins(key)))
     return Placement(
@@ -99,62 +106,73 @@ def placement(pod: PodSpec, where: str) -> Placement:
         arch=_arch(pod, terms),
         drop=drop,
         spot=any(pod.node_selector.get(key, "").lower() == "spot" for key in _CAPACITY),
-        notes=(*_selector_notes(pod.node_selector, selected), *_affinity_notes(terms)),
+        notes=(
+            *dict.fromkeys(strange),
+            *_selector_notes(pod.node_selector, selected),
+            *_affinity_notes(terms),
+        ),
     )
 
 
-def _selected(selector: dict[str, str], where: str) -> frozenset[str] | None:
-    """The GPU models that all keys of a node selector admit together; None: they name none."""
+def _selected(selector: dict[str, str], where: str, strange: list[str]) -> frozenset[str] | None:
+    """The GPU models that all keys of a node selector admit together; None: they name none that is known."""
     admitted: frozenset[str] | None = None
     for key, value in sorted(selector.items()):
-        models = _models(key, value, f"{where}: nodeSelector {key}")
-        if models is not None:
+        models = _models(key, value)
+        if isinstance(models, str):
+            strange.append(f"its node selector {key}={models}; left aside")
+        elif models is not None:
             admitted = models if admitted is None else admitted & models
     if admitted is not None and not admitted:
         raise InputError("the node selector's keys name different GPUs", where=where, fix="keep one of them")
     return admitted
 
 
-def _allowed(terms: tuple[NodeSelectorTerm, ...], where: str) -> frozenset[str] | None:
-    """The models that a required affinity admits; None: at least one of its terms says nothing of GPUs."""
-    admitted: set[str] = set()
-    for term in terms:
-        models = _admitted_by_term(term, where)
-        if models is None:
-            return None
-        admitted |= models
+def _allowed(terms: tuple[NodeSelectorTerm, ...], where: str, strange: list[str]) -> frozenset[str] | None:
+    """The models that a required affinity admits; None: a term says nothing of GPUs, or none that is known is left."""
+    unknown: list[str] = []
+    by_term = [_admitted_by_term(term, unknown) for term in terms]
+    strange += (f"its required node affinity on {one}; left aside" for one in unknown)
+    if any(models is None for models in by_term):
+        return None
+    admitted = frozenset().union(*(models for models in by_term if models is not None))
+    if terms and not admitted and unknown:
+        strange.append(
+            "its required node affinity admits no machine that is planned for: it can't be placed as it stands"
+        )
+        return None
     if terms and not admitted:
         raise InputError(
             "the required node affinity admits no GPU that EC2 has", where=where, fix="correct or remove it"
         )
-    return frozenset(admitted) if terms else None
+    return admitted if terms else None
 
 
-def _admitted_by_term(term: NodeSelectorTerm, where: str) -> frozenset[str] | None:
+def _admitted_by_term(term: NodeSelectorTerm, unknown: list[str]) -> frozenset[str] | None:
     admitted: frozenset[str] | None = None
     for expression in term.match_expressions:
-        models = _admitted_by_expression(expression, f"{where}: node affinity {expression.key}")
+        models = _admitted_by_expression(expression, unknown)
         if models is not None:
             admitted = models if admitted is None else admitted & models
     return admitted
 
 
-def _admitted_by_expression(expression: Expression, where: str) -> frozenset[str] | None:
-    named = [_models(expression.key, value, where) for value in expression.values]
-    models = frozenset().union(*(each for each in named if each is not None))
-    if not models:
-        return None
+def _admitted_by_expression(expression: Expression, unknown: list[str]) -> frozenset[str] | None:
+    named = [_models(expression.key, value) for value in expression.values]
+    unknown += (f"{expression.key}: {one}" for one in named if isinstance(one, str))
+    known = [one for one in named if isinstance(one, frozenset)]
+    models = frozenset().union(*known)
     match expression.operator:
-        case "In":
+        case "In" if known or any(isinstance(one, str) for one in named):
             return models
-        case "NotIn" if expression.key in _GPU_NAME | _FAMILY:
+        case "NotIn" if models and expression.key in _GPU_NAME | _FAMILY:
             return frozenset(_of_family().values()) - models
         case _:
             return None
 
 
-def _models(key: str, value: str, where: str) -> frozenset[str] | None:
-    """The GPU model that one label pins; None where the label says nothing of GPUs."""
+def _models(key: str, value: str) -> frozenset[str] | str | None:
+    """The GPU models that one label pins; words where its value isn't known; None where it says nothing of GPUs."""
     if key in _GPU_NAME:
         # Karpenter has one word for two models of one name: "a100".
         named = frozenset(each.name for each in GPUS.values() if each.instance_gpu_name == value)
@@ -163,20 +181,28 @@ def _models(key: str, value: str, where: str) -> frozenset[str] | None:
         try:
             return frozenset({gpu_named(value.removeprefix("nvidia-").removeprefix("tesla-")).name})
         except InputError as error:
-            raise error.inside(where) from error
+            hint = f" ({error.fix.partition('?')[0]}?)" if "?" in error.fix else ""
+            return f"{shorten(value)} is no GPU that is planned for{hint}"
     if key in _MEMORY:
         return _of_memory().get(value)
     if key in _FAMILY:
-        known, what = _of_family(), "an instance family"
+        known, family = _of_family(), value
     elif key in _TYPE:
-        known, what = _of_type(), "an instance type"
+        known, family = _of_type(), value.partition(".")[0]
     else:
         return None
-    if value not in known:
-        raise InputError(
-            f"{quoted(value)} is not {what} with NVIDIA GPUs", where=where, fix="see `gpuslice catalog`"
-        )
-    return frozenset({known[value]})
+    return frozenset({known[value]}) if value in known else _unknown_machine(value, family)
+
+
+def _unknown_machine(value: str, family: str) -> str:
+    """Why a family, or a machine of one, isn't planned for."""
+    if family in _of_family():
+        return f"{shorten(value)} is not in the catalog: `gpuslice catalog` has the others of its family"
+    if family in _AMD:
+        return f"{shorten(value)} has AMD's GPUs and no NVIDIA GPU: the pod can't run there"
+    if _ACCELERATED.match(family):
+        return f"{shorten(value)} has NVIDIA GPUs and is not in the catalog"
+    return f"{shorten(value)} has no NVIDIA GPU"
 
 
 def _arch(pod: PodSpec, terms: tuple[NodeSelectorTerm, ...]) -> str:

@@ -132,7 +132,24 @@ def _pod_level(resources: Resources, containers: Amounts, where: str) -> Amounts
 
 
 def _amounts(resources: Resources, where: str) -> Amounts:
-    return _parse({**resources.limits, **resources.requests}, where)
+    """What a container asks for.
+
+    Raises:
+        InputError: its GPUs are such as the API server refuses (Kubernetes, "Schedule GPUs": in limits, and in requests
+            only as many).
+    """
+    asked = _parse({**resources.limits, **resources.requests}, where)
+    limits = _parse(resources.limits, where)
+    for name, count in asked.items():
+        if not is_gpu(name) or count == limits[name]:
+            continue
+        limited = f"{limits[name]} in limits" if name in resources.limits else "none in limits"
+        raise InputError(
+            f"{name} is {count} in requests and {limited}: the API server refuses such a pod",
+            where=where,
+            fix=f"write {name} in resources.limits, and the same number or nothing in requests",
+        )
+    return asked
 
 
 def _parse(quantities: Mapping[str, Quantity], where: str) -> Amounts:

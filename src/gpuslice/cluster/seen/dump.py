@@ -21,9 +21,10 @@ from gpuslice.errors import InputError
 from gpuslice.workloads.objects import convert, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from gpuslice.workloads.objects import Fields
+    from gpuslice.workloads.owners import Object
 
 INDEX: Final = "dump.json"
 
@@ -104,6 +105,33 @@ def load(directory: str) -> Snapshot:
         pods=tuple(convert(each, live.Pod, directory) for each in items if _is(each, "Pod")),
         nodes=tuple(convert(each, live.Node, directory) for each in items if _is(each, "Node")),
         objects=objects_of((each for each in items if not _is(each, "Pod", "Node")), directory),
+    )
+
+
+def is_of_a_cluster(objects: Sequence[Object]) -> bool:
+    """Whether objects were read from a cluster: with a node among them, and a pod that runs on it."""
+    nodes = {each.name for each in objects if _is(each.data, "Node")}
+    return any(
+        fields_of(each.data, "spec").get("nodeName") in nodes for each in objects if _is(each.data, "Pod")
+    )
+
+
+def snapshot_of_objects(objects: Sequence[Object], where: str) -> Snapshot:
+    """A snapshot of what `kubectl get` printed: nodes, pods and whatever else there is.
+
+    Args:
+        objects: as they were read.
+        where: from which files, for messages.
+
+    Raises:
+        InputError: a pod or node of which a field has the wrong type.
+    """
+    return Snapshot(
+        where=where,
+        taken="",
+        pods=tuple(convert(each.data, live.Pod, each.where) for each in objects if _is(each.data, "Pod")),
+        nodes=tuple(convert(each.data, live.Node, each.where) for each in objects if _is(each.data, "Node")),
+        objects=tuple(each for each in objects if not _is(each.data, "Pod", "Node")),
     )
 
 

@@ -13,9 +13,10 @@ from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.workloads.manifests import from_objects
+from gpuslice.workloads.census import from_objects
 from gpuslice.workloads.owners import Family
 from gpuslice.workloads.pods import is_gpu, pod_requests
+from gpuslice.workloads.unread import unread_notes
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -124,9 +125,13 @@ def workloads_of(
     if selector is not None:
         objects = [each for each in objects if selector.matches(_top(each, family).metadata.labels)]
     models = _models_by_owner(snapshot, catalog, family, pods)
-    found = from_objects(objects, region=region, exclude=exclude, leave_out_unclear=True)
+    found, unread = from_objects(objects, region=region, exclude=exclude)
     fallback = gpu_named(today).name if today else None
-    return replace(found, workloads=tuple(_placed(each, models, fallback) for each in found.workloads))
+    return replace(
+        found,
+        workloads=tuple(_placed(each, models, fallback) for each in found.workloads),
+        notes=(*found.notes, *unread_notes(unread)),
+    )
 
 
 def today_of(snapshot: Snapshot, catalog: Catalog) -> Today:
