@@ -40,6 +40,7 @@ class Binds(StrEnum):
     PROFILE = "no profile"
     ISOLATION = "isolation"
     PREALLOCATION = "preallocation"
+    GANG = "one job"
     MEMORY = "memory"
     LOAD = "sustained load"
     SLOWDOWN = "slowdown"
@@ -256,6 +257,11 @@ def _can_share(need: Need, slice_: Slice) -> Fit | None:
             if value is None
         ]
         return Fit(Binds.UNKNOWN, f"{' and '.join(missing)} not known: nothing is sliced on a guess")
+    if need.gang and slice_.mechanism is not Mechanism.FRACTIONAL:
+        # NCCL tells devices apart by their bus ids, which MIG instances of one GPU share, and refuses one twice.
+        return Fit(
+            Binds.GANG, "its pods are one job, and NCCL takes no GPU twice: no two of them may share one"
+        )
     if slice_.mechanism in SEES_ALL and not need.limitable:
         return Fit(
             Binds.PREALLOCATION,

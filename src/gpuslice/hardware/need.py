@@ -38,6 +38,7 @@ class Need:
         max_slowdown_milli: expected slowdown against `on`, thousandths (2000: half as fast); None: no limit.
         limitable: whether it can be kept to a share of the memory that it sees: False for a framework that takes
             all of it and whose own limit can't be set from outside.
+        gang: whether its pods are ranks of one job, which talk to each other by NCCL: no two of them on one GPU.
         slices: names of the only slices that will do, because on these it was measured to do well enough, so that
             neither duty nor slowdown is asked about; empty: whatever fits.
         beside: the only workload whose replicas may share its GPU, since beside those it was measured; empty: any
@@ -55,6 +56,7 @@ class Need:
     features: frozenset[Feature] = frozenset()
     max_slowdown_milli: int | None = None
     limitable: bool = True
+    gang: bool = False
     slices: frozenset[str] = frozenset()
     beside: str = ""
 

@@ -60,6 +60,7 @@ class Stated:
     features: frozenset[Feature] | None = None
     max_slowdown: int | NoLimit | None = None
     interruptible: bool | None = None
+    gang: bool | None = None
 
 
 def read_annotations(annotations: Mapping[str, str], where: str) -> Stated:
@@ -100,6 +101,7 @@ def read_annotations(annotations: Mapping[str, str], where: str) -> Stated:
         features=get("gpu-features", _features),
         max_slowdown=get("max-slowdown", _slowdown),
         interruptible=get("interruptible", _yes_or_no),
+        gang=get("gang", _yes_or_no),
     )
 
 
@@ -218,6 +220,7 @@ _NAMES: Final = frozenset(
         "gpu-features",
         "max-slowdown",
         "interruptible",
+        "gang",
     }
 )
 KNOWN: Final = frozenset(PREFIX + name for name in _NAMES)

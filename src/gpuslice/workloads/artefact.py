@@ -207,6 +207,7 @@ class _Reading:
             min_compute_capability=None if capability is None else _capability(capability),
             features=frozenset(entry.gpu.features),
             limitable=limitable(entry.target, preallocates=entry.preallocates),
+            gang=stated.gang,
         )
 
     def _allow(self, names: tuple[str, ...]) -> frozenset[str]:
@@ -307,6 +308,7 @@ def _to_entry(workload: Workload) -> object:
                 on=need.on,
                 source=need.source,
                 measurement=workload.measurement,
+                gang=need.gang,
             ),
             gpu=GpuRules(
                 allow=tuple(sorted(need.allow)),

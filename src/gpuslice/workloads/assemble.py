@@ -14,7 +14,13 @@ from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
 from gpuslice.workloads.annotations import NoLimit, read_annotations
 from gpuslice.workloads.artefact import default_slowdown, limitable
-from gpuslice.workloads.frameworks import recognise
+from gpuslice.workloads.frameworks import (
+    recognise,
+    recognise_in_kserve,
+    recognise_in_ray,
+    starts_ranks,
+    why_no_limit,
+)
 from gpuslice.workloads.kinds import built_in
 from gpuslice.workloads.makers import SETTINGS
 from gpuslice.workloads.model import Workload
@@ -64,7 +70,11 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
     )
     place = placement(pod, where)
     framework = _framework(user, template)
+    gang = template.gang or (template.replicas > 1 and starts_ranks(user.container))
     need, notes = _need(stated, place, requests, framework, today, where)
+    if framework is not None and need.gpus == 1:
+        why = why_no_limit(framework, in_ray=template.application is not None)
+        notes += [f"{framework.name}'s own limit can't be set in the pod: {why}"] if why else []
     target = _target(owner, template, pod, user, place, framework)
     slowdown, defaulted = _slowdown(stated, owner.kind, pod)
     return Workload(
@@ -76,6 +86,7 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
         need=replace(
             need,
             max_slowdown_milli=slowdown,
+            gang=gang if stated.gang is None else stated.gang,
             limitable=limitable(target, preallocates=framework is not None),
         ),
         target=target,
@@ -184,15 +195,12 @@ def _allow(stated: Stated, place: Placement, where: str) -> frozenset[str]:
 
 
 def _framework(user: GpuContainer, template: Template) -> Framework | None:
+    if template.application is not None:
+        return recognise_in_ray(user.container, template.application)
     found = recognise(user.container)
-    if found is None and template.framework_hint:
-        # KServe starts the framework itself, from the model's own arguments.
-        argument = template.framework_hint in {"vllm", "tensorflow-serving"}
-        return Framework(
-            name=template.framework_hint,
-            limit="argument" if argument else "none",
-            arguments=user.container.args if argument else (),
-        )
+    made_by_kserve = template.container_path and user.path == "/containers/0"
+    if found is None and template.framework_hint and made_by_kserve:
+        return recognise_in_kserve(user.container, template.framework_hint, own_command=template.own_command)
     return found
 
 

@@ -93,7 +93,7 @@ class _Census:
         self._bounds = autoscalers(objects, self._refuse)
         self._others = passed_over
         self._finished = 0
-        self._unplanned: list[tuple[Object, tuple[Use, ...]]] = []
+        self._unplanned: list[tuple[Object, tuple[Use, ...], bool]] = []
         self._templates = [self._gpu_templates(each) for each in objects]
         self._with_gpu = {each.key for each, found in zip(objects, self._templates, strict=True) if found}
 
@@ -137,13 +137,16 @@ class _Census:
             for parent in self._family.ancestors(each)
         }
         alike: dict[tuple[str, str, str], list[str]] = {}
-        for each, used in self._unplanned:
+        for each, used, known in self._unplanned:
             if each.key not in seen and not self._counted_above(each):
-                names = alike.setdefault((each.kind, words_of(used), why_left_out(each, used)), [])
+                names = alike.setdefault(
+                    (each.kind, words_of(used), why_left_out(each, used, known=known)), []
+                )
                 names.append(f"{each.namespace}/{each.name}")
         for (kind, what, why), names in alike.items():
-            held = "each hold" if len(names) > 1 else "holds"
-            yield f"{kind} {', '.join(dict.fromkeys(names))} {held} {what}: left out, {why}"
+            once = list(dict.fromkeys(names))
+            held = "each hold" if len(once) > 1 else "holds"
+            yield f"{kind} {', '.join(once)} {held} {what}: left out, {why}"
 
     def repeats(self, counted: Iterable[_Counted]) -> Iterator[str]:
         """That objects are given several times, by different directories or files."""
@@ -163,7 +166,7 @@ class _Census:
     def _counted_above(self, each: Object) -> bool:
         """Whether what an object uses is told at its owner already."""
         above = {parent.key for parent in self._family.ancestors(each)}
-        return bool(above & ({other.key for other, _ in self._unplanned} | self._with_gpu))
+        return bool(above & ({other.key for other, _, _ in self._unplanned} | self._with_gpu))
 
     def _refuse(self, each: Object, error: InputError) -> None:
         """Note something that can't be understood; if strict, refuse all for it."""
@@ -185,7 +188,7 @@ class _Census:
         if understood is None:
             used = uses(each.data, self._claims, each.namespace) or always_uses(each.data)
             if used:
-                self._unplanned.append((each, used))
+                self._unplanned.append((each, used, False))
             return ()
         with_gpu = tuple(template for template in understood if _asks_for_gpu(template.pod))
         if with_gpu and finished(each.data):
@@ -205,7 +208,7 @@ class _Census:
             )
         )
         if used and not finished(each.data):
-            self._unplanned.append((each, used))
+            self._unplanned.append((each, used, True))
         elif understood and not with_gpu and next(self._family.ancestors(each), None) is None:
             self._others += 1
         return with_gpu

@@ -41,6 +41,11 @@ class Claims:
 
     def uses(self, pod: Fields, pods: int, namespace: str) -> Iterator[Use]:
         """What a pod claims of GPUs."""
+        words = list(self._claimed(pod, namespace))
+        if words:
+            yield Use(f"{' and '.join(words)} by DRA", 0, pods, _WHY)
+
+    def _claimed(self, pod: Fields, namespace: str) -> Iterator[str]:
         entries = pod.get("resourceClaims")
         for entry in entries if isinstance(entries, list) else ():
             claim = fields_of(entry)
@@ -50,16 +55,13 @@ class Claims:
             if not template and not name:
                 continue
             kind = "ResourceClaimTemplate" if template else "ResourceClaim"
-            spec = self._specs.get((kind, namespace, str(template or name)))
-            if spec is None:
-                what = f"a device by DRA ({kind} {shorten(str(template or name))}, which is not in the input)"
-                if _NO_GPU_CLASS.search(str(template or name)) is None:
-                    yield Use(what, 0, pods, _WHY)
-                continue
-            words = list(self._devices(spec))
-            if words:
-                shared = "" if template else f", shared by all that name {shorten(str(name))}"
-                yield Use(f"{' and '.join(words)} by DRA{shared}", 0, pods, _WHY)
+            called = str(template or name)
+            spec = self._specs.get((kind, namespace, called))
+            if spec is not None:
+                shared = "" if template else f", shared by all that name {shorten(called)},"
+                yield from (f"{words}{shared}" for words in self._devices(spec))
+            elif _NO_GPU_CLASS.search(called) is None:
+                yield f"a device ({kind} {shorten(called)}, which is not in the input)"
 
     def _devices(self, spec: Fields) -> Iterator[str]:
         requests = fields_of(spec, "devices").get("requests")

@@ -74,6 +74,8 @@ class NeedEntry(Part, frozen=True, kw_only=True):
     """Where the figures come from. Assumed ones are used only if that is asked for."""
     measurement: Measurement | None = None
     """How they were measured, where `gpuslice measure` did."""
+    gang: bool = False
+    """Its pods are ranks of one job that talk by NCCL, which takes no GPU twice: no two of them share one."""
 
 
 class GpuRules(Part, frozen=True, kw_only=True):

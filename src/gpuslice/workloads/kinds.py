@@ -121,16 +121,19 @@ def _role_specs(key: str) -> Reader:
     """Kubeflow's training kinds: one template a role."""
 
     def read(data: Fields, where: str) -> Iterator[Template]:
-        for role in sorted(fields_of(data, "spec", key)):
-            path = ("spec", key, role)
-            yield _at(
-                data,
-                (*path, "template"),
-                whole_number(fields_of(data, *path), "replicas", 1, where),
-                role.lower(),
-            )
+        roles = sorted(fields_of(data, "spec", key))
+        counts = {
+            role: whole_number(fields_of(data, "spec", key, role), "replicas", 1, where) for role in roles
+        }
+        for role in roles:
+            template = _at(data, ("spec", key, role, "template"), counts[role], role.lower())
+            yield replace(template, gang=sum(counts.values()) > 1)
 
     return read
+
+
+# Where RayService and RayJob say what the workers run.
+_RAY_APPLICATION: Final = ("serveConfigV2", "entrypoint", "runtimeEnvYAML")
 
 
 def _ray(*path: str) -> Reader:
@@ -138,7 +141,10 @@ def _ray(*path: str) -> Reader:
 
     def read(data: Fields, where: str) -> Iterator[Template]:
         cluster = fields_of(data, *path)
-        yield _at(data, (*path, "headGroupSpec", "template"), 1, "head")
+        spec = fields_of(data, "spec")
+        application = " ".join(str(spec.get(key, "")) for key in _RAY_APPLICATION)
+        head = _at(data, (*path, "headGroupSpec", "template"), 1, "head")
+        yield replace(head, application=application)
         for index, each in _listed(cluster, "workerGroupSpecs"):
             least = whole_number(each, "minReplicas", 0, where)
             groups = whole_number(each, "replicas", least, where)
@@ -148,7 +154,8 @@ def _ray(*path: str) -> Reader:
                 bounds = Bounds(least, whole_number(each, "maxReplicas", max(groups, least), where))
                 stated = each.get("replicas") is not None
                 group = planned(group, bounds, groups, AS_WRITTEN if stated else LEAST, group=hosts)
-            yield replace(group, pointer=f"/{'/'.join(path)}/workerGroupSpecs/{index}{group.pointer}")
+            pointer = f"/{'/'.join(path)}/workerGroupSpecs/{index}{group.pointer}"
+            yield replace(group, pointer=pointer, application=application)
 
     return read
 
@@ -158,11 +165,13 @@ def _leader_worker_set(data: Fields, where: str) -> Iterator[Template]:
     groups = whole_number(fields_of(data, "spec"), "replicas", 1, where)
     size = whole_number(fields_of(data, *path), "size", 1, where)
     if not fields_of(data, *path, "leaderTemplate"):
-        yield _at(data, (*path, "workerTemplate"), groups * size, "worker")
+        alone = _at(data, (*path, "workerTemplate"), groups * size, "worker")
+        yield replace(alone, gang=size > 1)
         return
-    yield _at(data, (*path, "leaderTemplate"), groups, "leader")
+    yield replace(_at(data, (*path, "leaderTemplate"), groups, "leader"), gang=size > 1)
     if size > 1:
-        yield _at(data, (*path, "workerTemplate"), groups * (size - 1), "worker")
+        workers = _at(data, (*path, "workerTemplate"), groups * (size - 1), "worker")
+        yield replace(workers, gang=True)
 
 
 # The sections of KServe that hold one container each; the older ones name their framework.
@@ -171,12 +180,14 @@ _KSERVE_MODELS: Final = (
     *("sklearn", "xgboost", "lightgbm", "paddle", "pmml"),
 )
 # Words in the name of the runtime or of the model's format; a runtime says more than a format.
-_KSERVE_FRAMEWORKS: Final = {
-    "triton": "triton",
-    "vllm": "vllm",
-    "huggingface": "vllm",
-    "tensorflow": "tensorflow-serving",
-}
+_KSERVE_FRAMEWORKS: Final = (
+    (re.compile(r"(?:^|\s)(?:nvidia-)?nim-"), "nim"),
+    (re.compile("triton"), "triton"),
+    (re.compile("tensorrt|trt-?llm"), "tensorrt-llm"),
+    (re.compile("sglang"), "sglang"),
+    (re.compile("vllm|huggingface"), "vllm"),
+    (re.compile("tensorflow"), "tensorflow-serving"),
+)
 
 
 def _inference_service(data: Fields, where: str) -> Iterator[Template]:
@@ -202,14 +213,16 @@ def _inference_service(data: Fields, where: str) -> Iterator[Template]:
         container = fields_of(component, section)
         listed = component.get("containers")
         made = {"name": "kserve-container", **container}
-        served_by = (
-            f"{container.get('runtime', '')} {fields_of(container, 'modelFormat').get('name', section)}"
-        )
+        model_format = fields_of(container, "modelFormat").get("name", section)
+        served_by = f"{container.get('runtime', '')} {model_format}".lower()
         yield replace(
             template,
             pod={**component, "containers": [made, *(listed if isinstance(listed, list) else [])]},
             container_path=f"/{section}",
-            framework_hint=next((name for word, name in _KSERVE_FRAMEWORKS.items() if word in served_by), ""),
+            framework_hint=next((name for word, name in _KSERVE_FRAMEWORKS if word.search(served_by)), ""),
+            own_command=str(container.get("runtime") or f"kserve-{model_format}")
+            .lower()
+            .startswith("kserve-"),
         )
 
 

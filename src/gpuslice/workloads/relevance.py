@@ -148,7 +148,13 @@ def _document(text: bytes, start: int, end: int, line: int, document: bytes) -> 
             yield from _items(text, start, document, head, line)
             return
     led = b"\n" + document
-    yield Piece(text, start, end, line, _word(_KIND, led), _group(led), plain=_NOT_PLAIN.search(led) is None)
+    yield Piece(text, start, end, line, _word(_KIND, led), _group(led), plain=_is_plain(led))
+
+
+def _is_plain(led: bytes) -> bool:
+    # Looked for at first by their letters alone, which is ten times as fast.
+    marked = b"{{" in led or b"{%" in led or b" !" in led or b"\n!" in led
+    return not marked or _NOT_PLAIN.search(led) is None
 
 
 def _items(text: bytes, start: int, document: bytes, head: re.Match[bytes], line: int) -> Iterator[Piece]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
-from gpuslice.workloads.artefact import parse_workloads, without_assumed
+from gpuslice.workloads.artefact import at_peak, parse_workloads, without_assumed
 from gpuslice.workloads.manifests import from_manifests
 
 if TYPE_CHECKING:
@@ -25,14 +25,16 @@ def read(
     at: Literal["now", "peak"] = "now",
     accept_assumed: bool = False,
     region: str = DEFAULT_REGION,
+    today: str = "",
 ) -> WorkloadSet:
     """Workloads from workloads.yaml, or from a file or directory of manifests with annotations.
 
     Args:
         path: "-" is standard input, which must hold workloads.yaml.
-        at: which replicas count where workloads.yaml has both.
+        at: which replicas count where there are both: in workloads.yaml, or where something scales manifests.
         accept_assumed: believe figures whose source is `assumed`.
         region: of manifests, which don't say; workloads.yaml does.
+        today: the GPU model that manifests run on where they don't say.
 
     Raises:
         InputError: what is wrong with it, and where.
@@ -47,7 +49,9 @@ def read(
                 where="stdin" if path == "-" else path,
                 fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
             )
-    found = from_manifests([path], region=region)
+    found = from_manifests([path], region=region, today=today or None)
+    if at == "peak":
+        found = replace(found, workloads=tuple(map(at_peak, found.workloads)))
     return found if accept_assumed else replace(found, workloads=tuple(map(without_assumed, found.workloads)))
 
 

@@ -22,6 +22,9 @@ class Template:
         annotations: its own.
         container_path: where its one container stands, if not in a list of containers.
         framework_hint: a framework that the object names instead of an image.
+        own_command: whether that framework is started by KServe's own runtime, which hands the arguments on.
+        application: what a Ray object says of the program that its workers run, as text; None: it is no Ray object.
+        gang: whether its pods work as one job, and talk to each other by NCCL.
         notes: what a person should know.
     """
 
@@ -32,5 +35,8 @@ class Template:
     annotations: Fields | None = None
     container_path: str = ""
     framework_hint: str = ""
+    own_command: bool = False
+    application: str | None = None
+    gang: bool = False
     notes: tuple[str, ...] = ()
     most_replicas: int = 0

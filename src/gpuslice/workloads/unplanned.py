@@ -57,15 +57,20 @@ _MAYBE: Final = {
 }
 
 
-def why_left_out(each: Object, used: tuple[Use, ...]) -> str:
-    """The reason why an object that uses GPUs isn't planned: its kind's, or else that of what it asks for."""
+def why_left_out(each: Object, used: tuple[Use, ...], *, known: bool) -> str:
+    """The reason why an object that uses GPUs isn't planned.
+
+    Args:
+        each: the object.
+        used: how it uses them.
+        known: whether its kind is one whose pods are understood, so that it is what they ask for that isn't.
+    """
+    if known:
+        return "; ".join(dict.fromkeys(use.why for use in used if use.why))
     reason = _WHY.get((group_of(each.data), each.kind))
-    if reason:
-        return reason
-    own = dict.fromkeys(use.why for use in used if use.why)
-    if own:
-        return "; ".join(own)
-    return f"{shorten(each.kind)} ({shorten(str(each.data.get('apiVersion', '')))}) is not understood"
+    return (
+        reason or f"{shorten(each.kind)} ({shorten(str(each.data.get('apiVersion', '')))}) is not understood"
+    )
 
 
 def always_uses(data: Fields) -> tuple[Use, ...]:
