@@ -50,6 +50,7 @@ _BINDS: Final = {
     Binds.ISOLATION: "The mechanism isolates less than `isolation` asks for.",
     Binds.PREALLOCATION: "The framework takes all the memory that it sees, its own limit can't be set from outside, "
     "and time-slicing limits nobody.",
+    Binds.GANG: "Its pods are ranks of one job that talk by NCCL, which takes no GPU twice, so no two may share one.",
     Binds.MEMORY: "The peak, with the margin where one is taken, is more than the slice has.",
     Binds.LOAD: "It would keep the slice busy beyond the sustained load, or beyond its slot's share of the GPU's time.",
     Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",

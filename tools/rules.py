@@ -83,6 +83,12 @@ _ANNOTATIONS: Final = {
         "2; none for jobs",
     ),
     "interruptible": _Annotation("true", "`true`, `false`", "May run on spot.", code("false")),
+    "gang": _Annotation(
+        "false",
+        "`true`, `false`",
+        "Whether its pods are ranks of one job that talk by NCCL, so that no two of them share a GPU.",
+        "`true` for jobs of several ranks (MPIJob, PyTorchJob, torchrun, …)",
+    ),
 }
 
 _ANNOTATION_PAGE: Final = """\

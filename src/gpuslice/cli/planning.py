@@ -67,7 +67,11 @@ OverheadOption = Annotated[
     ),
 ]
 MomentOption = Annotated[
-    Moment, typer.Option("--at", help="Replicas to plan for, where workloads.yaml has now and peak.")
+    Moment, typer.Option("--at", help="Replicas to plan for: now, or the most where they depend on the hour.")
+]
+TodayOption = Annotated[
+    str,
+    typer.Option("--today", metavar="GPU", help="The GPU that manifests run on where nothing in them says."),
 ]
 AssumedOption = Annotated[
     bool,
@@ -208,6 +212,7 @@ def make_plan(
     stack: Stack = Stack.AL2023,
     overhead: str = "",
     at: Moment = Moment.NOW,
+    today: str = "",
     accept_assumed: bool = False,
     without: list[Unwanted] | None = None,
     fallback: bool = True,
@@ -230,7 +235,7 @@ def make_plan(
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
-    workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region)
+    workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region, today=today)
     if not any(each.replicas or each.service for each in workloads.workloads):
         beside = os.path.join(path, "workloads.yaml")  # noqa: PTH118  pathlib costs start-up time
         if os.path.isfile(beside):  # noqa: PTH113  as above

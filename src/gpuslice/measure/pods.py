@@ -40,6 +40,7 @@ class Owner:
 # How controllers name pods; the object's own name stands for NAME.
 _PATTERNS: Final = {
     "Pod": "NAME",
+    "KubeSpawner": "jupyter-.+",
     "StatefulSet": r"NAME-\d+",
     "DaemonSet": r"NAME-[a-z0-9]{5}",
     "ReplicaSet": r"NAME-[a-z0-9]{5}",
