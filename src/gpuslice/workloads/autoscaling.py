@@ -78,8 +78,8 @@ def planned(template: Template, bounds: Bounds, now: int, why: str, *, group: in
     if not now and bounds.most:
         planned_for, why = 1, "it may be none"
     note = (
-        f"autoscaled between {bounds.least} and {bounds.most} replicas: planned for {planned_for} ({why}); "
-        "plan --at peak takes the most"
+        f"autoscaled between {bounds.least} and {bounds.most} replicas: planned for {planned_for} ({why}; "
+        f"--at peak: {bounds.most})"
     )
     return replace(
         template,

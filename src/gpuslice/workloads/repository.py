@@ -161,7 +161,7 @@ def _kustomize(files: dict[Path, Path]) -> tuple[set[Path], list[Build]]:
     patches = {path for each in known.values() for path in each.patches}
     used = {base for each in known.values() for base in each.bases}
     builds = []
-    for place, each in known.items():
+    for place, each in list(known.items()):  # those outside are added on the way
         changes = each.changes or bool(each.bases) or each.remote
         if not changes or each.component or place in used:
             continue
