@@ -206,3 +206,73 @@ def test_a_dump_of_a_live_cluster_holds_no_value_of_a_variable_and_answers_as_it
     assert "S3CRET" not in "".join(each.read_text() for each in (tmp_path / "dump").iterdir())
     assert gpuslice("scan", "--from", tmp_path / "dump", "-o", "json").out == said.out
     assert gpuslice("doctor", "--from", tmp_path / "dump").code == 0
+
+
+# --- a repository ------------------------------------------------------------------------------------------------
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 3
+  template:
+    spec:
+      containers: [{name: main, image: app, resources: {limits: {nvidia.com/gpu: 1}}}]
+"""
+TEMPLATE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {{ .Release.Name }}\n"
+
+
+def test_what_cannot_be_read_is_said_at_the_end_and_refused_if_that_is_wanted(gpuslice, tmp_path):
+    (tmp_path / "a.yaml").write_text(DEPLOYMENT)
+    (tmp_path / "b.yaml").write_text(TEMPLATE)
+    ended = gpuslice("scan", "--from", tmp_path)
+    assert (ended.code, "shop/web" in ended.out) == (0, True)
+    assert f"note: not read: {tmp_path}/b.yaml:4:10: a key is no plain text" in ended.err
+    strict = gpuslice("scan", "--from", tmp_path, "--strict")
+    assert (strict.code, strict.out) == (2, "")
+    assert len(strict.err.splitlines()) == 2
+
+
+def test_an_overlay_is_built_where_that_is_asked_for(gpuslice, tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\ncat "$2/built"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    overlay = tmp_path / "prod"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text("resources: [web.yaml]\nreplicas: [{name: web, count: 9}]\n")
+    (overlay / "web.yaml").write_text(DEPLOYMENT)
+    (overlay / "built").write_text(DEPLOYMENT.replace("replicas: 3", "replicas: 9"))
+    named = gpuslice("scan", "--from", overlay)
+    assert f"kubectl kustomize {overlay} | gpuslice scan --from -" in named.err
+    built = gpuslice("scan", "--from", overlay, "--build", "-o", "json")
+    assert [each["replicas"] for each in json.loads(built.out)["workloads"]] == [9]
+
+
+def test_nodes_among_objects_tell_the_gpu_and_the_region(gpuslice, tmp_path):
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "n1",
+            "labels": {
+                "node.kubernetes.io/instance-type": "g6.xlarge",
+                "topology.kubernetes.io/region": "eu-west-1",
+            },
+        },
+    }
+    containers = [{"name": "a", "resources": {"limits": {"nvidia.com/gpu": 1}}}]
+    pod = {**POD, "spec": {"containers": containers, "nodeName": "n1"}}
+    file = tmp_path / "in.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod, node]}))
+    made = json.loads(gpuslice("scan", "--from", file, "-o", "json").out)
+    assert made["region"] == "eu-west-1"
+    assert made["workloads"][0]["need"]["on"] == "L4"
+
+
+def test_build_and_strict_are_for_manifests(gpuslice):
+    for option in ("--build", "--strict"):
+        ended = gpuslice("scan", option)
+        assert (ended.code, "for manifests" in ended.err) == (2, True)

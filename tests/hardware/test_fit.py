@@ -241,6 +241,14 @@ def test_who_takes_all_memory_and_cannot_be_limited_never_goes_where_it_sees_the
         assert fit(greedy, slice_).fits
 
 
+def test_ranks_of_one_job_get_whole_gpus_or_fractions_of_their_own():
+    ranks = need(gang=True)
+    for slice_ in (cut.slot(L4, TS, 2), cut.metered(L4, 704), cut.slot(L4, MPS, 2), mig(H100, "1g.10gb")):
+        assert fit(ranks, slice_).binds is Binds.GANG
+    for slice_ in (cut.whole(L4), cut.fractional(L4, Fraction(1, 2))):
+        assert fit(ranks, slice_).fits
+
+
 @pytest.mark.parametrize(
     "unknown",
     [need(memory=None, allow=ANY), need(duty=None, allow=ANY), need(on=None, allow=ANY)],

@@ -370,6 +370,60 @@ def test_what_an_earlier_plan_had_the_pod_ask_for_is_in_the_target_and_changes_n
         assert not [each for each in found.notes if "gpuslice.io/pool" in each or "never sliced" in each]
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "limit"),
+    [
+        ({"modelFormat": {"name": "nvidia-nim-rerank"}, "runtime": "nvidia-nim-rerank-1.3.0"}, "nim", "none"),
+        ({"modelFormat": {"name": "huggingface"}, "runtime": "kserve-huggingfaceserver"}, "vllm", "argument"),
+        ({"modelFormat": {"name": "huggingface"}, "runtime": "our-vllm"}, "vllm", "none"),
+        ({"modelFormat": {"name": "onnx"}, "runtime": "kserve-tritonserver"}, "triton", "none"),
+        ({"modelFormat": {"name": "sglang"}}, "sglang", "none"),
+    ],
+)
+def test_a_kserve_model_says_its_framework_by_runtime_or_format(scan, model, name, limit):
+    predictor = {"model": {**model, "resources": {"limits": {"nvidia.com/gpu": 1}}}}
+    found = only(scan(thing("InferenceService", "x", {"predictor": predictor}, "serving.kserve.io/v1beta1")))
+    assert found.target.framework is not None
+    assert (found.target.framework.name, found.target.framework.limit) == (name, limit)
+    assert found.need.limitable is (limit != "none")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "api", "gang"),
+    [
+        (
+            "PyTorchJob",
+            {"pytorchReplicaSpecs": {"Worker": {"replicas": 8, "template": template()}}},
+            "kubeflow.org/v1",
+            True,
+        ),
+        (
+            "PyTorchJob",
+            {"pytorchReplicaSpecs": {"Master": {"template": template()}}},
+            "kubeflow.org/v1",
+            False,
+        ),
+        (
+            "LeaderWorkerSet",
+            {"replicas": 2, "leaderWorkerTemplate": {"size": 2, "workerTemplate": template()}},
+            "leaderworkerset.x-k8s.io/v1",
+            True,
+        ),
+        (
+            "LeaderWorkerSet",
+            {"replicas": 2, "leaderWorkerTemplate": {"size": 1, "workerTemplate": template()}},
+            "leaderworkerset.x-k8s.io/v1",
+            False,
+        ),
+        ("Deployment", {"replicas": 8, "template": template()}, "apps/v1", False),
+    ],
+)
+def test_ranks_of_one_job_never_share_a_gpu_unless_they_say_so(scan, kind, spec, api, gang):
+    assert only(scan(thing(kind, "x", spec, api))).need.gang is gang
+    stated = scan(thing(kind, "x", spec, api, annotations={"gpuslice.io/gang": "false"}))
+    assert only(stated).need.gang is False
+
+
 # --- dumps -------------------------------------------------------------------------------------------------------
 
 
@@ -491,6 +545,13 @@ def test_two_kinds_of_one_name_get_names_of_their_own(scan):
         ("a/web-deployment", "web"),
         ("a/web-statefulset", "web"),
     ]
+
+
+def test_pods_of_a_dump_without_replica_sets_are_their_deployments(scan):
+    pods = [
+        owned(thing("Pod", f"web-5d9c7-{n}", pod_spec(), "v1"), "ReplicaSet", "web-5d9c7") for n in range(3)
+    ]
+    assert shape(scan(*pods, deployment())) == [("a/web", "Deployment", 3)]
 
 
 # --- inputs ------------------------------------------------------------------------------------------------------

@@ -106,6 +106,37 @@ def test_a_number_of_gpus_that_is_none_is_refused_with_its_container(quantity, s
     assert "container server" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"requests": {"nvidia.com/gpu": 1}}, "nvidia.com/gpu is 1 in requests and none in limits"),
+        (
+            {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}},
+            "nvidia.com/gpu is 1 in requests and 2 in limits",
+        ),
+        (
+            {"requests": {"nvidia.com/mig-1g.5gb": 1, "nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 1}},
+            "nvidia.com/mig-1g.5gb is 1 in requests and none in limits",
+        ),
+    ],
+)
+def test_gpus_that_the_api_server_refuses_are_refused(resources, says):
+    with pytest.raises(InputError, match=f"{says}: the API server refuses such a pod"):
+        requests({"containers": [{"name": "a", "resources": resources}]})
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"limits": {"nvidia.com/gpu": 1}},
+        {"limits": {"nvidia.com/gpu": "1"}, "requests": {"nvidia.com/gpu": 1}},
+        {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": 1}},
+    ],
+)
+def test_gpus_that_the_api_server_takes_are_counted_once(resources):
+    assert requests({"containers": [{"name": "a", "resources": resources}]}).gpus == {"nvidia.com/gpu": 1}
+
+
 def test_a_field_of_the_wrong_type_is_refused_with_its_path():
     with pytest.raises(InputError, match=r"containers\[0\]\.image"):
         requests({"containers": [{"image": 3}]})

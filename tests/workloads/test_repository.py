@@ -1,7 +1,5 @@
 """A repository as people have it: what can be read is read, and the rest is named."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,8 +43,8 @@ def repo(tmp_path, monkeypatch):
     return write
 
 
-def counts(path: str, **options: bool) -> list[tuple[str, int]]:
-    return [(each.name, each.replicas) for each in from_manifests([path], **options).workloads]
+def counts(path: str) -> list[tuple[str, int]]:
+    return [(each.name, each.replicas) for each in from_manifests([path]).workloads]
 
 
 @pytest.mark.parametrize(
@@ -287,30 +285,3 @@ def test_progress_is_told_in_bytes(repo):
         [repo(a_dot_yaml=WEB, b_dot_yaml=QUIET)], progress=lambda done, of: told.append((done, of))
     )
     assert told == [(len(WEB), len(WEB + QUIET)), (len(WEB + QUIET), len(WEB + QUIET))]
-
-
-CASES = os.environ.get("GPUSLICE_CASES", "")
-
-
-@pytest.mark.skipif(not CASES, reason="GPUSLICE_CASES names no folder of cases")
-@pytest.mark.parametrize(
-    "case", sorted(Path(CASES).glob("found-*")) if CASES else [], ids=lambda path: path.name
-)
-def test_a_case_is_scanned_or_refused_in_two_lines(case, gpuslice_scan):
-    code, err = gpuslice_scan(case)
-    assert "Traceback" not in err
-    assert code == 0 or (code == 2 and len(err.splitlines()) == 2)
-
-
-@pytest.fixture
-def gpuslice_scan():
-    def run(path: Path) -> tuple[int, str]:
-        done = subprocess.run(
-            ["python", "-m", "gpuslice", "scan", "--from", str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, done.stderr
-
-    return run

@@ -110,6 +110,14 @@ class Affinity(_Lenient, frozen=True):
     node_affinity: NodeAffinity = NodeAffinity()
 
 
+class PodClaim(_Lenient, frozen=True):
+    """Devices that a pod claims (resource.k8s.io)."""
+
+    name: str = ""
+    resource_claim_name: str = ""
+    resource_claim_template_name: str = ""
+
+
 class PodSpec(_Lenient, frozen=True):
     """A pod, or what pods of a template will be."""
 
@@ -121,6 +129,7 @@ class PodSpec(_Lenient, frozen=True):
     tolerations: tuple[Toleration, ...] = ()
     affinity: Affinity = Affinity()
     restart_policy: str = ""
+    resource_claims: tuple[PodClaim, ...] = ()
 
 
 T = TypeVar("T")

@@ -129,9 +129,16 @@ def snapshot_of_objects(objects: Sequence[Object], where: str) -> Snapshot:
     return Snapshot(
         where=where,
         taken="",
-        pods=tuple(convert(each.data, live.Pod, each.where) for each in objects if _is(each.data, "Pod")),
+        pods=tuple(_pod(each) for each in objects if _is(each.data, "Pod")),
         nodes=tuple(convert(each.data, live.Node, each.where) for each in objects if _is(each.data, "Node")),
         objects=tuple(each for each in objects if not _is(each.data, "Pod", "Node")),
+    )
+
+
+def _pod(each: Object) -> live.Pod:
+    pod = convert(each.data, live.Pod, each.where)
+    return msgspec.structs.replace(
+        pod, metadata=msgspec.structs.replace(pod.metadata, namespace=each.namespace)
     )
 
 

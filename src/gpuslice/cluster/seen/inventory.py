@@ -120,7 +120,7 @@ def workloads_of(
         InputError: `today` is no GPU.
     """
     pods = pod_objects(snapshot.gpu_pods, snapshot.where)
-    objects = [*snapshot.objects, *pods]
+    objects = [*snapshot.objects, *pods, *pod_objects(snapshot.claiming_pods, snapshot.where)]
     family = Family(objects)
     if selector is not None:
         objects = [each for each in objects if selector.matches(_top(each, family).metadata.labels)]

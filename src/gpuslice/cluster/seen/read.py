@@ -36,7 +36,7 @@ T = TypeVar("T")
 Data = Mapping[str, object]
 
 # What an object's JSON must hold to be of interest.
-_ABOUT_GPUS: Final = (b"nvidia.com/", b"gpuslice.io/")
+_ABOUT_GPUS: Final = (b"nvidia.com/", b"gpuslice.io/", b"resourceClaims", b"NVIDIA_VISIBLE_DEVICES")
 _MACHINERY: Final = (*_ABOUT_GPUS, b"karpenter", b"gpu-operator", b"nvidia", b"node-feature-discovery")
 _METADATA: Final = (
     "name",

@@ -154,6 +154,15 @@ class Snapshot:
         return tuple(each for each in self.pods if not each.ended and asks_for_gpu(each))
 
     @cached_property
+    def claiming_pods(self) -> tuple[live.Pod, ...]:
+        """Pods that claim devices, ask for no GPU otherwise, and haven't ended."""
+        return tuple(
+            each
+            for each in self.pods
+            if not each.ended and each.spec.resource_claims and not asks_for_gpu(each)
+        )
+
+    @cached_property
     def pods_by_node(self) -> Mapping[str, tuple[live.Pod, ...]]:
         """Pods that haven't ended, by the node that they are bound to."""
         found: dict[str, list[live.Pod]] = {}
