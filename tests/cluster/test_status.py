@@ -6,7 +6,7 @@ from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cluster.seen.snapshot import Unread
 from gpuslice.cluster.status import Slices, status_of
 from gpuslice.errors import EnvironmentFailedError
-from tests.cluster.made import metadata, node, pod
+from tests.cluster.made import metadata, node, pod, snapshot
 from tests.cluster.planned import plan, pool
 from tests.cluster.sliced import (
     ONE,
@@ -252,3 +252,18 @@ def test_pending_pods_may_be_those_of_one_namespace():
     found = status_of(cluster(changes), CATALOG, namespace="search")
     assert found.pending == ()
     assert found.pools == everywhere.pools  # nodes belong to all
+
+
+def test_a_pod_that_waits_for_a_claim_is_told_with_what_makes_no_node_for_it():
+    template = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaimTemplate",
+        "metadata": {"name": "one", "namespace": "shop"},
+        "spec": {"spec": {"devices": {"requests": [{"exactly": {"deviceClassName": "gpu.nvidia.com"}}]}}},
+    }
+    waiting, running = pod("claims-1"), pod("claims-2", node="n1")
+    for each in (waiting, running):
+        each["spec"]["resourceClaims"] = [{"name": "g", "resourceClaimTemplateName": "one"}]
+    (told,) = status_of(snapshot(template, waiting, running), CATALOG).pending
+    assert (told.pod, told.asks) == ("shop/claims-1", {"a GPU (gpu.nvidia.com) by DRA": 1})
+    assert told.reason.endswith("neither Karpenter on AWS nor gpuslice makes nodes for claims")

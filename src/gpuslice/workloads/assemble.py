@@ -71,10 +71,16 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
     place = placement(pod, where)
     framework = _framework(user, template)
     gang = template.gang or (template.replicas > 1 and starts_ranks(user.container))
+    gang = gang if stated.gang is None else stated.gang
     need, notes = _need(stated, place, requests, framework, today, where)
     if framework is not None and need.gpus == 1:
         why = why_no_limit(framework, in_ray=template.application is not None)
         notes += [f"{framework.name}'s own limit can't be set in the pod: {why}"] if why else []
+    if gang and need.gpus == 1:
+        notes.append(
+            "its pods are one job, whose ranks share no GPU with each other, since NCCL takes none twice: state "
+            'gpuslice.io/gang: "false" if they don\'t talk by NCCL'
+        )
     target = _target(owner, template, pod, user, place, framework)
     slowdown, defaulted = _slowdown(stated, owner.kind, pod)
     return Workload(
@@ -86,7 +92,7 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
         need=replace(
             need,
             max_slowdown_milli=slowdown,
-            gang=gang if stated.gang is None else stated.gang,
+            gang=gang,
             limitable=limitable(target, preallocates=framework is not None),
         ),
         target=target,
