@@ -290,6 +290,10 @@ def test_the_component_targets_each_object_by_group_kind_name_and_namespace():
             "several pools",
         ),
         ([assignment("openb/pod-1", "p", SHARED, target={"kind": "Pod"}, replicas=7)], "several bare pods"),
+        (
+            [assignment("hub/jupyter-users", "p", SHARED, target={"kind": "KubeSpawner"}, replicas=4)],
+            "let them ask for nvidia.com/gpu.shared: 1, select nodes by gpuslice.io/pool: p and tolerate",
+        ),
         ([assignment("../../etc/passwd", "p", SHARED, target={"container": "x"})], "its name is none"),
         ([assignment("Trace/Task_1", "p", SHARED)], "its name is none"),
         ([assignment("a/b", "p", SHARED, target={"kind": "Widget", "podSpec": "/spec"})], "API version"),

@@ -133,6 +133,7 @@ def test_a_kind_that_no_plan_moves_is_named_with_its_gpus(scan, api, kind, spec,
 @pytest.mark.parametrize(
     ("api", "kind", "spec"),
     [
+        ("apps/v1", "Deployment", "{template: {spec: {containers: [{image: vllm/vllm-openai-cpu:1}]}}}"),
         ("karpenter.sh/v1", "NodePool", "{limits: {nvidia.com/gpu: 8}}"),
         ("v1", "ResourceQuota", "{hard: {requests.nvidia.com/gpu: 4}}"),
         ("kueue.x-k8s.io/v1beta1", "ClusterQueue", "{resourceGroups: [{name: nvidia.com/gpu, quantity: 4}]}"),
@@ -214,6 +215,12 @@ def test_what_uses_a_gpu_and_asks_for_none_is_named(scan, container):
     ).notes
     assert "2 pods with a GPU that isn't asked for" in note
     assert "ask for one in resources.limits" in note
+
+
+def test_what_runs_under_nvidias_runtime_sees_all_gpus(scan):
+    pod = "{runtimeClassName: nvidia, containers: [{image: nvidia/cuda:13}]}"
+    (note,) = scan(thing("v1", "Pod", pod)).notes
+    assert "1 pod with a GPU that isn't asked for" in note
 
 
 def test_a_ray_head_with_the_image_of_its_workers_is_none(scan):
@@ -317,6 +324,18 @@ def test_ray_and_kserve_scale_by_their_own_fields(scan):
         ("a/x-predictor", 2, 30),
     ]
     assert "between 0 and 20 replicas: planned for 1 (it may be none" in found.workloads[0].notes[0]
+
+
+def test_knative_scales_by_annotations_of_its_template(scan):
+    annotations = '{autoscaling.knative.dev/min-scale: "2", autoscaling.knative.dev/maxScale: "8"}'
+    service = thing(
+        "serving.knative.dev/v1",
+        "Service",
+        f"{{template: {{metadata: {{annotations: {annotations}}}, spec: {ONE}}}}}",
+    )
+    (workload,) = scan(service).workloads
+    assert (workload.replicas, workload.most_replicas) == (2, 8)
+    assert "autoscaled between 2 and 8 replicas: planned for 2 (the least" in workload.notes[0]
 
 
 def test_a_ray_group_that_nothing_scales_stays_as_it_is(scan):

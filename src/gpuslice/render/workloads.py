@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from gpuslice.artefacts.documents import dump_yaml, to_plain
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, configured, mechanism
+from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, POOL_LABEL, configured, mechanism, requested
 from gpuslice.carriers.objects.files import RenderedFile, commented
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
@@ -178,12 +178,22 @@ def _why_unpatched(assignment: Assignment, parts: int) -> str:
     if parts > 1:
         return "its replicas go to several pools, and one template can name only one"
     if assignment.target.kind in SETTINGS and not assignment.target.api_version:
-        return f"{assignment.target.kind} makes its pods: change {SETTINGS[assignment.target.kind]}"
+        return _in_its_maker(assignment)
     if assignment.target.kind == "Pod" and assignment.replicas > 1:
         return "it stands for several bare pods, each an object of its own"
     if not api_version(assignment.target):
         return f"the API version of its kind {assignment.target.kind} is not known: write target.apiVersion"
     return ""
+
+
+def _in_its_maker(assignment: Assignment) -> str:
+    """What a person writes into the configuration of the program that makes a workload's pods."""
+    asked = ", ".join(f"{name}: {value}" for name, value in requested(assignment).items())
+    where = "" if assignment.seat else f", select nodes by {POOL_LABEL}: {assignment.pool}"
+    return (
+        f"{assignment.target.kind} makes its pods: let them ask for {asked}{where} and tolerate {POOL_LABEL} by "
+        f"{SETTINGS[assignment.target.kind]}"
+    )
 
 
 def _target(assignment: Assignment, name: str, namespace: str) -> dict[str, object]:

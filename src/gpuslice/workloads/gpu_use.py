@@ -202,6 +202,9 @@ def _takes_unasked(pod: Fields, *, servers: bool) -> bool:
     containers = [fields_of(container) for container in listed]
     if any(_INFRASTRUCTURE.search(str(container.get("image", "")).lower()) for container in containers):
         return False
+    # NVIDIA's runtime gives an image made for CUDA every GPU of the node.
+    if str(pod.get("runtimeClassName", "")).startswith("nvidia"):
+        return True
     return any(_sees_devices(container) or (servers and _serves(container)) for container in containers)
 
 

@@ -14,6 +14,8 @@ from gpuslice.workloads.autoscaling import AS_WRITTEN, LEAST, Bounds, planned
 from gpuslice.workloads.objects import Fields, fields_of, group_of, whole_number
 from gpuslice.workloads.template import Template
 
+_KNATIVE: Final = "autoscaling.knative.dev/"
+
 Reader = Callable[[Fields, str], Iterator[Template]]
 
 
@@ -69,6 +71,20 @@ def _replicated(data: Fields, where: str) -> Iterator[Template]:
 def _single(data: Fields, where: str) -> Iterator[Template]:
     del where
     yield _at(data, ("spec", "template"), 1)
+
+
+def _knative(data: Fields, where: str) -> Iterator[Template]:
+    """A service that Knative scales, from zero without a bound unless its annotations say otherwise."""
+    template = _at(data, ("spec", "template"), 1)
+    stated = template.annotations or {}
+    counts = {}
+    for bound in ("min", "max"):
+        text = stated.get(f"{_KNATIVE}{bound}-scale", stated.get(f"{_KNATIVE}{bound}Scale"))
+        value = int(text) if isinstance(text, str) and text.isdecimal() else text
+        counts[bound] = whole_number({f"{bound}-scale": value}, f"{bound}-scale", 0, where)
+    if counts["max"] > counts["min"]:
+        template = planned(template, Bounds(counts["min"], counts["max"]), counts["min"], LEAST)
+    yield replace(template, replicas=max(template.replicas, counts["min"]))
 
 
 def _pod(data: Fields, where: str) -> Iterator[Template]:
@@ -257,6 +273,6 @@ _READERS: Final[dict[tuple[str, str], Reader]] = {
     ("ray.io", "RayCluster"): _ray("spec"),
     ("ray.io", "RayJob"): _ray("spec", "rayClusterSpec"),
     ("ray.io", "RayService"): _ray("spec", "rayClusterConfig"),
-    ("serving.knative.dev", "Service"): _single,
+    ("serving.knative.dev", "Service"): _knative,
     ("serving.kserve.io", "InferenceService"): _inference_service,
 }

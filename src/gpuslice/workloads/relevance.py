@@ -20,7 +20,7 @@ GPU_WORDS: Final = (
 # Kinds that say something about pods elsewhere.
 _ALWAYS: Final = frozenset(
     {"HorizontalPodAutoscaler", "ScaledObject", "Rollout", "Node", "DeviceClass", "ResourceClaimTemplate"}
-    | {"ResourceClaim"}
+    | {"ResourceClaim", "TrainJob", "LLMInferenceService"}
 )
 # Kinds that hold no pods, whatever words are in them; those of other groups than Kubernetes' own may.
 _NEVER: Final = frozenset(
