@@ -98,7 +98,7 @@ def read_yaml(text: str, name: str, *, first_line: int = 0) -> list[object]:
 
 
 def _fix(text: str) -> str:
-    if "{{" in text:
+    if "{{" in text or "{%" in text:
         return "it looks like a template: render it first, such as with `helm template`"
     return "mind the indentation, and quote texts that hold ': ', ' #', or start with one of *&!|>%@`[{"
 
