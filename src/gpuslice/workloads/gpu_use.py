@@ -38,7 +38,7 @@ _NO_USERS: Final = frozenset(
     | {"ResourceQuota", "LimitRange", "ClusterQueue", "LocalQueue", "Cohort", "ResourceFlavor", "Queue"}
     | {"Node", "DeviceClass", "ResourceSlice", "ResourceClaim", "ResourceClaimTemplate", "Topology"}
     | {"CustomResourceDefinition", "ConfigMap", "Secret", "Kustomization", "HorizontalPodAutoscaler"}
-    | {"ScaledObject", "NodeFeatureRule", "NodeFeature", "PodGroup", "Cluster", "Workload", "Policy"}
+    | {"ScaledObject", "NodeFeatureRule", "NodeFeature", "PodGroup"}
     | {"ClusterServingRuntime", "ServingRuntime", "ClusterTrainingRuntime", "TrainingRuntime"}
     | {"PodTemplate", "ClusterPolicyReport", "PolicyReport", "ControllerRevision"}
 )
@@ -58,8 +58,8 @@ _VISIBLE: Final = "NVIDIA_VISIBLE_DEVICES"
 _SEES_NOTHING: Final = frozenset({"", "void", "none"})
 # What runs on GPU nodes to serve GPUs to others, and sees them all on purpose.
 _INFRASTRUCTURE: Final = re.compile(
-    r"device-plugin|dcgm|gpu-feature-discovery|gpu-operator|mig-manager|k8s-driver|container-toolkit|vgpu|"
-    r"mps-control|dra-driver|node-feature-discovery|validator|nvidia/driver|kata"
+    r"device-plugin|dcgm|gpu-feature-discovery|gpu-operator|mig-manager|k8s-driver|container-toolkit|vgpu-device|"
+    r"mps-control|dra-driver|node-feature-discovery|(?:cuda|operator)-validator|nvidia/driver|kata-gpu|vfio-manager"
 )
 
 
