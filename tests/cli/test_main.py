@@ -169,7 +169,7 @@ def test_a_reader_that_leaves_early_is_no_error(fleet, tmp_path):
     many = tmp_path / "many.yaml"
     head, _, entry = fleet.read_text().partition("- name: shop/train")
     many.write_text(head + "".join(f"- name: shop/train{each}{entry}" for each in range(600)))
-    command = [BIN / "gpuslice", "plan", "-f", many, "-o", "json", "--time-limit", "0"]
+    command = [BIN / "gpuslice", "plan", "-f", many, "-o", "json", "--effort", "0"]
     # Python itself takes a pipe that is half written for done, where it is told not to buffer.
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered) as process:
