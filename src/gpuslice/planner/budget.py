@@ -26,7 +26,7 @@ SERVICES_BOUND: Final = (
 # How often a solver may look at its limits, some two hundred times a second, in programs of which few nodes take long.
 CHECKS_OF_LISTED: Final = 300  # over listed loads: whoever stops the search waits no longer
 CHECKS_OF_SEATS: Final = 600
-CHECKS_OF_SERVICES: Final = 600
+CHECKS_OF_SERVICES: Final = 4_000  # which look often
 CHECKS_OF_LAST_RESORT: Final = 2_000  # for any packing at all, where limits leave the dive without one
 CHECK: Final = 5e-3
 
