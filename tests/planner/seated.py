@@ -1,6 +1,6 @@
 """A small plan with seats, by hand: a mixed pool of one node, and a pool of its own for each of two workloads."""
 
-from gpuslice.carriers.device_plugin.terms import seat_of
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan.artefact import (
     Assignment,
     CatalogReference,

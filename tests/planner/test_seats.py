@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
 from bench.fleets import read_fleet
+from gpuslice.carriers.carrier import Ask
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
 from gpuslice.hardware.need import Source
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.rollout import Pattern as Arrivals
 from gpuslice.launches.bill import Order
@@ -121,7 +122,7 @@ def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalo
 
 def seated_by(packing, classes, alone) -> SeatedFleet:
     each = tuple((pattern,) for pattern in alone)
-    return SeatedFleet(classes, Seating(classes, Counter(packing), each), Stack.AL2023, lambda _: ())
+    return SeatedFleet(classes, Seating(classes, Counter(packing), each), lambda _: ())
 
 
 def metered(types, classes):
@@ -151,7 +152,7 @@ def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
     free = classes_of(members)
     options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
     assert ColumnGeneration(options, free).exchanges == ((1, 0),)
-    kept = [replace(free[0], kept_to=WHOLE_GPU), replace(free[1], kept_to=SHARED_GPU)]
+    kept = [replace(free[0], kept_to=Ask(WHOLE_GPU)), replace(free[1], kept_to=Ask(SHARED_GPU))]
     options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
     assert ColumnGeneration(options, kept).exchanges == ()
 

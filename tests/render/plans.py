@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import msgspec
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.cloud.catalog import Catalog, InstanceType, Purchase
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan.artefact import Assignment, Plan, Pool
 from gpuslice.render.settings import RenderSettings
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.errors import InputError
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.render.manifests import objects, render
 from tests.render.apply_patch import apply_patch
 from tests.render.plans import (

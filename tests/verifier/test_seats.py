@@ -2,9 +2,9 @@
 
 import pytest
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MIB, parse_quantity

@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.carriers import table
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import METERED_TIMES
-from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
 from gpuslice.planner.model.options import metered_memory_mib
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
+    from gpuslice.hardware.stacks import Stack
     from gpuslice.plan.artefact import Layout
     from gpuslice.workloads.model import Workload
 
@@ -76,14 +78,15 @@ def _slices(
     gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack, given: Collection[Layout]
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     yield cuts.whole(gpu), 1
     for fraction in sorted({each.gpu_fraction for each in types if not each.gpu_count}):
-        if why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
-            yield cuts.fractional(gpu, fraction), 1
+        if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None:
+            yield slice_, 1
     if gpu.mig is not None:
-        uniform = uniform_geometries(gpu.name)
+        uniform = carrier.instances(gpu.name)
         for profile in gpu.mig.plain:
-            if stack is not Stack.BOTTLEROCKET:
+            if uniform is None:
                 yield cuts.mig(gpu, profile), profile.most
             elif profile.name in uniform:
                 yield cuts.mig(gpu, profile), uniform[profile.name]
@@ -111,10 +114,17 @@ def _slices(
             own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
             yield cuts.slot(gpu, mechanism, replicas, own), replicas
         yield from ((cuts.slot(gpu, mechanism, count, time), count) for count, time in had.items())
-    single = any(each.gpu_count == 1 for each in types)
-    if single and why_not(stack, gpu.name, Mechanism.TIME_SLICING, metered=True) is None:
-        had_time = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
-        offers = [cuts.metered(gpu, time) for time in had_time[:1] or METERED_TIMES]
+    if any(carrier.meters(each.gpu_count) for each in types):
+        yield from _metered(gpu, workload, carrier, given)
+
+
+def _metered(
+    gpu: Gpu, workload: Workload, carrier: Carrier, given: Collection[Layout]
+) -> Iterator[tuple[Slice, int]]:
+    """A metered GPU, with as much time as a plan gives it, or with the most in which the workload fits."""
+    had = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
+    offers = [cuts.metered(gpu, time) for time in had[:1] or METERED_TIMES]
+    if carrier.refuses_slice(offers[0]) is None:
         fitting = [each for each in offers if fit(workload.need, each).fits]
         yield (fitting or offers)[-1], 0
 

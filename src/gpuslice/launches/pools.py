@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, requested, seat_limits, weight
+from gpuslice.carriers.pools import POOL_LABEL, weight
+from gpuslice.carriers.table import carrier_asked, carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Taint, Toleration
@@ -69,18 +70,12 @@ def offers_of(pools: Iterable[Pool], stack: str, catalog: Catalog) -> dict[str, 
         pool.name: Offer(
             pool.name,
             tuple(
-                (
-                    kinds[name],
-                    {
-                        key: int(parse_quantity(amount))
-                        for key, amount in offered(pool, stack, kinds[name]).items()
-                    },
-                )
+                (kinds[name], carrier_of(pool, stack).offers(pool, kinds[name]).amounts)
                 for name in pool.instance_types
             ),
             frozenset(Purchase(each) for each in pool.purchases),
             weight(pool),
-            seat_limits(pool),
+            carrier_of(pool, stack).limits(pool),
         )
         for pool in pools
     }
@@ -102,7 +97,8 @@ def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, Load]:
 
 def ask_of(assignment: Assignment, workload: Workload) -> Ask:
     """What one of its pods asks for."""
-    slices = {key: int(parse_quantity(amount)) for key, amount in requested(assignment).items()}
+    requests = carrier_asked(assignment).requests(assignment)
+    slices = {key: int(parse_quantity(amount)) for key, amount in requests.items()}
     return Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
 
 

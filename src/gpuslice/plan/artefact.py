@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
@@ -106,6 +107,10 @@ class Pool(_Part, frozen=True):
     max_nodes: Positive | UnsetType = UNSET
     """With seats: Karpenter launches no more, and prefers this pool as long as there are fewer. Absent in the pool of a
     workload alone, where whoever finds no other seat goes."""
+
+    def seat_of(self, workload: str) -> str:
+        """The extended resource of a workload's seats, where it has some here."""
+        return self.seat_names.get(workload, seat_of(workload))
 
 
 class Request(_Part, frozen=True):

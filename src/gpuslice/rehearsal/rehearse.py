@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuslice.carriers.device_plugin import gpu_operator as operator
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, requested
+from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked, carrier_of
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
 from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.rehearsal import cluster as scratch
 from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
-from gpuslice.render import karpenter, manifests
+from gpuslice.render import manifests
 from gpuslice.render.patches import tolerations
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.model import Workload
@@ -126,12 +128,8 @@ def _promised(plan: Plan, catalog: Catalog) -> dict[str, dict[str, dict[str, int
     types = catalog.by_name()
     return {
         pool.name: {
-            name: {
-                resource: int(parse_quantity(amount, field=resource)) for resource, amount in offered.items()
-            }
-            for name, offered in karpenter.promised(
-                pool, plan.stack, [types[each] for each in pool.instance_types]
-            ).items()
+            name: carrier_of(pool, plan.stack).offers(pool, types[name]).amounts
+            for name in pool.instance_types
         }
         for pool in plan.pools
     }
@@ -244,7 +242,7 @@ def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, A
 
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
     requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
-    resources = {"requests": requests, "limits": requested(assignment)}
+    resources = {"requests": requests, "limits": carrier_asked(assignment).requests(assignment)}
     pool = {} if assignment.seat else {POOL_LABEL: assignment.pool}
     return {
         "metadata": {

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, to_builtins
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, requested
 from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.errors import InputError
-from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
-from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
@@ -63,21 +62,6 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
     if BUILT_IN.get(target.kind) == api_version(target) and target.container and _listed(target):
         return _strategic(assignment, limit, name, namespace)
     return _operations(assignment, limit)
-
-
-def _change(assignment: Assignment) -> tuple[dict[str, str], set[str], set[str]]:
-    """What the container is to ask for, and what of its limits and requests today is looked at.
-
-    A pod that goes on asking for whole GPUs keeps them: which of its containers asks for how many is its own affair.
-    """
-    target = assignment.target
-    asked = requested(assignment)
-    limits, requests = {*target.gpu_limits}, {*target.gpu_requests}
-    today = {each for each in limits | requests if not each.startswith(PREFIX)}
-    if assignment.resource == WHOLE_GPU and today == {WHOLE_GPU}:
-        del asked[WHOLE_GPU]
-        return asked, limits - {WHOLE_GPU}, requests - {WHOLE_GPU}
-    return asked, limits, requests
 
 
 def tolerations(assignment: Assignment) -> list[Object]:
@@ -135,7 +119,8 @@ def _strategic(
     assignment: Assignment, limit: ArgumentList | Variable | None, name: str, namespace: str
 ) -> Object:
     target = assignment.target
-    asked, limits, requests = _change(assignment)
+    change = carrier_asked(assignment).pod(assignment, target)
+    asked, limits, requests = dict(change.limits), change.gone_from_limits, change.gone_from_requests
     # A null for what isn't there does no harm, so it needn't be known exactly what there is.
     gone: dict[str, object] = dict.fromkeys(_dropped(limits | requests, asked))
     resources: dict[str, object] = {"limits": gone | asked}
@@ -172,7 +157,8 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     target = assignment.target
     pod = _pod_spec(target)
     container = pod + (target.container_path or f"/containers/{target.container_index}")
-    asked, limits, requests = _change(assignment)
+    change = carrier_asked(assignment).pod(assignment, target)
+    asked, limits, requests = change.limits, change.gone_from_limits, change.gone_from_requests
     found: list[Object] = []
     if assignment.service is not UNSET:
         found.append(_add("/spec/replicas", assignment.replicas))

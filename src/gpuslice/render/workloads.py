@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, configured, mechanism
+from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import RenderedFile, commented
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import GPU_MEMORY
+from gpuslice.plan.layouts import mechanism
 from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
 

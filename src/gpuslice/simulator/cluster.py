@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.karpenter.consolidation import Command, next_command
 from gpuslice.karpenter.launch import SPOT
 from gpuslice.karpenter.lifecycle import come_up, started

@@ -15,25 +15,20 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import (
-    GPU_MEMORY,
-    GPU_TIME,
-    POOL_LABEL,
-    mechanism,
-    replicas,
-    resources,
-)
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked, carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
+from gpuslice.plan.layouts import mechanism, replicas
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -42,7 +37,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 _SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
@@ -194,9 +189,7 @@ def of_plan(
     layouts = []
     for pool in plan.pools:
         machines = tuple(types[name] for name in pool.instance_types)
-        layouts.append(
-            PoolLayout(named(pool), machines, _planned(pool.layout, plan.stack), tuple(pool.purchases))
-        )
+        layouts.append(PoolLayout(named(pool), machines, _planned(pool, plan.stack), tuple(pool.purchases)))
     places = {}
     by_name = {each.name: each for each in workloads}
     pools = {pool.name: pool for pool in plan.pools}
@@ -205,9 +198,8 @@ def of_plan(
         workload = by_name.get(each.workload)
         if workload is None:
             continue
-        requests = {each.resource: each.quantity}
-        if each.request is not UNSET:
-            requests |= {GPU_MEMORY: int(parse_quantity(each.request.memory)), GPU_TIME: each.request.time}
+        asked = carrier_asked(each).requests(each)
+        requests = {name: int(parse_quantity(amount)) for name, amount in asked.items()}
         layout = pools[each.pool].layout
         shares = mechanism(layout) is Mechanism.TIME_SLICING
         places[each.workload] = Place(
@@ -306,7 +298,7 @@ BASELINES: Final[dict[str, tuple[str, Callable[[Gpu], Slice | None], Callable[[G
 
 def _resource(slice_: Slice) -> str:
     if slice_.profile is not None:
-        return slice_.profile.resource
+        return mig_instance(slice_.profile.name)
     return WHOLE_GPU if slice_.mechanism is Mechanism.WHOLE else SHARED_GPU
 
 
@@ -318,9 +310,9 @@ def _offers(resource: str, per_gpu: int) -> Callable[[InstanceType], dict[str, i
     return offers
 
 
-def _planned(layout: Layout, stack: str) -> Callable[[InstanceType], dict[str, int]]:
+def _planned(pool: Pool, stack: str) -> Callable[[InstanceType], dict[str, int]]:
     def offers(kind: InstanceType) -> dict[str, int]:
-        return {name: int(parse_quantity(text)) for name, text in resources(layout, stack, kind).items()}
+        return carrier_of(pool, stack).offers(pool, kind).amounts
 
     return offers
 

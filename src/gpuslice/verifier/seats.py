@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import SEAT, seat_in
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, is_seat
 from gpuslice.hardware.stacks import Stack
 from gpuslice.verifier.layouts import Violation
 
@@ -63,8 +62,8 @@ def _names(plan: Plan) -> Iterator[Violation]:
     whose: dict[str, str] = {}
     for pool in plan.pools:
         for workload in pool.seats:
-            name = seat_in(pool, workload)
-            if not name.startswith(SEAT) or whose.setdefault(name, workload) != workload:
+            name = pool.seat_of(workload)
+            if not is_seat(name) or whose.setdefault(name, workload) != workload:
                 yield Violation("seats", f"pool {pool.name}", f"{name} is no seat of {workload} alone")
         if not pool.seat_names.keys() <= pool.seats.keys():
             yield Violation("seats", f"pool {pool.name}", "names seats that it hasn't")
@@ -103,7 +102,7 @@ def _workload(
         return
     if not all(seated):
         yield Violation("seats", name, "has seats in one pool and none in another")
-    names = {seat_in(pool, name) for pool in pools.values() if name in pool.seats}
+    names = {pool.seat_of(name) for pool in pools.values() if name in pool.seats}
     if {each.seat for each in assigned} != names or len(names) != 1:
         yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
     if any(each.request is not UNSET for each in assigned):

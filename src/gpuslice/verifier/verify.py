@@ -17,9 +17,9 @@ from msgspec import UNSET
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
 from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
-from gpuslice.hardware.slices import SHARED_GPU
-from gpuslice.hardware.stacks import mig_resource
+from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Node
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
 from gpuslice.verifier.figures import figure_violations, form_violations, sum_violations
@@ -431,5 +431,5 @@ def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Viol
 
 def _resource(slice_: Slice, stack: str) -> str:
     if slice_.profile is not None:
-        return mig_resource(stack, slice_.profile.name)
-    return "nvidia.com/gpu.shared" if slice_.sharers > 1 else "nvidia.com/gpu"
+        return WHOLE_GPU if stack == Stack.BOTTLEROCKET else mig_instance(slice_.profile.name)
+    return SHARED_GPU if slice_.sharers > 1 else WHOLE_GPU

@@ -14,13 +14,13 @@ from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.output import LISTING
 from gpuslice.errors import EnvironmentFailedError, InputError
 from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.artefact import WorkloadSet
 from gpuslice.workloads.assemble import adopted, workload_of
 from gpuslice.workloads.kinds import finished, templates
 from gpuslice.workloads.objects import Metadata, convert, fields_of, whole_number
 from gpuslice.workloads.owners import Family, Key, Object
-from gpuslice.workloads.pods import is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.artefacts.documents import Document

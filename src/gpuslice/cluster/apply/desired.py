@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gpuslice.artefacts.documents import parse_documents
+from gpuslice.carriers.objects.files import HELM_VALUES, POLICY_PATCH
 from gpuslice.errors import EnvironmentFailedError, InputError
-from gpuslice.render.manifests import HELM_VALUES, POLICY_PATCH
 from gpuslice.render.workloads import FOLDER, UNPATCHED
 from gpuslice.workloads.objects import fields_of
 

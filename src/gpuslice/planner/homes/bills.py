@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, resources
+from gpuslice.carriers.carrier import Share
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
 from gpuslice.launches.pools import Ask, Offer
-from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.plan import artefact
+from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.units import MIB, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gpuslice.cloud.catalog import DaemonsetOverhead
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
@@ -98,7 +97,6 @@ class PoolBills:
         self,
         classes: Sequence[WorkloadClass],
         overhead: DaemonsetOverhead,
-        stack: Stack,
         orders: Sequence[Order],
         *,
         packings: PoolPacking,
@@ -109,7 +107,6 @@ class PoolBills:
         Args:
             classes: that pools carry.
             overhead: of daemonsets, on each node.
-            stack: what nodes run, which names MIG's resources.
             orders: of arrival, over which bills are summed.
             packings: the nodes of pools, also where the model can't be asked.
             remaining: seconds left.
@@ -120,7 +117,6 @@ class PoolBills:
         self.simulated = 0
         """Pods that the model has let arrive so far: what the search has cost."""
         self._classes = classes
-        self._stack = stack
         self._overhead = overhead
         self._realiser = Realiser(overhead)
         self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], Offer] = {}
@@ -273,19 +269,11 @@ class PoolBills:
     def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> Offer:
         key = (pool, options)
         if key not in self._offers:
-            layout = layout_of(pool.cut, pool.geometries)
+            planned = artefact.Pool("pool", layout_of(pool.cut, pool.geometries), (), (), ())
             self._offers[key] = Offer(
-                "pool",
+                planned.name,
                 tuple(
-                    (
-                        option.instance_type,
-                        {
-                            name: int(parse_quantity(amount))
-                            for name, amount in resources(
-                                layout, self._stack.value, option.instance_type
-                            ).items()
-                        },
-                    )
+                    (option.instance_type, pool.cut.carrier.offers(planned, option.instance_type).amounts)
                     for option in {each.instance_type.name: each for each in options}.values()
                 ),
                 frozenset(each.purchase for each in options),
@@ -296,13 +284,11 @@ class PoolBills:
         """What one replica asks for, as `realised.loads_of` reads it from the plan."""
         each = self._classes[resident.number]
         slice_ = pool.cut.slices[resident.slice_index]
-        slices = {resource_of(slice_, self._stack): each.need.gpus}
+        carrier, share = pool.cut.carrier, None
         if pool.cut.metered:
             ((_, answer),) = pool.cut.fits[resident.number]
-            slices |= {
-                GPU_MEMORY: (each.need.memory_mib or 0) * MIB,
-                GPU_TIME: max(answer.time_milli or 0, 1),
-            }
+            share = Share(each.need.memory_mib or 0, max(answer.time_milli or 0, 1))
+        slices = carrier.amounts(carrier.ask(slice_), each.need.gpus, share)
         return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
 
 

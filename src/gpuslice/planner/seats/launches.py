@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.karpenter.model import CPU, MEMORY, PodClass, Settings, Toleration
 from gpuslice.karpenter.rollout import arrivals, rollout
 from gpuslice.karpenter.templates import Pools

@@ -13,7 +13,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import SEES_ALL, less_margin
 from gpuslice.plan import artefact
 from gpuslice.planner.homes.previous import names_kept
-from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.pools import pool_of
 from gpuslice.planner.model.service_kinds import kind_of, latency_limit
 from gpuslice.planner.writing.reasons import served_in_words
@@ -22,9 +22,9 @@ from gpuslice.units import format_memory, format_usd, usd
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gpuslice.carriers.carrier import Ask
     from gpuslice.hardware.fit import Fit
     from gpuslice.hardware.slices import Slice
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.homes.bill_search import CarriedOut
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
@@ -89,12 +89,10 @@ class Assembly:
         self,
         realisation: CarriedOut,
         classes: Sequence[WorkloadClass],
-        stack: Stack,
         previous: artefact.Plan | None = None,
     ) -> None:
         """Name the pools, in an order that depends on nothing but the plan; pools that there were keep their names."""
         self._classes = classes
-        self._stack = stack
         self._homes = realisation.homes
         members: dict[PoolKey, list[Pattern]] = defaultdict(list)
         for pattern in realisation.packing:
@@ -159,9 +157,7 @@ class Assembly:
                         )
                         for (option, pods), count in ranked
                     ),
-                    resource=""
-                    if cut.mechanism is Mechanism.MIG
-                    else resource_of(cut.slices[0], self._stack),
+                    resource="" if cut.mechanism is Mechanism.MIG else cut.carrier.ask(cut.slices[0]).name,
                     tenant=cut.tenant,
                 )
             )
@@ -183,7 +179,7 @@ class Assembly:
         option = min((each.option for each in self._members[home.pool]), key=lambda each: each.price)
         slice_ = option.cut.slices[home.slice_index]
         answer = dict(option.cut.fits[number])[home.slice_index]
-        return assignment(workload, self._names[home.pool], option, slice_, answer, count, self._stack)
+        return assignment(workload, self._names[home.pool], option, slice_, answer, count)
 
 
 def assignment(
@@ -193,8 +189,8 @@ def assignment(
     slice_: Slice,
     answer: Fit,
     count: int,
-    stack: Stack,
     *,
+    ask: Ask | None = None,
     seated: bool = False,
 ) -> artefact.Assignment:
     """So many replicas of a workload in a pool.
@@ -206,7 +202,7 @@ def assignment(
         slice_: that each replica gets.
         answer: how the slice fits.
         count: replicas.
-        stack: what nodes run.
+        ask: by what its pods get it; None: by what is usual for such a slice.
         seated: whether its place is a seat, so that nothing is counted.
     """
     request: artefact.Request | UnsetType = UNSET
@@ -222,7 +218,7 @@ def assignment(
         pool=pool,
         replicas=count,
         slice=slice_.name,
-        resource=resource_of(slice_, stack),
+        resource=(ask or cut.carrier.ask(slice_)).name,
         quantity=workload.need.gpus,
         because=_because(workload, option, slice_, answer, count, seated=seated),
         target=workload.target,
