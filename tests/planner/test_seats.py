@@ -212,11 +212,7 @@ def test_the_pods_of_a_workload_have_one_template_wherever_they_are():
     ]
     assert several
     for name in several:
-        templates = {
-            (each.resource, each.quantity, each.seat, each.memory_limit)
-            for each in plan.assignments
-            if each.workload == name
-        }
+        templates = {(each.asks, each.memory_limit) for each in plan.assignments if each.workload == name}
         assert len(templates) == 1
 
 
@@ -275,8 +271,8 @@ def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
     assert change.restarts < sum(each.replicas for each in plan.assignments) / 2
     assert change.kept_usd_per_hour >= change.free_usd_per_hour
     assert not any(third.name in pool.seats for pool in plan.pools)
-    resources = {each.workload: each.resource for each in before.assignments}
-    assert all(each.resource == resources[each.workload] for each in plan.assignments)
+    resources = {each.workload: each.asks.resource for each in before.assignments}
+    assert all(each.asks.resource == resources[each.workload] for each in plan.assignments)
     free = again(before, later, catalog, min_saving=0.0).plan
     assert free.summary.usd_per_hour <= plan.summary.usd_per_hour
 
@@ -290,7 +286,7 @@ def test_who_has_another_need_has_seats_by_another_name_and_none_of_the_old_ones
     read_again = replace(first, need=replace(first.need, source=Source.DECLARED))
 
     def seats(plan: Plan) -> set[str]:
-        return {each.seat for each in plan.assignments if each.workload == first.name}
+        return {each.asks.seat for each in plan.assignments if each.workload == first.name}
 
     after = holds(again(before, [grown, *others], catalog), [grown, *others], catalog, daemonset_overhead())
     assert not seats(after) & seats(before)

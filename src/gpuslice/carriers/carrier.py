@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.hardware.mechanisms import Mechanism
     from gpuslice.hardware.slices import Slice
-    from gpuslice.plan.artefact import Assignment, Pool
+    from gpuslice.plan.artefact import Asks, CarrierName, Layout, Pool
     from gpuslice.workloads.target import Target
 
 
@@ -72,7 +72,12 @@ class Offer:
     @property
     def amounts(self) -> dict[str, int]:
         """All of it in whole numbers of its own unit: pieces, bytes, thousandths."""
-        return dict(self.pieces) | {name: int(parse_quantity(text)) for name, text in self.shares.items()}
+        return dict(self.pieces) | amounts(self.shares)
+
+
+def amounts(quantities: Mapping[str, str]) -> dict[str, int]:
+    """Kubernetes quantities in whole numbers of their own units: pieces, bytes, thousandths."""
+    return {name: int(parse_quantity(text)) for name, text in quantities.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,7 @@ class Carrier(Protocol):
     """One way to hand out GPUs, on nodes of one stack."""
 
     @property
-    def name(self) -> str:
+    def name(self) -> CarrierName:
         """As `Pool.carrier` has it."""
 
     @property
@@ -178,20 +183,24 @@ class Carrier(Protocol):
     def second_ask(self, slice_: Slice, gpus: int) -> Ask | None:
         """By what else it could be had on a node with so many GPUs where seats keep others away; None: by nothing."""
 
-    def ask_in(self, assignment: Assignment, pool: Pool) -> Ask:
-        """By what pods of an assignment get their slice, as `ask` and `second_ask` say it."""
+    def ask_in(self, asks: Asks, layout: Layout) -> Ask:
+        """By what pods of a plan get a slice of a layout, as `ask` and `second_ask` say it."""
 
-    def requests(self, assignment: Assignment) -> dict[str, str]:
-        """What a pod's container asks for beside CPU and memory, as Kubernetes quantities by resource."""
-
-    def amounts(self, ask: Ask, count: int, share: Share | None) -> dict[str, int]:
-        """What a pod that isn't in a plan yet would ask for, in whole numbers by resource.
+    def asks(self, ask: Ask, count: int, share: Share | None = None, seat: str = "") -> Asks:
+        """What a plan has a pod ask for.
 
         Args:
             ask: by what it gets its slices.
             count: of them.
-            share: of a metered GPU, where it is one.
+            share: of a metered GPU, where that is counted pod by pod.
+            seat: the name of its seat, where it has one.
         """
+
+    def share(self, asks: Asks) -> Share | None:
+        """What a pod asks for of a metered GPU; None: that isn't counted."""
+
+    def requests(self, asks: Asks) -> dict[str, str]:
+        """What a pod's container asks for beside CPU and memory, as Kubernetes quantities by resource."""
 
     def offers(self, pool: Pool, machine: InstanceType) -> Offer:
         """What one node of a pool has for pods to ask for."""
@@ -202,8 +211,8 @@ class Carrier(Protocol):
     def node(self, pool: Pool) -> NodeSide:
         """What the nodes of a pool are told."""
 
-    def pod(self, assignment: Assignment, target: Target) -> PodChange:
-        """How the resources of an assignment's container change."""
+    def pod(self, asks: Asks, target: Target) -> PodChange:
+        """How the resources of a container change that is to ask for so much."""
 
     def objects(self, pools: Iterable[Pool], namespace: str) -> Sequence[RenderedFile]:
         """Files with objects of its own that pools need, whichever nodes they run on.

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers.device_plugin.carrier import NAME, DevicePlugin
 from gpuslice.hardware.stacks import Stack
+from gpuslice.plan.artefact import Extended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gpuslice.carriers.carrier import Carrier, Kind
-    from gpuslice.plan.artefact import Assignment, Plan, Pool
+    from gpuslice.plan.artefact import Asks, Plan, Pool
 
 DEVICE_PLUGIN: Final = NAME
 _CARRIERS: Final[Mapping[str, Callable[[Stack], Carrier]]] = {DEVICE_PLUGIN: DevicePlugin}
+_ASKED: Final[Mapping[type[Asks], str]] = {Extended: DEVICE_PLUGIN}
 
 NAMES: Final = tuple(_CARRIERS)
 """All of them."""
@@ -32,9 +34,9 @@ def carrier(name: str, stack: str) -> Carrier:
     return _CARRIERS[name](Stack(stack))
 
 
-def carrier_of(pool: Pool, stack: str) -> Carrier:  # noqa: ARG001  there is one so far
+def carrier_of(pool: Pool, stack: str) -> Carrier:
     """The carrier of a pool of a plan for a stack."""
-    return carrier(DEVICE_PLUGIN, stack)
+    return carrier(pool.carrier, stack)
 
 
 def kinds() -> tuple[Kind, ...]:
@@ -44,9 +46,11 @@ def kinds() -> tuple[Kind, ...]:
 
 def carriers_of(plan: Plan) -> list[tuple[Carrier, list[Pool]]]:
     """The carriers of a plan, each with its pools."""
-    return [(carrier(name, plan.stack), [*plan.pools]) for name in NAMES]
+    return [
+        (carrier(name, plan.stack), [pool for pool in plan.pools if pool.carrier == name]) for name in NAMES
+    ]
 
 
-def carrier_asked(assignment: Assignment) -> Carrier:  # noqa: ARG001  there is one so far
-    """The carrier by which an assignment's pods ask; what they say doesn't depend on what nodes run."""
-    return carrier(DEVICE_PLUGIN, Stack.AL2023)
+def carrier_asked(asks: Asks) -> Carrier:
+    """The carrier that is asked so; what pods say doesn't depend on what nodes run."""
+    return carrier(_ASKED[type(asks)], Stack.AL2023)

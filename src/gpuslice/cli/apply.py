@@ -227,18 +227,15 @@ def _desired(
                 "--cluster and --role are for a plan", fix="leave them out: the directory is rendered"
             )
         return of_directory(source)
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import read_plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
     settings = RenderSettings(
         cluster=cluster, role=role, instance_profile=instance_profile, operator_namespace=operator_namespace
     )
-    (document,) = read_documents(source)[:1]
-    plan = decode(document.data, Plan, where=document.where)
+    plan = read_plan(source)
     return of_files(manifests.render(plan, choose(catalog_file, plan.catalog.region), settings))
 
 

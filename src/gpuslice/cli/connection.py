@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from gpuslice.cluster.client.api import Api
     from gpuslice.cluster.seen.snapshot import Snapshot, Unread
-    from gpuslice.plan.artefact import Plan
 
 ContextOption = Annotated[
     str,
@@ -33,20 +32,6 @@ PlanOption = Annotated[
     str,
     typer.Option("-f", "--filename", metavar="FILE", help="A plan to compare with. - is stdin."),
 ]
-
-
-def read_plan(path: str) -> Plan:
-    """The plan in a file.
-
-    Raises:
-        GpusliceError: it can't be read, or is none.
-    """
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
-
-    document = read_documents(path)[0]
-    return decode(document.data, Plan, where=document.where)
 
 
 @contextmanager

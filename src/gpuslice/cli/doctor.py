@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpuslice.cli.connection import (
-    ContextOption,
-    KubeconfigOption,
-    PlanOption,
-    read_plan,
-    say_unread,
-    snapshot_of,
-)
+from gpuslice.cli.connection import ContextOption, KubeconfigOption, PlanOption, say_unread, snapshot_of
 from gpuslice.cli.console import (
     CatalogOption,
     Output,
@@ -99,6 +92,7 @@ def doctor(
     from gpuslice.cluster.checks.doctor import CHECKS, diagnose, untold
     from gpuslice.cluster.checks.finding import Severity
     from gpuslice.cluster.seen import dump
+    from gpuslice.plan.reading import read_plan
 
     if source and (context or kubeconfig):
         raise InputError(

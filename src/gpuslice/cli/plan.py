@@ -240,7 +240,7 @@ def _print_assignments(made: Plan) -> None:
     # With seats a workload may be in dozens of pools, by one template: that is one row.
     rows: dict[tuple[str, ...], list[Assignment]] = {}
     for each in made.assignments:
-        apart = () if each.seat else (each.pool, each.slice)
+        apart = () if each.asks.seat else (each.pool, each.slice)
         rows.setdefault((each.workload, *apart), []).append(each)
     print_text("")
     print_table(

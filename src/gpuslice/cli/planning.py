@@ -17,7 +17,6 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.plan.artefact import Plan
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import Found, Solution
     from gpuslice.workloads.artefact import WorkloadSet
@@ -218,6 +217,7 @@ def make_plan(
     """
     started = time.monotonic()
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 
@@ -243,7 +243,7 @@ def make_plan(
         fallback=fallback,
         seats=seats,
         policy=_policy(path, workloads, buying, catalog),
-        previous=_plan(previous) if previous else None,
+        previous=read_plan(previous) if previous else None,
         min_saving=min_saving,
     )
     catalog = priced(settings.policy, catalog)
@@ -263,15 +263,6 @@ def make_plan(
             interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
-
-
-def _plan(path: str) -> Plan:
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
-
-    documents = read_documents(path)
-    return decode(documents[0].data, Plan, where=documents[0].where)
 
 
 def in_words(found: Found) -> str:

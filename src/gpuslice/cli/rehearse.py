@@ -63,17 +63,14 @@ def rehearse(
     No cluster, GPU or AWS account is used: everything runs on this machine, on loopback, and ends with the command. A
     kubeconfig is never read. The first time, the programs are built from their Go modules. Exit code 1: it differs.
     """
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import read_plan
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import read
 
     if any(importlib.util.find_spec(each) is None for each in _WANTED):
         raise InputError("parts for rehearsing are missing", fix="pip install 'gpuslice[rehearse]'")
-    documents = read_documents(plan_file)
-    plan = decode(documents[0].data, Plan, where=documents[0].where)
+    plan = read_plan(plan_file)
     catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
     found = read(workloads_file, at="now", accept_assumed=True, region=plan.catalog.region)
     from gpuslice.rehearsal.build import build

@@ -115,11 +115,9 @@ def render(
     if cluster_wide:
         _cluster_wide(cluster_wide, operator_namespace, out, output)
         return
-    from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.output import write_directory
-    from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import read_plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 
@@ -132,12 +130,7 @@ def render(
         consolidate_after=consolidate_after,
         operator_namespace=operator_namespace,
     )
-    documents = read_documents(plan_file)
-    if len(documents) > 1:
-        raise InputError(
-            f"holds {len(documents)} documents", where=documents[0].where, fix="name a file with one plan"
-        )
-    plan = decode(documents[0].data, Plan, where=documents[0].where)
+    plan = read_plan(plan_file)
     catalog = choose(catalog_file, plan.catalog.region)
     try:
         files = manifests.render(plan, catalog, settings) if out else {}
@@ -145,7 +138,7 @@ def render(
     except InputError as error:
         if error.where.startswith("--"):
             raise
-        raise error.inside(documents[0].where) from None
+        raise error.inside("stdin" if plan_file == "-" else plan_file) from None
     if catalog.prices_date != plan.catalog.prices:
         say(f"note: the plan is of prices of {plan.catalog.prices}, the catalog of {catalog.prices_date}")
     if plan.unplaced:

@@ -17,7 +17,6 @@ from gpuslice.cli.connection import (
     KubeconfigOption,
     PlanOption,
     connected,
-    read_plan,
 )
 from gpuslice.cli.console import (
     CatalogOption,
@@ -80,6 +79,7 @@ def status(
     plan's, or has other nodes or dollars. A watch ends with 0. Nothing is changed.
     """
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
 
     if source and (context or kubeconfig):
         raise InputError(

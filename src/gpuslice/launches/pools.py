@@ -97,7 +97,7 @@ def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, Load]:
 
 def ask_of(assignment: Assignment, workload: Workload) -> Ask:
     """What one of its pods asks for."""
-    requests = carrier_asked(assignment).requests(assignment)
+    requests = carrier_asked(assignment.asks).requests(assignment.asks)
     slices = {key: int(parse_quantity(amount)) for key, amount in requests.items()}
     return Ask(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
 

@@ -242,8 +242,8 @@ def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, A
 
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
     requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
-    resources = {"requests": requests, "limits": carrier_asked(assignment).requests(assignment)}
-    pool = {} if assignment.seat else {POOL_LABEL: assignment.pool}
+    resources = {"requests": requests, "limits": carrier_asked(assignment.asks).requests(assignment.asks)}
+    pool = {} if assignment.asks.seat else {POOL_LABEL: assignment.pool}
     return {
         "metadata": {
             "name": name,

@@ -89,7 +89,7 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     )
     replicas: Counter[str] = Counter()
     for assignment in plan.assignments:
-        replicas[assignment.workload] += assignment.replicas if assignment.seat else 0
+        replicas[assignment.workload] += assignment.replicas if assignment.asks.seat else 0
     for each in sorted(
         plan.pools, key=lambda pool: (bool(pool.seats) and pool.max_nodes is UNSET, pool.name)
     ):
@@ -170,28 +170,29 @@ def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]
 def _check_request(
     assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
 ) -> None:
-    workload = assignment.workload
+    workload, asks = assignment.workload, assignment.asks
+    asked = carrier_asked(asks)
     seat = pool.seat_of(workload) if workload in pool.seats else ""
-    if assignment.seat != seat or bool(seat) != bool(pool.seats):
+    if asks.seat != seat or bool(seat) != bool(pool.seats):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both have a seat of its own, or neither",
-            where=f"{where}.seat",
+            where=f"{where}.asks.seat",
             fix="plan again",
         )
-    if (pool.layout.metered is UNSET or bool(seat)) != (assignment.request is UNSET):
+    if (pool.layout.metered is UNSET or bool(seat)) != (asked.share(asks) is None):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both be metered, or neither",
-            where=f"{where}.request",
+            where=f"{where}.asks",
             fix="plan again",
         )
     for instance_type in types:
         offered = carrier_of(pool, stack).offers(pool, instance_type).amounts
-        for resource in carrier_asked(assignment).requests(assignment):
+        for resource in asked.requests(asks):
             if not offered.get(resource):
                 raise InputError(
                     f"{assignment.workload} asks for {resource}, which {instance_type.name} in pool {pool.name} "
                     "doesn't offer",
-                    where=f"{where}.resource",
+                    where=f"{where}.asks",
                     fix="offered: " + ", ".join(name for name, amount in offered.items() if amount),
                 )
 
@@ -205,7 +206,7 @@ def _check_template(parts: Sequence[Assignment]) -> None:
     Raises:
         InputError: some have a seat and others none, or pods of different pools would differ.
     """
-    if not any(each.seat for each in parts):
+    if not any(each.asks.seat for each in parts):
         return
     first = _template(parts[0])
     for part in parts:
@@ -221,9 +222,8 @@ def _check_template(parts: Sequence[Assignment]) -> None:
 def _template(assignment: Assignment) -> dict[str, object]:
     """What a workload's patch is made of, by its name for people."""
     return {
-        "seat": assignment.seat,
-        "resource": assignment.resource,
-        "quantity": assignment.quantity,
+        "seat": assignment.asks.seat,
+        "request": assignment.asks,
         "memory limit": assignment.memory_limit,
         "target": assignment.target,
         "size by load": assignment.service is not UNSET,

@@ -67,7 +67,7 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
 def tolerations(assignment: Assignment) -> list[Object]:
     """All tolerations of the pod: today's, and the one for its pool's taint. The list can only be replaced whole."""
     own = Toleration(key=POOL_LABEL, operator="Equal", value=assignment.pool, effect="NoSchedule")
-    if assignment.seat:
+    if assignment.asks.seat:
         own = Toleration(key=POOL_LABEL, operator="Exists", effect="NoSchedule")
     # An earlier plan may have left one for another pool, or for all.
     ours = {(POOL_LABEL, "Equal"), (POOL_LABEL, "Exists")}
@@ -78,7 +78,7 @@ def tolerations(assignment: Assignment) -> list[Object]:
 def _selector(assignment: Assignment) -> tuple[list[str], dict[str, str]]:
     """Keys of the node selector that go, of those that are there today, and what it is to have."""
     present = {*assignment.target.drop_node_selector}
-    if assignment.seat:
+    if assignment.asks.seat:
         return sorted(present), {}
     return sorted(present - {POOL_LABEL}), {POOL_LABEL: assignment.pool}
 
@@ -119,7 +119,7 @@ def _strategic(
     assignment: Assignment, limit: ArgumentList | Variable | None, name: str, namespace: str
 ) -> Object:
     target = assignment.target
-    change = carrier_asked(assignment).pod(assignment, target)
+    change = carrier_asked(assignment.asks).pod(assignment.asks, target)
     asked, limits, requests = dict(change.limits), change.gone_from_limits, change.gone_from_requests
     # A null for what isn't there does no harm, so it needn't be known exactly what there is.
     gone: dict[str, object] = dict.fromkeys(_dropped(limits | requests, asked))
@@ -157,7 +157,7 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     target = assignment.target
     pod = _pod_spec(target)
     container = pod + (target.container_path or f"/containers/{target.container_index}")
-    change = carrier_asked(assignment).pod(assignment, target)
+    change = carrier_asked(assignment.asks).pod(assignment.asks, target)
     asked, limits, requests = change.limits, change.gone_from_limits, change.gone_from_requests
     found: list[Object] = []
     if assignment.service is not UNSET:

@@ -16,6 +16,7 @@ from msgspec import UNSET, structs
 from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import RenderedFile, commented
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.resource_names import GPU_MEMORY
@@ -104,7 +105,7 @@ def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:
     """Assignments by pod template: those of one workload with seats have one, any other has one for itself."""
     found: dict[tuple[str, str], list[Assignment]] = {}
     for each in sorted(assignments, key=lambda one: (one.workload, one.pool)):
-        found.setdefault((each.workload, "" if each.seat else each.pool), []).append(each)
+        found.setdefault((each.workload, "" if each.asks.seat else each.pool), []).append(each)
     return list(found.values())
 
 
@@ -155,7 +156,7 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
     assignment = own[0]
     places = "; ".join(f"{each.replicas} of {each.slice}, pool {each.pool}" for each in own)
     lines = [f"{assignment.workload}: {places}."]
-    if assignment.seat:
+    if assignment.asks.seat:
         lines.append("Each pod asks for a seat instead of naming a pool, and goes wherever one is free.")
     reasons = dict.fromkeys(" ".join(each.because.split()).rstrip(".") for each in own)
     lines += [f"{each}." for each in reasons if each]
@@ -166,6 +167,6 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
         lines.append(
             f"Nothing keeps it to {assignment.memory_limit} of GPU memory: set that limit in the program itself."
         )
-    if assignment.request is not UNSET:
+    if carrier_asked(assignment.asks).share(assignment.asks) is not None:
         lines.append(f"{GPU_MEMORY} is a promise, which the scheduler counts and nobody enforces.")
     return "\n".join(lines)

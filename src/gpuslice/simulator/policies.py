@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
-
+from gpuslice.carriers.carrier import amounts
 from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.carriers.table import carrier_asked, carrier_of
 from gpuslice.cloud.catalog import Purchase
@@ -29,7 +28,6 @@ from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodCl
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
 from gpuslice.plan.layouts import mechanism, replicas
-from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -198,8 +196,7 @@ def of_plan(
         workload = by_name.get(each.workload)
         if workload is None:
             continue
-        asked = carrier_asked(each).requests(each)
-        requests = {name: int(parse_quantity(amount)) for name, amount in asked.items()}
+        requests = amounts(carrier_asked(each.asks).requests(each.asks))
         layout = pools[each.pool].layout
         shares = mechanism(layout) is Mechanism.TIME_SLICING
         places[each.workload] = Place(
@@ -222,18 +219,19 @@ def _share(each: Assignment, gpu: str) -> float:
     """The share of a card that one pod has."""
     kind, _, part = each.slice.partition("/")[2].partition("/")
     model = GPUS[gpu]
-    if each.request is not UNSET:
-        return min(float(parse_quantity(each.request.memory)) / (model.memory_mib * 2**20), 1.0)
+    share = carrier_asked(each.asks).share(each.asks)
+    if share is not None:
+        return min(share.memory_mib / model.memory_mib, 1.0)
     match kind:
         case "time-slicing" | "mps":
-            return each.quantity / int(part)
+            return each.asks.count / int(part)
         case "fractional":
             numerator, _, denominator = part.partition("-")
             return int(numerator) / int(denominator)
         case "mig" if model.mig is not None and (profile := model.mig.profile(part)) is not None:
-            return each.quantity * profile.memory_slices / model.mig.grid
+            return each.asks.count * profile.memory_slices / model.mig.grid
         case _:
-            return float(each.quantity)
+            return float(each.asks.count)
 
 
 def _chosen(

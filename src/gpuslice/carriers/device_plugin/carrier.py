@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import UNSET
 
@@ -21,8 +21,9 @@ from gpuslice.carriers.device_plugin import (
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.resource_names import GPU_MEMORY, GPU_TIME, SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
+from gpuslice.plan.artefact import Extended
 from gpuslice.plan.layouts import mechanism
-from gpuslice.units import MIB
+from gpuslice.units import MIB, format_memory, parse_quantity
 from gpuslice.workloads.annotations import PREFIX
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from gpuslice.carriers.objects.files import RenderedFile
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.hardware.slices import Slice
-    from gpuslice.plan.artefact import Assignment, Pool
+    from gpuslice.plan.artefact import CarrierName, Layout, Pool
     from gpuslice.workloads.target import Target
 
 NAME: Final = "device-plugin"
@@ -49,8 +50,8 @@ class DevicePlugin:
 
     stack: Stack
 
-    name = NAME
-    kinds = (
+    name: ClassVar[CarrierName] = NAME
+    kinds: ClassVar = (
         Kind("", "ConfigMap"),
         Kind("nfd.k8s-sigs.io", "NodeFeatureRule", pruned=True),
         Kind("nvidia.com", "ClusterPolicy"),
@@ -90,24 +91,32 @@ class DevicePlugin:
         """A whole GPU that is its node's only one can be offered as a shared one; of several, two pods may get one."""
         return _SHARED if slice_.mechanism is Mechanism.WHOLE and gpus == 1 else None
 
-    def ask_in(self, assignment: Assignment, pool: Pool) -> Ask:
-        """By which extended resource pods of an assignment get their slice."""
-        cut = mechanism(pool.layout) is Mechanism.MIG
-        return Ask(assignment.resource, mechanism=Mechanism.MIG if cut else None)
+    def ask_in(self, asks: Extended, layout: Layout) -> Ask:
+        """By which extended resource pods get their slice."""
+        return Ask(asks.resource, mechanism=Mechanism.MIG if mechanism(layout) is Mechanism.MIG else None)
 
-    def requests(self, assignment: Assignment) -> dict[str, str]:
+    def asks(self, ask: Ask, count: int, share: Share | None = None, seat: str = "") -> Extended:
+        """What a plan has a pod ask for, by extended resources."""
+        if share is None:
+            return Extended(ask.name, count, seat=seat)
+        return Extended(ask.name, count, format_memory(share.memory_mib), share.time_milli, seat)
+
+    def share(self, asks: Extended) -> Share | None:
+        """What a pod asks for of a metered GPU."""
+        if asks.gpu_memory is UNSET or asks.gpu_time is UNSET:
+            return None
+        return Share(-int(-parse_quantity(asks.gpu_memory) // MIB), asks.gpu_time)
+
+    def requests(self, asks: Extended) -> dict[str, str]:
         """What a pod's container asks for, by extended resource."""
-        asked = {assignment.resource: str(assignment.quantity)}
-        if assignment.request is not UNSET:
-            asked |= {GPU_MEMORY: assignment.request.memory, GPU_TIME: str(assignment.request.time)}
-        if assignment.seat:
-            asked[assignment.seat] = "1"
+        asked = {asks.resource: str(asks.count)}
+        if asks.gpu_memory is not UNSET:
+            asked[GPU_MEMORY] = asks.gpu_memory
+        if asks.gpu_time is not UNSET:
+            asked[GPU_TIME] = str(asks.gpu_time)
+        if asks.seat:
+            asked[asks.seat] = "1"
         return asked
-
-    def amounts(self, ask: Ask, count: int, share: Share | None) -> dict[str, int]:
-        """What a pod that isn't in a plan yet would ask for, by extended resource."""
-        counted = {} if share is None else {GPU_MEMORY: share.memory_mib * MIB, GPU_TIME: share.time_milli}
-        return {ask.name: count} | counted
 
     def offers(self, pool: Pool, machine: InstanceType) -> Offer:
         """What one node of a pool offers, by extended resource."""
@@ -135,16 +144,16 @@ class DevicePlugin:
             return NodeSide(boot, metering.user_data(layout, layout.metered), labels, promises)
         return NodeSide(self.stack.value, "", labels, promises)
 
-    def pod(self, assignment: Assignment, target: Target) -> PodChange:
+    def pod(self, asks: Extended, target: Target) -> PodChange:
         """How the extended resources of a container change.
 
         A pod that goes on asking for whole GPUs keeps them: which of its containers asks for how many is its own
         affair.
         """
-        asked = self.requests(assignment)
+        asked = self.requests(asks)
         limits, requests = frozenset(target.gpu_limits), frozenset(target.gpu_requests)
         today = {name for name in limits | requests if not name.startswith(PREFIX)}
-        if assignment.resource == WHOLE_GPU and today == {WHOLE_GPU}:
+        if asks.resource == WHOLE_GPU and today == {WHOLE_GPU}:
             del asked[WHOLE_GPU]
             return PodChange(asked, limits - {WHOLE_GPU}, requests - {WHOLE_GPU})
         return PodChange(asked, limits, requests)

@@ -47,7 +47,7 @@ def configured(pool: plan.Pool) -> plan.Layout:
     only one be used.
     """
     layout = pool.layout
-    if layout.mechanism != Mechanism.WHOLE.value or pool.resource != SHARED_GPU:
+    if not pool.as_shared or mechanism(layout) is not Mechanism.WHOLE:
         return layout
     return structs.replace(layout, mechanism=Mechanism.TIME_SLICING.value, replicas=2)
 

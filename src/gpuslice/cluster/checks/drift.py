@@ -112,8 +112,8 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
     for each in seen.plan.assignments:
         namespace, _, name = each.workload.rpartition("/")
         key = (each.target.kind, namespace, each.target.name or name)
-        if each.seat:
-            seats[key] = each.seat
+        if each.asks.seat:
+            seats[key] = each.asks.seat
         else:
             homes.setdefault(key, set()).add(each.pool)
     found = {each.key: each for each in seen.cluster.objects}

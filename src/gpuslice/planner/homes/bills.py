@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.carrier import Share
+from gpuslice.carriers.carrier import Share, amounts
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
@@ -269,7 +269,9 @@ class PoolBills:
     def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> Offer:
         key = (pool, options)
         if key not in self._offers:
-            planned = artefact.Pool("pool", layout_of(pool.cut, pool.geometries), (), (), ())
+            planned = artefact.Pool(
+                "pool", layout_of(pool.cut, pool.geometries), (), (), (), pool.cut.carrier.name
+            )
             self._offers[key] = Offer(
                 planned.name,
                 tuple(
@@ -288,7 +290,8 @@ class PoolBills:
         if pool.cut.metered:
             ((_, answer),) = pool.cut.fits[resident.number]
             share = Share(each.need.memory_mib or 0, max(answer.time_milli or 0, 1))
-        slices = carrier.amounts(carrier.ask(slice_), each.need.gpus, share)
+        asks = carrier.asks(carrier.ask(slice_), each.need.gpus, share)
+        slices = amounts(carrier.requests(asks))
         return Ask(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
 
 

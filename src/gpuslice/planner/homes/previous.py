@@ -140,7 +140,7 @@ def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[obje
     found: dict[str, Counter[object]] = defaultdict(Counter)
     for each in assignments:
         # With seats a template names no pool. Still a pod has to leave where its pool goes.
-        template = (each.pool, each.resource, each.quantity, str(each.request), str(each.memory_limit))
+        template = (each.pool, each.asks, str(each.memory_limit))
         found[each.workload][template] += each.replicas
     return found
 

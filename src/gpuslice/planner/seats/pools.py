@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from gpuslice.hardware.fit import fit
-from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan import artefact
 from gpuslice.planner.model.layouts import layout_of
@@ -183,10 +182,16 @@ class SeatedFleet:
         option = pool.kind.option
         slice_ = option.cut.slices[self._slice(pool.kind, workload.name)]
         answer = fit(workload.need, slice_)
-        made = assignment(
-            workload, name, option, slice_, answer, count, ask=self._second_ask(pool), seated=True
+        return assignment(
+            workload,
+            name,
+            option,
+            slice_,
+            answer,
+            count,
+            ask=self._second_ask(pool),
+            seat=seat_name(workload),
         )
-        return structs.replace(made, request=UNSET, seat=seat_name(workload))
 
     def _slice(self, kind: SeatKind, workload: str) -> int:
         """Which of the cut's slices it asks for: of MIG there is one for each profile, and a resource for each."""
@@ -204,7 +209,6 @@ class SeatedFleet:
         option, cut = pool.kind.option, pool.kind.option.cut
         others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
         types = (option.instance_type.name, *(each.instance_type.name for each in others[:1]))
-        ask = self._second_ask(pool) or cut.carrier.ask(cut.slices[0])
         return artefact.Pool(
             name=name,
             layout=pool.kind.layout,
@@ -216,7 +220,8 @@ class SeatedFleet:
                 )
                 for counts, alike in pool.nodes
             ),
-            resource="" if cut.mechanism is Mechanism.MIG else ask.name,
+            carrier=cut.carrier.name,
+            as_shared=self._second_ask(pool) is not None,
             tenant=cut.tenant,
             seats=dict(pool.seats),
             seat_names={name: seat_name(self._workloads[name]) for name, _ in pool.seats},

@@ -140,10 +140,10 @@ def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str
             continue
         one = classes[numbers[each.workload]]
         member = next(one_of for one_of in one.members if one_of.name == each.workload)
-        if each.seat != seat_name(member):
+        if each.asks.seat != seat_name(member):
             continue  # its need is another, and so are its seats
         pool = pools[each.pool]
-        ask = carrier_of(pool, previous.stack).ask_in(each, pool)
+        ask = carrier_of(pool, previous.stack).ask_in(each.asks, pool.layout)
         found[each.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
     return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
+from gpuslice.carriers.carrier import Share
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import SEES_ALL, less_margin
 from gpuslice.plan import artefact
@@ -157,7 +158,7 @@ class Assembly:
                         )
                         for (option, pods), count in ranked
                     ),
-                    resource="" if cut.mechanism is Mechanism.MIG else cut.carrier.ask(cut.slices[0]).name,
+                    carrier=cut.carrier.name,
                     tenant=cut.tenant,
                 )
             )
@@ -191,7 +192,7 @@ def assignment(
     count: int,
     *,
     ask: Ask | None = None,
-    seated: bool = False,
+    seat: str = "",
 ) -> artefact.Assignment:
     """So many replicas of a workload in a pool.
 
@@ -203,13 +204,13 @@ def assignment(
         answer: how the slice fits.
         count: replicas.
         ask: by what its pods get it; None: by what is usual for such a slice.
-        seated: whether its place is a seat, so that nothing is counted.
+        seat: that it has, so that nothing is counted; empty: none.
     """
-    request: artefact.Request | UnsetType = UNSET
+    carrier, share = option.cut.carrier, None
     limit: str | UnsetType = UNSET
     memory, cut = workload.need.memory_mib, option.cut
-    if cut.metered and memory is not None and answer.time_milli is not None:
-        request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
+    if cut.metered and not seat and memory is not None and answer.time_milli is not None:
+        share = Share(memory, max(answer.time_milli, 1))
     if workload.preallocates and cut.mechanism in SEES_ALL and memory is not None:
         own = memory if cut.metered else less_margin(slice_.memory_mib)
         limit = format_memory(own)
@@ -218,14 +219,12 @@ def assignment(
         pool=pool,
         replicas=count,
         slice=slice_.name,
-        resource=(ask or cut.carrier.ask(slice_)).name,
-        quantity=workload.need.gpus,
-        because=_because(workload, option, slice_, answer, count, seated=seated),
+        asks=carrier.asks(ask or carrier.ask(slice_), workload.need.gpus, share, seat),
+        because=_because(workload, option, slice_, answer, count, seated=bool(seat)),
         target=workload.target,
         expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
         utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
         memory_limit=limit,
-        request=request,
         service=UNSET if (kind := kind_of(workload)) is None else _served(workload, kind),
     )
 
