@@ -12,7 +12,7 @@ from gpuslice.hardware.features import Feature
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Source
-from gpuslice.planner import solve
+from gpuslice.planner import settings as planner_settings
 from gpuslice.render import settings
 from gpuslice.units import format_cpu, format_memory
 from gpuslice.workloads import artefact, model
@@ -108,7 +108,7 @@ _CONSTANTS: Final = (
     _Constant("most slots per GPU", sharing, "MOST_SLOTS"),
     _Constant("slowdown of services that state none, thousandths", artefact, "SERVICE_SLOWDOWN_MILLI"),
     _Constant("share of a service's latency objective in which a batch must run", model, "SLO_SHARE"),
-    _Constant("gap at which a plan is good enough", solve, "DEFAULT_GAP"),
+    _Constant("gap at which a plan is good enough", planner_settings, "DEFAULT_GAP"),
     _Constant("hours a month", units, "HOURS_A_MONTH"),
     _Constant("machine memory that pods never see, thousandths", allocatable, "VM_MEMORY_OVERHEAD_MILLI"),
     _Constant("memory kept by Graviton machines, MiB", allocatable, "ARM64_CMA_MIB"),

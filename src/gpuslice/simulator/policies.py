@@ -13,6 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET
+
+from gpuslice.carriers import table
 from gpuslice.carriers.carrier import amounts
 from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.carriers.table import carrier_asked, carrier_of
@@ -22,11 +25,12 @@ from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
+from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, among
 from gpuslice.karpenter.templates import Pools
+from gpuslice.plan.artefact import GeometryEntry, Layout, Pool
 from gpuslice.plan.layouts import mechanism, replicas
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
-    from gpuslice.plan.artefact import Assignment, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, Plan
     from gpuslice.workloads.model import Workload
 
 _SLOTS: Final = 4  # of the GPU Operator's and AWS's tutorials on time-slicing
@@ -114,6 +118,7 @@ def baseline(
             fix=nearest(name, BASELINES) or f"there are {', '.join([*BASELINES, 'plan', 'replan-6h'])}",
         )
     note, cut, per_gpu, anywhere = BASELINES[name]
+    carrier = table.carrier(table.DEVICE_PLUGIN, Stack.AL2023)
     layouts: dict[str, PoolLayout] = {}
     places: dict[str, Place] = {}
     misfits = []
@@ -127,7 +132,6 @@ def baseline(
         gpu, slice_ = chosen
         shares = slice_.mechanism is Mechanism.TIME_SLICING
         count = 1 if slice_.mechanism is Mechanism.WHOLE else per_gpu(gpu)
-        resource = _resource(slice_)
         pool = "-".join(
             filter(None, (gpu.name.lower(), slice_.mechanism.value, each.tenant if shares else "", each.arch))
         )
@@ -140,11 +144,12 @@ def baseline(
                 and kind.arch == each.arch
                 and Purchase.ON_DEMAND in kind.prices
             )
-            layouts[pool] = PoolLayout(pool, types, _offers(resource, count))
+            planned = Pool(pool, _layout(slice_, count), (), (), (), carrier.name)
+            layouts[pool] = PoolLayout(pool, types, _planned(planned, Stack.AL2023))
         if not fit(each.need, slice_).fits:
             misfits.append(each.name)
         places[each.name] = Place(
-            _kind(each, pool, {resource: each.need.gpus}),
+            _kind(each, pool, amounts(carrier.requests(carrier.asks(carrier.ask(slice_), each.need.gpus)))),
             each.need.gpus / count,
             (each.need.memory_mib or 0) if shares else 0,
             count if shares else 0,
@@ -294,18 +299,15 @@ BASELINES: Final[dict[str, tuple[str, Callable[[Gpu], Slice | None], Callable[[G
 """Note, slice of a GPU, slices on a GPU, and whether another model than today's will do."""
 
 
-def _resource(slice_: Slice) -> str:
-    if slice_.profile is not None:
-        return mig_instance(slice_.profile.name)
-    return WHOLE_GPU if slice_.mechanism is Mechanism.WHOLE else SHARED_GPU
-
-
-def _offers(resource: str, per_gpu: int) -> Callable[[InstanceType], dict[str, int]]:
-    def offers(kind: InstanceType) -> dict[str, int]:
-        whole = {} if resource == WHOLE_GPU else {WHOLE_GPU: 0}
-        return {**whole, resource: kind.gpu_count * per_gpu}
-
-    return offers
+def _layout(slice_: Slice, per_gpu: int) -> Layout:
+    """GPUs that are all cut into such slices, so many of each."""
+    profile = slice_.profile
+    return Layout(
+        slice_.gpu.name,
+        slice_.mechanism.value,
+        replicas=slice_.sharers if slice_.sharers > 1 else UNSET,
+        geometry=UNSET if profile is None else (GeometryEntry(profile.name, per_gpu),),
+    )
 
 
 def _planned(pool: Pool, stack: str) -> Callable[[InstanceType], dict[str, int]]:
