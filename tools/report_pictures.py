@@ -118,7 +118,7 @@ def pictured() -> Subject:
         ValueError: the plan breaks a rule today, or the replay is of another.
     """
     workloads = parse_workloads(read_documents(FOLDER / "workloads.yaml"), at="peak")
-    plan = read_plan(FOLDER / "plan.yaml")
+    plan = read_plan(str(FOLDER / "plan.yaml"))
     document = read_documents(FOLDER / "simulation.json")[0]
     simulation = decode(document.data, Simulation, where=document.where)
     found = replace(subject_of(plan, workloads), simulation=simulation)

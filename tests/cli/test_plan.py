@@ -97,7 +97,7 @@ def test_out_writes_a_plan_that_render_takes(gpuslice, fleet, tmp_path):
     ended = gpuslice("plan", "-f", fleet, "--out", out)
     assert ended.code == 0
     assert f"written to {out}; next: gpuslice render -f {out}" in ended.err
-    assert read_plan(out).assignments
+    assert read_plan(str(out)).assignments
     rendered = gpuslice("render", "-f", out, "--cluster", "lab", "--role", "nodes", "-o", "name")
     assert rendered.code == 0
     assert "nodepool" in rendered.out

@@ -141,7 +141,7 @@ def planned(directory, source, *options):
     settings = ("--cluster", ec2.CLUSTER, "--role", ec2.ROLE, "--consolidate-after", "5s")
     code, _, err = gpuslice(None, "render", "-f", file, "--out", manifests, *settings)
     assert code == 0, err
-    return read_plan(file), file, manifests
+    return read_plan(str(file)), file, manifests
 
 
 def wanted_nodes(plan):

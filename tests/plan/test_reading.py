@@ -27,13 +27,13 @@ def old(name):
 
 def asks_of(name, workload):
     return next(
-        each.asks for each in read_plan(OLD / f"{name}.yaml").assignments if each.workload == workload
+        each.asks for each in read_plan(str(OLD / f"{name}.yaml")).assignments if each.workload == workload
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_plan_of_the_first_version_breaks_no_rule_and_renders(name):
-    plan, good = read_plan(OLD / f"{name}.yaml"), case(name)
+    plan, good = read_plan(str(OLD / f"{name}.yaml")), case(name)
     assert plan.api_version == API_VERSION
     assert {each.carrier for each in plan.pools} == {"device-plugin"}
     assert verify(plan, good.workloads, good.catalog) == []
@@ -59,7 +59,7 @@ def test_what_pods_ask_for_is_what_the_old_file_says_in_four_fields():
 
 def test_whole_gpus_that_were_named_as_shared_ones_still_are():
     said = {each["name"]: each.get("resource") for each in old("seated")["pools"]}
-    pools = read_plan(OLD / "seated.yaml").pools
+    pools = read_plan(str(OLD / "seated.yaml")).pools
     shared = [each.name for each in pools if each.as_shared]
     assert shared
     assert all(said[name] == "nvidia.com/gpu.shared" for name in shared)

@@ -61,12 +61,13 @@ def alternatives(
         stack: what nodes run; what it can't do isn't listed.
         given: layouts of the pools that a plan has it in: each is listed as it is there.
     """
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     found = []
     for name in sorted({each.gpu for each in catalog.instance_types}):
         gpu = GPUS[name]
         types = [each for each in catalog.instance_types if each.gpu == name]
-        for slice_, per_gpu in _slices(gpu, types, workload, stack, given):
-            found.append(_alternative(workload, slice_, per_gpu, types, overhead))
+        for slice_, per_gpu in _slices(gpu, types, workload, carrier, given):
+            found.append(_alternative(workload, slice_, per_gpu, types, overhead, carrier))
     return tuple(
         sorted(
             found, key=lambda each: (not each.answer.fits, each.price is None, each.price or 0, each.slice)
@@ -75,10 +76,13 @@ def alternatives(
 
 
 def _slices(
-    gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack, given: Collection[Layout]
+    gpu: Gpu,
+    types: Sequence[InstanceType],
+    workload: Workload,
+    carrier: Carrier,
+    given: Collection[Layout],
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
-    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     yield cuts.whole(gpu), 1
     for fraction in sorted({each.gpu_fraction for each in types if not each.gpu_count}):
         if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None:
@@ -135,13 +139,18 @@ def _alternative(
     per_gpu: int,
     types: Sequence[InstanceType],
     overhead: DaemonsetOverhead,
+    carrier: Carrier,
 ) -> Alternative:
     answer = fit(workload.need, slice_)
     if not answer.fits:
         return Alternative(slice_.name, answer)
     best: tuple[int, str, int] | None = None
     for each in types:
-        if not _offers(each, slice_) or Purchase.ON_DEMAND not in each.prices or each.arch != workload.arch:
+        if (
+            not _offers(each, slice_, carrier)
+            or Purchase.ON_DEMAND not in each.prices
+            or each.arch != workload.arch
+        ):
             continue
         count = _per_node(workload, slice_, per_gpu, each, overhead, answer)
         if count:
@@ -152,11 +161,11 @@ def _alternative(
     return Alternative(slice_.name, answer, best[1], best[0], best[2])
 
 
-def _offers(instance_type: InstanceType, slice_: Slice) -> bool:
+def _offers(instance_type: InstanceType, slice_: Slice, carrier: Carrier) -> bool:
     if slice_.fraction is not None:
         return instance_type.gpu_count == 0 and instance_type.gpu_fraction == slice_.fraction
     if slice_.metered_milli is not None:
-        return instance_type.gpu_count == 1
+        return carrier.meters(instance_type.gpu_count)
     return instance_type.gpu_count > 0
 
 

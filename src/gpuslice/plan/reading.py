@@ -13,7 +13,6 @@ from gpuslice.plan.artefact import API_VERSION, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from gpuslice.artefacts.documents import Document
 
@@ -23,7 +22,7 @@ _ASKS: Final = {"resource": "resource", "quantity": "count", "seat": "seat"}
 _REQUEST: Final = {"memory": "gpuMemory", "time": "gpuTime"}
 
 
-def read_plan(path: str | Path) -> Plan:
+def read_plan(path: str) -> Plan:
     """The plan in a file; "-" is standard input.
 
     Raises:
