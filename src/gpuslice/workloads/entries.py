@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -12,11 +12,11 @@ from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
 from gpuslice.workloads.measurement import Measurement
 from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
-from gpuslice.workloads.policy import Policy, Version
+from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
-API_VERSION: Final[Version] = get_args(Version)[0]
-SCHEMA_ID: Final = f"https://gpuslice.io/schemas/{API_VERSION.rpartition('/')[2]}/workloads.json"
+API_VERSION: Final = "gpuslice.io/v1alpha1"
+SCHEMA_ID: Final = "https://gpuslice.io/schemas/v1alpha1/workloads.json"
 
 # A hint says in a message what a pattern or a range can't say well.
 Quantity = str | int | float
@@ -166,7 +166,7 @@ class WorkloadEntry(_Part, frozen=True, kw_only=True):
 class Workloads(_Part, frozen=True, kw_only=True):
     """What runs on GPUs, and what each needs of one: the file that people review and `gpuslice plan` reads."""
 
-    api_version: Version
+    api_version: Literal["gpuslice.io/v1alpha1"]
     kind: Literal["Workloads"]
     region: Region
     notes: tuple[str, ...] = ()

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog
 
-Version = Literal["gpuslice.io/v1alpha1"]
-"""Of workloads.yaml, and of a policy in a file of its own."""
-
 TypeName = Annotated[
     str,
     Meta(
@@ -85,7 +82,7 @@ class Policy(_Part, frozen=True, kw_only=True):
 class PolicyFile(Policy, frozen=True, kw_only=True):
     """A policy in a file of its own, for whatever is planned: what it says goes before the `policy` of workloads."""
 
-    api_version: Version
+    api_version: Literal["gpuslice.io/v1alpha1"]
     kind: Literal["Policy"]
 
 
