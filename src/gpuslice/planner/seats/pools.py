@@ -200,7 +200,7 @@ class SeatedFleet:
             (
                 at
                 for at, each in enumerate(slices)
-                if kind.option.cut.carrier.ask(each) == self._asks[workload]
+                if kind.option.cut.carrier.ask(each) == self._asks.get(workload)
             ),
             0,
         )
@@ -232,7 +232,7 @@ class SeatedFleet:
         """By what else its slices are offered, as somebody there asks for that; None: by what is usual."""
         option = pool.kind.option
         ask = option.cut.carrier.second_ask(option.cut.slices[0], option.instance_type.gpu_count)
-        return ask if any(self._asks[name] == ask for name, _ in pool.seats) else None
+        return ask if any(self._asks.get(name) == ask for name, _ in pool.seats) else None
 
     def _name(self, pool: SeatPool) -> str:
         """A name that says what it is, and changes with its seats: a node keeps those of its first boot."""
