@@ -16,7 +16,7 @@ from gpuslice.hardware import cut
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import WHOLE_GPU
 from gpuslice.launches.bill import PRICED_ORDERS, Launched, Realiser
 from gpuslice.launches.pools import PodAsk, PoolOffer
 from gpuslice.planner.clock import Clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpuslice.cloud.snapshot import bundled
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import NodePool, Overlay, Pod, PodClass, Taint, Toleration
 from gpuslice.karpenter.provision import provision

@@ -15,10 +15,8 @@ from bench.realised import FIRST_SEED, SIZES, above_optimal
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass
-from gpuslice.planner.model.layouts import resource_of
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.programs.highs import INFINITY, Column, Stop, solve_mixed
@@ -36,7 +34,7 @@ def resource(pattern: Pattern, where: int) -> Hashable:
     """What a template would ask for: pools of any GPU that offer it could be named side by side."""
     cut = pattern.option.cut
     shared = "metered" if cut.metered else cut.mechanism if cut.mechanism is Mechanism.MPS else ""
-    return resource_of(cut.slices[where], Stack.AL2023), shared, pattern.option.purchase
+    return cut.carrier.ask(cut.slices[where]), shared, pattern.option.purchase
 
 
 def pool(pattern: Pattern, where: int) -> Hashable:

@@ -11,8 +11,10 @@ from typing import Final
 
 from gpuslice.cloud import snapshot
 from gpuslice.plan.artefact import (
+    API_VERSION,
     Assignment,
     CatalogReference,
+    Extended,
     GeometryEntry,
     Layout,
     Metered,
@@ -20,7 +22,6 @@ from gpuslice.plan.artefact import (
     Overhead,
     Plan,
     Pool,
-    Request,
     Summary,
 )
 from gpuslice.report.drawing import draw
@@ -29,23 +30,24 @@ from gpuslice.report.page import page
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
-# Layout, machine, and who is on it: slice, pods, share of time, and what is asked of a metered GPU.
+_SLICE: Final = Extended("r", 1)
+# Layout, machine, and who is on it: slice, pods, share of time, and what each asks for.
 _NODES: Final = {
-    "whole": (Layout("A10G", "whole"), "g5.xlarge", (("A10G/whole", 1, 0.44, None),)),
+    "whole": (Layout("A10G", "whole"), "g5.xlarge", (("A10G/whole", 1, 0.44, _SLICE),)),
     "slots": (
         Layout("A10G", "time-slicing", replicas=4),
         "g5.xlarge",
-        (("A10G/time-slicing/4", 2, 0.14, None), ("A10G/time-slicing/4", 1, 0.1, None)),
+        (("A10G/time-slicing/4", 2, 0.14, _SLICE), ("A10G/time-slicing/4", 1, 0.1, _SLICE)),
     ),
     "metered": (
         Layout("A10G", "time-slicing", replicas=16, metered=Metered("21389Mi", 704)),
         "g5.xlarge",
         (
-            ("A10G/time-slicing/metered", 1, 0.32, Request("9600Mi", 320)),
-            ("A10G/time-slicing/metered", 2, 0.16, Request("3700Mi", 160)),
+            ("A10G/time-slicing/metered", 1, 0.32, Extended("r", 1, "9600Mi", 320)),
+            ("A10G/time-slicing/metered", 2, 0.16, Extended("r", 1, "3700Mi", 160)),
         ),
     ),
-    "mps": (Layout("A10G", "mps", replicas=3), "g5.xlarge", (("A10G/mps/3", 3, 0.26, None),)),
+    "mps": (Layout("A10G", "mps", replicas=3), "g5.xlarge", (("A10G/mps/3", 3, 0.26, _SLICE),)),
     "mig": (
         Layout(
             "A100-40GB",
@@ -54,12 +56,12 @@ _NODES: Final = {
         ),
         "p4d.24xlarge",
         (
-            ("A100-40GB/mig/3g.20gb", 8, 0.5, None),
-            ("A100-40GB/mig/2g.10gb", 6, 0.35, None),
-            ("A100-40GB/mig/1g.5gb", 13, 0.2, None),
+            ("A100-40GB/mig/3g.20gb", 8, 0.5, _SLICE),
+            ("A100-40GB/mig/2g.10gb", 6, 0.35, _SLICE),
+            ("A100-40GB/mig/1g.5gb", 13, 0.2, _SLICE),
         ),
     ),
-    "fractional": (Layout("L4", "fractional"), "g6f.2xlarge", (("L4/fractional/1-4", 1, 0.213, None),)),
+    "fractional": (Layout("L4", "fractional"), "g6f.2xlarge", (("L4/fractional/1-4", 1, 0.213, _SLICE),)),
 }
 _WORDS: Final = {
     "whole": "A whole GPU with one pod",
@@ -85,20 +87,25 @@ def _svg(name: str) -> str:
     layout, machine, pods = _NODES[name]
     on_node = {f"pod/{number}": count for number, (_, count, _, _) in enumerate(pods)}
     plan = Plan(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Plan",
         catalog=CatalogReference("us-east-1", "2026-07-20"),
         stack="al2023",
         overhead=Overhead("0", "0", 0),
         summary=Summary("optimal", "gap", 0, 0, 0, 0),
-        pools=(Pool("p", layout, (machine,), ("on-demand",), (Node(machine, "on-demand", 1, 0, on_node),)),),
+        pools=(
+            Pool(
+                "p",
+                layout,
+                (machine,),
+                ("on-demand",),
+                (Node(machine, "on-demand", 1, 0, on_node),),
+                "device-plugin",
+            ),
+        ),
         assignments=tuple(
-            Assignment(f"pod/{number}", "p", count, slice_, "r", 1, "so", utilisation=duty)
-            if request is None
-            else Assignment(
-                f"pod/{number}", "p", count, slice_, "r", 1, "so", utilisation=duty, request=request
-            )
-            for number, (slice_, count, duty, request) in enumerate(pods)
+            Assignment(f"pod/{number}", "p", count, slice_, asks, "so", utilisation=duty)
+            for number, (slice_, count, duty, asks) in enumerate(pods)
         ),
     )
     drawing = draw(fleet(plan, (), snapshot.bundled())[0].nodes[0])

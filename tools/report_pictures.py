@@ -25,7 +25,7 @@ from gpuslice.artefacts.output import write_atomically
 from gpuslice.artefacts.strict import decode
 from gpuslice.cli.main import main as gpuslice
 from gpuslice.cli.subject import subject_of
-from gpuslice.plan.artefact import Plan
+from gpuslice.plan.reading import read_plan
 from gpuslice.report.page import page
 from gpuslice.report.subject import Subject
 from gpuslice.simulator.replay import digest
@@ -118,8 +118,7 @@ def pictured() -> Subject:
         ValueError: the plan breaks a rule today, or the replay is of another.
     """
     workloads = parse_workloads(read_documents(FOLDER / "workloads.yaml"), at="peak")
-    document = read_documents(FOLDER / "plan.yaml")[0]
-    plan = decode(document.data, Plan, where=document.where)
+    plan = read_plan(str(FOLDER / "plan.yaml"))
     document = read_documents(FOLDER / "simulation.json")[0]
     simulation = decode(document.data, Simulation, where=document.where)
     found = replace(subject_of(plan, workloads), simulation=simulation)

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from gpuslice.artefacts.schema import json_schema
 from gpuslice.cloud.snapshot import CatalogFile
-from gpuslice.plan.artefact import Plan
+from gpuslice.plan.artefact import API_VERSION, Plan
 from gpuslice.simulator.result import Simulation
 from gpuslice.simulator.sweep import Sweep
 from gpuslice.workloads.artefact import schema as workloads_schema
@@ -66,7 +66,11 @@ def schemas() -> dict[str, Schema]:
     """JSON Schema of each artefact by its name."""
     return {
         "workloads": workloads_schema(),
-        "plan": json_schema(Plan, title="gpuslice Plan", schema_id=f"{_BASE}/plan.json"),
+        "plan": json_schema(
+            Plan,
+            title="gpuslice Plan",
+            schema_id=f"{_BASE.rpartition('/')[0]}/{API_VERSION.rpartition('/')[2]}/plan.json",
+        ),
         "simulation": json_schema(
             Simulation, title="gpuslice Simulation", schema_id=f"{_BASE}/simulation.json"
         ),

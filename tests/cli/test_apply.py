@@ -31,9 +31,7 @@ def directory(tmp_path):
         ),
         (
             assignment("search/embedder", "search-l4-ts4", SHARED, target=TARGET),
-            assignment(
-                "chat/worker", "chat-l4-704", SHARED, request={"memory": "3Gi", "time": 90}, target=TARGET
-            ),
+            assignment("chat/worker", "chat-l4-704", SHARED, gpuMemory="3Gi", gpuTime=90, target=TARGET),
         ),
     )
     for path, text in manifests.render(made, CATALOG, SETTINGS).items():

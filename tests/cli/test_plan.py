@@ -8,11 +8,10 @@ import pytest
 import yaml
 from msgspec import structs
 
-from gpuslice.artefacts.documents import read_documents
-from gpuslice.artefacts.strict import decode
 from gpuslice.cli.console import Output
 from gpuslice.cli.shown.plan import print_plan
-from gpuslice.plan.artefact import GeometryEntry, Layout, Metered, Plan
+from gpuslice.plan.artefact import GeometryEntry, Layout, Metered
+from gpuslice.plan.reading import read_plan
 from gpuslice.plan.words import layout_in_words
 from tests.cli.conftest import WORKLOADS
 from tests.planner.seated import seated
@@ -98,8 +97,7 @@ def test_out_writes_a_plan_that_render_takes(gpuslice, fleet, tmp_path):
     ended = gpuslice("plan", "-f", fleet, "--out", out)
     assert ended.code == 0
     assert f"written to {out}; next: gpuslice render -f {out}" in ended.err
-    (document,) = read_documents(out)
-    assert decode(document.data, Plan, where="plan.yaml").assignments
+    assert read_plan(str(out)).assignments
     rendered = gpuslice("render", "-f", out, "--cluster", "lab", "--role", "nodes", "-o", "name")
     assert rendered.code == 0
     assert "nodepool" in rendered.out

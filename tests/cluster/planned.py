@@ -1,11 +1,11 @@
 """A plan for the made clusters, short: what it has of each pool."""
 
-from gpuslice.plan.artefact import CatalogReference, Layout, Node, Overhead, Plan, Pool, Summary
+from gpuslice.plan.artefact import API_VERSION, CatalogReference, Layout, Node, Overhead, Plan, Pool, Summary
 
 
 def plan(*pools, prices="2026-11-01"):
     return Plan(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Plan",
         catalog=CatalogReference(region="us-east-1", prices=prices),
         stack="al2023",
@@ -38,4 +38,5 @@ def pool(name="l4-ts4", *, count=1, usd=0.8048, instance_type="g6.xlarge"):
                 pods={"search/search": 1},
             ),
         ),
+        carrier="device-plugin",
     )

@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cluster.checks.doctor import diagnose
-from gpuslice.plan.artefact import Assignment
+from gpuslice.plan.artefact import Assignment, Extended
 from tests.cluster.made import deployment
 from tests.cluster.planned import plan, pool
 from tests.cluster.sliced import ONE, SEAT, SEATS, cluster, node_pool, overlay, seated
@@ -33,8 +33,7 @@ def assigned(workload, pool_name):
         pool=pool_name,
         replicas=1,
         slice="L4/time-slicing/4",
-        resource="nvidia.com/gpu.shared",
-        quantity=1,
+        asks=Extended(resource="nvidia.com/gpu.shared", count=1),
         because="",
     )
 
@@ -107,7 +106,8 @@ def with_seats(max_nodes=2):
     made = msgspec.structs.replace(
         pool(), seats={"search/search": 3, "vision/tagger": 1}, max_nodes=max_nodes
     )
-    given = msgspec.structs.replace(assigned("search/search", "l4-ts4"), seat=SEAT)
+    one = assigned("search/search", "l4-ts4")
+    given = msgspec.structs.replace(one, asks=msgspec.structs.replace(one.asks, seat=SEAT))
     return msgspec.structs.replace(plan(made), assignments=(given,))
 
 

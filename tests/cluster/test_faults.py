@@ -26,8 +26,8 @@ def wanted(*, metered=True):
     moves = [assignment("search/embedder", "search-l4-ts4", SHARED, target=TARGET)]
     if metered:
         pools.append(pool("chat-l4-704", METERED_704, ("g6.xlarge",), tenant="chat"))
-        request = {"memory": "3Gi", "time": 90}
-        moves.append(assignment("chat/worker", "chat-l4-704", SHARED, request=request, target=TARGET))
+        asked = {"gpuMemory": "3Gi", "gpuTime": 90}
+        moves.append(assignment("chat/worker", "chat-l4-704", SHARED, **asked, target=TARGET))
     return manifests.bundle(plan(tuple(pools), tuple(moves)), catalogs.bundled(), SETTINGS)
 
 

@@ -11,11 +11,11 @@ import typer.main
 import yaml
 
 from gpuslice.artefacts.documents import Document
-from gpuslice.carriers.device_plugin.terms import SEAT
 from gpuslice.cli.main import app
 from gpuslice.cloud.aws import PERMISSIONS
 from gpuslice.hardware import sharing
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import is_seat
 from gpuslice.workloads.annotations import KNOWN, OURS, PREFIX
 from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT
@@ -84,7 +84,7 @@ def test_annotations_on_a_page_are_known(page):
     resources = {"gpuslice.io/gpu-memory", "gpuslice.io/gpu-time"}
     known = KNOWN | resources | {PREFIX + each for each in OURS}
     for found in re.findall(r"gpuslice\.io/[a-z][a-z-]*", page.read_text()):
-        if found.startswith(SEAT):
+        if is_seat(found):
             continue  # of a workload
         assert found in known or found in {"gpuslice.io/v", "gpuslice.io/schemas", "gpuslice.io/layout"}, (
             found

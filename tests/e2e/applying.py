@@ -45,9 +45,7 @@ def two_pools():
         (
             assignment("search/embedder", "search-l4-ts4", SHARED, target=TARGET),
             assignment("search/ranker", "search-l4-ts4", SHARED, target=TARGET),
-            assignment(
-                "chat/worker", "chat-l4-704", SHARED, request={"memory": "3Gi", "time": 90}, target=TARGET
-            ),
+            assignment("chat/worker", "chat-l4-704", SHARED, gpuMemory="3Gi", gpuTime=90, target=TARGET),
         ),
     )
 

@@ -16,12 +16,11 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.apps_v1 import DaemonSet, Deployment, StatefulSet
 from lightkube.resources.core_v1 import Namespace, Node, Pod
 
-from gpuslice.artefacts.documents import read_documents
-from gpuslice.artefacts.strict import decode
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.cluster.client.roles import Role
 from gpuslice.plan.artefact import Plan
+from gpuslice.plan.reading import read_plan
 from gpuslice.rehearsal import ec2
 from gpuslice.rehearsal.kinds import EC2NodeClass, NodePool
 from gpuslice.units import MIB, parse_quantity
@@ -142,7 +141,7 @@ def planned(directory, source, *options):
     settings = ("--cluster", ec2.CLUSTER, "--role", ec2.ROLE, "--consolidate-after", "5s")
     code, _, err = gpuslice(None, "render", "-f", file, "--out", manifests, *settings)
     assert code == 0, err
-    return decode(read_documents(str(file))[0].data, Plan, where="plan.yaml"), file, manifests
+    return read_plan(str(file)), file, manifests
 
 
 def wanted_nodes(plan):
@@ -253,7 +252,7 @@ def test_fourteen_workloads_move_onto_seats_and_whoever_needs_more_onto_others(m
         # Whoever shared nodes with it has the same template, and stays until its pool goes.
         assert (code, err.count("kubectl delete nodepool") > 0) == (1, True), out + err
         until(lambda: places(now.client)[name, "Pending"], 0)
-        seats = {each.seat for each in plan.assignments if each.workload == name}
+        seats = {each.asks.seat for each in plan.assignments if each.workload == name}
         namespace, _, short = name.partition("/")
         pods = [
             each

@@ -59,7 +59,7 @@ def test_every_mechanism_comes_out_as_planned_on_al2023(cluster):
         (
             assignment("a/slots", "slots", SHARED, replicas=8),
             # Ten of 2 Gi each would fit one GPU by their memory, but not by their time.
-            assignment("a/metered", "metered", SHARED, replicas=10, request={"memory": "2Gi", "time": 130}),
+            assignment("a/metered", "metered", SHARED, replicas=10, gpuMemory="2Gi", gpuTime=130),
             assignment("a/mps", "mps", SHARED, replicas=4),
             assignment("a/mig", "mig", "nvidia.com/mig-1g.10gb", replicas=20),
             assignment("a/whole", "whole", WHOLE, replicas=1),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gpuslice.artefacts.documents import dump_yaml, parse_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.errors import GpusliceError
-from gpuslice.plan.artefact import Plan
+from gpuslice.plan.reading import plan_in
 from gpuslice.workloads.artefact import dump, parse_workloads
 from gpuslice.workloads.entries import Workloads
 from gpuslice.workloads.manifests import from_manifests
@@ -31,7 +31,7 @@ def read_artefact(text: bytes, name: str) -> None:
     documents = parse_documents(text, name)
     for each in documents:
         try:
-            decode(each.data, Plan, where=each.where)
+            plan_in([each])
         except GpusliceError as error:
             check(error)
     dump(parse_workloads(documents))

@@ -20,6 +20,7 @@ from gpuslice.hardware.mig import (
     place,
 )
 from gpuslice.hardware.mig_profiles import MigProfile, MigTable
+from gpuslice.hardware.resource_names import mig_instance
 from tests.hardware.geometries import valid_geometries
 
 TABLES = {name: gpu.mig for name, gpu in GPUS.items() if gpu.mig is not None}
@@ -115,7 +116,7 @@ def test_no_instance_offers_more_than_the_name_or_the_card_has(name):
 
 
 def test_a_resource_is_named_as_the_device_plugin_names_it():
-    profiles = {each.name: each.resource for each in TABLES["H100"].profiles}
+    profiles = {each.name: mig_instance(each.name) for each in TABLES["H100"].profiles}
     assert profiles["1g.10gb"] == "nvidia.com/mig-1g.10gb"
     assert profiles["1g.10gb+me"] == "nvidia.com/mig-1g.10gb.me"
 

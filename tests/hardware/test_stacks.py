@@ -7,7 +7,7 @@ import pytest
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import Geometry, place
-from gpuslice.hardware.stacks import BOTTLEROCKET_GPU, Stack, mig_resource, uniform_geometries, why_not
+from gpuslice.hardware.stacks import BOTTLEROCKET_GPU, Stack, uniform_geometries, why_not
 
 
 def _reason(*arguments: Any, **more: Any) -> str:
@@ -66,15 +66,3 @@ def test_bottlerocket_cuts_all_gpus_into_one_profile_as_often_as_it_fits(geometr
 def test_bottlerocket_cuts_no_gpu_that_its_mig_manager_does_not_know():
     assert "RTX-PRO-6000" in _reason("bottlerocket", "RTX-PRO-6000", Mechanism.MIG)
     assert uniform_geometries("RTX-PRO-6000") == {}
-
-
-def test_a_mig_instance_is_asked_for_by_profile_or_on_bottlerocket_as_a_gpu():
-    assert mig_resource("al2023", "1g.10gb+me") == "nvidia.com/mig-1g.10gb.me"
-    assert mig_resource("bottlerocket", "1g.10gb") == "nvidia.com/gpu"
-
-
-def test_the_resource_is_the_one_of_the_profile():
-    table = GPUS["H100"].mig
-    assert table is not None
-    for profile in table.profiles:
-        assert mig_resource("al2023", profile.name) == profile.resource

@@ -13,7 +13,7 @@ import pytest
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.stacks import Stack
-from gpuslice.plan.artefact import Plan
+from gpuslice.plan.artefact import API_VERSION, Plan
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Workload
 from tests.planner.planned import solved
@@ -80,7 +80,7 @@ def _cut_plan() -> Plan:
     layout = {"gpu": "H100", "mechanism": "mig", "geometries": geometries}
     shares = {"1g.10gb": (8.25, 0.165), "3g.40gb": (2.2, 0.44)}  # 132 multiprocessors of 16 and of 60
     document = {
-        "apiVersion": "gpuslice.io/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "Plan",
         "catalog": {"region": "us-east-1", "prices": "2026-07-20"},
         "stack": "al2023",
@@ -100,6 +100,7 @@ def _cut_plan() -> Plan:
                 "instanceTypes": ["p5.dual"],
                 "purchases": ["on-demand"],
                 "nodes": [node],
+                "carrier": "device-plugin",
             }
         ],
         "assignments": [
@@ -108,8 +109,7 @@ def _cut_plan() -> Plan:
                 "pool": "h100-mig",
                 "replicas": replicas,
                 "slice": f"H100/mig/{profile}",
-                "resource": f"nvidia.com/mig-{profile}",
-                "quantity": 1,
+                "asks": {"resource": f"nvidia.com/mig-{profile}", "count": 1},
                 "because": "so",
                 "expectedSlowdown": shares[profile][0],
                 "utilisation": shares[profile][1],

@@ -1,9 +1,11 @@
 """A small plan with seats, by hand: a mixed pool of one node, and a pool of its own for each of two workloads."""
 
-from gpuslice.carriers.device_plugin.terms import seat_of
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan.artefact import (
+    API_VERSION,
     Assignment,
     CatalogReference,
+    Extended,
     Layout,
     Metered,
     Node,
@@ -29,7 +31,8 @@ def _pool(name, layout, seats, nodes, **more):
         instance_types=(L4.name,),
         purchases=("on-demand",),
         nodes=made if nodes else (),
-        resource="nvidia.com/gpu.shared",
+        carrier="device-plugin",
+        as_shared=layout.mechanism == "whole",
         tenant="red",
         seats=seats,
         **more,
@@ -42,12 +45,10 @@ def _assignment(workload, pool, replicas, slice_, busy):
         pool=pool,
         replicas=replicas,
         slice=slice_,
-        resource="nvidia.com/gpu.shared",
-        quantity=1,
+        asks=Extended(resource="nvidia.com/gpu.shared", count=1, seat=seat_of(workload)),
         because=f"cheapest for {workload}",
         expected_slowdown=1.5 if pool == "mixed" else 1.0,
         utilisation=busy,
-        seat=seat_of(workload),
     )
 
 
@@ -58,7 +59,7 @@ def seated() -> Plan:
     )
     slots = Layout(gpu="L4", mechanism="time-slicing", replicas=4)
     return Plan(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Plan",
         catalog=CatalogReference(region=CATALOG.region, prices=CATALOG.prices_date),
         stack="al2023",

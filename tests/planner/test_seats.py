@@ -8,16 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
+from gpuslice.carriers.carrier import Ask
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import InputError
+from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
 from gpuslice.karpenter.rollout import Pattern as Arrivals
 from gpuslice.launches.bill import Order
 from gpuslice.plan.artefact import Assignment, Plan
-from gpuslice.planner.bound.columns import ColumnGeneration
+from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import node_options
@@ -26,7 +28,7 @@ from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.programs.highs import Answer, Ended, Status
 from gpuslice.planner.seats.launches import SeatRealiser
 from gpuslice.planner.seats.pools import SeatedFleet
-from gpuslice.planner.seats.requests import Seating
+from gpuslice.planner.seats.requests import Seating, seating
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, solve
 from gpuslice.verifier.verify import verify
@@ -120,7 +122,7 @@ def test_whoever_comes_beyond_the_plan_gets_a_node_of_its_own_pool(fleet, catalo
 
 def seated_by(packing, classes, alone) -> SeatedFleet:
     each = tuple((pattern,) for pattern in alone)
-    return SeatedFleet(classes, Seating(classes, Counter(packing), each), Stack.AL2023, lambda _: ())
+    return SeatedFleet(classes, Seating(classes, Counter(packing), each), lambda _: ())
 
 
 def metered(types, classes):
@@ -150,9 +152,43 @@ def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
     free = classes_of(members)
     options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
     assert ColumnGeneration(options, free).exchanges == ((1, 0),)
-    kept = [replace(free[0], kept_to=WHOLE_GPU), replace(free[1], kept_to=SHARED_GPU)]
+    kept = [replace(free[0], kept_to=Ask(WHOLE_GPU)), replace(free[1], kept_to=Ask(SHARED_GPU))]
     options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
     assert ColumnGeneration(options, kept).exchanges == ()
+
+
+def test_beside_pods_that_ask_for_mig_the_others_are_packed_anew_and_share_nodes():
+    members = [
+        workload("red/a", 3, "L4", 10_000, 0.2),
+        workload("red/b", 3, "L4", 8000, 0.2),
+        workload("blue/cut", 7, "H100", 9000, 0.02, isolation=Isolation.HARDWARE),
+    ]
+    classes, catalog = classes_of(members), catalog_of(L4, H100)
+    options = node_options(classes, catalog, OVERHEAD, stack=Stack.AL2023)
+    begin: Counter[Pattern] = Counter()
+    for number, one in enumerate(classes):
+        alone = [
+            pattern
+            for option in options
+            if option.admits(number)
+            for pattern in each_alone(option, number, classes)
+        ]
+        cheapest = min(alone, key=lambda pattern: pattern.option.price / pattern.pods[0][2])
+        begin[cheapest] += -(-one.replicas // cheapest.pods[0][2])
+
+    def without_mig(some):
+        return node_options(some, catalog, OVERHEAD, Stack.AL2023, frozenset({"mig"}))
+
+    found = seating(classes, options, (), begin, without_mig, gap=0.0, clock=Clock(60.0))
+    assert found is not None
+    *others, last = [each.kept_to for each in found.classes]
+    assert others == [Ask(SHARED_GPU), Ask(SHARED_GPU)]
+    assert last == Ask("nvidia.com/mig-1g.10gb")
+    # Alone, three pods of either take two nodes; together all six fit on three.
+    nodes = Counter[str]()
+    for pattern, count in found.packing.items():
+        nodes[pattern.option.instance_type.name] += count
+    assert nodes == {L4.name: 3, H100.name: 1}
 
 
 def test_no_node_is_planned_whose_pods_all_find_free_seats_elsewhere():
@@ -212,11 +248,7 @@ def test_the_pods_of_a_workload_have_one_template_wherever_they_are():
     ]
     assert several
     for name in several:
-        templates = {
-            (each.resource, each.quantity, each.seat, each.memory_limit)
-            for each in plan.assignments
-            if each.workload == name
-        }
+        templates = {(each.asks, each.memory_limit) for each in plan.assignments if each.workload == name}
         assert len(templates) == 1
 
 
@@ -279,8 +311,8 @@ def test_seats_stay_for_those_who_are_still_there_and_others_get_new_ones():
     assert change.restarts < sum(each.replicas for each in plan.assignments) / 2
     assert change.kept_usd_per_hour >= change.free_usd_per_hour
     assert not any(third.name in pool.seats for pool in plan.pools)
-    resources = {each.workload: each.resource for each in before.assignments}
-    assert all(each.resource == resources[each.workload] for each in plan.assignments)
+    resources = {each.workload: each.asks.resource for each in before.assignments}
+    assert all(each.asks.resource == resources[each.workload] for each in plan.assignments)
     free = again(before, later, catalog, min_saving=0.0).plan
     assert free.summary.usd_per_hour <= plan.summary.usd_per_hour
 
@@ -295,7 +327,7 @@ def test_who_has_another_need_has_seats_by_another_name_and_none_of_the_old_ones
     read_again = replace(first, need=replace(first.need, source=Source.DECLARED))
 
     def seats(plan: Plan) -> set[str]:
-        return {each.seat for each in plan.assignments if each.workload == first.name}
+        return {each.asks.seat for each in plan.assignments if each.workload == first.name}
 
     after = holds(again(before, [grown, *others], catalog), [grown, *others], catalog, daemonset_overhead())
     assert not seats(after) & seats(before)

@@ -141,7 +141,11 @@ def test_slots_for_many_do_not_hide_the_slots_that_others_need():
 def test_pods_of_several_gpus_get_whole_ones():
     plan = planned([workload(replicas=2, gpus=4, memory=None, duty=None, cpu=8000)], L4, L4_X4)
     assignment, pool = home(plan, "red/app")
-    assert (pool.layout.mechanism, assignment.quantity, assignment.resource) == ("whole", 4, "nvidia.com/gpu")
+    assert (pool.layout.mechanism, assignment.asks.count, assignment.asks.resource) == (
+        "whole",
+        4,
+        "nvidia.com/gpu",
+    )
     assert [(node.instance_type, node.count) for node in pool.nodes] == [("g6.12xlarge", 2)]
 
 
@@ -215,7 +219,7 @@ def test_metered_pools_are_on_machines_with_one_gpu():
     metered = [pool for pool in plan.pools if pool.layout.metered]
     assert len(metered) == 3
     assert {name for pool in metered for name in pool.instance_types} == {"g6.2xlarge"}
-    assert all(each.request for each in plan.assignments)
+    assert all(each.asks.gpu_memory and each.asks.gpu_time for each in plan.assignments)
 
 
 def test_machines_with_several_gpus_are_cut_into_slots_sized_for_any_mix():

@@ -8,6 +8,7 @@ import yaml
 
 from gpuslice.carriers.device_plugin.gpu_operator import cluster_policy_patch
 from gpuslice.carriers.device_plugin.terms import configured
+from gpuslice.carriers.table import carrier_of
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
 from gpuslice.rehearsal.device_plugin import Operator, bottlerocket_registered, feature_labels, registered
@@ -69,10 +70,7 @@ def test_a_node_registers_what_karpenter_was_promised(plan, pool, name):
         assert booted.labels == labels
         found = registered(gpus, labels, operator(plan)) | node_features(plan, booted.features)
 
-    from gpuslice.units import parse_quantity
-
-    promised = karpenter.promised(pool, plan.stack, [instance])[name]
-    amounts = {each: int(parse_quantity(amount, field=each)) for each, amount in promised.items()}
+    amounts = carrier_of(pool, plan.stack).offers(pool, instance).amounts
     assert found == {each: amount for each, amount in amounts.items() if amount}
 
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import msgspec
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.cloud.catalog import Catalog, InstanceType, Purchase
-from gpuslice.plan.artefact import Assignment, Plan, Pool
+from gpuslice.hardware.resource_names import seat_of
+from gpuslice.plan.artefact import API_VERSION, Assignment, Plan, Pool
 from gpuslice.render.settings import RenderSettings
 
 SETTINGS = RenderSettings(cluster="lab", role="KarpenterNodeRole-lab")
@@ -74,6 +74,7 @@ def pool(
             "purchases": purchases,
             "tenant": tenant,
             "nodes": nodes,
+            "carrier": "device-plugin",
         }
         | more,
         Pool,
@@ -81,16 +82,18 @@ def pool(
 
 
 def assignment(workload: str, pool_name: str, resource: str, **more: object) -> Assignment:
-    fields = {"replicas": 2, "slice": "L4/whole", "quantity": 1, "because": "the cheapest that fits."}
+    fields = {"replicas": 2, "slice": "L4/whole", "because": "the cheapest that fits."}
+    asks = {"resource": resource, "count": 1}
+    asks |= {key: more.pop(key) for key in ("count", "gpuMemory", "gpuTime", "seat") if key in more}
     return msgspec.convert(
-        {"workload": workload, "pool": pool_name, "resource": resource} | fields | more, Assignment
+        {"workload": workload, "pool": pool_name, "asks": asks} | fields | more, Assignment
     )
 
 
 def plan(pools: tuple[Pool, ...], assignments: tuple[Assignment, ...] = (), stack: str = "al2023") -> Plan:
     return msgspec.convert(
         {
-            "apiVersion": "gpuslice.io/v1alpha1",
+            "apiVersion": API_VERSION,
             "kind": "Plan",
             "catalog": {"region": "us-east-1", "prices": "2026-07-20"},
             "overhead": {"cpu": "250m", "memory": "512Mi", "pods": 5},
@@ -170,7 +173,7 @@ SLOTS = plan(
             "vision/tagger", "vision-t4g-mps8", SHARED, target={"kind": "CronJob", "container": "main"}
         ),
         assignment(
-            "train/finetune", "l4-whole", WHOLE, quantity=4, target={"kind": "Job", "container": "train"}
+            "train/finetune", "l4-whole", WHOLE, count=4, target={"kind": "Job", "container": "train"}
         ),
         assignment(
             "lab/notebook",
@@ -197,7 +200,8 @@ METERED = plan(
             "search/reranker",
             "search-l4-500",
             SHARED,
-            request={"memory": "6Gi", "time": 180},
+            gpuMemory="6Gi",
+            gpuTime=180,
             memoryLimit="6Gi",
             target={
                 "kind": "StatefulSet",
@@ -209,7 +213,8 @@ METERED = plan(
             "chat/worker",
             "chat-l4-704",
             SHARED,
-            request={"memory": "3Gi", "time": 90},
+            gpuMemory="3Gi",
+            gpuTime=90,
             target={
                 "kind": "InferenceService",
                 "apiVersion": "serving.kserve.io/v1beta1",
@@ -288,7 +293,6 @@ SEATS = plan(
             METERED_704,
             ("g6.xlarge", "g6.2xlarge"),
             tenant="search",
-            resource=SHARED,
             seats={"search/embedder": 2, "search/reranker": 1},
             maxNodes=2,
         ),
@@ -297,7 +301,7 @@ SEATS = plan(
             {"gpu": "L4", "mechanism": "whole"},
             ("g6.xlarge",),
             count=1,
-            resource=SHARED,
+            asShared=True,
             seats={"search/embedder": 1},
             maxNodes=1,
         ),
@@ -307,7 +311,6 @@ SEATS = plan(
             ("g6.xlarge",),
             count=1,
             tenant="search",
-            resource=SHARED,
             seats={"search/embedder": 3},
         ),
         pool(
@@ -316,7 +319,6 @@ SEATS = plan(
             ("g6.xlarge",),
             count=0,
             tenant="search",
-            resource=SHARED,
             seats={"search/reranker": 2},
         ),
         pool(

@@ -110,7 +110,7 @@ def test_whole_gpus_stay_whole_gpus(kind, target, today_requests):
     present = [WHOLE] if today_requests else []
     after = apply_patch(
         today,
-        made({**target, "gpuRequests": present}, {"gpu": "L4", "mechanism": "whole"}, WHOLE, quantity=4),
+        made({**target, "gpuRequests": present}, {"gpu": "L4", "mechanism": "whole"}, WHOLE, count=4),
     )
     resources = after["spec"]["template"]["spec"]["containers"][1]["resources"]
     # Which container asks for how many is not the patch's affair.
@@ -121,7 +121,7 @@ def test_whole_gpus_stay_whole_gpus(kind, target, today_requests):
 @KINDS
 def test_a_metered_workload_asks_for_memory_and_time(kind, target):
     today = kind(pod_of({"nvidia.com/gpu": 1}))
-    after = apply_patch(today, made(target, METERED_500, request={"memory": "6Gi", "time": 180}))
+    after = apply_patch(today, made(target, METERED_500, gpuMemory="6Gi", gpuTime=180))
     assert after["spec"]["template"]["spec"]["containers"][1]["resources"]["limits"] == {
         "nvidia.com/gpu.shared": "1",
         "gpuslice.io/gpu-memory": "6Gi",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.errors import InputError
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.render.manifests import objects, render
 from tests.render.apply_patch import apply_patch
 from tests.render.plans import (
@@ -73,7 +73,7 @@ def test_a_whole_gpu_under_the_shared_name_lets_one_of_its_two_replicas_be_used(
 
 def test_whole_gpus_with_seats_have_an_overlay_for_karpenter_knows_nothing_of_seats():
     one = plan(
-        (pool("p", WHOLE_L4, ("g6.12xlarge",), resource=WHOLE, seats={"a/w": 4}),),
+        (pool("p", WHOLE_L4, ("g6.12xlarge",), seats={"a/w": 4}),),
         (seated("a/w", "p", WHOLE, 2),),
     )
     assert applied(one, "NodeOverlay")["p-4gpu"]["capacity"] == {WHOLE: "4", SEAT: "4"}
@@ -165,8 +165,8 @@ def test_the_readme_says_what_seats_are_only_where_there_are_any():
 def made(*assignments, pools=None) -> Any:
     """The patch of the workload a/w."""
     pools = pools or (
-        pool("p", TS4, ("g6.xlarge",), resource=SHARED, seats={"a/w": 4}, maxNodes=1),
-        pool("q", METERED_704, ("g6.xlarge",), resource=SHARED, seats={"a/w": 6}),
+        pool("p", TS4, ("g6.xlarge",), seats={"a/w": 4}, maxNodes=1),
+        pool("q", METERED_704, ("g6.xlarge",), seats={"a/w": 6}),
     )
     files = render(plan(pools, assignments), CATALOG, SETTINGS)
     assert not [each for each in files if each.endswith("unpatched.txt")]
@@ -245,13 +245,13 @@ def test_another_plans_pool_is_named_once(kind):
 @KINDS
 @pytest.mark.parametrize("seat_today", [False, True])
 def test_whole_gpus_stay_in_their_containers_and_one_of_these_takes_the_seat(kind, seat_today):
-    pools = (pool("p", WHOLE_L4, ("g6.12xlarge",), resource=WHOLE, seats={"a/w": 2}),)
+    pools = (pool("p", WHOLE_L4, ("g6.12xlarge",), seats={"a/w": 2}),)
     target = kind | {"gpuLimits": [WHOLE, SEAT] if seat_today else [WHOLE]}
     before = today({WHOLE: 1} | ({SEAT: 1} if seat_today else {}))
     pod_of(before)["containers"].append({"name": "other", "resources": {"limits": {WHOLE: 1}}})
     expected = copy.deepcopy(pod_of(before)["containers"])
     expected[0]["resources"]["limits"][SEAT] = "1"
-    patch = made(seated("a/w", "p", WHOLE, 2, quantity=2, target=target), pools=pools)
+    patch = made(seated("a/w", "p", WHOLE, 2, count=2, target=target), pools=pools)
     assert pod_of(apply_patch(before, patch))["containers"] == expected
 
 
@@ -319,36 +319,40 @@ OWN = pool("p", TS4, ("g6.xlarge",), seats={"a/w": 4})
             "pools[0].seats: two workloads have one resource",
         ),
         (
-            [pool("p", WHOLE_L4, ("g6.xlarge",), resource=SHARED, seats={"a/w": 2})],
+            [pool("p", WHOLE_L4, ("g6.xlarge",), asShared=True, seats={"a/w": 2})],
             [],
             "pools[0].seats: a whole GPU under the name of a shared one",
         ),
         (
-            [pool("p", WHOLE_L4, ("g6.12xlarge",), resource=SHARED, seats={"a/w": 1})],
+            [pool("p", WHOLE_L4, ("g6.12xlarge",), asShared=True, seats={"a/w": 1})],
             [],
             "pools[0].seats: a whole GPU under the name of a shared one",
         ),
-        ([pool("p", WHOLE_L4, ("g6.xlarge",), resource=SHARED)], [], "a whole GPU under the name"),
+        ([pool("p", WHOLE_L4, ("g6.xlarge",), asShared=True)], [], "a whole GPU under the name"),
         (
             [OWN],
             [assignment("a/w", "p", SHARED)],
-            "assignments[0].seat: a/w and pool p must both have a seat",
+            "assignments[0].asks.seat: a/w and pool p must both have a seat",
         ),
-        ([OWN], [seated("a/v", "p", SHARED, 1)], "assignments[0].seat: a/v and pool p must both have a seat"),
+        (
+            [OWN],
+            [seated("a/v", "p", SHARED, 1)],
+            "assignments[0].asks.seat: a/v and pool p must both have a seat",
+        ),
         (
             [OWN],
             [assignment("a/w", "p", SHARED, seat=seat_of("a/v"))],
-            "assignments[0].seat: a/w and pool p must both have a seat",
+            "assignments[0].asks.seat: a/w and pool p must both have a seat",
         ),
         (
             [pool("p", TS4, ("g6.xlarge",))],
             [seated("a/w", "p", SHARED, 1)],
-            "assignments[0].seat: a/w and pool p must both have a seat",
+            "assignments[0].asks.seat: a/w and pool p must both have a seat",
         ),
         (
             [pool("p", METERED_704, ("g6.xlarge",), seats={"a/w": 4})],
-            [seated("a/w", "p", SHARED, 1, request={"memory": "3Gi", "time": 90})],
-            "assignments[0].request: a/w and pool p must both be metered, or neither",
+            [seated("a/w", "p", SHARED, 1, gpuMemory="3Gi", gpuTime=90)],
+            "assignments[0].asks: a/w and pool p must both be metered, or neither",
         ),
         (
             [OWN, pool("q", TS4, ("g6.xlarge",))],
@@ -358,7 +362,7 @@ OWN = pool("p", TS4, ("g6.xlarge",), seats={"a/w": 4})
         (
             [OWN, pool("q", MIG_ALIKE, ("p5.48xlarge",), seats={"a/w": 32})],
             [seated("a/w", "p", SHARED, 1), seated("a/w", "q", "nvidia.com/mig-1g.10gb", 1)],
-            "a/w: its pods in p and q differ in their resource",
+            "a/w: its pods in p and q differ in their request",
         ),
     ],
 )

@@ -11,9 +11,11 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.need import Need, Source
 from gpuslice.plan.artefact import (
+    API_VERSION,
     Assignment,
     Baseline,
     CatalogReference,
+    Extended,
     Layout,
     Node,
     OptimalNode,
@@ -54,8 +56,8 @@ def large(nodes: int, seed: int = 0) -> tuple[Plan, tuple[Workload, ...], Catalo
                 ("g6.xlarge",),
                 ("on-demand",),
                 tuple(alike),
-                "nvidia.com/gpu.shared",
-                tenant,
+                "device-plugin",
+                tenant=tenant,
             )
         )
         optimal += [
@@ -82,8 +84,7 @@ def large(nodes: int, seed: int = 0) -> tuple[Plan, tuple[Workload, ...], Catalo
                     pools[-1].name,
                     count,
                     slice_.name,
-                    "nvidia.com/gpu.shared",
-                    1,
+                    Extended("nvidia.com/gpu.shared", 1),
                     "so",
                     expected_slowdown=round(float(answer.slowdown), 2),
                     utilisation=round(float(answer.utilisation), 3),
@@ -92,7 +93,7 @@ def large(nodes: int, seed: int = 0) -> tuple[Plan, tuple[Workload, ...], Catalo
     total = sum(node.count for pool in pools for node in pool.nodes) * price / 1e6
     today = sum(each.replicas for each in workloads) * price / 1e6
     plan = Plan(
-        api_version="gpuslice.io/v1alpha1",
+        api_version=API_VERSION,
         kind="Plan",
         catalog=CatalogReference(catalog.region, catalog.prices_date),
         stack="al2023",

@@ -56,8 +56,8 @@ def test_pods_of_a_metered_gpu_stand_side_by_side_and_what_is_left_is_free():
         assert part.start == pytest.approx(end)
         end = part.start + part.width
     assert end == pytest.approx(1)
-    requests = {each.workload: each.request for each in plan.assignments if each.request}
-    assert [each.duty for each in taken] == [requests[each.workload].time / 1000 for each in taken]
+    times = {each.workload: each.asks.gpu_time for each in plan.assignments if each.asks.gpu_time}
+    assert [each.duty for each in taken] == [times[each.workload] / 1000 for each in taken]
 
 
 def test_a_fraction_of_a_card_covers_that_part_of_it():
@@ -102,7 +102,7 @@ def test_without_the_workloads_memory_is_not_known():
 def test_every_pod_of_any_plan_is_drawn_once(drawn):
     workloads, catalog = drawn
     plan = solved(workloads, catalog).plan
-    units = {each.workload: each.quantity for each in plan.assignments}
+    units = {each.workload: each.asks.count for each in plan.assignments}
     for pool in fleet(plan, workloads, catalog):
         for picture in pool.nodes:
             assert picture.undrawn == ()

@@ -96,9 +96,8 @@ def _one_template_in_two_pools(d):
         "pool": there["name"],
         "replicas": 1,
         "slice": "A10G/whole",
-        "resource": "nvidia.com/gpu",
+        "asks": {"resource": "nvidia.com/gpu", "count": 1},
     }
-    del other["request"]
     each["replicas"] -= 1
     here["nodes"][0]["pods"]["red/embed"] -= 1
     there["nodes"].append({**there["nodes"][0], "pods": {"red/embed": 1}})

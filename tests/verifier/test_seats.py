@@ -2,9 +2,9 @@
 
 import pytest
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -41,7 +41,7 @@ def test_the_plan_to_be_mutated_is_good_and_has_every_kind_of_pool():
     assert rules_broken(good, document) == set()
     assert mixed(document)["maxNodes"] == 3
     assert own(document, "red/a")["layout"]["mechanism"] == "whole"
-    assert own(document, "red/a")["resource"] == "nvidia.com/gpu.shared"
+    assert own(document, "red/a")["asShared"]
     assert not own(document, "red/a").get("nodes")
     assert own(document, "red/b")["nodes"]
 
@@ -123,12 +123,12 @@ def _two_places_to_grow(d):
 
 @breaks("seats")
 def _another_seat_than_its_own(d):
-    assignment(d, "red/a")["seat"] = seat_of("red/b")
+    assignment(d, "red/a")["asks"]["seat"] = seat_of("red/b")
 
 
 @breaks("seats")
 def _no_seat(d):
-    assignment(d, "blue/c").pop("seat")
+    assignment(d, "blue/c")["asks"].pop("seat")
 
 
 @breaks("seats")
@@ -143,7 +143,7 @@ def _one_seat_for_two(d):
 
 @breaks("seats")
 def _a_seat_that_is_a_slice(d):
-    own(d, "blue/c")["seatNames"]["blue/c"] = assignment(d, "blue/c")["seat"] = "nvidia.com/gpu"
+    own(d, "blue/c")["seatNames"]["blue/c"] = assignment(d, "blue/c")["asks"]["seat"] = "nvidia.com/gpu"
 
 
 @breaks("seats")
@@ -158,7 +158,7 @@ def _two_names_for_the_seats_of_one(d):
 
 @breaks("request")
 def _memory_asked_for_as_well(d):
-    assignment(d, "red/a")["request"] = {"memory": "12000Mi", "time": 200}
+    assignment(d, "red/a")["asks"].update(gpuMemory="12000Mi", gpuTime=200)
 
 
 @breaks("one-template")
@@ -168,12 +168,13 @@ def _two_templates(d):
 
 @breaks("resource")
 def _a_whole_gpu_asked_for_by_another_name(d):
-    assignment(d, "blue/c")["resource"] = "nvidia.com/gpu.shared"
+    assignment(d, "blue/c")["asks"]["resource"] = "nvidia.com/gpu.shared"
 
 
 @breaks("resource")
 def _several_whole_gpus_under_the_name_of_shared_ones(d):
-    own(d, "blue/llm")["resource"] = assignment(d, "blue/llm")["resource"] = "nvidia.com/gpu.shared"
+    own(d, "blue/llm")["asShared"] = True
+    assignment(d, "blue/llm")["asks"]["resource"] = "nvidia.com/gpu.shared"
 
 
 @breaks("instance-types")
@@ -193,7 +194,7 @@ def _more_in_its_own_pool_than_there_are_seats(d):
 
 @breaks("slots")
 def _a_pool_of_its_own_that_offers_something_else_than_it_asks_for(d):
-    own(d, "red/a")["resource"] = "nvidia.com/gpu"
+    del own(d, "red/a")["asShared"]
 
 
 @breaks("memory-limit")

@@ -13,27 +13,27 @@ breaks = CHANGES.breaks
 
 @breaks("quantity")
 def _a_gpu_too_few(d):
-    assignment(d, "blue/llm")["quantity"] = 3
+    assignment(d, "blue/llm")["asks"]["count"] = 3
 
 
 @breaks("quantity")
 def _two_slots_for_one(d):
-    assignment(d, "red/embed")["quantity"] = 2
+    assignment(d, "red/embed")["asks"]["count"] = 2
 
 
 @breaks("resource")
 def _a_whole_gpu_asked_for_where_it_is_shared(d):
-    assignment(d, "red/embed")["resource"] = "nvidia.com/gpu"
+    assignment(d, "red/embed")["asks"]["resource"] = "nvidia.com/gpu"
 
 
 @breaks("resource")
-def _another_resource_for_the_pool(d):
-    pool_of(d, "red/embed")["resource"] = "nvidia.com/gpu"
+def _slots_offered_as_whole_gpus_of_another_name(d):
+    pool_of(d, "red/embed")["asShared"] = True
 
 
 @breaks("resource", of="cut")
 def _another_instance_asked_for(d):
-    assignment(d, "red/small")["resource"] = "nvidia.com/mig-3g.40gb"
+    assignment(d, "red/small")["asks"]["resource"] = "nvidia.com/mig-3g.40gb"
 
 
 @breaks("slice")
@@ -44,37 +44,48 @@ def _a_slice_of_another_pool(d):
 @breaks("slice", of="cut")
 def _an_instance_that_no_gpu_has(d):
     each = assignment(d, "red/small")
-    each.update(slice="H100/mig/2g.20gb", resource="nvidia.com/mig-2g.20gb")
+    each.update(slice="H100/mig/2g.20gb", asks={"resource": "nvidia.com/mig-2g.20gb", "count": 1})
 
 
 @breaks("request")
 def _a_metered_pod_without_a_request(d):
-    del assignment(d, "red/embed")["request"]
+    del assignment(d, "red/embed")["asks"]["gpuMemory"]
+    del assignment(d, "red/embed")["asks"]["gpuTime"]
+
+
+@breaks("request")
+def _a_metered_pod_that_asks_for_time_alone(d):
+    del assignment(d, "red/embed")["asks"]["gpuMemory"]
+
+
+@breaks("request")
+def _a_metered_pod_that_asks_for_memory_alone(d):
+    del assignment(d, "red/embed")["asks"]["gpuTime"]
 
 
 @breaks("request")
 def _a_request_for_a_whole_gpu(d):
-    assignment(d, "blue/dark")["request"] = {"memory": "1Gi", "time": 1}
+    assignment(d, "blue/dark")["asks"].update(gpuMemory="1Gi", gpuTime=1)
 
 
 @breaks("request")
 def _a_request_for_less_memory_than_needed(d):
-    assignment(d, "red/embed")["request"]["memory"] = "5999Mi"
+    assignment(d, "red/embed")["asks"]["gpuMemory"] = "5999Mi"
 
 
 @breaks("request")
 def _a_request_for_less_time_than_needed(d):
-    assignment(d, "red/embed")["request"]["time"] = 99
+    assignment(d, "red/embed")["asks"]["gpuTime"] = 99
 
 
 @breaks("memory")
 def _a_request_for_more_memory_than_the_node_has(d):
-    assignment(d, "red/embed")["request"]["memory"] = "7Gi"
+    assignment(d, "red/embed")["asks"]["gpuMemory"] = "7Gi"
 
 
 @breaks("load")
 def _a_request_for_more_time_than_the_node_has(d):
-    assignment(d, "red/embed")["request"]["time"] = 300
+    assignment(d, "red/embed")["asks"]["gpuTime"] = 300
 
 
 @breaks("memory-limit")

@@ -132,7 +132,8 @@ def test_bare_pods_may_use_several_kinds_of_instances_of_one_node():
     small["target"] = large["target"] = {"kind": "Pod"}
     # Six on small instances, and the seventh on one with twice the memory.
     small["replicas"] = 6
-    wide = {**small, "replicas": 1, "slice": "H100/mig/1g.20gb", "resource": "nvidia.com/mig-1g.20gb"}
+    wide = {**small, "replicas": 1, "slice": "H100/mig/1g.20gb"}
+    wide["asks"] = {**small["asks"], "resource": "nvidia.com/mig-1g.20gb"}
     document["assignments"].append(wide | {"expectedSlowdown": 5.08, "utilisation": 0.102})
     for owner in (document["pools"][0], document["optimalNodes"][0]):
         owner["layout"]["geometries"][1] = [
@@ -149,7 +150,7 @@ def test_bare_pods_may_use_several_kinds_of_instances_of_one_node():
 def test_a_higher_request_than_needed_is_the_owners_choice():
     good = case("shared")
     document = document_of(good)
-    assignment(document, "red/embed")["request"].update(memory="6100Mi", time=103)
+    assignment(document, "red/embed")["asks"].update(gpuMemory="6100Mi", gpuTime=103)
     assert rules_broken(good, document) == set()
 
 
@@ -226,7 +227,7 @@ def _with(part: Part, **fields: Any) -> Part:
         ("schema", lambda p: _first_layout(p, replicas=1)),
         ("schema", lambda p: _first_layout(p, slot_time=0)),
         ("schema", lambda p: _first_assignment(p, replicas=0)),
-        ("schema", lambda p: _first_assignment(p, quantity=-1)),
+        ("schema", lambda p: _first_assignment(p, asks=_with(p.assignments[0].asks, count=-1))),
         ("schema", lambda p: _first_assignment(p, utilisation=float("nan"))),
         ("schema", lambda p: _first_assignment(p, memory_limit=5)),
         ("quantity", lambda p: _first_assignment(p, memory_limit="much")),

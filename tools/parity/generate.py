@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.snapshot import bundled
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU
 from gpuslice.karpenter.lifecycle import come_up, started
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.carriers import table
 from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
@@ -12,15 +13,16 @@ from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import METERED_TIMES
-from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
 from gpuslice.planner.model.options import metered_memory_mib
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
+    from gpuslice.hardware.stacks import Stack
     from gpuslice.plan.artefact import Layout
     from gpuslice.workloads.model import Workload
 
@@ -60,12 +62,13 @@ def alternatives(
         stack: what nodes run; what it can't do isn't listed.
         given: layouts of the pools that a plan has it in: each is listed as it is there.
     """
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     found = []
     for name in sorted({each.gpu for each in catalog.instance_types}):
         gpu = GPUS[name]
         types = [each for each in catalog.instance_types if each.gpu == name]
-        for slice_, per_gpu in _slices(gpu, types, workload, stack, given):
-            found.append(_alternative(workload, slice_, per_gpu, types, overhead))
+        for slice_, per_gpu in _slices(gpu, types, workload, carrier, given):
+            found.append(_alternative(workload, slice_, per_gpu, types, overhead, carrier))
     return tuple(
         sorted(
             found, key=lambda each: (not each.answer.fits, each.price is None, each.price or 0, each.slice)
@@ -74,17 +77,21 @@ def alternatives(
 
 
 def _slices(
-    gpu: Gpu, types: Sequence[InstanceType], workload: Workload, stack: Stack, given: Collection[Layout]
+    gpu: Gpu,
+    types: Sequence[InstanceType],
+    workload: Workload,
+    carrier: Carrier,
+    given: Collection[Layout],
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
     yield cuts.whole(gpu), 1
     for fraction in sorted({each.gpu_fraction for each in types if not each.gpu_count}):
-        if why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
-            yield cuts.fractional(gpu, fraction), 1
+        if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None:
+            yield slice_, 1
     if gpu.mig is not None:
-        uniform = uniform_geometries(gpu.name)
+        uniform = carrier.instances(gpu.name)
         for profile in gpu.mig.plain:
-            if stack is not Stack.BOTTLEROCKET:
+            if uniform is None:
                 yield cuts.mig(gpu, profile), profile.most
             elif profile.name in uniform:
                 yield cuts.mig(gpu, profile), uniform[profile.name]
@@ -112,10 +119,17 @@ def _slices(
             own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
             yield cuts.slot(gpu, mechanism, replicas, own), replicas
         yield from ((cuts.slot(gpu, mechanism, count, time), count) for count, time in had.items())
-    single = any(each.gpu_count == 1 for each in types)
-    if single and why_not(stack, gpu.name, Mechanism.TIME_SLICING, metered=True) is None:
-        had_time = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
-        offers = [cuts.metered(gpu, time) for time in had_time[:1] or METERED_TIMES]
+    if any(carrier.meters(each.gpu_count) for each in types):
+        yield from _metered(gpu, workload, carrier, given)
+
+
+def _metered(
+    gpu: Gpu, workload: Workload, carrier: Carrier, given: Collection[Layout]
+) -> Iterator[tuple[Slice, int]]:
+    """A metered GPU, with as much time as a plan gives it, or with the most in which the workload fits."""
+    had = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
+    offers = [cuts.metered(gpu, time) for time in had[:1] or METERED_TIMES]
+    if carrier.refuses_slice(offers[0]) is None:
         fitting = [each for each in offers if fit(workload.need, each).fits]
         yield (fitting or offers)[-1], 0
 
@@ -126,13 +140,18 @@ def _alternative(
     per_gpu: int,
     types: Sequence[InstanceType],
     overhead: DaemonsetOverhead,
+    carrier: Carrier,
 ) -> Alternative:
     answer = fit(workload.need, slice_)
     if not answer.fits:
         return Alternative(slice_.name, answer)
     best: tuple[int, str, int] | None = None
     for each in types:
-        if not _offers(each, slice_) or Purchase.ON_DEMAND not in each.prices or each.arch != workload.arch:
+        if (
+            not _offers(each, slice_, carrier)
+            or Purchase.ON_DEMAND not in each.prices
+            or each.arch != workload.arch
+        ):
             continue
         count = _per_node(workload, slice_, per_gpu, each, overhead, answer)
         if count:
@@ -143,11 +162,11 @@ def _alternative(
     return Alternative(slice_.name, answer, best[1], best[0], best[2])
 
 
-def _offers(instance_type: InstanceType, slice_: Slice) -> bool:
+def _offers(instance_type: InstanceType, slice_: Slice, carrier: Carrier) -> bool:
     if slice_.fraction is not None:
         return instance_type.gpu_count == 0 and instance_type.gpu_fraction == slice_.fraction
     if slice_.metered_milli is not None:
-        return instance_type.gpu_count == 1
+        return carrier.meters(instance_type.gpu_count)
     return instance_type.gpu_count > 0
 
 

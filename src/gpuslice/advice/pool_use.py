@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.units import parse_cpu_milli, parse_memory_mib
 
@@ -88,8 +89,9 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
 
 def _metered(assignment: Assignment, workload: Workload) -> tuple[int, int]:
     """MiB and thousandths of a metered GPU that one pod takes: as it asks, or, with a seat, as it needs."""
-    if assignment.request:
-        return _mib(assignment.request.memory), assignment.request.time
+    share = carrier_asked(assignment.asks).share(assignment.asks)
+    if share is not None:
+        return share.memory_mib, share.time_milli
     return workload.need.memory_mib or 0, round(1000 * (assignment.utilisation or 0))
 
 

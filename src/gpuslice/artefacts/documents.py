@@ -171,7 +171,7 @@ def to_plain(value: object) -> object:
     """
     match value:
         case msgspec.Struct():
-            return {
+            return _tag(type(value)) | {
                 encoded: to_plain(inner)
                 for name, encoded, default in _fields(type(value))
                 if (inner := getattr(value, name)) is not msgspec.UNSET and inner != default
@@ -198,6 +198,12 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, str, object], ...]
         (each.name, each.encode_name, _default(each) if omit else msgspec.NODEFAULT)
         for each in msgspec.structs.fields(struct)
     )
+
+
+def _tag(struct: type[msgspec.Struct]) -> dict[str, object]:
+    """What says, in files, which form of several this is."""
+    config = struct.__struct_config__
+    return {} if config.tag_field is None else {config.tag_field: config.tag}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:

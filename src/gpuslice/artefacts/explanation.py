@@ -169,6 +169,8 @@ def _explained(
     place = _place(where, raw, path)
     if isinstance(value, dict) and (struct := _struct(wanted)) is not None:
         known = [each.encode_name for each in struct.fields]
+        if struct.tag_field is not None:
+            known.insert(0, struct.tag_field)
         for key in value:
             if key not in known:
                 hint = nearest(str(key), known) or f"known here: {', '.join(known)}"
@@ -205,6 +207,8 @@ def _type_inside(outer: inspect.Type, value: object, step: Step) -> inspect.Type
     for each in _members(outer):
         match each:
             case inspect.StructType() if isinstance(value, dict):
+                if step == each.tag_field:
+                    return inspect.LiteralType((each.tag,))
                 for candidate in each.fields:
                     if candidate.encode_name == step:
                         return candidate.type

@@ -40,9 +40,9 @@ def json_schema(kind: type, *, title: str, schema_id: str) -> dict[str, object]:
     }
 
 
-def _structs(kind: type) -> list[type]:
+def _structs(kind: type) -> list[type[msgspec.Struct]]:
     """The struct and all inside it."""
-    found: dict[type, None] = {}
+    found: dict[type[msgspec.Struct], None] = {}
     todo: list[object] = [msgspec.inspect.type_info(kind)]
     while todo:
         match todo.pop():
@@ -60,12 +60,15 @@ def _structs(kind: type) -> list[type]:
     return list(found)
 
 
-def _describe(definition: dict[str, object], struct: type) -> None:
+def _describe(definition: dict[str, object], struct: type[msgspec.Struct]) -> None:
     definition["description"] = inspect.cleandoc(struct.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     properties = definition.get("properties")
     if not isinstance(properties, dict):
         return
     texts = _field_texts(struct)
+    tag = struct.__struct_config__.tag_field
+    if tag is not None:
+        properties[tag]["description"] = "Which form this is."
     for each in msgspec.structs.fields(struct):
         if each.name in texts:
             properties[each.encode_name]["description"] = texts[each.name]

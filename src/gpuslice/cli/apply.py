@@ -203,8 +203,8 @@ def _desired(
                 "--cluster and --role are for a plan", fix="leave them out: the directory is rendered"
             )
         return read_directory(source)
-    from gpuslice.cli.plan_file import read_plan
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
 

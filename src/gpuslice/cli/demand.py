@@ -22,8 +22,7 @@ def inputs_of(
 ) -> tuple[Plan | None, WorkloadSet | None, dict[str, int]]:
     """The plan and the workloads among the files, and the workloads' peaks."""
     from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import plan_in
     from gpuslice.workloads.artefact import parse_workloads
 
     plan: Plan | None = None
@@ -33,7 +32,7 @@ def inputs_of(
         documents = read_documents(path)
         match documents[0].data:
             case {"kind": "Plan"} if plan is None:
-                plan = decode(documents[0].data, Plan, where=documents[0].where)
+                plan = plan_in(documents)
             case _ if workloads is None:
                 workloads = parse_workloads(documents, accept_assumed=accept_assumed)
                 peak = parse_workloads(documents, at="peak", accept_assumed=accept_assumed)

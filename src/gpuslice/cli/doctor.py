@@ -29,7 +29,6 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
-from gpuslice.cli.plan_file import read_plan
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,6 +101,7 @@ def doctor(
     from gpuslice.cloud.selection import choose
     from gpuslice.cluster.checks.doctor import diagnose, untold
     from gpuslice.cluster.seen import dump
+    from gpuslice.plan.reading import read_plan
 
     if source and (context or kubeconfig):
         raise InputError(

@@ -1,4 +1,4 @@
-"""plan.yaml, read and written by verbs."""
+"""plan.yaml, written by verbs."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Plan
-
-
-def read_plan(path: str) -> Plan:
-    """The plan in a file; "-" is stdin.
-
-    Raises:
-        GpusliceError: it can't be read, or is none.
-    """
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
-
-    document = read_documents(path)[0]
-    return decode(document.data, Plan, where=document.where)
 
 
 def write_plan(made: Plan, path: str) -> None:

@@ -13,7 +13,6 @@ import typer
 
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
-from gpuslice.cli.plan_file import read_plan
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
@@ -231,6 +230,7 @@ def make_plan(
     """
     started = time.monotonic()
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 

@@ -63,8 +63,8 @@ def rehearse(
     No cluster, GPU or AWS account is used: everything runs on this machine, on loopback, and ends with the command. A
     kubeconfig is never read. The first time, the programs are built from their Go modules. Exit code 1: it differs.
     """
-    from gpuslice.cli.plan_file import read_plan
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import read
 

@@ -132,24 +132,20 @@ def render(
 
 
 def _plan(path: str, catalog_file: str, settings: RenderSettings, out: str, output: Output) -> None:
-    from gpuslice.artefacts.documents import read_documents
     from gpuslice.artefacts.output import write_directory
-    from gpuslice.artefacts.strict import decode
     from gpuslice.cloud.selection import choose
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import read_plan
     from gpuslice.render import manifests
 
-    documents = read_documents(path)
-    where = documents[0].where
-    if len(documents) > 1:
-        raise InputError(f"holds {len(documents)} documents", where=where, fix="name a file with one plan")
-    plan = decode(documents[0].data, Plan, where=where)
+    plan = read_plan(path)
     catalog = choose(catalog_file, plan.catalog.region)
     try:
         files = manifests.render(plan, catalog, settings) if out else {}
         objects = () if out else manifests.objects(plan, catalog, settings)
     except InputError as error:
-        raise error if error.where.startswith("--") else error.inside(where) from None
+        raise (
+            error if error.where.startswith("--") else error.inside("stdin" if path == "-" else path)
+        ) from None
     _say_of(plan, catalog)
     if out:
         write_directory(out, files)

@@ -102,8 +102,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
     import os
 
     from gpuslice.artefacts.documents import read_documents
-    from gpuslice.artefacts.strict import decode
-    from gpuslice.plan.artefact import Plan
+    from gpuslice.plan.reading import plan_in
     from gpuslice.workloads.artefact import parse_workloads
     from gpuslice.workloads.sources import read
 
@@ -124,14 +123,8 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
                         "holds manifests, which are read from files", where="stdin", fix="name the file"
                     )
                 manifests.append(path)
-            case _ if len(documents) > 1:
-                raise InputError(
-                    f"holds {len(documents)} documents",
-                    where=documents[0].where,
-                    fix="name a file with one plan",
-                )
-            case data:
-                plans.append(decode(data, Plan, where=documents[0].where))
+            case _:
+                plans.append(plan_in(documents))
     sets = len(found) + len(manifests)
     if len(plans) != 1 or sets > 1:
         raise InputError(

@@ -28,7 +28,6 @@ from gpuslice.cli.console import (
     progress,
     say,
 )
-from gpuslice.cli.plan_file import read_plan
 from gpuslice.cli.shown.status import harmless, print_status, summary
 from gpuslice.errors import EnvironmentFailedError, InputError
 
@@ -78,6 +77,7 @@ def status(
     plan's, or has other nodes or dollars. A watch ends with 0. Nothing is changed.
     """
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.reading import read_plan
 
     if source and (context or kubeconfig):
         raise InputError(

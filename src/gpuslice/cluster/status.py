@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, SEAT
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.cluster.client.objects import condition
 from gpuslice.cluster.client.resources import NODE, NODE_POOL
 from gpuslice.cluster.client.roles import TO_VIEW
 from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
 from gpuslice.cluster.seen.machines import POOL, promised, types_of, with_seats
-from gpuslice.cluster.seen.offers import METERED, amount, is_seat, is_slice, seats_asked
+from gpuslice.cluster.seen.offers import amount, is_slice, seats_asked
 from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import EnvironmentFailedError
+from gpuslice.hardware.resource_names import METERED, SEATS, is_seat
 from gpuslice.units import micro_usd, usd
 from gpuslice.workloads.claims import Claims
 from gpuslice.workloads.objects import fields_of
@@ -38,7 +39,6 @@ _CENT: Final = 10_000
 """Micro-dollars: prices of the plan are rounded, and a difference below this is none."""
 _NAMES_MACHINES: Final = ("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family")
 _NAMES_GPUS: Final = "karpenter.k8s.aws/instance-gpu-"
-SEATS: Final = f"{SEAT}*"
 """All seats of a pool together: a fleet has one for each workload, and a line for each would say less."""
 
 

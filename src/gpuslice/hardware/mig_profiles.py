@@ -39,11 +39,6 @@ class MigProfile:
     ofa_engines: int = 0
     media_extensions: bool = False
 
-    @property
-    def resource(self) -> str:
-        """The extended resource of the device plugin's mixed strategy: "nvidia.com/mig-1g.10gb"."""
-        return f"nvidia.com/mig-{self.name.replace('+', '.')}"
-
 
 @dataclass(frozen=True, slots=True)
 class MigTable:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gpuslice.hardware.mechanisms import ISOLATION_OF, Isolation, Mechanism
 
 if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.mig_profiles import MigProfile
-
-
-WHOLE_GPU: Final = "nvidia.com/gpu"
-SHARED_GPU: Final = "nvidia.com/gpu.shared"
-"""The device plugin's resources: a GPU, and a replica of one under `renameByDefault`. MIG: `MigProfile.resource`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +48,6 @@ class Slice:
     def isolation(self) -> Isolation:
         """What keeps neighbours away."""
         return ISOLATION_OF[self.mechanism]
-
-    @property
-    def resource(self) -> str:
-        """The extended resource by which pods ask for it, where the GPU Operator's device plugin offers it."""
-        if self.profile is not None:
-            return self.profile.resource
-        return SHARED_GPU if self.sharers > 1 else WHOLE_GPU
 
     @property
     def name(self) -> str:

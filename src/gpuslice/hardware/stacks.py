@@ -15,10 +15,9 @@ from typing import Final
 from gpuslice.errors import nearest
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import Geometry
-from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.hardware.stack import Stack
 
-__all__ = ["BOTTLEROCKET_GPU", "Stack", "mig_resource", "uniform_geometries", "why_not"]
+__all__ = ["BOTTLEROCKET_GPU", "Stack", "uniform_geometries", "why_not"]
 
 
 BOTTLEROCKET_GPU: Final[Mapping[str, str]] = {
@@ -86,10 +85,3 @@ def why_not(
         if count != offered[profile]:
             return f"Bottlerocket cuts {gpu} into {offered[profile]} instances of {profile}, not {count}"
     return None
-
-
-def mig_resource(stack: str, profile: str) -> str:
-    """The extended resource that a pod asks for to get a MIG instance: mixed strategy, or Bottlerocket's single one."""
-    if stack == Stack.BOTTLEROCKET:
-        return WHOLE_GPU
-    return f"nvidia.com/mig-{profile.replace('+', '.')}"

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.allocatable import machine_memory_mib
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import WHOLE_GPU
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, InstanceType, Offering
 from gpuslice.karpenter.requirements import ARCH, OS, Requirement, among
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, offered, seat_limits
+from gpuslice.carriers.table import carrier_of
 from gpuslice.karpenter.model import NODES
 from gpuslice.plan.defaults import NODE_ROOM
 
@@ -34,8 +34,9 @@ def limits_of(
     Returns:
         By resource, `NODES` among them; empty where nobody is planned there.
     """
-    if seats_only := seat_limits(pool):
-        return seats_only
+    carrier = carrier_of(pool, stack)
+    if seats_only := carrier.limits(pool):
+        return dict(seats_only)
     # A workload's own pool takes all of it, if it must.
     alone = [-(-replicas.get(workload, 0) // count) for workload, count in pool.seats.items()]
     room = NODE_ROOM * max(sum(node.count for node in pool.nodes), *alone, 0)
@@ -43,12 +44,7 @@ def limits_of(
         return {}
     most: Counter[str] = Counter()
     for machine in types:
-        slices = {
-            name: int(amount)
-            for name, amount in offered(pool, stack, machine).items()
-            if name not in {GPU_MEMORY, GPU_TIME}
-        }
-        most |= Counter(slices)
+        most |= Counter(carrier.offers(pool, machine).pieces)
     return {NODES: room} | {name: room * amount for name, amount in sorted(most.items()) if amount}
 
 
@@ -56,6 +52,6 @@ def seated_replicas(assignments: Iterable[Assignment]) -> Counter[str]:
     """The replicas of each workload with seats, in all pools together."""
     replicas: Counter[str] = Counter()
     for assignment in assignments:
-        if assignment.seat:
+        if assignment.asks.seat:
             replicas[assignment.workload] += assignment.replicas
     return replicas

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, requested, weight
+from gpuslice.carriers.carrier import amounts
+from gpuslice.carriers.pools import POOL_LABEL, weight
+from gpuslice.carriers.table import carrier_asked, carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, OS, among
 from gpuslice.launches.limits import limits_of, seated_replicas
 from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
-from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
@@ -76,17 +77,12 @@ def offers_of(
         types = [kinds[name] for name in pool.instance_types]
         offers[pool.name] = PoolOffer(
             pool.name,
-            tuple((kind, amounts(offered(pool, stack, kind))) for kind in types),
+            tuple((kind, carrier_of(pool, stack).offers(pool, kind).amounts) for kind in types),
             frozenset(Purchase(purchase) for purchase in pool.purchases),
             weight(pool),
             limits_of(pool, stack, types, replicas),
         )
     return offers
-
-
-def amounts(quantities: Mapping[str, str]) -> dict[str, int]:
-    """Extended resources as Kubernetes writes them, in numbers."""
-    return {name: int(parse_quantity(text)) for name, text in quantities.items()}
 
 
 def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, PoolLoad]:
@@ -106,7 +102,7 @@ def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, PoolLoad]:
 
 def ask_of(assignment: Assignment, workload: Workload) -> PodAsk:
     """What one of its pods asks for."""
-    slices = amounts(requested(assignment))
+    slices = amounts(carrier_asked(assignment.asks).requests(assignment.asks))
     return PodAsk(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
 
 
@@ -120,7 +116,7 @@ def pods_of(assignments: Iterable[Assignment], workloads: Iterable[Workload]) ->
     known = {workload.name: workload for workload in workloads}
     counts: Counter[tuple[str, PodAsk]] = Counter()
     for assignment in assignments:
-        pool = "" if assignment.seat else assignment.pool
+        pool = "" if assignment.asks.seat else assignment.pool
         counts[pool, ask_of(assignment, known[assignment.workload])] += assignment.replicas
     return [(pod_class(pool, ask), count) for (pool, ask), count in counts.items()]
 

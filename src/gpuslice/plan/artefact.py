@@ -5,15 +5,19 @@ These structs are the schema: docs/reference has the JSON Schema that is generat
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import UNSET, Meta, UnsetType, field
 
 from gpuslice.artefacts.part import Part
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
 
-API_VERSION: Final = "gpuslice.io/v1alpha1"
+Version = Literal["gpuslice.io/v1alpha2"]
+API_VERSION: Final[Version] = get_args(Version)[0]
+
+CarrierName = Literal["device-plugin"]
 
 Name = Annotated[str, Meta(min_length=1, max_length=253)]
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -91,8 +95,11 @@ class Pool(Part, frozen=True):
     instance_types: tuple[Name, ...]
     purchases: tuple[Literal["on-demand", "spot", "reserved"], ...]
     nodes: tuple[Node, ...]
-    resource: str = ""
-    """What its pods ask for, where that is one resource for all; with MIG each assignment has its own."""
+    carrier: CarrierName
+    """Who hands out its GPUs."""
+    as_shared: bool = False
+    """With seats: whole GPUs are offered by the name of shared ones, as somebody with a seat here has seats on shared
+    GPUs too, and one template for all."""
     tenant: str = ""
     """The only tenant admitted; empty where tenants may mix (whole GPUs, MIG, fractional)."""
     seats: dict[Name, Positive] = field(default_factory=dict)
@@ -105,14 +112,29 @@ class Pool(Part, frozen=True):
     """With seats: Karpenter launches no more, and prefers this pool as long as there are fewer. Absent in the pool of a
     workload alone, where whoever finds no other seat goes."""
 
+    def seat_of(self, workload: str) -> str:
+        """The extended resource of a workload's seats, where it has some here."""
+        return self.seat_names.get(workload, seat_of(workload))
 
-class Request(Part, frozen=True):
-    """What one pod asks of a metered GPU."""
 
-    memory: str
-    """`gpuslice.io/gpu-memory`: a Kubernetes quantity."""
-    time: Annotated[int, Meta(ge=1, le=1000)]
-    """`gpuslice.io/gpu-time`: thousandths."""
+class Extended(Part, frozen=True, tag_field="by", tag="extended-resources"):
+    """What a pod asks a device plugin for: extended resources."""
+
+    resource: str
+    """The one that stands for its slice."""
+    count: Positive
+    """How many of it: more than one only for several whole GPUs."""
+    gpu_memory: str | UnsetType = UNSET
+    """On a metered pool without seats, `gpuslice.io/gpu-memory`: a Kubernetes quantity."""
+    gpu_time: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    """On a metered pool without seats, `gpuslice.io/gpu-time`: thousandths."""
+    seat: str = ""
+    """In a pool with seats, the extended resource that stands for a place of this workload, of which each pod asks for
+    one. All assignments of the workload then have one template."""
+
+
+Asks = Extended
+"""What a pod asks for. Each form says by what: in files, `by`."""
 
 
 class Served(Part, frozen=True):
@@ -139,10 +161,8 @@ class Assignment(Part, frozen=True):
     replicas: Positive
     slice: str
     """Such as "L4/time-slicing/4", "H100/mig/1g.10gb"."""
-    resource: str
-    """The extended resource that its pods ask for."""
-    quantity: Positive
-    """How many of the resource a pod asks for: more than one only for several whole GPUs."""
+    asks: Asks
+    """What each of its pods asks for."""
     because: str
     target: Target = Target()
     expected_slowdown: float | UnsetType = UNSET
@@ -151,11 +171,6 @@ class Assignment(Part, frozen=True):
     """Mean share of its slice that it keeps busy; absent where the need is not known."""
     memory_limit: str | UnsetType = UNSET
     """What the framework must keep to, where it preallocates and the mechanism doesn't enforce: a quantity."""
-    request: Request | UnsetType = UNSET
-    """On a metered pool without seats."""
-    seat: str = ""
-    """The extended resource that stands for a place of this workload, of which each pod asks for one: in a pool with
-    seats. All assignments of the workload then have one template."""
     service: Served | UnsetType = UNSET
     """Where `replicas` is the planner's choice: the workload's patch sets it."""
 
@@ -264,7 +279,7 @@ class MissingType(Part, frozen=True):
 class Plan(Part, frozen=True, kw_only=True):
     """plan.yaml."""
 
-    api_version: Literal["gpuslice.io/v1alpha1"]
+    api_version: Version
     kind: Literal["Plan"]
     catalog: CatalogReference
     stack: Literal["al2023", "bottlerocket"]

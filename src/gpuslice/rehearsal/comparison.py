@@ -140,7 +140,7 @@ def _workload_lines(plan: Plan, outcome: Outcome) -> Iterable[WorkloadLine]:
         why = ""
         if bound != each.replicas:
             # Where there are more seats than replicas, kube-scheduler chooses which ones stay free.
-            moved = each.seat and running[each.workload] == planned[each.workload]
+            moved = each.asks.seat and running[each.workload] == planned[each.workload]
             why = _ELSEWHERE if moved else outcome.why.get(each.workload, "nobody says why")
         yield WorkloadLine(each.workload, each.pool, each.replicas, bound, why)
 

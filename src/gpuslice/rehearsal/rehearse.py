@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuslice.carriers.device_plugin import gpu_operator as operator
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, requested
+from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
 from gpuslice.launches.pools import offers_of
@@ -239,8 +241,8 @@ def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, A
 
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
     requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
-    resources = {"requests": requests, "limits": requested(assignment)}
-    pool = {} if assignment.seat else {POOL_LABEL: assignment.pool}
+    resources = {"requests": requests, "limits": carrier_asked(assignment.asks).requests(assignment.asks)}
+    pool = {} if assignment.asks.seat else {POOL_LABEL: assignment.pool}
     return {
         "metadata": {
             "name": name,

@@ -8,15 +8,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 
 from gpuslice.artefacts.documents import to_plain
-from gpuslice.carriers.objects.files import RenderedFile
+from gpuslice.carriers.objects.files import HELM_VALUES, POLICY_PATCH, RenderedFile
 
-POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
-HELM_VALUES: Final = "gpu-operator/values.yaml"
 Json = Any  # whatever an object of Kubernetes, or of a file, holds
 
 

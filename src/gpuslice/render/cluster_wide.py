@@ -15,14 +15,14 @@ from gpuslice.artefacts.documents import dump_yaml
 from gpuslice.carriers.device_plugin import plugin_config as device_plugin
 from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION, CHARTS_STRATEGY, WITH_REBOOT
 from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL
-from gpuslice.carriers.objects.files import Object, RenderedFile
+from gpuslice.carriers.objects.files import HELM_VALUES, POLICY_PATCH, Object, RenderedFile
 from gpuslice.carriers.objects.naming import content_name
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import WHOLE_GPU
 from gpuslice.hardware.sharing import MOST_SLOTS
-from gpuslice.hardware.slices import WHOLE_GPU
-from gpuslice.render.bundle import HELM_VALUES, POLICY_PATCH, Bundle, bundle_of
+from gpuslice.render.bundle import Bundle, bundle_of
 from gpuslice.render.manifests import kustomization
 from gpuslice.render.settings import check_namespace
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import mechanism
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.sharing import SEES_ALL
+from gpuslice.plan.layouts import mechanism
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.frameworks import LIMIT_ARGUMENT, LIMIT_ENVIRONMENT
 

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from msgspec import UNSET
-
-from gpuslice.carriers.device_plugin import bottlerocket, metering, mig_parted, seats
-from gpuslice.carriers.device_plugin import plugin_config as device_plugin
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, mechanism, offered, weight
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.objects.naming import OWNED
+from gpuslice.carriers.pools import POOL_LABEL, weight
+from gpuslice.carriers.table import carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError
-from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.limits import limits_of
 from gpuslice.render.settings import RenderSettings
@@ -29,23 +25,13 @@ if TYPE_CHECKING:
 
 _RESERVED: Final = Purchase.RESERVED.value
 _INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
-_NO_OPERANDS: Final = "nvidia.com/gpu.deploy.operands"
 _BOTTLEROCKET_ROOT_GIB: Final = 4  # what Karpenter gives it: the system only, images are on the second volume
 
 
 def node_class_name(pool: Pool, stack: str) -> str:
     """The EC2NodeClass of a pool's nodes: pools whose nodes boot alike share one."""
-    layout = pool.layout
     end = "reserved" if _RESERVED in pool.purchases else ""
-    if stack == Stack.BOTTLEROCKET:
-        return "-".join(filter(None, ("gpuslice-bottlerocket", bottlerocket.layout_name(layout), end)))
-    if pool.seats:
-        kind = seats.seats_name(pool)
-    elif layout.metered is not UNSET:
-        kind = metering.layout_name(layout, layout.metered)
-    else:
-        kind = "al2023"
-    return "-".join(filter(None, ("gpuslice", kind, end)))
+    return "-".join(filter(None, ("gpuslice", carrier_of(pool, stack).node(pool).boot, end)))
 
 
 def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy) -> Object:
@@ -60,7 +46,7 @@ def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy)
     Raises:
         InputError: reserved nodes are planned, and nothing says how Karpenter finds the reservations.
     """
-    user_data = _user_data(pool, stack)
+    user_data = carrier_of(pool, stack).node(pool).user_data
     spec: dict[str, object] = {"amiSelectorTerms": [{"alias": settings.image_alias(stack)}]}
     if settings.role:
         spec["role"] = settings.role
@@ -92,15 +78,6 @@ def node_class(pool: Pool, stack: str, settings: RenderSettings, policy: Policy)
     }
 
 
-def _user_data(pool: Pool, stack: str) -> str:
-    layout = pool.layout
-    if stack == Stack.BOTTLEROCKET:
-        return bottlerocket.user_data(layout)
-    if pool.seats:
-        return seats.user_data(pool)
-    return "" if layout.metered is UNSET else metering.user_data(layout, layout.metered)
-
-
 def node_pool(
     pool: Pool,
     stack: str,
@@ -117,9 +94,10 @@ def node_pool(
         settings: of the cluster.
         replicas: of each workload with seats, in all pools together.
     """
+    carrier = carrier_of(pool, stack)
     spec: dict[str, object] = {
         "template": {
-            "metadata": {"labels": _node_labels(pool, stack)},
+            "metadata": {"labels": {POOL_LABEL: pool.name} | dict(carrier.node(pool).labels)},
             "spec": {
                 "nodeClassRef": {
                     "group": "karpenter.k8s.aws",
@@ -173,26 +151,20 @@ def _reservations(policy: Policy, used: set[str]) -> list[Object]:
     return [each for number, each in enumerate(terms) if each not in terms[:number]]
 
 
-def promised(pool: Pool, stack: str, types: Iterable[InstanceType]) -> dict[str, dict[str, str]]:
-    """What nodes of a pool offer, by instance type."""
-    return {each.name: offered(pool, stack, each) for each in types}
-
-
 def overlays(
     pool: Pool, stack: str, types: Sequence[InstanceType]
 ) -> dict[str, tuple[list[str], dict[str, str]]]:
     """The overlays of a pool: their names, the instance types each is for, and what it promises.
 
-    A capacity is an absolute number, so each GPU count has an overlay of its own. Whole GPUs without seats need none:
-    Karpenter knows them from EC2.
+    A capacity is an absolute number, so each GPU count has an overlay of its own.
     """
-    if mechanism(pool.layout) is Mechanism.WHOLE and not pool.seats:
+    carrier = carrier_of(pool, stack)
+    if not carrier.node(pool).promises:
         return {}
     found: dict[str, tuple[list[str], dict[str, str]]] = {}
-    capacities = promised(pool, stack, types)
     for each in types:
         suffix = f"{each.gpu_count}gpu" if each.gpu_count else "fraction"
-        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], capacities[each.name]))
+        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], carrier.offers(pool, each).quantities))
         names.append(each.name)
     return {name: found[name] for name in sorted(found)}
 
@@ -217,17 +189,6 @@ def node_overlays(
         }
         for name, (names, capacity) in overlays(pool, stack, types).items()
     )
-
-
-def _node_labels(pool: Pool, stack: str) -> dict[str, str]:
-    labels = {POOL_LABEL: pool.name}
-    if stack == Stack.BOTTLEROCKET:
-        # It brings its own device plugin: the GPU Operator, if there is one, must leave its nodes alone.
-        return labels | {_NO_OPERANDS: "false"}
-    labels[device_plugin.CONFIG_LABEL] = device_plugin.config_key(configured(pool))
-    if mechanism(pool.layout) is Mechanism.MIG:
-        labels[mig_parted.CONFIG_LABEL] = mig_parted.entry_name(pool.layout)
-    return labels
 
 
 def _among(key: str, values: Iterable[str]) -> Object:

@@ -3,78 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin import gpu_operator as operator
-from gpuslice.carriers.device_plugin import metering, mig_parted, seats
-from gpuslice.carriers.device_plugin import plugin_config as device_plugin
-from gpuslice.carriers.device_plugin import refusals as layouts
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, configured, mechanism, requested, seat_in
-from gpuslice.carriers.objects.files import Object, RenderedFile
+from gpuslice.carriers.objects.files import RenderedFile
 from gpuslice.carriers.objects.naming import unique_weights
+from gpuslice.carriers.table import carrier_asked, carrier_of, carriers_of
 from gpuslice.errors import InputError, nearest
-from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.limits import seated_replicas
 from gpuslice.render import karpenter
-from gpuslice.render.bundle import HELM_VALUES, POLICY_PATCH, Bundle, bundle_of
+from gpuslice.render.bundle import Bundle, bundle_of
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
 from gpuslice.render.workloads import component, workload_patches
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType
-    from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
+    from gpuslice.plan.artefact import Assignment, Plan, Pool
 
 NODE_CLASSES: Final = "karpenter/ec2nodeclasses.yaml"
-
-_VALUES: Final = """\
-Values for NVIDIA's GPU Operator, chart {version}:
-
-  helm upgrade --install gpu-operator nvidia/gpu-operator --version {version} \\
-    --namespace {namespace} --create-namespace --values values.yaml
-
-driver and toolkit are off because the AL2023 NVIDIA image has both. Pools carry a taint, which has to be
-tolerated in two places: by the operator's daemonsets, and by Node Feature Discovery's workers.
-"""
-_UNSAID: Final = """
-MPS and MIG need different strategies, so mig.strategy is empty and each node's configuration says its own. Of an empty
-one the chart makes `mig: null`, which Helm 3 gets past the API server and Helm 4 doesn't. With Helm 4, install with
---set mig.strategy=single, and take it away afterwards, as gpuslice apply does by itself:
-
-  kubectl patch clusterpolicies.nvidia.com/cluster-policy --type json -p \\
-    '[{"op": "remove", "path": "/spec/mig/strategy"}]'
-"""
-_POLICY: Final = """\
-Only where the GPU Operator is installed already, and not by the values beside this file. A patch, no object:
-it isn't applied with the rest. Lists are replaced whole: add tolerations of your own first. Node Feature
-Discovery's workers need the toleration of {label} too. It points the operator at this plan's device plugin
-configuration: copy entries of your own into that first, or nodes that use them lose their sharing. Where nodes use
-MIG's single strategy today, its change renames their resources.
-
-  kubectl patch clusterpolicies.nvidia.com/cluster-policy --type merge --patch-file cluster-policy-patch.yaml
-"""
-_PLUGIN: Final = """\
-One entry for each layout, chosen by the node's label nvidia.com/device-plugin.config. Nodes that use an entry
-don't notice when it changes, so entries are never edited: a new layout is a new entry, named by its content.
-Keep old ones while nodes use them: the plugin ends on a key that isn't there.
-"""
-_MIG: Final = """\
-One entry for each MIG layout, chosen by the node's label nvidia.com/mig.config. It stands in for the
-configuration that the MIG manager makes itself: add the entries that nodes outside these pools use. Entries
-are named by their content and never edited.
-"""
-_FEATURES: Final = """\
-What metered nodes offer, in bytes and in thousandths of the GPU's time: the same figures as in the pools'
-NodeOverlays. The feature that is matched comes from a file that the nodes' user data writes.
-"""
-_SEATS: Final = """\
-What nodes offer of places for replicas, by workload: the same figures as in the pools' NodeOverlays. The feature that
-is matched comes from a file that the nodes' user data writes.
-"""
 _CLASSES: Final = """\
 How nodes boot. Subnets and security groups are found by the tag karpenter.sh/discovery. A newer image is a
 decision, since it replaces every node: that's why its version is written out.
@@ -134,9 +83,11 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
     """
     types = _instance_types(plan, catalog)
     _check_assignments(plan, types)
-    used = [configured(each) for each in plan.pools]
-    files = _operator_files(used, settings) if Stack(plan.stack) is Stack.AL2023 else []
-    files += _feature_files(plan.pools)
+    files = [
+        file
+        for carrier, pools in carriers_of(plan)
+        for file in carrier.objects(pools, settings.operator_namespace)
+    ]
     classes = {
         karpenter.node_class_name(each, plan.stack): karpenter.node_class(
             each, plan.stack, settings, plan.policy
@@ -161,42 +112,6 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
             RenderedFile(f"karpenter/pools/{each.name}.yaml", (*overlays, pool), _pool_comment(each))
         )
     return tuple(files)
-
-
-def _operator_files(used: list[Layout], settings: RenderSettings) -> list[RenderedFile]:
-    namespace = settings.operator_namespace
-    values = _VALUES.format(version=operator.CHART_VERSION, namespace=namespace)
-    if operator.unsaid(operator.kinds_of(used)):
-        values += _UNSAID
-    policy = _POLICY.format(label=POOL_LABEL)
-    plugin: Object = device_plugin.config_map(used, namespace)
-    files = [
-        RenderedFile(HELM_VALUES, (operator.helm_values(used),), values, applied=False),
-        RenderedFile(POLICY_PATCH, (operator.cluster_policy_patch(used),), policy, applied=False),
-        RenderedFile("gpu-operator/device-plugin-config.yaml", (plugin,), _PLUGIN),
-    ]
-    cut = [each for each in used if mechanism(each) is Mechanism.MIG]
-    if cut:
-        manager: Object = mig_parted.config_map(cut, namespace)
-        files.append(RenderedFile("gpu-operator/mig-parted-config.yaml", (manager,), _MIG))
-    return files
-
-
-def _feature_files(pools: Iterable[Pool]) -> list[RenderedFile]:
-    metered: dict[str, Object] = {}
-    seated: dict[str, Object] = {}
-    for each in pools:
-        layout = each.layout
-        if each.seats:
-            seated[seats.seats_name(each)] = seats.rule(each)
-        elif layout.metered is not UNSET:
-            metered[metering.layout_name(layout, layout.metered)] = metering.rule(layout, layout.metered)
-    named = (("nfd/nodefeaturerules.yaml", metered, _FEATURES), ("nfd/seats.yaml", seated, _SEATS))
-    return [
-        RenderedFile(path, tuple(rules[name] for name in sorted(rules)), comment)
-        for path, rules, comment in named
-        if rules
-    ]
 
 
 def _pool_comment(pool: Pool) -> str:
@@ -236,10 +151,11 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
                 )
         types = tuple(known[each] for each in sorted(set(pool.instance_types)))
         try:
-            layouts.check(pool.layout, plan.stack, types)
-            seats.check_pool(pool, plan.stack, types)
+            refusal = carrier_of(pool, plan.stack).refuses(pool, types)
         except InputError as error:
             raise error.inside(where) from None
+        if refusal is not None:
+            raise refusal.error().inside(where)
         found[pool.name] = types
     return found
 
@@ -259,31 +175,67 @@ def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]
         _check_request(each, pools[each.pool], plan.stack, types[each.pool], where)
         parts.setdefault(each.workload, []).append(each)
     for own in parts.values():
-        seats.check_template(own)
+        _check_template(own)
 
 
 def _check_request(
     assignment: Assignment, pool: Pool, stack: str, types: tuple[InstanceType, ...], where: str
 ) -> None:
-    workload = assignment.workload
-    seat = seat_in(pool, workload) if workload in pool.seats else ""
-    if assignment.seat != seat or bool(seat) != bool(pool.seats):
+    workload, asks = assignment.workload, assignment.asks
+    asked = carrier_asked(asks)
+    seat = pool.seat_of(workload) if workload in pool.seats else ""
+    if asks.seat != seat or bool(seat) != bool(pool.seats):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both have a seat of its own, or neither",
-            where=f"{where}.seat",
+            where=f"{where}.asks.seat",
             fix="plan again",
         )
-    if (pool.layout.metered is UNSET or bool(seat)) != (assignment.request is UNSET):
+    if (pool.layout.metered is UNSET or bool(seat)) != (asked.share(asks) is None):
         raise InputError(
             f"{assignment.workload} and pool {pool.name} must both be metered, or neither",
-            where=f"{where}.request",
+            where=f"{where}.asks",
             fix="plan again",
         )
-    for name, offered in karpenter.promised(pool, stack, types).items():
-        for resource in requested(assignment):
-            if offered.get(resource, "0") == "0":
+    for instance_type in types:
+        offered = carrier_of(pool, stack).offers(pool, instance_type).amounts
+        for resource in asked.requests(asks):
+            if not offered.get(resource):
                 raise InputError(
-                    f"{assignment.workload} asks for {resource}, which {name} in pool {pool.name} doesn't offer",
-                    where=f"{where}.resource",
-                    fix="offered: " + ", ".join(each for each, amount in offered.items() if amount != "0"),
+                    f"{assignment.workload} asks for {resource}, which {instance_type.name} in pool {pool.name} "
+                    "doesn't offer",
+                    where=f"{where}.asks",
+                    fix="offered: " + ", ".join(name for name, amount in offered.items() if amount),
                 )
+
+
+def _check_template(parts: Sequence[Assignment]) -> None:
+    """Accept a workload whose assignments can have one template.
+
+    Args:
+        parts: all assignments of one workload.
+
+    Raises:
+        InputError: some have a seat and others none, or pods of different pools would differ.
+    """
+    if not any(each.asks.seat for each in parts):
+        return
+    first = _template(parts[0])
+    for part in parts:
+        for what, value in _template(part).items():
+            if value != first[what]:
+                raise InputError(
+                    f"its pods in {parts[0].pool} and {part.pool} differ in their {what}, and have one template",
+                    where=part.workload,
+                    fix="plan again",
+                )
+
+
+def _template(assignment: Assignment) -> dict[str, object]:
+    """What a workload's patch is made of, by its name for people."""
+    return {
+        "seat": assignment.asks.seat,
+        "request": assignment.asks,
+        "memory limit": assignment.memory_limit,
+        "target": assignment.target,
+        "size by load": assignment.service is not UNSET,
+    }

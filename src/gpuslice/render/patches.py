@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, to_builtins
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, requested
 from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.errors import InputError
-from gpuslice.hardware.slices import WHOLE_GPU
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
-from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
@@ -65,25 +64,10 @@ def patch(assignment: Assignment, layout: Layout, name: str, namespace: str) -> 
     return _operations(assignment, limit)
 
 
-def _change(assignment: Assignment) -> tuple[dict[str, str], set[str], set[str]]:
-    """What the container is to ask for, and what of its limits and requests today is looked at.
-
-    A pod that goes on asking for whole GPUs keeps them: which of its containers asks for how many is its own affair.
-    """
-    target = assignment.target
-    asked = requested(assignment)
-    limits, requests = {*target.gpu_limits}, {*target.gpu_requests}
-    today = {each for each in limits | requests if not each.startswith(PREFIX)}
-    if assignment.resource == WHOLE_GPU and today == {WHOLE_GPU}:
-        del asked[WHOLE_GPU]
-        return asked, limits - {WHOLE_GPU}, requests - {WHOLE_GPU}
-    return asked, limits, requests
-
-
 def tolerations(assignment: Assignment) -> list[Object]:
     """All tolerations of the pod: today's, and the one for its pool's taint. The list can only be replaced whole."""
     own = Toleration(key=POOL_LABEL, operator="Equal", value=assignment.pool, effect="NoSchedule")
-    if assignment.seat:
+    if assignment.asks.seat:
         own = Toleration(key=POOL_LABEL, operator="Exists", effect="NoSchedule")
     # An earlier plan may have left one for another pool, or for all.
     ours = {(POOL_LABEL, "Equal"), (POOL_LABEL, "Exists")}
@@ -94,7 +78,7 @@ def tolerations(assignment: Assignment) -> list[Object]:
 def _selector(assignment: Assignment) -> tuple[list[str], dict[str, str]]:
     """Keys of the node selector that go, of those that are there today, and what it is to have."""
     present = {*assignment.target.drop_node_selector}
-    if assignment.seat:
+    if assignment.asks.seat:
         return sorted(present), {}
     return sorted(present - {POOL_LABEL}), {POOL_LABEL: assignment.pool}
 
@@ -135,7 +119,8 @@ def _strategic(
     assignment: Assignment, limit: ArgumentList | Variable | None, name: str, namespace: str
 ) -> Object:
     target = assignment.target
-    asked, limits, requests = _change(assignment)
+    change = carrier_asked(assignment.asks).pod(assignment.asks, target)
+    asked, limits, requests = dict(change.limits), change.gone_from_limits, change.gone_from_requests
     # A null for what isn't there does no harm, so it needn't be known exactly what there is.
     gone: dict[str, object] = dict.fromkeys(_dropped(limits | requests, asked))
     resources: dict[str, object] = {"limits": gone | asked}
@@ -172,7 +157,8 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     target = assignment.target
     pod = _pod_spec(target)
     container = pod + (target.container_path or f"/containers/{target.container_index}")
-    asked, limits, requests = _change(assignment)
+    change = carrier_asked(assignment.asks).pod(assignment.asks, target)
+    asked, limits, requests = change.limits, change.gone_from_limits, change.gone_from_requests
     found: list[Object] = []
     if assignment.service is not UNSET:
         found.append(_add("/spec/replicas", assignment.replicas))

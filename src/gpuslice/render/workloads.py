@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET, structs
 
 from gpuslice.artefacts.documents import dump_yaml, to_plain
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, POOL_LABEL, configured, mechanism, requested
+from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import RenderedFile, commented
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import GPU_MEMORY
+from gpuslice.plan.layouts import mechanism
 from gpuslice.render.bundle import LeftAlone, WorkloadPatch
 from gpuslice.render.framework_limit import framework_limit
 from gpuslice.render.patches import api_version, patch
@@ -145,7 +149,7 @@ def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:
     """Assignments by pod template: those of one workload with seats have one, any other has one for itself."""
     found: dict[tuple[str, str], list[Assignment]] = {}
     for each in sorted(assignments, key=lambda one: (one.workload, one.pool)):
-        found.setdefault((each.workload, "" if each.seat else each.pool), []).append(each)
+        found.setdefault((each.workload, "" if each.asks.seat else each.pool), []).append(each)
     return list(found.values())
 
 
@@ -188,8 +192,10 @@ def _why_unpatched(assignment: Assignment, parts: int) -> str:
 
 def _in_its_maker(assignment: Assignment) -> str:
     """What a person writes into the configuration of the program that makes a workload's pods."""
-    asked = ", ".join(f"{name}: {value}" for name, value in requested(assignment).items())
-    where = "" if assignment.seat else f", select nodes by {POOL_LABEL}: {assignment.pool}"
+    asked = ", ".join(
+        f"{name}: {value}" for name, value in carrier_asked(assignment.asks).requests(assignment.asks).items()
+    )
+    where = "" if assignment.asks.seat else f", select nodes by {POOL_LABEL}: {assignment.pool}"
     return (
         f"{assignment.target.kind} makes its pods: let them ask for {asked}{where} and tolerate {POOL_LABEL} by "
         f"{SETTINGS[assignment.target.kind]}"
@@ -208,7 +214,7 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
     assignment = own[0]
     places = "; ".join(f"{each.replicas} of {each.slice}, pool {each.pool}" for each in own)
     lines = [f"{assignment.workload}: {places}."]
-    if assignment.seat:
+    if assignment.asks.seat:
         lines.append("Each pod asks for a seat instead of naming a pool, and goes wherever one is free.")
     reasons = dict.fromkeys(" ".join(each.because.split()).rstrip(".") for each in own)
     lines += [f"{each}." for each in reasons if each]
@@ -219,6 +225,6 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
         lines.append(
             f"Nothing keeps it to {assignment.memory_limit} of GPU memory: set that limit in the program itself."
         )
-    if assignment.request is not UNSET:
+    if carrier_asked(assignment.asks).share(assignment.asks) is not None:
         lines.append(f"{GPU_MEMORY} is a promise, which the scheduler counts and nobody enforces.")
     return "\n".join(lines)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mig import Geometry, place
-from gpuslice.units import MIB, parse_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -160,7 +160,12 @@ def _hardest_first(
     Who has the fewest slices to choose from comes first, so that nobody's only one is taken by another.
     """
     rows = [
-        (name, count, {each.slice for each in assigned[name]}, max(each.quantity for each in assigned[name]))
+        (
+            name,
+            count,
+            {each.slice for each in assigned[name]},
+            max(each.asks.count for each in assigned[name]),
+        )
         for name, count in node.pods.items()
         if name in assigned
     ]
@@ -221,19 +226,20 @@ def _metered(
     With seats they ask for none, and are as wide as the memory that they need; where that isn't known, all alike.
     """
     name = f"{layout.gpu}/time-slicing/metered"
-    whole = GPUS[layout.gpu].memory_mib * MIB
+    whole = GPUS[layout.gpu].memory_mib
     parts: list[Part] = []
     start = 0.0
     for workload, count in sorted(node.pods.items()):
         for each in assigned.get(workload, ())[:1]:
             need = workloads[workload].need.memory_mib if workload in workloads else None
             memory: float | None = 1.0
-            if each.request is not UNSET:
-                width = float(parse_quantity(each.request.memory)) / whole
-                duty: float | None = each.request.time / 1000
-            elif each.seat:
+            share = carrier_asked(each.asks).share(each.asks)
+            if share is not None:
+                width = share.memory_mib / whole
+                duty: float | None = share.time_milli / 1000
+            elif each.asks.seat:
                 memory = None if need is None else 1.0
-                width = 1 / sum(node.pods.values()) if need is None else need * MIB / whole
+                width = 1 / sum(node.pods.values()) if need is None else need / whole
                 duty = _duty([each])
             else:
                 continue

@@ -74,7 +74,7 @@ def _drawn(subject: Subject) -> dict[str, object]:
         "pods": sum(each.replicas for each in plan.assignments),
         "nodes": sum(each.pool.count for each in shown),
         "gpus": _gpus(subject),
-        "gpus_today": sum(each.replicas * each.quantity for each in plan.assignments),
+        "gpus_today": sum(each.replicas * each.asks.count for each in plan.assignments),
         "scale_of": _scale,
     }
 

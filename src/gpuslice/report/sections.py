@@ -181,7 +181,7 @@ def from_plan(plan: Plan) -> tuple[Workload, ...]:
             before + each.replicas,
             cpu_milli=0,
             memory_mib=0,
-            need=Need(gpus=each.quantity, source=Source.ASSUMED),
+            need=Need(gpus=each.asks.count, source=Source.ASSUMED),
             target=each.target,
             tenant=tenants.get(each.pool, "") or each.workload.partition("/")[0],
         )

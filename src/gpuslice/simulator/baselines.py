@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET
+
+from gpuslice.carriers import table
+from gpuslice.carriers.carrier import amounts
 from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.errors import InputError, nearest
@@ -11,8 +15,9 @@ from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.stack import Stack
 from gpuslice.launches.pools import PodAsk, PoolOffer, pod_class
+from gpuslice.plan.artefact import GeometryEntry, Layout, Pool
 from gpuslice.plan.tutorials import TUTORIALS, tutorial_name
 from gpuslice.simulator.policies import Place, Policy, Share, pools_of
 from gpuslice.workloads.service_kinds import on_whole_gpus
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
+
+CARRIER: Final = table.carrier(table.DEVICE_PLUGIN, Stack.AL2023)
+"""Tutorials know one way to hand out GPUs."""
 
 
 def baseline(
@@ -73,10 +81,11 @@ def baseline(
         parts = (gpu.name.lower(), slice_.mechanism.value, workload.tenant if shares else "", workload.arch)
         pool = "-".join(filter(None, parts))
         if pool not in offers:
-            offers[pool] = _offer(pool, gpu, slice_, count, workload.arch, catalog)
+            offers[pool] = _offer(pool, slice_, count, workload.arch, catalog)
         if not fit(workload.need, slice_).fits:
             misfits.append(workload.name)
-        asked = ((slice_.resource, workload.need.gpus),)
+        asks = CARRIER.asks(CARRIER.ask(slice_), workload.need.gpus)
+        asked = tuple(sorted(amounts(CARRIER.requests(asks)).items()))
         places[workload.name] = Place(
             pod_class(pool, PodAsk(workload.name, workload.cpu_milli, workload.memory_mib, asked)),
             {
@@ -133,18 +142,29 @@ def _chosen(
     return GPUS[name], slices[name]
 
 
-def _offer(name: str, gpu: Gpu, slice_: Slice, per_gpu: int, arch: str, catalog: Catalog) -> PoolOffer:
+def _offer(name: str, slice_: Slice, per_gpu: int, arch: str, catalog: Catalog) -> PoolOffer:
     """A pool of all sizes of a model, bought on demand."""
-    renamed = {} if slice_.resource == WHOLE_GPU else {WHOLE_GPU: 0}
+    pool = Pool(name, _layout(slice_, per_gpu), (), (), (), CARRIER.name)
     return PoolOffer(
         name,
         tuple(
-            (kind, {**renamed, slice_.resource: kind.gpu_count * per_gpu})
+            (kind, CARRIER.offers(pool, kind).amounts)
             for kind in catalog.instance_types
-            if kind.gpu == gpu.name
+            if kind.gpu == slice_.gpu.name
             and kind.gpu_count
             and kind.arch == arch
             and Purchase.ON_DEMAND in kind.prices
         ),
         frozenset({Purchase.ON_DEMAND}),
+    )
+
+
+def _layout(slice_: Slice, per_gpu: int) -> Layout:
+    """GPUs that are all cut into such slices, so many of each."""
+    profile = slice_.profile
+    return Layout(
+        slice_.gpu.name,
+        slice_.mechanism.value,
+        replicas=slice_.sharers if slice_.sharers > 1 else UNSET,
+        geometry=UNSET if profile is None else (GeometryEntry(profile.name, per_gpu),),
     )

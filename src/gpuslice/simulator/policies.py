@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import mechanism, replicas, seat_in
+from gpuslice.carriers.table import carrier_asked
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.templates import Pools
 from gpuslice.launches.pools import ask_of, daemons_of, karpenter_pools, offers_of, pod_class
-from gpuslice.units import MIB, parse_quantity
+from gpuslice.plan.layouts import mechanism, replicas
 from gpuslice.workloads.slice_names import parse_slice
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ def of_plan(
         if workload is None:
             continue
         homes = [by_name[assignment.pool]]
-        if assignment.seat:
+        if assignment.asks.seat:
             homes = [pool for pool in plan.pools if _has_seat(pool, assignment)]
-        kind = pod_class("" if assignment.seat else names[assignment.pool], ask_of(assignment, workload))
+        kind = pod_class("" if assignment.asks.seat else names[assignment.pool], ask_of(assignment, workload))
         shares = {names[pool.name]: _share(assignment, workload, pool) for pool in homes}
         places[workload.name] = Place(kind, shares)
         if workload.service is not None:
@@ -154,7 +154,7 @@ def of_plan(
 
 def _has_seat(pool: Pool, assignment: Assignment) -> bool:
     workload = assignment.workload
-    return workload in pool.seats and seat_in(pool, workload) == assignment.seat
+    return workload in pool.seats and pool.seat_of(workload) == assignment.asks.seat
 
 
 def _share(assignment: Assignment, workload: Workload, pool: Pool) -> Share:
@@ -162,19 +162,18 @@ def _share(assignment: Assignment, workload: Workload, pool: Pool) -> Share:
     layout, held = pool.layout, workload.need.memory_mib or 0
     if layout.metered is not UNSET:
         # Who has a seat asks for no memory, and holds what it was planned with.
-        asked = float(held)
-        if assignment.request is not UNSET:
-            asked = float(parse_quantity(assignment.request.memory)) / MIB
+        share = carrier_asked(assignment.asks).share(assignment.asks)
+        asked = held if share is None else share.memory_mib
         return Share(min(asked / GPUS[layout.gpu].memory_mib, 1.0), held, replicas(layout))
     match mechanism(layout):
         case Mechanism.TIME_SLICING:
-            return Share(assignment.quantity / replicas(layout), held, replicas(layout))
+            return Share(assignment.asks.count / replicas(layout), held, replicas(layout))
         case Mechanism.MPS:
-            return Share(assignment.quantity / replicas(layout))
+            return Share(assignment.asks.count / replicas(layout))
         case Mechanism.WHOLE:
-            return Share(float(assignment.quantity))
+            return Share(float(assignment.asks.count))
         case _:
-            return Share(float(assignment.quantity * parse_slice(assignment.slice).share))
+            return Share(float(assignment.asks.count * parse_slice(assignment.slice).share))
 
 
 def _together(offers: Iterable[PoolOffer], places: Iterable[Place]) -> dict[str, tuple[str, ...]]:

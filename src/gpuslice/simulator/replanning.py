@@ -124,5 +124,5 @@ class Replanning:
 
 def _by_content(pool: Pool) -> str:
     """Pools of two plans are one where they are cut and bought alike for one tenant, whatever they are called."""
-    parts = (pool.layout, pool.tenant, pool.instance_types, pool.purchases, pool.resource)
+    parts = (pool.layout, pool.tenant, pool.instance_types, pool.purchases)
     return f"{pool.name}-{hashlib.sha256(dump_json(parts).encode()).hexdigest()[:8]}"

@@ -38,8 +38,8 @@ def form_violations(plan: Plan) -> Iterator[Violation]:
     layouts = (*(pool.layout for pool in plan.pools), *(node.layout for node in plan.optimal_nodes))
     quantities += [("metered.memory", each.metered.memory) for each in layouts if each.metered is not UNSET]
     for each in plan.assignments:
-        if each.request is not UNSET:
-            quantities.append((f"request.memory of {each.workload}", each.request.memory))
+        if each.asks.gpu_memory is not UNSET:
+            quantities.append((f"asks.gpuMemory of {each.workload}", each.asks.gpu_memory))
         if each.memory_limit is not UNSET:
             quantities.append((f"memoryLimit of {each.workload}", each.memory_limit))
     for where, text in quantities:

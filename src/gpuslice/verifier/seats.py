@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from gpuslice.carriers.device_plugin.terms import SEAT, seat_in
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.hardware.resource_names import is_seat
 from gpuslice.hardware.stacks import Stack
 from gpuslice.verifier.layouts import Violation
 
@@ -20,12 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gpuslice.cloud.catalog import InstanceType
-    from gpuslice.plan.artefact import Assignment, Plan, Pool
+    from gpuslice.plan.artefact import Asks, Assignment, Plan, Pool
 
 
 def renamed(pool: Pool) -> bool:
     """Whether a pool's whole GPUs are offered under the name of shared ones."""
-    return Mechanism(pool.layout.mechanism) is Mechanism.WHOLE and pool.resource == SHARED_GPU
+    return Mechanism(pool.layout.mechanism) is Mechanism.WHOLE and pool.as_shared
+
+
+def counted(asks: Asks) -> bool:
+    """Whether a pod asks for memory or time of a metered GPU."""
+    return asks.gpu_memory is not UNSET or asks.gpu_time is not UNSET
 
 
 def misnamed(pool: Pool, types: Iterable[InstanceType]) -> bool:
@@ -63,8 +67,8 @@ def _names(plan: Plan) -> Iterator[Violation]:
     whose: dict[str, str] = {}
     for pool in plan.pools:
         for workload in pool.seats:
-            name = seat_in(pool, workload)
-            if not name.startswith(SEAT) or whose.setdefault(name, workload) != workload:
+            name = pool.seat_of(workload)
+            if not is_seat(name) or whose.setdefault(name, workload) != workload:
                 yield Violation("seats", f"pool {pool.name}", f"{name} is no seat of {workload} alone")
         if not pool.seat_names.keys() <= pool.seats.keys():
             yield Violation("seats", f"pool {pool.name}", "names seats that it hasn't")
@@ -98,17 +102,17 @@ def _workload(
 ) -> Iterator[Violation]:
     seated = [bool(pools[each.pool].seats) for each in assigned if each.pool in pools]
     if not any(seated):
-        if any(each.seat for each in assigned):
+        if any(each.asks.seat for each in assigned):
             yield Violation("seats", name, "asks for a seat where there are none")
         return
     if not all(seated):
         yield Violation("seats", name, "has seats in one pool and none in another")
-    names = {seat_in(pool, name) for pool in pools.values() if name in pool.seats}
-    if {each.seat for each in assigned} != names or len(names) != 1:
+    names = {pool.seat_of(name) for pool in pools.values() if name in pool.seats}
+    if {each.asks.seat for each in assigned} != names or len(names) != 1:
         yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
-    if any(each.request is not UNSET for each in assigned):
+    if any(counted(each.asks) for each in assigned):
         yield Violation("request", name, "has a seat: what that is sized for isn't asked for again")
-    if len({(each.resource, each.quantity, each.memory_limit) for each in assigned}) > 1:
+    if len({(each.asks.resource, each.asks.count, each.memory_limit) for each in assigned}) > 1:
         yield Violation("one-template", name, "its pods are alike, and can't ask for different things")
     # Frameworks are told a share of the memory that they see: of another GPU that is something else.
     limited = any(each.memory_limit is not UNSET for each in assigned)

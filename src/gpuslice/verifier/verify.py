@@ -17,9 +17,9 @@ from msgspec import UNSET
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
 from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
-from gpuslice.hardware.slices import SHARED_GPU
-from gpuslice.hardware.stacks import mig_resource
+from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Node
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
 from gpuslice.verifier.figures import figure_violations, form_violations, sum_violations
@@ -33,7 +33,7 @@ from gpuslice.verifier.layouts import (
     type_violations,
 )
 from gpuslice.verifier.policy import policy_violations
-from gpuslice.verifier.seats import misnamed, renamed, seat_violations
+from gpuslice.verifier.seats import counted, misnamed, renamed, seat_violations
 from gpuslice.verifier.services import (
     measured_need,
     neighbour_violations,
@@ -195,8 +195,8 @@ class _Check:
             )
         if Mechanism(layout.mechanism) in SLOTTED:
             yield from neighbour_violations(workloads, where)
-        if pool.resource and any(each.resource != pool.resource for each in admitted):
-            yield Violation("resource", where, f"not all its pods ask for {pool.resource}")
+        if pool.as_shared and not (pool.seats and renamed(pool)):
+            yield Violation("resource", where, "offers as shared what are no whole GPUs with seats")
         yield from self._choice(pool, workloads, where)
         by_workload: dict[str, list[Assignment]] = defaultdict(list)
         for each in admitted:
@@ -268,23 +268,28 @@ class _Check:
             return
         if each.target != workload.target:
             yield Violation("target", each.workload, "its pods come from elsewhere")
-        if each.quantity != workload.need.gpus:
-            yield Violation(
-                "quantity", each.workload, f"asks for {each.quantity}, needs {workload.need.gpus}"
-            )
-        if each.resource != self._resource(pool, slice_):
-            yield Violation("resource", each.workload, f"{each.slice} is not asked for as {each.resource}")
+        asks = each.asks
+        if asks.count != workload.need.gpus:
+            yield Violation("quantity", each.workload, f"asks for {asks.count}, needs {workload.need.gpus}")
+        if asks.resource != self._resource(pool, slice_):
+            yield Violation("resource", each.workload, f"{each.slice} is not asked for as {asks.resource}")
         answer = fit(self.needs[workload.name], slice_)
         if not answer.fits:
             yield Violation(f"fit/{answer.binds}", each.workload, answer.reason)
             return
         yield from figure_violations(each, answer)
         metered = slice_.metered_milli is not None and not pool.seats
-        if metered != (each.request is not UNSET):
-            yield Violation("request", each.workload, "a request belongs to metered pools, and they need one")
-        elif each.request is not UNSET and (
-            parse_quantity(each.request.memory) < (workload.need.memory_mib or 0) * MIB
-            or each.request.time < (answer.time_milli or 0)
+        if metered != counted(asks) or (asks.gpu_memory is UNSET) != (asks.gpu_time is UNSET):
+            yield Violation(
+                "request", each.workload, "memory and time are asked for on metered pools, and both of them"
+            )
+        elif (
+            asks.gpu_memory is not UNSET
+            and asks.gpu_time is not UNSET
+            and (
+                parse_quantity(asks.gpu_memory) < (workload.need.memory_mib or 0) * MIB
+                or asks.gpu_time < (answer.time_milli or 0)
+            )
         ):
             yield Violation("request", each.workload, "asks for less than it needs")
         yield from _limit(each, workload, slice_)
@@ -311,20 +316,20 @@ class _Check:
         yield from node_violations(node, layout, instance_type, asks, room, where)
 
     def _ask_assigned(self, workload: Workload, assignments: Sequence[Assignment]) -> Ask:
-        requests = [each.request for each in assignments if each.request is not UNSET]
+        asks = [each.asks for each in assignments]
         return Ask(
             frozenset(each.slice for each in assignments),
             workload.need.gpus,
             workload.cpu_milli,
             workload.memory_mib,
-            max((parse_quantity(each.memory) for each in requests), default=Fraction(0)),
-            max((each.time for each in requests), default=0),
+            max((parse_quantity(each.gpu_memory) for each in asks if each.gpu_memory), default=Fraction(0)),
+            max((each.gpu_time for each in asks if each.gpu_time), default=0),
         )
 
     def _ask_seated(self, workload: Workload, pool: Pool, fraction: Fraction) -> Ask:
         """What it asks for where it has a seat: one resource wherever it goes, of which just its need is its own."""
         ask = self._ask_optimal(workload, pool.layout, fraction)
-        named = {each.resource for each in self.assigned[workload.name]}
+        named = {each.asks.resource for each in self.assigned[workload.name]}
         slices = self.slices[pool.name]
         return replace(
             ask, slices=frozenset(each for each in ask.slices if self._resource(pool, slices[each]) in named)
@@ -416,8 +421,8 @@ def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Viol
             yield Violation("memory-limit", each.workload, "takes all memory it sees, and is given no limit")
         return
     own = Fraction(int(slice_.memory_mib * (1 - MEMORY_MARGIN)) * MIB)
-    if each.request is not UNSET:
-        own = parse_quantity(each.request.memory)
+    if each.asks.gpu_memory is not UNSET:
+        own = parse_quantity(each.asks.gpu_memory)
     elif slice_.metered_milli is not None:
         own = Fraction((workload.need.memory_mib or 0) * MIB)  # with a seat: as much was reckoned for it
     limit = parse_quantity(each.memory_limit)
@@ -431,5 +436,5 @@ def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Viol
 
 def _resource(slice_: Slice, stack: str) -> str:
     if slice_.profile is not None:
-        return mig_resource(stack, slice_.profile.name)
-    return "nvidia.com/gpu.shared" if slice_.sharers > 1 else "nvidia.com/gpu"
+        return WHOLE_GPU if stack == Stack.BOTTLEROCKET else mig_instance(slice_.profile.name)
+    return SHARED_GPU if slice_.sharers > 1 else WHOLE_GPU

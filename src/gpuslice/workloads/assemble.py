@@ -11,7 +11,7 @@ from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import ANY_GPU, Need, Source
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, is_mig
 from gpuslice.workloads.annotations import NoLimit, read_annotations
 from gpuslice.workloads.artefact import default_slowdown, limitable
 from gpuslice.workloads.frameworks import (
@@ -27,7 +27,7 @@ from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.objects import PodSpec, convert
 from gpuslice.workloads.placement import placement
-from gpuslice.workloads.pods import MIG_PREFIX, goes_with_gpu, pod_requests
+from gpuslice.workloads.pods import goes_with_gpu, pod_requests
 from gpuslice.workloads.target import POD_SPEC_OF, Framework, Target
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ def _request_notes(requests: PodRequests) -> list[str]:
             notes.append(
                 "it shares a GPU already: a duty read there holds for the whole GPU, not for its replica"
             )
-        elif resource.startswith(MIG_PREFIX):
+        elif is_mig(resource):
             notes.append(
                 f"it runs on {resource.removeprefix('nvidia.com/')} now: state its need as of a whole GPU"
             )

@@ -12,6 +12,7 @@ import msgspec
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
+from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.workloads.artefact import WorkloadSet
 from gpuslice.workloads.assemble import adopted, workload_of
 from gpuslice.workloads.autoscaling import autoscalers, scaled
@@ -20,7 +21,6 @@ from gpuslice.workloads.gpu_use import looks_like_gpu, not_understood, pod_uses,
 from gpuslice.workloads.kinds import finished, templates
 from gpuslice.workloads.objects import fields_of, whole_number
 from gpuslice.workloads.owners import Family, Key, Object
-from gpuslice.workloads.pods import is_gpu
 from gpuslice.workloads.repeats import suffixes
 from gpuslice.workloads.unplanned import always_uses, why_left_out
 from gpuslice.workloads.unread import Unread

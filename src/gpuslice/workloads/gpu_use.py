@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError, nearest
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, is_gpu
 from gpuslice.units import parse_quantity
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.frameworks import server_in_image
 from gpuslice.workloads.objects import Fields, fields_of
-from gpuslice.workloads.pods import is_gpu
 from gpuslice.workloads.use import Use
 
 if TYPE_CHECKING:

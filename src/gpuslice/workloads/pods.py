@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.quoting import quoted, shorten
 from gpuslice.errors import InputError
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.objects import Container
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuslice.workloads.objects import PodSpec, Quantity, Resources
-
-MIG_PREFIX: Final = "nvidia.com/mig-"
 
 _POD_LEVEL: Final = frozenset({"cpu", "memory"})  # huge pages may be, too, but they are nothing to us
 
@@ -62,11 +60,6 @@ class PodRequests:
     memory_mib: int
     gpus: dict[str, int]
     users: tuple[GpuContainer, ...]
-
-
-def is_gpu(resource: str) -> bool:
-    """Whether an extended resource is a GPU or a part of one."""
-    return resource in {WHOLE_GPU, SHARED_GPU} or resource.startswith(MIG_PREFIX)
 
 
 def goes_with_gpu(resource: str) -> bool:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import geometries, mechanism, replicas
 from gpuslice.carriers.objects.naming import content_name
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stacks import BOTTLEROCKET_GPU
+from gpuslice.plan.layouts import geometries, mechanism, replicas
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Layout

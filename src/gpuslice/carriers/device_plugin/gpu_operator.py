@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers.device_plugin import mig_parted
 from gpuslice.carriers.device_plugin import plugin_config as device_plugin
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, mechanism
 from gpuslice.carriers.objects.files import Object
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.plan.layouts import mechanism
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Layout

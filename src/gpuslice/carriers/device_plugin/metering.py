@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers.device_plugin import node_features
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, gpu_memory_bytes
+from gpuslice.carriers.device_plugin.terms import gpu_memory_bytes
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.objects.naming import content_name
+from gpuslice.hardware.resource_names import GPU_MEMORY, GPU_TIME
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Layout, Metered

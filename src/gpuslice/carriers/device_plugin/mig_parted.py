@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.carriers.device_plugin.terms import geometries
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.objects.naming import OWNED, content_name
 from gpuslice.hardware.mig import Geometry
+from gpuslice.plan.layouts import geometries
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Layout

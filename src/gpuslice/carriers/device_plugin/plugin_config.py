@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 
 from gpuslice.artefacts.documents import dump_yaml
-from gpuslice.carriers.device_plugin.terms import mechanism, replicas
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.objects.naming import OWNED, content_name
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import WHOLE_GPU
+from gpuslice.plan.layouts import mechanism, replicas
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Layout

@@ -6,10 +6,15 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
 from gpuslice.artefacts.documents import dump_yaml
 
 Object = Mapping[str, object]
+
+HELM_VALUES: Final = "gpu-operator/values.yaml"
+POLICY_PATCH: Final = "gpu-operator/cluster-policy-patch.yaml"
+"""What a rendered directory says to the GPU Operator, by Helm or by a patch of its ClusterPolicy."""
 
 
 @dataclass(frozen=True, slots=True)

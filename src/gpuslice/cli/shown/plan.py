@@ -133,7 +133,7 @@ def _print_assignments(made: Plan) -> None:
     # With seats a workload may be in dozens of pools, by one template: that is one row.
     rows: dict[tuple[str, ...], list[Assignment]] = {}
     for assignment in made.assignments:
-        apart = () if assignment.seat else (assignment.pool, assignment.slice)
+        apart = () if assignment.asks.seat else (assignment.pool, assignment.slice)
         rows.setdefault((assignment.workload, *apart), []).append(assignment)
     print_text("")
     print_table(

@@ -116,7 +116,7 @@ def _dollars(known: float, unpriced: int, nodes: int) -> str:
 
 def _figure(resource: str, count: int | None) -> str | int | None:
     """A count; of GPU memory, which is in bytes, as Kubernetes writes it."""
-    from gpuslice.carriers.device_plugin.terms import GPU_MEMORY
+    from gpuslice.hardware.resource_names import GPU_MEMORY
     from gpuslice.units import MIB, format_memory
 
     return format_memory(count // MIB) if resource == GPU_MEMORY and count is not None else count

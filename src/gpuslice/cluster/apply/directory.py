@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
+from gpuslice.carriers.objects.files import HELM_VALUES, POLICY_PATCH
 from gpuslice.errors import EnvironmentFailedError, InputError
-from gpuslice.render.bundle import HELM_VALUES, POLICY_PATCH, Bundle, Json, LeftAlone, WorkloadPatch
+from gpuslice.render.bundle import Bundle, Json, LeftAlone, WorkloadPatch
 from gpuslice.render.workloads import FOLDER, UNPATCHED
 from gpuslice.workloads.objects import fields_of
 

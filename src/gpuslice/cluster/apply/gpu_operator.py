@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuslice.artefacts.documents import dump_yaml, parse_documents
-from gpuslice.carriers.device_plugin.mig_parted import ALL_DISABLED
-from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL as MIG_LABEL
-from gpuslice.carriers.device_plugin.mig_parted import CONFIG_MAP as MIG_MAP
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_LABEL as PLUGIN_LABEL
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_MAP as PLUGIN_MAP
-from gpuslice.carriers.device_plugin.plugin_config import DEFAULT_KEY
 from gpuslice.cluster.checks.mig import MIG_STATE
+from gpuslice.cluster.seen.operator_names import (
+    ALL_DISABLED,
+    DEFAULT_KEY,
+    MIG_LABEL,
+    MIG_MAP,
+    PLUGIN_LABEL,
+    PLUGIN_MAP,
+)
 from gpuslice.cluster.seen.read import OPERATORS_MIG_CONFIG
 from gpuslice.errors import AnswerIsNoError, InputError
 from gpuslice.workloads.objects import fields_of

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION
 from gpuslice.cluster.apply import applyset, permissions
 from gpuslice.cluster.apply.journal import Edit
 from gpuslice.cluster.checks import overlays, placement
@@ -24,6 +23,7 @@ from gpuslice.cluster.client.resources import (
     NODE_SIDE,
 )
 from gpuslice.cluster.client.roles import Role
+from gpuslice.cluster.seen.operator_names import CHART_VERSION
 from gpuslice.cluster.seen.snapshot import objects_of
 from gpuslice.errors import AnswerIsNoError, EnvironmentFailedError
 from gpuslice.workloads.objects import fields_of

@@ -20,8 +20,9 @@ from gpuslice.cluster.apply.writing import delete, leaving
 from gpuslice.cluster.client.api import Api, joined
 from gpuslice.cluster.client.objects import NodeOverlay, Pod
 from gpuslice.cluster.client.resources import NODE, NODE_OVERLAY, NODE_POOL, POD
-from gpuslice.cluster.seen.offers import amount, is_seat, seats_asked
+from gpuslice.cluster.seen.offers import amount, seats_asked
 from gpuslice.cluster.seen.read import decoded
+from gpuslice.hardware.resource_names import is_seat
 
 if TYPE_CHECKING:
     from gpuslice.cluster.apply.journal import Ref

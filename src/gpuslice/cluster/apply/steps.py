@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from gpuslice.carriers.table import kinds
 from gpuslice.cluster.apply import applyset
 from gpuslice.cluster.apply.changes import FieldChange, changes, moved, stated, with_operations
 from gpuslice.cluster.apply.gpu_operator import adapt
@@ -22,10 +23,8 @@ from gpuslice.cluster.apply.writing import CHANGED_MEANWHILE, TRIES, delete, edi
 from gpuslice.cluster.client.api import Api, ApiError, joined
 from gpuslice.cluster.client.resources import (
     CLUSTER_POLICY,
-    CONFIG_MAP,
     KNOWN,
     NODE_CLASS,
-    NODE_FEATURE_RULE,
     NODE_OVERLAY,
     NODE_POOL,
     Resource,
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
     from gpuslice.render.bundle import Bundle, WorkloadPatch
 
 Json = Any  # as in Kubernetes objects
-ORDER: Final = (CONFIG_MAP, NODE_FEATURE_RULE, CLUSTER_POLICY, NODE_CLASS, NODE_OVERLAY, NODE_POOL)
+_CARRIED: Final = tuple((KNOWN[kind.group, kind.name], kind.pruned) for kind in kinds())
+ORDER: Final = (*(resource for resource, _ in _CARRIED), NODE_CLASS, NODE_OVERLAY, NODE_POOL)
 """Configurations before whoever reads them; a pool last, since nodes come with it."""
 
 _STRATEGIC: Final = "application/strategic-merge-patch+json"
@@ -320,7 +320,7 @@ def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Step]:
     """Objects of earlier plans, in the order in which they can go: pools before what their nodes need."""
     kept = {(str(each["kind"]), _name(each)) for each in objects}
     found: list[Step] = []
-    for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
+    for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, *(one for one, pruned in _CARRIED if pruned)):
         for live in _members(api, resource):
             before = applied(live)
             if (resource.kind, _name(live)) not in kept and before is not None:

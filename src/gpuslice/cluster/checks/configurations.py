@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.carriers.device_plugin.mig_parted import ALL_DISABLED
-from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL as MIG_LABEL
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_LABEL as PLUGIN_LABEL
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_MAP as OUR_PLUGIN_MAP
-from gpuslice.carriers.device_plugin.plugin_config import DEFAULT_KEY
 from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.client.resources import CLUSTER_POLICY, CONFIG_MAP, DAEMON_SET, NODE, NODE_POOL, POD
 from gpuslice.cluster.seen.device_plugins import DevicePlugin, default_of, device_plugins
+from gpuslice.cluster.seen.operator_names import (
+    ALL_DISABLED,
+    DEFAULT_KEY,
+    MIG_LABEL,
+    PLUGIN_LABEL,
+    PLUGIN_MAP,
+)
 from gpuslice.errors import InputError, nearest
 from gpuslice.workloads.objects import fields_of
 
@@ -126,7 +128,7 @@ def _nobody_reads(plugin: DevicePlugin, who: str, key: str) -> Finding:
         why = f"{plugin.title} names no ConfigMap (devicePlugin.config.name)"
         fix = (
             f"kubectl patch {_object(plugin)} --type merge -p "
-            f'\'{{"spec":{{"devicePlugin":{{"config":{{"name":"{OUR_PLUGIN_MAP}"}}}}}}}}\''
+            f'\'{{"spec":{{"devicePlugin":{{"config":{{"name":"{PLUGIN_MAP}"}}}}}}}}\''
         )
     else:
         lacking = "has no config-manager beside the plugin" if plugin.config else "mounts no ConfigMap"
@@ -134,7 +136,7 @@ def _nobody_reads(plugin: DevicePlugin, who: str, key: str) -> Finding:
         fix = (
             "run it from NVIDIA's chart with a ConfigMap, which brings a config-manager: helm upgrade nvdp "
             f"nvdp/nvidia-device-plugin --namespace {plugin.namespace} --reuse-values "
-            f"--set config.name={OUR_PLUGIN_MAP}"
+            f"--set config.name={PLUGIN_MAP}"
         )
     return Finding(
         who,
@@ -158,10 +160,7 @@ def _object(plugin: DevicePlugin) -> str:
 
 def _edited(seen: Seen) -> Iterator[Finding]:
     for (_, name), config in seen.cluster.config_maps.items():
-        if (
-            name != OUR_PLUGIN_MAP
-            and config.metadata.labels.get("app.kubernetes.io/managed-by") != "gpuslice"
-        ):
+        if name != PLUGIN_MAP and config.metadata.labels.get("app.kubernetes.io/managed-by") != "gpuslice":
             continue
         for key, text in sorted(config.data.items()):
             match = _OURS.fullmatch(key)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.carriers import table
 from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices, usage
 from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity, Use
 from gpuslice.cluster.client.resources import CONFIG_MAP
@@ -17,17 +18,23 @@ if TYPE_CHECKING:
     from gpuslice.cluster.seen.snapshot import Snapshot, Unread
     from gpuslice.plan.artefact import Plan
 
+_OF_CARRIERS: Final = {
+    table.DEVICE_PLUGIN: (
+        *overlays.CHECKS,
+        *slices.CHECKS,
+        *usage.CHECKS,
+        *configurations.CHECKS,
+        *mig.CHECKS,
+    ),
+}
+"""What is asked where a carrier hands out GPUs, by its name."""
 CHECKS: Final[tuple[Check, ...]] = tuple(
     sorted(
         (
             *nodes.CHECKS,
-            *overlays.CHECKS,
-            *slices.CHECKS,
-            *usage.CHECKS,
-            *configurations.CHECKS,
-            *mig.CHECKS,
             *placement.CHECKS,
             *drift.CHECKS,
+            *(check for name in table.NAMES for check in _OF_CARRIERS[name]),
         ),
         key=lambda each: each.code,
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL, offered, seat_limits
+from gpuslice.carriers.pools import POOL_LABEL
+from gpuslice.carriers.table import carrier_of
 from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.client.resources import KNOWN, NODE_OVERLAY, NODE_POOL
 from gpuslice.cluster.seen.machines import promised, types_of
-from gpuslice.cluster.seen.offers import amount, is_seat
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.cluster.seen.offers import amount
+from gpuslice.hardware.resource_names import WHOLE_GPU, is_seat
 from gpuslice.workloads.objects import fields_of
 from gpuslice.workloads.target import POD_SPEC_OF
 
@@ -54,13 +55,13 @@ def _pools(seen: Seen) -> Iterator[Finding]:
         for kind in admitted:
             if kind.name in names:
                 yield from _slices(wanted, pool, kind, seen)
-        yield from _limits(wanted, pool)
+        yield from _limits(wanted, pool, seen.plan.stack)
 
 
 def _slices(wanted: planned.Pool, pool: NodePool, kind: InstanceType, seen: Seen) -> Iterator[Finding]:
     assert seen.plan is not None  # noqa: S101  as the caller checked
     live = promised(seen.cluster.node_overlays, pool, kind)
-    planned = offered(wanted, seen.plan.stack, kind)
+    planned = carrier_of(wanted, seen.plan.stack).offers(wanted, kind).quantities
     nobodys = {name: "0" for name in live if is_seat(name) and name not in planned}
     for name, figure in (planned | nobodys).items():
         # Of whole GPUs Karpenter knows by itself, those of a fractional type included.
@@ -75,9 +76,9 @@ def _slices(wanted: planned.Pool, pool: NodePool, kind: InstanceType, seen: Seen
             )
 
 
-def _limits(wanted: planned.Pool, pool: NodePool) -> Iterator[Finding]:
+def _limits(wanted: planned.Pool, pool: NodePool, stack: str) -> Iterator[Finding]:
     """Whether a pool of so many nodes can't get more: its seats are limited, of which each node has some."""
-    for seat, most in seat_limits(wanted).items():
+    for seat, most in carrier_of(wanted, stack).limits(wanted).items():
         limit = pool.spec.limits.get(seat)
         if limit is None or amount(limit) != most:
             yield Finding(
@@ -111,8 +112,8 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
     for each in seen.plan.assignments:
         namespace, _, name = each.workload.rpartition("/")
         key = (each.target.kind, namespace, each.target.name or name)
-        if each.seat:
-            seats[key] = each.seat
+        if each.asks.seat:
+            seats[key] = each.asks.seat
         else:
             homes.setdefault(key, set()).add(each.pool)
     found = {each.key: each for each in seen.cluster.objects}

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.carriers.device_plugin.mig_parted import ALL_DISABLED
-from gpuslice.carriers.device_plugin.mig_parted import CONFIG_LABEL as MIG_LABEL
 from gpuslice.cluster.checks.finding import PATIENCE, Check, Finding, Seen, Severity
 from gpuslice.cluster.client.resources import CLUSTER_POLICY, CONFIG_MAP, NODE, NODE_POOL, POD
 from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, model_of
 from gpuslice.cluster.seen.machines import types_of
+from gpuslice.cluster.seen.operator_names import ALL_DISABLED, MIG_LABEL
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.workloads.objects import fields_of

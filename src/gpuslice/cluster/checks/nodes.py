@@ -21,7 +21,7 @@ from gpuslice.cluster.client.resources import (
 from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.seen.machines import POOL, admitted, promised, types_of
 from gpuslice.errors import InputError
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import WHOLE_GPU
 from gpuslice.units import parse_quantity
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity
 from gpuslice.cluster.client.objects import NodePool, Requirement
 from gpuslice.cluster.client.resources import (
@@ -24,11 +24,10 @@ from gpuslice.cluster.seen.machines import POOL, admits, labels_of, promised, ty
 from gpuslice.cluster.seen.offers import amount, seats_asked, sharing
 from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import nearest
-from gpuslice.hardware.slices import SHARED_GPU, WHOLE_GPU
+from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, is_mig
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.objects import convert
 from gpuslice.workloads.owners import Family
-from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
     from gpuslice.cluster.client.objects import Pod, Taint
@@ -71,7 +70,7 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
     whole = [each for each in seen.cluster.gpu_pods if WHOLE_GPU in requests_of(each)]
     for pool in seen.cluster.node_pools:
         offered = _offers(pool, seen)
-        if not any(name == SHARED_GPU or name.startswith(MIG_PREFIX) for name in offered):
+        if not any(name == SHARED_GPU or is_mig(name) for name in offered):
             continue
         if offered.get(WHOLE_GPU, "0") == "0":
             continue

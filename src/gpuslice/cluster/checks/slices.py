@@ -10,9 +10,9 @@ from gpuslice.cluster.client.objects import condition
 from gpuslice.cluster.client.resources import NODE, NODE_CLAIM, NODE_OVERLAY, NODE_POOL, POD
 from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, requests_of
 from gpuslice.cluster.seen.machines import POOL, promised
-from gpuslice.cluster.seen.offers import METERED, amount, is_seat, is_slice, seats_asked
+from gpuslice.cluster.seen.offers import amount, is_slice, seats_asked
 from gpuslice.errors import nearest
-from gpuslice.workloads.pods import is_gpu
+from gpuslice.hardware.resource_names import METERED, is_gpu, is_seat
 
 if TYPE_CHECKING:
     from gpuslice.cluster.client.objects import Pod

@@ -8,11 +8,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers.device_plugin.terms import POOL_LABEL
+from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.cluster.seen.inventory import requests_of
-from gpuslice.cluster.seen.offers import METERED, amount, is_seat
+from gpuslice.cluster.seen.offers import amount
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.hardware.resource_names import METERED, SHARED_GPU, is_seat
 from gpuslice.units import MIB
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_LABEL, DEFAULT_KEY
+from gpuslice.cluster.seen.operator_names import DEFAULT_KEY, PLUGIN_LABEL
 
 if TYPE_CHECKING:
     from gpuslice.cluster.client.objects import Node, NodePool, Runner
@@ -64,7 +64,7 @@ def device_plugins(snapshot: Snapshot) -> tuple[DevicePlugin, ...]:
             f"ClusterPolicy {policy.name}",
             "",
             policy.spec.device_plugin.config.name,
-            CONFIG_LABEL,
+            PLUGIN_LABEL,
             policy.spec.device_plugin.config.default,
             mig_strategy=policy.spec.mig.strategy,
         )
@@ -98,7 +98,7 @@ def _standalone(runner: Runner) -> DevicePlugin:
         f"DaemonSet {runner.name}",
         runner.metadata.namespace,
         "" if config is None else config.name,
-        next(_settings(managers, "NODE_LABEL", "--node-label"), CONFIG_LABEL) if managers else "",
+        next(_settings(managers, "NODE_LABEL", "--node-label"), PLUGIN_LABEL) if managers else "",
         next(_settings(managers, "DEFAULT_CONFIG", "--default-config"), ""),
         tuple(
             each

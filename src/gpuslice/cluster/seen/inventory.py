@@ -12,10 +12,10 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import WHOLE_GPU, is_gpu
 from gpuslice.workloads.census import from_objects
 from gpuslice.workloads.owners import Family
-from gpuslice.workloads.pods import is_gpu, pod_requests
+from gpuslice.workloads.pods import pod_requests
 from gpuslice.workloads.unread import unread_notes
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cluster.seen.offers import amount, is_seat
+from gpuslice.cluster.seen.offers import amount
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.hardware.resource_names import is_seat
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, InstanceType

@@ -5,19 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, SEAT
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.slices import WHOLE_GPU
+from gpuslice.hardware.resource_names import METERED, WHOLE_GPU, is_gpu, is_mig, is_seat
 from gpuslice.units import parse_quantity
-from gpuslice.workloads.pods import MIG_PREFIX, is_gpu
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.cluster.client.objects import Node, Pod
     from gpuslice.workloads.objects import Quantity
 
-METERED: Final = (GPU_MEMORY, GPU_TIME)
 _GPU_LABEL: Final = "nvidia.com/gpu"
 _SHARED: Final = ".shared"
 _UNCUT: Final = frozenset({"", "none"})
@@ -26,11 +23,6 @@ _UNCUT: Final = frozenset({"", "none"})
 def is_slice(resource: str) -> bool:
     """Whether it is a GPU, a part of one, what metered GPUs are counted by, or a workload's place on a node."""
     return is_gpu(resource) or resource in METERED or is_seat(resource)
-
-
-def is_seat(resource: str) -> bool:
-    """Whether it stands for the places of one workload."""
-    return resource.startswith(SEAT)
 
 
 def seats_asked(pod: Pod) -> set[str]:
@@ -71,7 +63,7 @@ def sharing(node: Node, kind: InstanceType | None) -> str:
         return f"{_GPU_LABEL}.sharing-strategy={strategy}"
     for key, value in sorted(labels.items()):
         resource = key.removesuffix(".replicas")
-        known = resource == _GPU_LABEL or resource.startswith(MIG_PREFIX)
+        known = resource == _GPU_LABEL or is_mig(resource)
         if resource != key and known and value.isdecimal() and int(value) > 1:
             return f"{key}={value}"
     product = labels.get(f"{_GPU_LABEL}.product", "")

@@ -13,8 +13,6 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gpuslice.carriers.device_plugin.mig_parted import CONFIG_MAP as OUR_MIG_CONFIG
-from gpuslice.carriers.device_plugin.plugin_config import CONFIG_MAP as OUR_PLUGIN_CONFIG
 from gpuslice.cluster.client import objects as live
 from gpuslice.cluster.client.api import Api, ApiError
 from gpuslice.cluster.client.resources import (
@@ -29,6 +27,7 @@ from gpuslice.cluster.client.resources import (
     POD,
     Resource,
 )
+from gpuslice.cluster.seen.operator_names import MIG_MAP, PLUGIN_MAP
 from gpuslice.cluster.seen.snapshot import Snapshot, Unread, objects_of
 from gpuslice.workloads.objects import convert
 
@@ -261,7 +260,7 @@ def _named_config_maps(snapshot: Snapshot) -> list[tuple[str, str]]:
     if not namespaces and snapshot.cluster_policies:
         namespaces.add("gpu-operator")  # its Deployment couldn't be read
     for namespace in namespaces:
-        found += [(namespace, each) for each in (OUR_PLUGIN_CONFIG, OUR_MIG_CONFIG, OPERATORS_MIG_CONFIG)]
+        found += [(namespace, each) for each in (PLUGIN_MAP, MIG_MAP, OPERATORS_MIG_CONFIG)]
         for policy in snapshot.cluster_policies:
             named = (policy.spec.device_plugin.config.name, policy.spec.mig_manager.config.name)
             found += [(namespace, name) for name in named if name]

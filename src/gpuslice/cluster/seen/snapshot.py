@@ -25,9 +25,9 @@ from gpuslice.cluster.client.resources import (
     NODE_POOL,
     Resource,
 )
+from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.workloads.objects import Metadata, convert
 from gpuslice.workloads.owners import Object
-from gpuslice.workloads.pods import is_gpu
 
 T = TypeVar("T")
 

@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers.device_plugin.terms import GPU_MEMORY, GPU_TIME, resources
+from gpuslice.carriers.carrier import Share, amounts
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
-from gpuslice.launches.pools import PodAsk, PoolOffer, amounts
+from gpuslice.launches.pools import PodAsk, PoolOffer
+from gpuslice.plan import artefact
 from gpuslice.planner import budget
-from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gpuslice.cloud.catalog import DaemonsetOverhead
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
@@ -100,7 +99,6 @@ class PoolBills:
         self,
         classes: Sequence[WorkloadClass],
         overhead: DaemonsetOverhead,
-        stack: Stack,
         orders: Sequence[Order],
         *,
         packings: PoolPacking,
@@ -111,7 +109,6 @@ class PoolBills:
         Args:
             classes: that pools carry.
             overhead: of daemonsets, on each node.
-            stack: what nodes run, which names MIG's resources.
             orders: of arrival, over which bills are summed.
             packings: the nodes of pools, also where the model can't be asked.
             clock: work left.
@@ -122,7 +119,6 @@ class PoolBills:
         self.simulated = 0
         """Pods that the model has let arrive so far: what the search has cost."""
         self._classes = classes
-        self._stack = stack
         self._overhead = overhead
         self._realiser = Realiser(overhead)
         self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], PoolOffer] = {}
@@ -278,14 +274,13 @@ class PoolBills:
     def _offer(self, pool: PoolKey, options: tuple[NodeOption, ...]) -> PoolOffer:
         key = (pool, options)
         if key not in self._offers:
-            layout = layout_of(pool.cut, pool.geometries)
+            planned = artefact.Pool(
+                "pool", layout_of(pool.cut, pool.geometries), (), (), (), pool.cut.carrier.name
+            )
             self._offers[key] = PoolOffer(
-                "pool",
+                planned.name,
                 tuple(
-                    (
-                        option.instance_type,
-                        amounts(resources(layout, self._stack.value, option.instance_type)),
-                    )
+                    (option.instance_type, pool.cut.carrier.offers(planned, option.instance_type).amounts)
                     for option in {each.instance_type.name: each for each in options}.values()
                 ),
                 frozenset(each.purchase for each in options),
@@ -296,13 +291,12 @@ class PoolBills:
         """What one replica asks for, as `launches.pools.loads_of` reads it from the plan."""
         each = self._classes[resident.number]
         slice_ = pool.cut.slices[resident.slice_index]
-        slices = {resource_of(slice_, self._stack): each.need.gpus}
+        carrier, share = pool.cut.carrier, None
         if pool.cut.metered:
             ((_, answer),) = pool.cut.fits[resident.number]
-            slices |= {
-                GPU_MEMORY: (each.need.memory_mib or 0) * MIB,
-                GPU_TIME: max(answer.time_milli or 0, 1),
-            }
+            share = Share(each.need.memory_mib or 0, max(answer.time_milli or 0, 1))
+        asks = carrier.asks(carrier.ask(slice_), each.need.gpus, share)
+        slices = amounts(carrier.requests(asks))
         return PodAsk(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gpuslice.carriers.table import carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
@@ -22,6 +23,7 @@ from gpuslice.workloads.policy import Policy, forbids
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.slices import Slice
     from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
@@ -35,6 +37,7 @@ def homes_kept(
     catalog: Catalog,
     overhead: DaemonsetOverhead,
     policy: Policy,
+    stack: str,
 ) -> tuple[dict[str, Home], tuple[NodeOption, ...]]:
     """The homes that workloads have and may keep, and the nodes of those pools.
 
@@ -47,6 +50,7 @@ def homes_kept(
         catalog: types and prices.
         overhead: of daemonsets.
         policy: what may be bought.
+        stack: what nodes run.
     """
     types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
     numbers = {
@@ -61,7 +65,7 @@ def homes_kept(
         if pool.seats:
             continue  # whoever has a seat there may be in other pools as well
         machines = [types[name] for name in pool.instance_types if name in types]
-        found = cut_of(pool, classes, machines) if machines else None
+        found = cut_of(pool, classes, machines, carrier_of(pool, stack)) if machines else None
         if found is None:
             continue
         cut, geometries = found
@@ -136,13 +140,13 @@ def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[obje
     found: dict[str, Counter[object]] = defaultdict(Counter)
     for each in assignments:
         # With seats a template names no pool. Still a pod has to leave where its pool goes.
-        template = (each.pool, each.resource, each.quantity, str(each.request), str(each.memory_limit))
+        template = (each.pool, each.asks, str(each.memory_limit))
         found[each.workload][template] += each.replicas
     return found
 
 
 def cut_of(
-    pool: Pool, classes: Sequence[WorkloadClass], machines: Sequence[InstanceType]
+    pool: Pool, classes: Sequence[WorkloadClass], machines: Sequence[InstanceType], carrier: Carrier
 ) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     """The pool's cut, for the classes that fit it now; None where it can't be made any more as it was."""
     gpu = GPUS[pool.layout.gpu]
@@ -150,12 +154,12 @@ def cut_of(
     slice_: Slice
     match Mechanism(pool.layout.mechanism):
         case Mechanism.WHOLE:
-            cut, geometries = Cut((cuts.whole(gpu),), classes, everyone), ()
+            cut, geometries = Cut((cuts.whole(gpu),), classes, everyone, carrier), ()
         case Mechanism.FRACTIONAL:
-            cut = Cut((cuts.fractional(gpu, machines[0].gpu_fraction),), classes, everyone)
+            cut = Cut((cuts.fractional(gpu, machines[0].gpu_fraction),), classes, everyone, carrier)
             geometries = ()
         case Mechanism.MIG:
-            return _mig_cut(pool.layout, classes)
+            return _mig_cut(pool.layout, classes, carrier)
         case mechanism:
             layout = pool.layout
             if layout.replicas is UNSET:
@@ -170,11 +174,13 @@ def cut_of(
                 for number, each in enumerate(classes)
                 if each.tenant == pool.tenant and fit(each.need, slice_).fits
             ]
-            cut, geometries = Cut((slice_,), classes, members, tenant=pool.tenant), ()
+            cut, geometries = Cut((slice_,), classes, members, carrier, tenant=pool.tenant), ()
     return (cut, geometries) if layout_of(cut, geometries) == pool.layout else None
 
 
-def _mig_cut(layout: Layout, classes: Sequence[WorkloadClass]) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
+def _mig_cut(
+    layout: Layout, classes: Sequence[WorkloadClass], carrier: Carrier
+) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     gpu = GPUS[layout.gpu]
     if gpu.mig is None:
         return None
@@ -186,5 +192,5 @@ def _mig_cut(layout: Layout, classes: Sequence[WorkloadClass]) -> tuple[Cut, tup
         tuple(sorted((index[entry.profile], entry.count) for entry in each)) for each in listed
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
-    cut = Cut(slices, classes, range(len(classes)), geometries=tuple(dict.fromkeys(geometries)))
+    cut = Cut(slices, classes, range(len(classes)), carrier, geometries=tuple(dict.fromkeys(geometries)))
     return (cut, geometries) if layout_of(cut, geometries) == layout else None

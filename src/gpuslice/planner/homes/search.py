@@ -301,7 +301,6 @@ class Search:
         bills = PoolBills(
             self.classes,
             settings.overhead,
-            settings.stack,
             priced_orders(sum(each.replicas for each in self.classes)),
             packings=pools,
             clock=clock,

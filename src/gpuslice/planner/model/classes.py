@@ -5,16 +5,16 @@ The planner's cost depends on the number of classes, not of workloads or pods.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import SEES_ALL
-from gpuslice.hardware.slices import SHARED_GPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gpuslice.carriers.carrier import Ask, Carrier
+    from gpuslice.hardware.mechanisms import Mechanism
     from gpuslice.hardware.need import Need
     from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
@@ -28,7 +28,7 @@ class WorkloadClass:
         need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
         members: the workloads, in the order given.
         replicas: of all members together.
-        kept_to: what their pods ask for, as `asks_for` has it, when nothing else will do; empty: anything.
+        kept_to: what their pods ask for, as `asks_for` has it, when nothing else will do; None: anything.
     """
 
     need: Need
@@ -40,33 +40,39 @@ class WorkloadClass:
     splittable: bool
     members: tuple[Workload, ...]
     replicas: int
-    kept_to: str = ""
+    kept_to: Ask | None = None
 
     @property
     def limited(self) -> bool:
         """Whether a framework of theirs is told how much of the memory that it sees is its own."""
         return any(each.preallocates for each in self.members)
 
-    def asks_for(self, slice_: Slice) -> str:
-        """What a pod template has to say to get a slice: its resource.
+    def asks_for(self, slice_: Slice, carrier: Carrier) -> Ask:
+        """What a pod template has to say to get a slice."""
+        return self.told(carrier.ask(slice_), slice_.mechanism, slice_.gpu.name)
 
-        And the GPU, where a framework is told its share of the memory that it sees.
+    def told(self, ask: Ask, mechanism: Mechanism, gpu: str) -> Ask:
+        """An ask for what a mechanism makes of a GPU, with the GPU where the template depends on it.
+
+        It does where a framework is told its share of the memory that it sees.
         """
-        return self.ask(slice_.resource, slice_.mechanism, slice_.gpu.name)
+        return replace(ask, gpu=gpu) if self.limited and mechanism in SEES_ALL else ask
 
-    def ask(self, resource: str, mechanism: Mechanism, gpu: str) -> str:
-        """The same, of a resource that a mechanism makes of a GPU."""
-        return f"{resource} of {gpu}" if self.limited and mechanism in SEES_ALL else resource
+    def asks_otherwise(self, slice_: Slice, carrier: Carrier, gpus: int = 1) -> Ask | None:
+        """By what else a slice can be had, on a node with so many GPUs where seats keep others away; None: nothing."""
+        return None if self.limited else carrier.second_ask(slice_, gpus)
 
-    def may_rename(self, slice_: Slice) -> bool:
-        """Whether a slice can be had by the name of shared GPUs as well: a whole one that is its node's only one."""
-        return slice_.mechanism is Mechanism.WHOLE and not self.limited
+    def renames(self, slice_: Slice, carrier: Carrier) -> bool:
+        """Whether their pods get a slice only by what else it can be had."""
+        return self.kept_to is not None and self.kept_to == self.asks_otherwise(slice_, carrier)
 
-    def may_have(self, slice_: Slice) -> bool:
+    def may_have(self, slice_: Slice, carrier: Carrier) -> bool:
         """Whether a slice can be had by what their pods ask for."""
-        if not self.kept_to or self.kept_to == self.asks_for(slice_):
-            return True
-        return self.kept_to == SHARED_GPU and self.may_rename(slice_)
+        return (
+            self.kept_to is None
+            or self.kept_to == self.asks_for(slice_, carrier)
+            or self.renames(slice_, carrier)
+        )
 
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:

@@ -1,4 +1,4 @@
-"""A cut as plan.yaml writes it, and the resource by which pods ask for a slice of it."""
+"""A cut as plan.yaml writes it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.stacks import mig_resource
 from gpuslice.plan import artefact
 from gpuslice.planner.model.options import metered_memory_mib
 from gpuslice.units import format_memory
 
 if TYPE_CHECKING:
-    from gpuslice.hardware.slices import Slice
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.options import Cut, GpuGeometry
 
 
@@ -50,10 +47,3 @@ def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...]) -> artefact.Layout:
         geometry=described[0] if described and alike else UNSET,
         geometries=tuple(described) if described and not alike else UNSET,
     )
-
-
-def resource_of(slice_: Slice, stack: Stack) -> str:
-    """The extended resource that a pod asks for to get this slice."""
-    if slice_.profile is not None:
-        return mig_resource(stack, slice_.profile.name)
-    return slice_.resource

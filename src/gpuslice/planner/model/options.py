@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.carriers import table
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware import cut as cuts
@@ -16,8 +17,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.mig import maximal_geometries
 from gpuslice.hardware.sharing import METERED_TIMES, less_margin
-from gpuslice.hardware.slices import SHARED_GPU, Slice
-from gpuslice.hardware.stacks import Stack, uniform_geometries, why_not
+from gpuslice.hardware.slices import Slice
 from gpuslice.units import MICRO_USD
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from fractions import Fraction
 
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.mig_profiles import MigTable
+    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
 
     Fits = Mapping[int, tuple[tuple[int, Fit], ...]]
@@ -43,7 +45,8 @@ class Cut:
         slices: what it offers; one, but for MIG one per profile.
         tenant: the only one admitted; empty: tenants may mix.
         geometries: for MIG, the ways in which one GPU may be cut; else empty.
-        renamed: whether a whole GPU is offered by the name of shared ones, for those who ask for that.
+        carrier: by which pods get the slices.
+        renamed: whether a slice is offered by what else it can be had, for those who ask for that.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Cut:
         slices: tuple[Slice, ...],
         classes: Sequence[WorkloadClass],
         members: Iterable[int],
+        carrier: Carrier,
         *,
         tenant: str = "",
         geometries: tuple[GpuGeometry, ...] = (),
@@ -58,6 +62,7 @@ class Cut:
     ) -> None:
         """Cut into slices, for those of the members (numbers of classes) that fit."""
         self.slices = slices
+        self.carrier = carrier
         self.tenant = tenant
         self.geometries = geometries
         self.renamed = renamed
@@ -81,7 +86,7 @@ class Cut:
                     for index, each in enumerate(self.slices)
                     # Most slices are too small for most: that needs no reasons.
                     if least <= each.memory_mib
-                    and each_class.may_have(each)
+                    and each_class.may_have(each, self.carrier)
                     and (answer := fit(need, each)).fits
                 ]
             )
@@ -181,10 +186,11 @@ def node_options(
         if each.prices and not forbids(policy, each):
             by_gpu[each.gpu].append(each)
     found: list[NodeOption] = []
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     for name in sorted(by_gpu):
         offered = [
             cut
-            for cut in _cuts(GPUS[name], by_gpu[name], classes, stack)
+            for cut in _cuts(GPUS[name], by_gpu[name], classes, carrier)
             if cut.mechanism.value not in without and not (cut.metered and METERED in without)
         ]
         for instance_type in by_gpu[name]:
@@ -206,46 +212,45 @@ def by_class(options: Iterable[NodeOption]) -> dict[int, list[NodeOption]]:
 
 
 def _cuts(
-    gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], stack: Stack
+    gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], carrier: Carrier
 ) -> list[Cut]:
     everyone = range(len(classes))
-    renamed = [number for number, each in enumerate(classes) if each.kept_to == SHARED_GPU]
-    by_own_name = [number for number in everyone if classes[number].kept_to != SHARED_GPU]
+    whole = cuts.whole(gpu)
+    renamed = [number for number, each in enumerate(classes) if each.renames(whole, carrier)]
+    by_own_name = sorted({*everyone} - {*renamed})
     offered = [
-        Cut((cuts.whole(gpu),), classes, by_own_name),
-        Cut((cuts.whole(gpu),), classes, renamed, renamed=True),
+        Cut((whole,), classes, by_own_name, carrier),
+        Cut((whole,), classes, renamed, carrier, renamed=True),
     ]
     if gpu.mig is not None:
-        offered += _mig_cuts(gpu, gpu.mig, classes, stack)
+        offered += _mig_cuts(gpu, gpu.mig, classes, carrier)
     fractions: set[Fraction] = {each.gpu_fraction for each in types if not each.gpu_count}
-    offered += [Cut((cuts.fractional(gpu, each),), classes, everyone) for each in sorted(fractions)]
+    offered += [Cut((cuts.fractional(gpu, each),), classes, everyone, carrier) for each in sorted(fractions)]
     # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
     tenants: dict[str, list[int]] = defaultdict(list)
     for number, each in enumerate(classes):
         if each.need.slices:
-            offered += _measured_cuts(gpu, number, classes)
+            offered += _measured_cuts(gpu, number, classes, carrier)
         elif each.need.known and each.need.isolation is not Isolation.HARDWARE:
             tenants[each.tenant].append(number)
     for tenant, members in tenants.items():
-        offered += _slot_cuts(gpu, tenant, members, classes)
-        if any(each.gpu_count == 1 for each in types):
+        offered += _slot_cuts(gpu, tenant, members, classes, carrier)
+        if any(carrier.meters(each.gpu_count) for each in types):
             offered += [
-                Cut((cuts.metered(gpu, time),), classes, members, tenant=tenant) for time in METERED_TIMES
+                Cut((cuts.metered(gpu, time),), classes, members, carrier, tenant=tenant)
+                for time in METERED_TIMES
             ]
-    return [
-        cut
-        for cut in offered
-        if cut.admitted() and why_not(stack, gpu.name, cut.mechanism, metered=cut.metered) is None
-    ]
+    return [cut for cut in offered if cut.admitted() and carrier.refuses_slice(cut.slices[0]) is None]
 
 
-def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], stack: Stack) -> list[Cut]:
-    """All profiles in any geometry; where a stack does uniform ones only, a cut for each profile."""
+def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
+    """All profiles in any geometry; where there are uniform ones only, a cut for each profile."""
     everyone = range(len(classes))
-    if stack is Stack.BOTTLEROCKET:
+    instances = carrier.instances(gpu.name)
+    if instances is not None:
         return [
-            Cut((cuts.mig(gpu, profile),), classes, everyone, geometries=(((0, count),),))
-            for name, count in uniform_geometries(gpu.name).items()
+            Cut((cuts.mig(gpu, profile),), classes, everyone, carrier, geometries=(((0, count),),))
+            for name, count in instances.items()
             if (profile := table.profile(name)) is not None
         ]
     index = {profile.name: i for i, profile in enumerate(table.plain)}
@@ -255,23 +260,25 @@ def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], stack
         for geometry in maximal_geometries(table)
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in table.plain)
-    return [Cut(slices, classes, everyone, geometries=tuple(geometries))]
+    return [Cut(slices, classes, everyone, carrier, geometries=tuple(geometries))]
 
 
-def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass]) -> list[Cut]:
+def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
     """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
     each = classes[number]
     return [
-        Cut((sized,), classes, (number,), tenant=each.tenant)
+        Cut((sized,), classes, (number,), carrier, tenant=each.tenant)
         for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
         for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
         if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
-        and each.may_have(sized := cuts.slot(gpu, mechanism, replicas))
+        and each.may_have(sized := cuts.slot(gpu, mechanism, replicas), carrier)
         and fit(each.need, sized).fits
     ]
 
 
-def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass]) -> list[Cut]:
+def _slot_cuts(
+    gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass], carrier: Carrier
+) -> list[Cut]:
     """Equal slots: for each count of replicas, the slot times at which the set of classes admitted changes."""
     offered: list[Cut] = []
     for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
@@ -284,7 +291,7 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
             ranges = {
                 number: here[replicas]
                 for number, here in times.items()
-                if replicas in here and classes[number].may_have(plain)
+                if replicas in here and classes[number].may_have(plain, carrier)
             }
             cuts_here: list[Cut] = []
             sets_here: list[frozenset[int]] = []
@@ -297,7 +304,7 @@ def _slot_cuts(gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[
                     None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
                 )
                 sized = cuts.slot(gpu, mechanism, replicas, heaviest)
-                cuts_here.append(Cut((sized,), classes, admitted, tenant=tenant))
+                cuts_here.append(Cut((sized,), classes, admitted, carrier, tenant=tenant))
                 sets_here.append(frozenset(admitted))
             kept += sets_here
             found.append(cuts_here)
@@ -348,10 +355,11 @@ class _Bought:
             return None
         if fraction is not None and fraction != instance_type.gpu_fraction:
             return None
-        if cut.renamed and instance_type.gpu_count != 1:
-            return None  # with several GPUs the kubelet chooses, and could give two pods the same
-        if cut.metered and instance_type.gpu_count != 1:
-            return None  # with several GPUs the kubelet chooses, and sums per node say nothing about one GPU
+        gpus, carrier = instance_type.gpu_count, cut.carrier
+        if cut.renamed and carrier.second_ask(cut.slices[0], gpus) is None:
+            return None
+        if cut.metered and not carrier.meters(gpus):
+            return None
         if cut.mechanism is Mechanism.MIG and not mig_offered(instance_type):
             return None
         may = self._may

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
+from gpuslice.carriers import table
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.bill import priced_orders
 from gpuslice.plan import artefact
 from gpuslice.planner.homes.fallbacks import Missing
@@ -55,7 +55,7 @@ def refuse_seats(settings: Settings) -> None:
         InputError: they can't, and why.
     """
     policy = settings.policy
-    if settings.stack is Stack.BOTTLEROCKET:
+    if not table.carrier(table.DEVICE_PLUGIN, settings.stack).seats:
         raise InputError(
             "Bottlerocket's nodes take no file that says which seats they have",
             where="--seats",
@@ -124,7 +124,7 @@ def with_seats(
             )
         if found is None:
             return "no seats: there was no time to choose what pods ask for"
-        fleet = SeatedFleet(classes, found, settings.stack, offered.second, had)
+        fleet = SeatedFleet(classes, found, offered.second, had)
         return _realised(fleet, classes, offered, settings, clock)
 
     known = (*relaxation.patterns, *packing)
@@ -133,7 +133,9 @@ def with_seats(
         return free
     fleet, previous = free, settings.previous
     if previous is not None and any(pool.seats for pool in previous.pools):
-        had = seats_kept(previous, classes, offered.catalog, settings.overhead, settings.policy)
+        had = seats_kept(
+            previous, classes, offered.catalog, settings.overhead, settings.policy, settings.stack
+        )
         rest = unseated(classes, had)
         kept = made(rest, loads_of_some(known, classes, rest), had)
         if not isinstance(kept, str) and had.own:

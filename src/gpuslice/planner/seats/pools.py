@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, structs
 
-from gpuslice.carriers.device_plugin.terms import seat_of
 from gpuslice.hardware.fit import fit
-from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU
+from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan import artefact
-from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.writing.assemble import Dealer, assignment, base_name
 from gpuslice.units import parse_quantity, usd
@@ -32,7 +30,7 @@ from gpuslice.units import parse_quantity, usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gpuslice.hardware.stacks import Stack
+    from gpuslice.carriers.carrier import Ask
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import GpuGeometry, NodeOption
     from gpuslice.planner.model.packing import Packing
@@ -97,7 +95,7 @@ class Had:
 
     pools: tuple[SeatPool, ...] = ()
     own: Mapping[str, Own] = field(default_factory=dict)
-    asks: Mapping[str, str] = field(default_factory=dict)
+    asks: Mapping[str, Ask] = field(default_factory=dict)
 
 
 NOTHING_HAD: Final = Had()
@@ -127,7 +125,6 @@ class SeatedFleet:
         self,
         classes: Sequence[WorkloadClass],
         seating: Seating,
-        stack: Stack,
         second: Callable[[NodeOption], Iterable[NodeOption]],
         had: Had = NOTHING_HAD,
     ) -> None:
@@ -136,16 +133,20 @@ class SeatedFleet:
         Args:
             classes: of everybody.
             seating: who asks for what, and the nodes; of those who have no seat yet.
-            stack: what nodes run.
             second: nodes to fall back to where EC2 is out of one; none where that isn't wanted.
             had: seats of the others.
         """
-        self._stack, self._second = stack, second
+        self._second = second
         self._numbers = {
             member.name: number for number, each in enumerate(classes) for member in each.members
         }
         self._workloads = {member.name: member for each in classes for member in each.members}
-        seated = {member.name: each.kept_to for each in seating.classes for member in each.members}
+        seated = {
+            member.name: each.kept_to
+            for each in seating.classes
+            for member in each.members
+            if each.kept_to is not None
+        }
         self._asks = {**had.asks, **seated}
         self._pools = {self._name(each): each for each in _pools(seating, had)}
 
@@ -181,24 +182,33 @@ class SeatedFleet:
         option = pool.kind.option
         slice_ = option.cut.slices[self._slice(pool.kind, workload.name)]
         answer = fit(workload.need, slice_)
-        made = assignment(workload, name, option, slice_, answer, count, self._stack, seated=True)
-        return structs.replace(
-            made,
-            request=UNSET,
+        return assignment(
+            workload,
+            name,
+            option,
+            slice_,
+            answer,
+            count,
+            ask=self._second_ask(pool),
             seat=seat_name(workload),
-            resource=SHARED_GPU if self._renamed(pool) else made.resource,
         )
 
     def _slice(self, kind: SeatKind, workload: str) -> int:
         """Which of the cut's slices it asks for: of MIG there is one for each profile, and a resource for each."""
         slices = kind.option.cut.slices
-        return next((at for at, each in enumerate(slices) if each.resource == self._asks[workload]), 0)
+        return next(
+            (
+                at
+                for at, each in enumerate(slices)
+                if kind.option.cut.carrier.ask(each) == self._asks.get(workload)
+            ),
+            0,
+        )
 
     def _pool(self, name: str, pool: SeatPool) -> artefact.Pool:
         option, cut = pool.kind.option, pool.kind.option.cut
         others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
         types = (option.instance_type.name, *(each.instance_type.name for each in others[:1]))
-        resource = SHARED_GPU if self._renamed(pool) else resource_of(cut.slices[0], self._stack)
         return artefact.Pool(
             name=name,
             layout=pool.kind.layout,
@@ -210,17 +220,19 @@ class SeatedFleet:
                 )
                 for counts, alike in pool.nodes
             ),
-            resource="" if cut.mechanism is Mechanism.MIG else resource,
+            carrier=cut.carrier.name,
+            as_shared=self._second_ask(pool) is not None,
             tenant=cut.tenant,
             seats=dict(pool.seats),
             seat_names={name: seat_name(self._workloads[name]) for name, _ in pool.seats},
             max_nodes=UNSET if pool.own else sum(alike for _, alike in pool.nodes),
         )
 
-    def _renamed(self, pool: SeatPool) -> bool:
-        """Whether its whole GPUs are offered under the name of shared ones."""
-        whole = pool.kind.option.cut.mechanism is Mechanism.WHOLE
-        return whole and any(self._asks[name] == SHARED_GPU for name, _ in pool.seats)
+    def _second_ask(self, pool: SeatPool) -> Ask | None:
+        """By what else its slices are offered, as somebody there asks for that; None: by what is usual."""
+        option = pool.kind.option
+        ask = option.cut.carrier.second_ask(option.cut.slices[0], option.instance_type.gpu_count)
+        return ask if any(self._asks.get(name) == ask for name, _ in pool.seats) else None
 
     def _name(self, pool: SeatPool) -> str:
         """A name that says what it is, and changes with its seats: a node keeps those of its first boot."""
@@ -233,7 +245,7 @@ class SeatedFleet:
             pool.own,
             pool.seats,
             names,
-            self._renamed(pool),
+            self._second_ask(pool) is not None,
             kind.layout,
             kind.instance_type,
             kind.purchase,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gpuslice.carriers.table import carrier_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.previous import cut_of
@@ -21,6 +22,7 @@ from gpuslice.workloads.policy import Policy, forbids
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gpuslice.carriers.carrier import Ask
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.plan.artefact import Plan, Pool
     from gpuslice.planner.model.classes import WorkloadClass
@@ -32,6 +34,7 @@ def seats_kept(
     catalog: Catalog,
     overhead: DaemonsetOverhead,
     policy: Policy,
+    stack: str,
 ) -> Had:
     """The seats that replicas have and may keep, as many as there are replicas.
 
@@ -44,6 +47,7 @@ def seats_kept(
         catalog: types and prices.
         overhead: of daemonsets.
         policy: what may be bought.
+        stack: what nodes run.
     """
     types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
     numbers = {member.name: number for number, each in enumerate(classes) for member in each.members}
@@ -53,7 +57,8 @@ def seats_kept(
         machine, purchase = types.get(pool.instance_types[0]), Purchase(pool.purchases[0])
         if not pool.seats or machine is None or purchase not in machine.prices:
             continue
-        found = cut_of(pool, classes, [machine]) if pool.seats.keys() <= asks.keys() else None
+        carrier = carrier_of(pool, stack)
+        found = cut_of(pool, classes, [machine], carrier) if pool.seats.keys() <= asks.keys() else None
         option = None if found is None else node_option(machine, purchase, found[0], classes, overhead)
         if found is not None and option is not None:
             geometries = found[1] * option.units if len(found[1]) == 1 else found[1]
@@ -94,7 +99,7 @@ def unseated(classes: Sequence[WorkloadClass], had: Had) -> tuple[WorkloadClass,
         groups = defaultdict(list)
         for member in each.members:
             if rest := member.replicas - seated[member.name]:
-                groups[had.asks.get(member.name, "")].append(replace(member, replicas=rest))
+                groups[had.asks.get(member.name)].append(replace(member, replicas=rest))
         for ask, members in groups.items():
             replicas = sum(member.replicas for member in members)
             found.append(replace(each, members=tuple(members), replicas=replicas, kept_to=ask))
@@ -112,40 +117,41 @@ def loads_of_some(
         some: as `unseated` has them.
     """
     number_of = {member.name: number for number, each in enumerate(classes) for member in each.members}
-    parts: dict[tuple[int, str], int] = {}
+    parts: dict[tuple[int, Ask | None], int] = {}
     for part, each in enumerate(some):
         parts[number_of[each.members[0].name], each.kept_to] = part
     for pattern in known:
         for asking in askings(pattern, classes):
             pods = []
             for (number, where, count), ask in zip(pattern.pods, asking, strict=True):
-                here = parts.get((number, ask), parts.get((number, "")))
+                here = parts.get((number, ask), parts.get((number, None)))
                 if here is not None:
                     pods.append((here, where, min(count, some[here].replicas)))
             if pods:
                 yield Pattern(pattern.option, tuple(sorted(pods)), pattern.geometries)
 
 
-def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str, int]) -> dict[str, str]:
+def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str, int]) -> dict[str, Ask]:
     """What the pods of each workload that is still there ask for under a plan, as classes have it."""
-    layouts = {pool.name: pool.layout for pool in previous.pools if pool.seats}
-    found: dict[str, set[str]] = defaultdict(set)
+    pools = {pool.name: pool for pool in previous.pools if pool.seats}
+    found: dict[str, set[Ask]] = defaultdict(set)
     for each in previous.assignments:
-        if each.workload not in numbers or each.pool not in layouts:
+        if each.workload not in numbers or each.pool not in pools:
             continue
         one = classes[numbers[each.workload]]
         member = next(one_of for one_of in one.members if one_of.name == each.workload)
-        if each.seat != seat_name(member):
+        if each.asks.seat != seat_name(member):
             continue  # its need is another, and so are its seats
-        mechanism, gpu = Mechanism(layouts[each.pool].mechanism), layouts[each.pool].gpu
-        found[each.workload].add(one.ask(each.resource, mechanism, gpu))
+        pool = pools[each.pool]
+        ask = carrier_of(pool, previous.stack).ask_in(each.asks, pool.layout)
+        found[each.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
     return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}
 
 
 def _full(
     node: Pattern,
     seats: Mapping[str, int],
-    asks: Mapping[str, str],
+    asks: Mapping[str, Ask],
     numbers: Mapping[str, int],
     classes: Sequence[WorkloadClass],
 ) -> Pattern | None:
@@ -155,7 +161,9 @@ def _full(
     for name, count in seats.items():
         one = replace(classes[numbers[name]], kept_to=asks[name])
         fitting = [
-            at for at, _ in option.cut.fits.get(numbers[name], ()) if one.may_have(option.cut.slices[at])
+            at
+            for at, _ in option.cut.fits.get(numbers[name], ())
+            if one.may_have(option.cut.slices[at], option.cut.carrier)
         ]
         if not fitting or not option.admits(numbers[name]):
             return None

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.slices import SHARED_GPU
 from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
 from gpuslice.planner.model.limits import Limits
@@ -24,19 +23,19 @@ from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.packing.programme import Packings, cheapest_of, trimmed
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
-from gpuslice.workloads.pods import MIG_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from gpuslice.carriers.carrier import Ask
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Workload
 
-    Place = tuple[int, str]  # class number, what its pods ask for
-    Asking = tuple[str, ...]  # of a pattern's pods, entry by entry
+    Place = tuple[int, Ask]  # class number, what its pods ask for
+    Asking = tuple[Ask, ...]  # of a pattern's pods, entry by entry
 
 _NODES: Final = 100  # of branch and bound
 _ALONE: Final = 2  # nodes for each place alone, cheapest first
@@ -102,14 +101,18 @@ def seating(
 
 def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking, ...]:
     """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
-    cut = pattern.option.cut
-    found = [tuple(classes[number].asks_for(cut.slices[where]) for number, where, _ in pattern.pods)]
-    may_rename = all(classes[number].may_rename(cut.slices[where]) for number, where, _ in pattern.pods)
-    if may_rename and pattern.option.instance_type.gpu_count == 1:
-        found.append((SHARED_GPU,) * len(pattern.pods))
-    kept = [classes[number].kept_to for number, _, _ in pattern.pods]
+    cut, gpus = pattern.option.cut, pattern.option.instance_type.gpu_count
+    places = [(classes[number], cut.slices[where]) for number, where, _ in pattern.pods]
+    found = [tuple(one.asks_for(slice_, cut.carrier) for one, slice_ in places)]
+    others = [one.asks_otherwise(slice_, cut.carrier, gpus) for one, slice_ in places]
+    known = tuple(ask for ask in others if ask is not None)
+    if len(known) == len(places):
+        found.append(known)
+    kept = [one.kept_to for one, _ in places]
     return tuple(
-        each for each in found if all(not to or to == ask for to, ask in zip(kept, each, strict=True))
+        asking
+        for asking in found
+        if all(to is None or to == ask for to, ask in zip(kept, asking, strict=True))
     )
 
 
@@ -144,18 +147,18 @@ def _a_replica(pattern: Pattern) -> float:
 
 def _begun(
     packing: Packing, classes: Sequence[WorkloadClass], lonely: Mapping[Place, Sequence[Pattern]]
-) -> tuple[dict[int, str], Counter[tuple[Pattern, Asking]]]:
+) -> tuple[dict[int, Ask], Counter[tuple[Pattern, Asking]]]:
     """A choice to begin from, which is there however short time is.
 
     All of a class ask for what most of its replicas get by the packing, or where they are cheapest alone; whoever then
     has no place is on nodes alone.
     """
-    votes: dict[int, Counter[str]] = defaultdict(Counter)
+    votes: dict[int, Counter[Ask]] = defaultdict(Counter)
     for pattern, count in packing.items():
         for asking in askings(pattern, classes):
             for (number, _, carried), ask in zip(pattern.pods, asking, strict=True):
                 votes[number][ask] += carried * count
-    asks: dict[int, str] = {}
+    asks: dict[int, Ask] = {}
     for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
         asks.setdefault(number, ask)
     asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
@@ -183,11 +186,11 @@ def _begun(
 def _chosen(
     patterns: Sequence[Pattern],
     classes: Sequence[WorkloadClass],
-    begun: tuple[dict[int, str], Counter[tuple[Pattern, Asking]]],
+    begun: tuple[dict[int, Ask], Counter[tuple[Pattern, Asking]]],
     *,
     gap: float,
     clock: Clock,
-) -> tuple[dict[str, str], Counter[tuple[Pattern, Asking]]]:
+) -> tuple[dict[str, Ask], Counter[tuple[Pattern, Asking]]]:
     """What each workload asks for, by its name, and nodes: the integer program's, or those begun with."""
     rows: dict[Place, int] = {}
     columns, nodes = [], []
@@ -210,7 +213,7 @@ def _chosen(
     for place in rows:
         places[place[0]].append(place)
     many = sum(len(classes[number].members) * len(each) for number, each in places.items()) > _MOST_CHOICES
-    choices: list[tuple[tuple[Workload, ...], str]] = []
+    choices: list[tuple[tuple[Workload, ...], Ask]] = []
     begins: list[float] = []
     for number, each in enumerate(classes):
         together = many or each.splittable
@@ -245,14 +248,14 @@ def _chosen(
 
 
 def _kept(
-    classes: Sequence[WorkloadClass], asked: Mapping[str, str]
+    classes: Sequence[WorkloadClass], asked: Mapping[str, Ask]
 ) -> tuple[tuple[WorkloadClass, ...], dict[Place, int]]:
     """The classes, parted by what their members ask for, those that ask for MIG profiles last; and their numbers."""
     members: dict[Place, list[Workload]] = defaultdict(list)
     for number, each in enumerate(classes):
         for member in each.members:
             members[number, asked[member.name]].append(member)
-    places = sorted(members, key=lambda place: _asks_for_mig(place[1]))
+    places = sorted(members, key=lambda place: place[1].mechanism is Mechanism.MIG)
     kept = tuple(
         replace(
             classes[number],
@@ -263,10 +266,6 @@ def _kept(
         for number, ask in places
     )
     return kept, {place: number for number, place in enumerate(places)}
-
-
-def _asks_for_mig(ask: str) -> bool:
-    return ask.startswith(MIG_PREFIX)
 
 
 def _renumbered(pattern: Pattern, asking: Asking, numbers: Mapping[Place, int]) -> Pattern | None:
@@ -288,7 +287,7 @@ def _repacked(
     clock: Clock,
 ) -> Packing:
     """Nodes without surplus; those without MIG are looked for anew, and taken where that is cheaper."""
-    others = sum(not _asks_for_mig(each.kept_to) for each in classes)
+    others = sum(each.kept_to is None or each.kept_to.mechanism is not Mechanism.MIG for each in classes)
     options = offered(classes[:others]) if others else ()
     used = [each.option for each in packing]
     packing = trimmed(packing, options, classes, Limits((), [*options, *used]))

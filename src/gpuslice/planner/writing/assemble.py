@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
+from gpuslice.carriers.carrier import Share
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import SEES_ALL, less_margin
 from gpuslice.plan import artefact
 from gpuslice.planner.homes.previous import names_kept
-from gpuslice.planner.model.layouts import layout_of, resource_of
+from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.pools import pool_of
 from gpuslice.planner.writing.reasons import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
@@ -22,9 +23,9 @@ from gpuslice.workloads.service_kinds import kind_of, latency_limit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gpuslice.carriers.carrier import Ask
     from gpuslice.hardware.fit import Fit
     from gpuslice.hardware.slices import Slice
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.homes.bill_search import CarriedOut
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
@@ -89,12 +90,10 @@ class Assembly:
         self,
         realisation: CarriedOut,
         classes: Sequence[WorkloadClass],
-        stack: Stack,
         previous: artefact.Plan | None = None,
     ) -> None:
         """Name the pools, in an order that depends on nothing but the plan; pools that there were keep their names."""
         self._classes = classes
-        self._stack = stack
         self._homes = realisation.homes
         members: dict[PoolKey, list[Pattern]] = defaultdict(list)
         for pattern in realisation.packing:
@@ -159,9 +158,7 @@ class Assembly:
                         )
                         for (option, pods), count in ranked
                     ),
-                    resource=""
-                    if cut.mechanism is Mechanism.MIG
-                    else resource_of(cut.slices[0], self._stack),
+                    carrier=cut.carrier.name,
                     tenant=cut.tenant,
                 )
             )
@@ -183,7 +180,7 @@ class Assembly:
         option = min((each.option for each in self._members[home.pool]), key=lambda each: each.price)
         slice_ = option.cut.slices[home.slice_index]
         answer = dict(option.cut.fits[number])[home.slice_index]
-        return assignment(workload, self._names[home.pool], option, slice_, answer, count, self._stack)
+        return assignment(workload, self._names[home.pool], option, slice_, answer, count)
 
 
 def assignment(
@@ -193,9 +190,9 @@ def assignment(
     slice_: Slice,
     answer: Fit,
     count: int,
-    stack: Stack,
     *,
-    seated: bool = False,
+    ask: Ask | None = None,
+    seat: str = "",
 ) -> artefact.Assignment:
     """So many replicas of a workload in a pool.
 
@@ -206,14 +203,14 @@ def assignment(
         slice_: that each replica gets.
         answer: how the slice fits.
         count: replicas.
-        stack: what nodes run.
-        seated: whether its place is a seat, so that nothing is counted.
+        ask: by what its pods get it; None: by what is usual for such a slice.
+        seat: that it has, so that nothing is counted; empty: none.
     """
-    request: artefact.Request | UnsetType = UNSET
+    carrier, share = option.cut.carrier, None
     limit: str | UnsetType = UNSET
     memory, cut = workload.need.memory_mib, option.cut
-    if cut.metered and memory is not None and answer.time_milli is not None:
-        request = artefact.Request(format_memory(memory), max(answer.time_milli, 1))
+    if cut.metered and not seat and memory is not None and answer.time_milli is not None:
+        share = Share(memory, max(answer.time_milli, 1))
     if workload.preallocates and cut.mechanism in SEES_ALL and memory is not None:
         own = memory if cut.metered else less_margin(slice_.memory_mib)
         limit = format_memory(own)
@@ -222,14 +219,12 @@ def assignment(
         pool=pool,
         replicas=count,
         slice=slice_.name,
-        resource=resource_of(slice_, stack),
-        quantity=workload.need.gpus,
-        because=_because(workload, option, slice_, answer, count, seated=seated),
+        asks=carrier.asks(ask or carrier.ask(slice_), workload.need.gpus, share, seat),
+        because=_because(workload, option, slice_, answer, count, seated=bool(seat)),
         target=workload.target,
         expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
         utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
         memory_limit=limit,
-        request=request,
         service=UNSET if (kind := kind_of(workload)) is None else _served(workload, kind),
     )
 

@@ -88,7 +88,7 @@ def one_pool_each(
     carried, change = steady(search, relaxation, packing, carried, catalog, settings)
     realised = carried.carried
     known = [packing, realised.packing, *([] if carried.packing is None else [carried.packing])]
-    assembly = Assembly(realised, search.classes, settings.stack, settings.previous)
+    assembly = Assembly(realised, search.classes, settings.previous)
     return Fleet(
         assembly.pools(),
         assembly.assignments(),

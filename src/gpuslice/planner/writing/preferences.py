@@ -61,7 +61,9 @@ def steady(
     previous = settings.previous
     if previous is None:
         return free, UNSET
-    homes, nodes = homes_kept(previous, search.classes, catalog, settings.overhead, settings.policy)
+    homes, nodes = homes_kept(
+        previous, search.classes, catalog, settings.overhead, settings.policy, settings.stack
+    )
     if not homes:
         return free, UNSET
     kept = search.with_more(nodes).carried(relaxation, packing, Wishes(kept=homes))
@@ -71,7 +73,7 @@ def steady(
     stayed, moved = (
         (
             cost(each.carried.packing),
-            Assembly(each.carried, search.classes, settings.stack, previous).assignments(),
+            Assembly(each.carried, search.classes, previous).assignments(),
         )
         for each in (kept, free)
     )

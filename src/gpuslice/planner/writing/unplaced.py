@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuslice.carriers import table
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.stacks import Stack, why_not
 from gpuslice.units import format_cpu, format_memory
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
 
 # The later a rule is asked, the nearer was the miss.
@@ -29,15 +29,15 @@ def reason_against(
     where the catalog has nothing else.
     """
     misses: list[tuple[int, int, str]] = []  # how near, how much it had of what was missing, in words
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     with_gpus = [each for each in catalog.instance_types if each.gpu_count]
     for instance_type in with_gpus or catalog.instance_types:
         gpu = GPUS[instance_type.gpu]
         name, beyond = instance_type.name, len(_NEARNESS)
-        if instance_type.gpu_count:
-            slice_ = cuts.whole(gpu)
-        elif why_not(stack, gpu.name, Mechanism.FRACTIONAL) is None:
-            slice_ = cuts.fractional(gpu, instance_type.gpu_fraction)
-        else:
+        slice_ = (
+            cuts.whole(gpu) if instance_type.gpu_count else cuts.fractional(gpu, instance_type.gpu_fraction)
+        )
+        if carrier.refuses_slice(slice_) is not None:
             continue
         answer = fit(each.need, slice_)
         cpu = max(instance_type.allocatable_cpu_milli - overhead.cpu_milli, 0)
