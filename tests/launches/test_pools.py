@@ -82,12 +82,12 @@ def test_pods_choose_pools_and_tolerate_them_as_their_patches_say(plan):
     for assignment in plan.assignments:
         ((kind, count),) = pods_of([assignment], known)
         assert count == assignment.replicas
-        assert kind.selector == ({} if assignment.seat else {"gpuslice.io/pool": assignment.pool})
+        assert kind.selector == ({} if assignment.asks.seat else {"gpuslice.io/pool": assignment.pool})
         (toleration,) = kind.tolerations
         said = {"key": toleration.key, "operator": toleration.operator, "effect": toleration.effect}
         assert said | ({"value": toleration.value} if toleration.value else {}) in tolerations(assignment)
-        assert kind.requests[assignment.resource] == assignment.quantity
-        assert kind.requests.get(assignment.seat, 1) == 1
+        assert kind.requests[assignment.asks.resource] == assignment.asks.count
+        assert kind.requests.get(assignment.asks.seat, 1) == 1
 
 
 def test_pods_of_one_template_are_one_class_wherever_their_seats_are():
