@@ -121,10 +121,10 @@ def policy_steps(policy: Policy) -> tuple[PolicyStep, ...]:
     """Every entry of a policy, loosened by one step."""
     found = [
         PolicyStep(
-            f"don't forbid {each}",
-            structs.replace(policy, forbid=tuple(other for other in policy.forbid if other != each)),
+            f"don't forbid {name}",
+            structs.replace(policy, forbid=tuple(other for other in policy.forbid if other != name)),
         )
-        for each in dict.fromkeys(policy.forbid)
+        for name in dict.fromkeys(policy.forbid)
     ]
     found += [
         PolicyStep(
@@ -161,7 +161,7 @@ def _models(need: Need, catalog: Catalog) -> Iterator[Step]:
     allowed = _allowed(need)
     if not allowed:
         return
-    for name in sorted({each.gpu for each in catalog.instance_types if each.prices} - allowed):
+    for name in sorted({kind.gpu for kind in catalog.instance_types if kind.prices} - allowed):
         after = replace(need, allow=allowed | {name})
         if _as_good(need, GPUS[name]) and fit(after, cuts.whole(GPUS[name])).fits:
             yield Step(Kind.GPU, f"allow {name} too", after, name)
@@ -224,11 +224,14 @@ def _rules(need: Need) -> Iterator[Step]:
         yield Step(Kind.LIMIT, words, replace(need, limitable=True))
 
 
-def _pods(each: WorkloadClass) -> Iterator[Step]:
+def _pods(workload_class: WorkloadClass) -> Iterator[Step]:
     """Smaller requests, where there is more than that."""
-    if each.cpu_milli > LESS_CPU_MILLI:
-        less = f"{format_cpu(LESS_CPU_MILLI)} less CPU: {format_cpu(each.cpu_milli - LESS_CPU_MILLI)}"
+    if workload_class.cpu_milli > LESS_CPU_MILLI:
+        less = (
+            f"{format_cpu(LESS_CPU_MILLI)} less CPU: {format_cpu(workload_class.cpu_milli - LESS_CPU_MILLI)}"
+        )
         yield Step(Kind.CPU, f"request {less}", cpu_milli=LESS_CPU_MILLI)
-    if each.memory_mib > LESS_MEMORY_MIB:
-        less = f"{format_memory(LESS_MEMORY_MIB)} less memory: {format_memory(each.memory_mib - LESS_MEMORY_MIB)}"
+    if workload_class.memory_mib > LESS_MEMORY_MIB:
+        after = format_memory(workload_class.memory_mib - LESS_MEMORY_MIB)
+        less = f"{format_memory(LESS_MEMORY_MIB)} less memory: {after}"
         yield Step(Kind.POD_MEMORY, f"request {less}", memory_mib=LESS_MEMORY_MIB)

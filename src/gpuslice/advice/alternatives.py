@@ -64,9 +64,9 @@ def alternatives(
     """
     carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     found = []
-    for name in sorted({each.gpu for each in catalog.instance_types}):
+    for name in sorted({kind.gpu for kind in catalog.instance_types}):
         gpu = GPUS[name]
-        types = [each for each in catalog.instance_types if each.gpu == name]
+        types = [kind for kind in catalog.instance_types if kind.gpu == name]
         for slice_, per_gpu in _slices(gpu, types, workload, carrier, given):
             found.append(_alternative(workload, slice_, per_gpu, types, overhead, carrier))
     return tuple(
@@ -85,7 +85,7 @@ def _slices(
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
     yield cuts.whole(gpu), 1
-    for fraction in sorted({each.gpu_fraction for each in types if not each.gpu_count}):
+    for fraction in sorted({kind.gpu_fraction for kind in types if not kind.gpu_count}):
         if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None:
             yield slice_, 1
     if gpu.mig is not None:
@@ -109,17 +109,17 @@ def _slices(
         times = slot_times(workload.need, gpu, mechanism)
         replicas = max(times, default=2)
         had = {
-            each.replicas: each.slot_time or None
-            for each in given
-            if (each.gpu, each.mechanism) == (gpu.name, mechanism.value)
-            and each.replicas
-            and not each.metered
+            layout.replicas: layout.slot_time or None
+            for layout in given
+            if (layout.gpu, layout.mechanism) == (gpu.name, mechanism.value)
+            and layout.replicas
+            and not layout.metered
         }
         if replicas not in had:
             own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
             yield cuts.slot(gpu, mechanism, replicas, own), replicas
         yield from ((cuts.slot(gpu, mechanism, count, time), count) for count, time in had.items())
-    if any(carrier.meters(each.gpu_count) for each in types):
+    if any(carrier.meters(kind.gpu_count) for kind in types):
         yield from _metered(gpu, workload, carrier, given)
 
 
@@ -130,7 +130,7 @@ def _metered(
     had = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
     offers = [cuts.metered(gpu, time) for time in had[:1] or METERED_TIMES]
     if carrier.refuses_slice(offers[0]) is None:
-        fitting = [each for each in offers if fit(workload.need, each).fits]
+        fitting = [offer for offer in offers if fit(workload.need, offer).fits]
         yield (fitting or offers)[-1], 0
 
 
@@ -146,16 +146,16 @@ def _alternative(
     if not answer.fits:
         return Alternative(slice_.name, answer)
     best: tuple[int, str, int] | None = None
-    for each in types:
+    for kind in types:
         if (
-            not _offers(each, slice_, carrier)
-            or Purchase.ON_DEMAND not in each.prices
-            or each.arch != workload.arch
+            not _offers(kind, slice_, carrier)
+            or Purchase.ON_DEMAND not in kind.prices
+            or kind.arch != workload.arch
         ):
             continue
-        count = _per_node(workload, slice_, per_gpu, each, overhead, answer)
+        count = _per_node(workload, slice_, per_gpu, kind, overhead, answer)
         if count:
-            candidate = (each.prices[Purchase.ON_DEMAND] // count, each.name, count)
+            candidate = (kind.prices[Purchase.ON_DEMAND] // count, kind.name, count)
             best = candidate if best is None else min(best, candidate)
     if best is None:
         return Alternative(slice_.name, answer)

@@ -61,10 +61,10 @@ def habits(
         return None
     paid, optimal = micro_usd(plan.summary.usd_per_hour), micro_usd(plan.summary.optimal_usd_per_hour)
     mean = carried.spread.mean
-    wide = structs.replace(plan, pools=tuple(_widened(each, catalog) for each in plan.pools))
-    placed = {each.workload for each in plan.assignments}
-    there = [each for each in workloads if each.name in placed]
-    orders = priced_orders(sum(each.replicas for each in plan.assignments))
+    wide = structs.replace(plan, pools=tuple(_widened(pool, catalog) for pool in plan.pools))
+    placed = {assignment.workload for assignment in plan.assignments}
+    there = [workload for workload in workloads if workload.name in placed]
+    orders = priced_orders(sum(assignment.replicas for assignment in plan.assignments))
     spread = realised_spread(wide, there, catalog, overhead, orders=orders)
     return Habits(
         carried.packed - optimal,
@@ -79,13 +79,13 @@ def _widened(pool: Pool, catalog: Catalog) -> Pool:
     """The pool with all instance types of its GPU that can be cut as it says."""
     types = catalog.by_name()
     first = types[pool.instance_types[0]]
-    bought = {Purchase(each) for each in pool.purchases}
+    bought = {Purchase(purchase) for purchase in pool.purchases}
     more = [
-        each.name
-        for each in catalog.instance_types
-        if (each.gpu, each.gpu_fraction, each.arch) == (first.gpu, first.gpu_fraction, first.arch)
-        and not bought.isdisjoint(each.prices)
-        and _can_be_cut(pool, each, first)
+        kind.name
+        for kind in catalog.instance_types
+        if (kind.gpu, kind.gpu_fraction, kind.arch) == (first.gpu, first.gpu_fraction, first.arch)
+        and not bought.isdisjoint(kind.prices)
+        and _can_be_cut(pool, kind, first)
     ]
     return structs.replace(pool, instance_types=tuple(dict.fromkeys((*pool.instance_types, *more))))
 

@@ -39,7 +39,7 @@ class PoolUse:
     @property
     def binds(self) -> str:
         """The resource that is used most; "" in a pool without nodes."""
-        return max(self.used, key=lambda each: self.used[each], default="")
+        return max(self.used, key=lambda entry: self.used[entry], default="")
 
 
 def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolUse, ...]:
@@ -50,14 +50,16 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
         workloads: that it was made for.
         catalog: that it was made with.
     """
-    by_name, types = {each.name: each for each in workloads}, catalog.by_name()
+    by_name, types = {workload.name: workload for workload in workloads}, catalog.by_name()
     overhead_cpu, overhead_memory = parse_cpu_milli(plan.overhead.cpu), _mib(plan.overhead.memory)
     found = []
     for pool in plan.pools:
         uses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # by workload
         have: dict[str, int] = defaultdict(int)
         price = 0
-        assigned = {each.workload: each for each in plan.assignments if each.pool == pool.name}
+        assigned = {
+            assignment.workload: assignment for assignment in plan.assignments if assignment.pool == pool.name
+        }
         for node in pool.nodes:
             each = types[node.instance_type]
             price += each.prices[Purchase(node.purchase)] * node.count

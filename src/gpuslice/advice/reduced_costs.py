@@ -63,8 +63,10 @@ def reduced_costs(
     for some in _in_parts(steps, max(_AT_ONCE, len(classes) // _AT_ONCE_OF)):
         if clock.over():
             break
-        variants = [each for part in some for each in _variants(part, classes, some[part])]
-        market = _Market([*classes, *(each.after for each in variants)], relaxation, offer, limits, clock)
+        variants = [variant for part in some for variant in _variants(part, classes, some[part])]
+        market = _Market(
+            [*classes, *(variant.after for variant in variants)], relaxation, offer, limits, clock
+        )
         for at, each in enumerate(variants, start=len(classes)):
             if clock.over():
                 break
@@ -104,12 +106,12 @@ def reduced_together(
 def _in_parts(steps: StepsOf, most: int) -> list[dict[Part, Sequence[Step]]]:
     parts: list[dict[Part, Sequence[Step]]] = [{}]
     size = 0
-    for part, each in steps.items():
+    for part, group in steps.items():
         if size >= most:
             parts.append({})
             size = 0
-        parts[-1][part] = each
-        size += len({step.kind if step.gpu else step for step in each})
+        parts[-1][part] = group
+        size += len({step.kind if step.gpu else step for step in group})
     return parts
 
 
@@ -160,7 +162,7 @@ class _Market:
         self._pricing = Pricing(options, classes)
         tolled = Limits(limits, options)
         self._pricing.reprice(tolled.tolled(tolled.proper(relaxation.tolls)))
-        self._demand = np.asarray([each.replicas for each in classes], dtype=np.float64)
+        self._demand = np.asarray([a_class.replicas for a_class in classes], dtype=np.float64)
         self._worth: Floats = np.zeros(len(classes))
         self._worth[: len(relaxation.duals)] = relaxation.duals
 

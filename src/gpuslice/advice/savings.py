@@ -129,11 +129,11 @@ def changes(
     classes, relaxation = solution.classes, solution.relaxation
     if relaxation is None:
         return Changes((), 0)
-    named = {each.name: each for each in workloads}
+    named = {workload.name: workload for workload in workloads}
     members = {
         member.name: (number, member.replicas)
-        for number, each in enumerate(classes)
-        for member in each.members
+        for number, a_class in enumerate(classes)
+        for member in a_class.members
         if not name or member.name == name
     }
     paid = {part: float(relaxation.duals[part[0]]) * part[1] for part in members.values()}
@@ -159,17 +159,17 @@ def changes(
         alone += here
         found += [
             Change(
-                each.step.kind,
+                taken.step.kind,
                 member,
-                each.step.words,
-                (each.step.taken(each.workload),),
+                taken.step.words,
+                (taken.step.taken(taken.workload),),
                 settings.policy,
-                each.usd,
-                each.step.gpu,
+                taken.usd,
+                taken.step.gpu,
             )
-            for each in (here if name else _mildest(here))
+            for taken in (here if name else _mildest(here))
         ]
-    most = max((paid[members[each]] for each in missed), default=0.0)
+    most = max((paid[members[name]] for name in missed), default=0.0)
     asked = len(alone)
     if not name:
         more = [
@@ -200,11 +200,12 @@ def saving(
     Returns:
         The saving, which may be none or less than none; None where no plan for everybody was found.
     """
-    placed = {each.workload for each in plan.assignments}
-    changed = {each.name: each for each in change.workloads}
+    placed = {assignment.workload for assignment in plan.assignments}
+    changed = {workload.name: workload for workload in change.workloads}
     try:
         after = again(
-            [changed.get(each.name, each) for each in workloads if each.name in placed], change.policy
+            [changed.get(workload.name, workload) for workload in workloads if workload.name in placed],
+            change.policy,
         )
     except AnswerIsNoError:
         return None
@@ -231,7 +232,7 @@ class _Taken:
 def _mildest(priced: Sequence[_Taken]) -> list[_Taken]:
     """The best model, and of several steps away from isolation none that a smaller one does as well as."""
     models = [each for each in priced if each.step.kind is Kind.GPU]
-    best = max(models, key=lambda each: each.usd, default=None)
+    best = max(models, key=lambda model: model.usd, default=None)
     kept = [each for each in priced if each.step.kind is not Kind.GPU or each is best]
     isolated = sorted(
         (each for each in kept if each.step.kind is Kind.ISOLATION),
@@ -253,20 +254,20 @@ def _of_tenants(
 ) -> list[Change]:
     """The same step for several workloads of a tenant, which may then share GPUs with each other."""
     together: dict[tuple[str, str], list[_Taken]] = {}
-    for each in alone:
-        need, worth = each.step.taken(each.workload).need, each.usd * HOURS_A_MONTH >= LEAST_WORTH
-        if each.step.kind is Kind.ISOLATION and need.isolation is Isolation.NONE:
+    for taken in alone:
+        need, worth = taken.step.taken(taken.workload).need, taken.usd * HOURS_A_MONTH >= LEAST_WORTH
+        if taken.step.kind is Kind.ISOLATION and need.isolation is Isolation.NONE:
             words = "no isolation"
-        elif each.step.kind in _TOGETHER or (each.step.kind is Kind.GPU and worth):
-            words = each.step.words
+        elif taken.step.kind in _TOGETHER or (taken.step.kind is Kind.GPU and worth):
+            words = taken.step.words
         else:
             continue
-        together.setdefault((each.workload.tenant, words), []).append(each)
+        together.setdefault((taken.workload.tenant, words), []).append(taken)
     found = []
     for (tenant, words), some in together.items():
         if len(some) == 1:
             continue
-        estimate = sum(each.usd for each in some)
+        estimate = sum(taken.usd for taken in some)
         if estimate * HOURS_A_MONTH < LEAST_WORTH and not clock.over():
             # Each by itself has nobody to share with: only together they may.
             estimate = reduced_together(
@@ -319,7 +320,9 @@ def _policy_estimate(
     limits = limits_of(settings.policy)
     if step.rule:
         toll = next(
-            float(toll) for each, toll in zip(limits, relaxation.tolls, strict=True) if each.rule == step.rule
+            float(toll)
+            for limit, toll in zip(limits, relaxation.tolls, strict=True)
+            if limit.rule == step.rule
         )
         # A limit on a share grows with the bill.
         return toll * (1.0 if step.units == 1.0 else step.units * relaxation.value)
@@ -331,7 +334,7 @@ def _policy_estimate(
     tolled = Limits(limits, options)
     pricing = Pricing(options, solution.classes)
     pricing.reprice(tolled.tolled(tolled.proper(relaxation.tolls)))
-    demand = np.asarray([each.replicas for each in solution.classes], dtype=np.float64)
+    demand = np.asarray([a_class.replicas for a_class in solution.classes], dtype=np.float64)
     priced = pricing.solve(
         relaxation.duals, demand, tolerance=_EXACT, patience=Patience.ENOUGH, clock=clock.in_full()
     )

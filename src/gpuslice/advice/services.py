@@ -51,22 +51,26 @@ def choices(
         return ()
     good = set(admissible(service))
     found = []
-    for each in service.profiles:
-        done = float(throughput(each))
-        if each not in good:
+    for profile in service.profiles:
+        done = float(throughput(profile))
+        if profile not in good:
             limit = float(latency_limit(service))
-            found.append(Choice(each, done, reason=f"{each.latency_ms:g} ms, and below {limit:g} is wanted"))
+            found.append(
+                Choice(profile, done, reason=f"{profile.latency_ms:g} ms, and below {limit:g} is wanted")
+            )
             continue
-        kind = replace(kind_by(workload.name, service, each), slices=frozenset({each.slice}))
+        kind = replace(kind_by(workload.name, service, profile), slices=frozenset({profile.slice}))
         offers = alternatives(as_replicas(workload, kind, kind.replicas), catalog, overhead, stack)
-        offer = next((offer for offer in offers if offer.slice == each.slice), None)
+        offer = next((offer for offer in offers if offer.slice == profile.slice), None)
         if offer is None or offer.price is None:
             reason = "no instance type with a price offers it and holds a pod"
             if offer is not None and not offer.answer.fits:
                 reason = offer.answer.reason
-            found.append(Choice(each, done, kind.replicas, reason=reason))
+            found.append(Choice(profile, done, kind.replicas, reason=reason))
         else:
-            found.append(Choice(each, done, kind.replicas, offer.price * kind.replicas, offer.instance_type))
+            found.append(
+                Choice(profile, done, kind.replicas, offer.price * kind.replicas, offer.instance_type)
+            )
     return tuple(
         sorted(
             found,

@@ -17,20 +17,20 @@ _SLICES_NAMED: Final = 3
 def refusals(found: Sequence[Alternative]) -> list[tuple[str, str]]:
     """What won't do, and why: slices in few words, and the one reason that refuses them all."""
     refused: dict[str, list[str]] = defaultdict(list)
-    for each in found:
-        if each.price is None:
-            gpu = each.slice.partition("/")[0]
-            reason = each.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
-            refused[reason or "no instance type with a price holds a pod"].append(each.slice)
-    gpus = [each.slice.partition("/")[0] for each in found]
+    for alternative in found:
+        if alternative.price is None:
+            gpu = alternative.slice.partition("/")[0]
+            reason = alternative.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
+            refused[reason or "no instance type with a price holds a pod"].append(alternative.slice)
+    gpus = [alternative.slice.partition("/")[0] for alternative in found]
     return [(_together(slices, gpus), reason) for reason, slices in refused.items()]
 
 
 def _together(slices: Sequence[str], gpus: Sequence[str]) -> str:
     """Slices that one reason refuses: all of a GPU by its name, and no more than some."""
     by_gpu: dict[str, list[str]] = defaultdict(list)
-    for each in slices:
-        by_gpu[each.partition("/")[0]].append(each)
+    for slice_ in slices:
+        by_gpu[slice_.partition("/")[0]].append(slice_)
     words = []
     for gpu, names in by_gpu.items():
         words += [gpu] if len(names) == gpus.count(gpu) else names

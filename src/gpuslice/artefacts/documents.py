@@ -143,7 +143,7 @@ def dump_yaml(*documents: object) -> str:
     A text that some reader of YAML 1.1 or 1.2 would take for a boolean, number or date is quoted, as value and
     as key.
     """
-    plain = [to_plain(each) for each in documents]
+    plain = [to_plain(document) for document in documents]
     out = StringIO()
     yaml.dump_all(
         plain,
@@ -181,9 +181,9 @@ def to_plain(value: object) -> object:
         case Enum():
             return value.value
         case list() | tuple():
-            return [to_plain(each) for each in value]
+            return [to_plain(entry) for entry in value]
         case set() | frozenset():
-            return sorted(str(to_plain(each)) for each in value)
+            return sorted(str(to_plain(entry)) for entry in value)
         case str() | int() | float() | None:
             return value
         case _:
@@ -195,8 +195,8 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, str, object], ...]
     """Name, name in files and, where it may be left out, default of each field."""
     omit = struct.__struct_config__.omit_defaults
     return tuple(
-        (each.name, each.encode_name, _default(each) if omit else msgspec.NODEFAULT)
-        for each in msgspec.structs.fields(struct)
+        (field.name, field.encode_name, _default(field) if omit else msgspec.NODEFAULT)
+        for field in msgspec.structs.fields(struct)
     )
 
 

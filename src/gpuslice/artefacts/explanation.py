@@ -67,9 +67,9 @@ def _shown_path(raw: object, path: tuple[Step, ...]) -> str:
 
 def _other_kind(raw: object, top: inspect.StructType, where: str) -> InputError | None:
     wanted = {
-        each.encode_name: str(each.type.values[0])
-        for each in top.fields
-        if each.encode_name in {"apiVersion", "kind"} and isinstance(each.type, inspect.LiteralType)
+        field.encode_name: str(field.type.values[0])
+        for field in top.fields
+        if field.encode_name in {"apiVersion", "kind"} and isinstance(field.type, inspect.LiteralType)
     }
     if len(wanted) < 2:
         return None
@@ -168,7 +168,7 @@ def _explained(
         value = _at(value, (step,))
     place = _place(where, raw, path)
     if isinstance(value, dict) and (struct := _struct(wanted)) is not None:
-        known = [each.encode_name for each in struct.fields]
+        known = [field.encode_name for field in struct.fields]
         if struct.tag_field is not None:
             known.insert(0, struct.tag_field)
         for key in value:
@@ -193,7 +193,7 @@ def _explained(
 
 
 def _struct(of: inspect.Type) -> inspect.StructType | None:
-    return next((each for each in _members(of) if isinstance(each, inspect.StructType)), None)
+    return next((member for member in _members(of) if isinstance(member, inspect.StructType)), None)
 
 
 def _members(of: inspect.Type) -> tuple[inspect.Type, ...]:
@@ -204,22 +204,22 @@ def _members(of: inspect.Type) -> tuple[inspect.Type, ...]:
 
 def _type_inside(outer: inspect.Type, value: object, step: Step) -> inspect.Type:
     """The type one step further in; `value` picks among the members of a union."""
-    for each in _members(outer):
-        match each:
+    for member in _members(outer):
+        match member:
             case inspect.StructType() if isinstance(value, dict):
-                if step == each.tag_field:
-                    return inspect.LiteralType((each.tag,))
-                for candidate in each.fields:
+                if step == member.tag_field:
+                    return inspect.LiteralType((member.tag,))
+                for candidate in member.fields:
                     if candidate.encode_name == step:
                         return candidate.type
             case inspect.DictType() if isinstance(value, dict):
-                return each.value_type
+                return member.value_type
             case (
                 inspect.VarTupleType() | inspect.ListType() | inspect.SetType() | inspect.FrozenSetType()
             ) if isinstance(value, list | tuple):
-                return each.item_type
-            case inspect.TupleType() if isinstance(step, int) and step < len(each.item_types):
-                return each.item_types[step]
+                return member.item_type
+            case inspect.TupleType() if isinstance(step, int) and step < len(member.item_types):
+                return member.item_types[step]
             case _:
                 pass
     return inspect.AnyType()
@@ -236,7 +236,7 @@ def _allowed(wanted: inspect.Type) -> str:
             )
         case inspect.UnionType():
             return " or ".join(
-                _allowed(each) for each in wanted.types if not isinstance(each, inspect.NoneType)
+                _allowed(kind) for kind in wanted.types if not isinstance(kind, inspect.NoneType)
             )
         case inspect.IntType():
             return "a whole number" + _range(wanted)
@@ -247,11 +247,11 @@ def _allowed(wanted: inspect.Type) -> str:
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType():
-            return _choices([str(each) for each in wanted.values])
+            return _choices([str(value) for value in wanted.values])
         case inspect.EnumType():
-            return _choices([str(each.value) for each in wanted.cls])
+            return _choices([str(enum.value) for enum in wanted.cls])
         case inspect.StructType():
-            return f"a mapping of {', '.join(each.encode_name for each in wanted.fields)}"
+            return f"a mapping of {', '.join(field.encode_name for field in wanted.fields)}"
         case inspect.DictType():
             return "a mapping"
         case inspect.CollectionType() | inspect.TupleType():

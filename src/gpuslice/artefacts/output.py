@@ -132,7 +132,7 @@ def _refuse_foreign(target: Path, path: str | Path) -> None:
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(
-            f"holds files that gpuslice didn't write: {', '.join(shorten(each) for each in foreign[:3])}{more}",
+            f"holds files that gpuslice didn't write: {', '.join(shorten(name) for name in foreign[:3])}{more}",
             where=str(path),
             fix="name another directory, or move them away",
         )

@@ -48,7 +48,7 @@ def _structs(kind: type) -> list[type[msgspec.Struct]]:
         match todo.pop():
             case msgspec.inspect.StructType(cls=cls, fields=fields) if cls not in found:
                 found[cls] = None
-                todo.extend(each.type for each in fields)
+                todo.extend(field.type for field in fields)
             case msgspec.inspect.UnionType(types=types):
                 todo.extend(types)
             case msgspec.inspect.DictType(value_type=inner):
@@ -69,9 +69,9 @@ def _describe(definition: dict[str, object], struct: type[msgspec.Struct]) -> No
     tag = struct.__struct_config__.tag_field
     if tag is not None:
         properties[tag]["description"] = "Which form this is."
-    for each in msgspec.structs.fields(struct):
-        if each.name in texts:
-            properties[each.encode_name]["description"] = texts[each.name]
+    for field in msgspec.structs.fields(struct):
+        if field.name in texts:
+            properties[field.encode_name]["description"] = texts[field.name]
 
 
 def _field_texts(struct: type) -> dict[str, str]:

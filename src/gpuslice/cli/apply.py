@@ -276,5 +276,5 @@ def _seconds(text: str) -> float:
         raise InputError(
             f"{text[:20]!r} is no duration", where="--timeout", fix='write such as "10m" or "90s"'
         )
-    hours, minutes, seconds = (int(each or 0) for each in match.groups())
+    hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)

@@ -40,27 +40,27 @@ def list_types(
 
     chosen = of_gpu(choose(catalog_file, region), gpu)
     if output is Output.NAME:
-        print_text("\n".join(each.name for each in chosen.instance_types))
+        print_text("\n".join(kind.name for kind in chosen.instance_types))
         return
     if output is not Output.TABLE:
         print_data(to_file(chosen), output)
         return
     columns = ["name", "gpu", "gpus", "gpu memory", "vcpu", "memory", "pods", "$/hour", "$/hour per card"]
-    spot = any("spot" in each.prices for each in chosen.instance_types)
+    spot = any("spot" in kind.prices for kind in chosen.instance_types)
     rows = [
         [
-            each.name,
-            each.gpu,
-            each.gpu_count or str(each.gpu_fraction),
-            format_memory(each.gpu_memory_mib),
-            each.vcpu,
-            format_memory(each.memory_mib),
-            each.max_pods,
-            _hourly(each, "on-demand"),
-            _four_digits(card_price(each)),
-            *([_hourly(each, "spot")] if spot else []),
+            kind.name,
+            kind.gpu,
+            kind.gpu_count or str(kind.gpu_fraction),
+            format_memory(kind.gpu_memory_mib),
+            kind.vcpu,
+            format_memory(kind.memory_mib),
+            kind.max_pods,
+            _hourly(kind, "on-demand"),
+            _four_digits(card_price(kind)),
+            *([_hourly(kind, "spot")] if spot else []),
         ]
-        for each in sorted(chosen.instance_types, key=_by_gpu_and_price)
+        for kind in sorted(chosen.instance_types, key=_by_gpu_and_price)
     ]
     if spot:
         columns.append("$/hour spot")
@@ -127,10 +127,10 @@ def refresh_region(
     say(f"next: gpuslice plan -f workloads.yaml --catalog {out}")
 
 
-def _hourly(each: InstanceType, purchase: str) -> str | None:
+def _hourly(instance_type: InstanceType, purchase: str) -> str | None:
     from gpuslice.cloud.catalog import Purchase
 
-    return _four_digits(each.prices.get(Purchase(purchase)))
+    return _four_digits(instance_type.prices.get(Purchase(purchase)))
 
 
 def _four_digits(micro_usd: int | None) -> str | None:
@@ -139,10 +139,10 @@ def _four_digits(micro_usd: int | None) -> str | None:
     return None if micro_usd is None else format_usd(micro_usd, digits=4)
 
 
-def _by_gpu_and_price(each: InstanceType) -> tuple[str, float, str]:
+def _by_gpu_and_price(instance_type: InstanceType) -> tuple[str, float, str]:
     from gpuslice.cloud.catalog import Purchase
 
-    return each.gpu, each.prices.get(Purchase.ON_DEMAND, float("inf")), each.name
+    return instance_type.gpu, instance_type.prices.get(Purchase.ON_DEMAND, float("inf")), instance_type.name
 
 
 def _say_date(chosen: Catalog) -> None:

@@ -48,7 +48,7 @@ def print_text(text: str) -> None:
 
 def print_names(names: Iterable[str]) -> None:
     """One name a line; nothing at all where there are none."""
-    _write("".join(f"{each}\n" for each in names))
+    _write("".join(f"{name}\n" for name in names))
 
 
 def print_data(data: object, output: Output) -> None:
@@ -74,8 +74,8 @@ def print_table(
     from rich.cells import cell_len
 
     cells = [["-" if cell is None else " ".join(str(cell).split()) for cell in row] for row in rows]
-    cells.insert(0, [each.upper() for each in columns])
-    numbers = [each in set(right) for each in columns]
+    cells.insert(0, [column.upper() for column in columns])
+    numbers = [column in set(right) for column in columns]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
     prose = 0 if numbers[-1] else 1
     before = [_aligned(row, widths, numbers) for row in cells]
@@ -87,7 +87,7 @@ def print_table(
             found = [front.rstrip()]
         else:
             found = _with_prose(_aligned(row[:-1], widths, numbers), row[-1], start, room, heading=not number)
-        lines += found if number else [_bold(each) for each in found]
+        lines += found if number else [_bold(name) for name in found]
     print_text("\n".join(lines))
 
 
@@ -98,8 +98,8 @@ def print_list(title: str, lines: Sequence[str]) -> None:
     room = _width()
     if lines:
         print_text(f"\n{title}:")
-    for each in lines:
-        line = " ".join(each.split())
+    for name in lines:
+        line = " ".join(name.split())
         if room is not None:
             # Never so narrow that words fall apart.
             line = textwrap.fill(
@@ -123,9 +123,9 @@ def _with_prose(front: str, prose: str, start: int, room: int, *, heading: bool)
 
     if room - start >= _NARROWEST:
         text = textwrap.wrap(prose, room - start, break_on_hyphens=False) or [""]
-        return [f"{front}{_GAP}{text[0]}".rstrip(), *(" " * start + each for each in text[1:])]
+        return [f"{front}{_GAP}{text[0]}".rstrip(), *(" " * start + name for name in text[1:])]
     text = textwrap.wrap(prose, max(room - len(_INDENT), _NARROWEST), break_on_hyphens=False)
-    return [front.rstrip(), *(_INDENT + each for each in text if not heading and prose != "-")]
+    return [front.rstrip(), *(_INDENT + name for name in text if not heading and prose != "-")]
 
 
 def _width() -> int | None:

@@ -36,7 +36,7 @@ def inputs_of(
             case _ if workloads is None:
                 workloads = parse_workloads(documents, accept_assumed=accept_assumed)
                 peak = parse_workloads(documents, at="peak", accept_assumed=accept_assumed)
-                peaks = {each.name: each.replicas for each in peak.workloads}
+                peaks = {workload.name: workload.replicas for workload in peak.workloads}
             case _:
                 raise InputError(
                     "is one file too many", where=path, fix="name one plan and one workloads.yaml"
@@ -147,7 +147,7 @@ def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
         raise error.inside("--allow") from None
     if allow and not models:
         raise InputError("names no GPU model", where="--allow", fix="name some: --allow L4,A10G")
-    levels = [str(each.value) for each in Isolation]
+    levels = [str(isolation.value) for isolation in Isolation]
     if isolation and isolation not in levels:
         raise InputError(
             f"no isolation is called {isolation[:40]!r}",
@@ -155,10 +155,10 @@ def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
             fix=f"write {', '.join(levels)}",
         )
     changed = []
-    for each in timeline.workloads:
-        need = replace(each.need, allow=models) if models else each.need
+    for workload in timeline.workloads:
+        need = replace(workload.need, allow=models) if models else workload.need
         changed.append(
-            replace(each, need=replace(need, isolation=Isolation(isolation)) if isolation else need)
+            replace(workload, need=replace(need, isolation=Isolation(isolation)) if isolation else need)
         )
     notes = (
         *((f"what if: every workload might run on {', '.join(sorted(models))}",) if models else ()),

@@ -41,7 +41,7 @@ def demo(
         folder = _folder(Path(out, name))
         planned = make_plan(str(examples / source))
         made = planned.solution.plan
-        placed = sum(each.replicas for each in made.assignments)
+        placed = sum(assignment.replicas for assignment in made.assignments)
         print_text(f"{name}: {placed} {what}\n")
         print_summary(made)
         print_text("")

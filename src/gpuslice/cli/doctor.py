@@ -194,9 +194,9 @@ def _readings(sources: list[str]) -> list[Reading]:
     from gpuslice.measure.exposition import load
 
     found = []
-    for each in sources:
-        with progress(f"reading {each.partition('?')[0].rpartition('@')[2][:80]} …"):
-            found += [Reading(one.node, one.pods, one.memory_mib) for one in load(each)]
+    for source in sources:
+        with progress(f"reading {source.partition('?')[0].rpartition('@')[2][:80]} …"):
+            found += [Reading(one.node, one.pods, one.memory_mib) for one in load(source)]
     return found
 
 
@@ -221,8 +221,8 @@ def _held(files: list[str]) -> dict[str, int]:
     from gpuslice.measure.pod_memory import load
 
     found: dict[str, int] = {}
-    for each in files:
-        for uid, memory in load(each).items():
+    for name in files:
+        for uid, memory in load(name).items():
             found[uid] = max(memory, found.get(uid, 0))
     return found
 
@@ -230,15 +230,15 @@ def _held(files: list[str]) -> dict[str, int]:
 def _say_strangers(held: dict[str, int], snapshot: Snapshot) -> None:
     if not held:
         say("note: no process of a pod was on those GPUs while NVML was asked")
-    there = {each.metadata.uid for each in snapshot.pods}
+    there = {pod.metadata.uid for pod in snapshot.pods}
     if gone := len(held.keys() - there):
         say(f"note: {gone} of {len(held)} pods that were measured by NVML aren't in {snapshot.where}")
 
 
-def _block(each: Finding) -> str:
+def _block(finding: Finding) -> str:
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
-    lines = [f"{each.code} {each.severity.upper()}  {each.subject}"]
-    for name, text in (("found", each.evidence), ("means", each.consequence), ("do", each.fix)):
+    lines = [f"{finding.code} {finding.severity.upper()}  {finding.subject}"]
+    for name, text in (("found", finding.evidence), ("means", finding.consequence), ("do", finding.fix)):
         lines += textwrap.wrap(
             text,
             max(width, 50),
@@ -248,6 +248,6 @@ def _block(each: Finding) -> str:
             break_long_words=False,
         )
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        colour = {"broken": "31", "risk": "33"}.get(each.severity.value, "36")
+        colour = {"broken": "31", "risk": "33"}.get(finding.severity.value, "36")
         lines[0] = f"\x1b[1;{colour}m{lines[0]}\x1b[0m"
     return "\n".join(lines) + "\n"

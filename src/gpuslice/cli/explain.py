@@ -138,7 +138,7 @@ def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> 
         costs = habits(made, carried, planned.workloads.workloads, planned.catalog, planned.settings.overhead)
     match output:
         case Output.NAME:
-            print_names(each.pool for each in uses)
+            print_names(use.pool for use in uses)
         case Output.TABLE:
             _print_prices(made.summary, costs)
             if uses:
@@ -155,13 +155,13 @@ def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> 
                     "summary": made.summary,
                     "pools": [
                         {
-                            "name": each.pool,
-                            "usdPerHour": each.price / 1e6,
-                            "binds": each.binds,
-                            "used": {name: round(share, 4) for name, share in each.used.items()},
-                            "idleUsdPerHour": each.idle / 1e6,
+                            "name": use.pool,
+                            "usdPerHour": use.price / 1e6,
+                            "binds": use.binds,
+                            "used": {name: round(share, 4) for name, share in use.used.items()},
+                            "idleUsdPerHour": use.idle / 1e6,
                         }
-                        for each in uses
+                        for use in uses
                     ],
                     "drivers": [
                         {"workload": name, "usdPerHourPerReplica": one, "usdPerHour": total}
@@ -225,7 +225,7 @@ def _avoided(costs: Habits) -> dict[str, float]:
 
 
 def _print_uses(uses: Sequence[PoolUse]) -> None:
-    shown = [name for name in _RESOURCES if any(name in each.used for each in uses)]
+    shown = [name for name in _RESOURCES if any(name in use.used for use in uses)]
     print_text(
         "\nHow full the nodes of each pool are, what binds them, and what its fullest resource leaves idle:"
     )
@@ -233,18 +233,18 @@ def _print_uses(uses: Sequence[PoolUse]) -> None:
         ("pool", "$ an hour", "binds", *shown, "idle $"),
         [
             (
-                each.pool,
-                dollars(each.price),
-                each.binds,
-                *(f"{each.used[name]:.0%}" if name in each.used else None for name in shown),
-                dollars(each.idle),
+                use.pool,
+                dollars(use.price),
+                use.binds,
+                *(f"{use.used[name]:.0%}" if name in use.used else None for name in shown),
+                dollars(use.idle),
             )
-            for each in uses
-            if each.used
+            for use in uses
+            if use.used
         ],
         right=("$ an hour", *shown, "idle $"),
     )
-    spare = sum(not each.used for each in uses)
+    spare = sum(not use.used for use in uses)
     if spare:
         say(f"{spare} more pool{'s' * (spare != 1)} without nodes, where pods go that find no other seat")
 
@@ -269,7 +269,7 @@ def _drivers(planned: Planned) -> list[tuple[str, float, float]]:
         return []
     found = [
         (member.name, float(price), float(price) * member.replicas)
-        for each, price in zip(solution.classes, solution.relaxation.duals, strict=True)
-        for member in each.members
+        for a_class, price in zip(solution.classes, solution.relaxation.duals, strict=True)
+        for member in a_class.members
     ]
     return sorted(found, key=lambda entry: (-entry[2], entry[0]))

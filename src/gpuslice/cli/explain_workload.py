@@ -31,7 +31,7 @@ def named(planned: Planned, name: str) -> Workload:
     """
     from gpuslice.artefacts.quoting import quoted
 
-    by_name = {each.name: each for each in planned.workloads.workloads}
+    by_name = {workload.name: workload for workload in planned.workloads.workloads}
     if name not in by_name:
         raise InputError(
             f"no workload is called {quoted(name)}",
@@ -53,9 +53,9 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
     if workload.service is not None:
         _explain_service(planned, workload, output, savings)
         return
-    placed = [each for each in made.assignments if each.workload == name]
-    pools = {each.pool for each in placed}
-    given = [each.layout for each in made.pools if each.name in pools]
+    placed = [assignment for assignment in made.assignments if assignment.workload == name]
+    pools = {assignment.pool for assignment in placed}
+    given = [pool.layout for pool in made.pools if pool.name in pools]
     found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack, given)
     missed = [each for each in made.unplaced if each.workload == name]
     match output:
@@ -68,7 +68,7 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
             if not placed and not missed:
                 print_text(f"{name}: no replicas, so nothing to place")
             print_text(f"  need: {need_in_words(workload.need)}")
-            _print_alternatives(found, {each.slice for each in placed})
+            _print_alternatives(found, {assignment.slice for assignment in placed})
             if savings is not None:
                 print_savings(savings, planned)
         case _:
@@ -77,7 +77,7 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
                     "workload": name,
                     "assignments": placed,
                     "unplaced": missed,
-                    "alternatives": [_plain(each) for each in found],
+                    "alternatives": [_plain(alternative) for alternative in found],
                     **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
@@ -193,10 +193,12 @@ def _print_choices(found: Sequence[Choice], placed: Sequence[Assignment]) -> Non
 
 def _print_placed(placed: Sequence[Assignment]) -> None:
     """Where it is, pool by pool, and why: said once where it is the same."""
-    for number, each in enumerate(placed, 1):
-        print_text(f"{each.workload}: {_pods(each.replicas)} on {each.slice}, in pool {each.pool}")
-        if number == len(placed) or placed[number].because != each.because:
-            print_text(f"  why: {each.because}")
+    for number, assignment in enumerate(placed, 1):
+        print_text(
+            f"{assignment.workload}: {_pods(assignment.replicas)} on {assignment.slice}, in pool {assignment.pool}"
+        )
+        if number == len(placed) or placed[number].because != assignment.because:
+            print_text(f"  why: {assignment.because}")
 
 
 def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
@@ -210,14 +212,16 @@ def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
             ("", "slice", "$ an hour per pod", "pods a node", "slowdown", "cheapest on"),
             [
                 (
-                    "*" if each.slice in chosen else "",
-                    each.slice,
-                    dollars(each.price, 4),
-                    each.per_node,
-                    None if each.answer.slowdown is None else f"{float(each.answer.slowdown):.2f}x",
-                    each.instance_type,
+                    "*" if alternative.slice in chosen else "",
+                    alternative.slice,
+                    dollars(alternative.price, 4),
+                    alternative.per_node,
+                    None
+                    if alternative.answer.slowdown is None
+                    else f"{float(alternative.answer.slowdown):.2f}x",
+                    alternative.instance_type,
                 )
-                for each in offered
+                for alternative in offered
             ],
             right=("$ an hour per pod", "pods a node", "slowdown"),
         )
@@ -225,18 +229,18 @@ def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
     print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
 
 
-def _plain(each: Alternative) -> dict[str, object]:
-    found: dict[str, object] = {"slice": each.slice, "fits": each.answer.fits}
-    if each.answer.binds is not None:
-        found |= {"binds": each.answer.binds.value, "reason": each.answer.reason}
-    if each.price is not None:
+def _plain(alternative: Alternative) -> dict[str, object]:
+    found: dict[str, object] = {"slice": alternative.slice, "fits": alternative.answer.fits}
+    if alternative.answer.binds is not None:
+        found |= {"binds": alternative.answer.binds.value, "reason": alternative.answer.reason}
+    if alternative.price is not None:
         found |= {
-            "usdPerHourPerPod": each.price / 1e6,
-            "instanceType": each.instance_type,
-            "podsPerNode": each.per_node,
+            "usdPerHourPerPod": alternative.price / 1e6,
+            "instanceType": alternative.instance_type,
+            "podsPerNode": alternative.per_node,
         }
-    if each.answer.slowdown is not None:
-        found["expectedSlowdown"] = round(float(each.answer.slowdown), 3)
+    if alternative.answer.slowdown is not None:
+        found["expectedSlowdown"] = round(float(alternative.answer.slowdown), 3)
     return found
 
 

@@ -121,7 +121,7 @@ def _usage(error: _UsageError, arguments: list[str]) -> str:
 def _program(arguments: list[str]) -> str:
     """What the user typed to start this: "kubectl gpuslice" where kubectl found it as a plugin."""
     name = os.path.basename(sys.argv[0])  # noqa: PTH119  pathlib costs start-up time
-    if any(each.endswith("-completion") for each in arguments):
+    if any(argument.endswith("-completion") for argument in arguments):
         return "gpuslice"  # shells complete the first word of a line, and kubectl its own plugins
     return name.replace("kubectl-", "kubectl ", 1)
 
@@ -137,7 +137,7 @@ def _fail(text: str, exit_code: int, *, debug: bool) -> None:
     ]
     # What is quoted may be anybody's: nothing in it may move a terminal's cursor.
     shown = "\n".join(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in each) for each in lines
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line) for line in lines
     )
     sys.stderr.write(f"error: {shown}\n")
     sys.exit(exit_code)

@@ -124,7 +124,7 @@ def measure_prometheus(
     finally:
         server.close()
     asked = Window(seconds, utc(end), Means.PROMETHEUS)
-    needs = {name: pool(each, asked, quantile=quantile) for name, each in found.items()}
+    needs = {name: pool(group, asked, quantile=quantile) for name, group in found.items()}
     print_needs(needs, output)
     write_into(file, needs, out=out, dry_run=dry_run, output=output)
 
@@ -217,7 +217,7 @@ def measure_trace(
         read_workloads(file, accept_assumed=True)  # a fault of the file's is said before anything is printed
     trace = read_trace(path, today=today, pooled=pooled)
     window = Window(0, trace.until, Means.TRACE)
-    needs = {name: pool(each, window, quantile=quantile) for name, each in trace.by_workload.items()}
+    needs = {name: pool(group, window, quantile=quantile) for name, group in trace.by_workload.items()}
     if file:
         print_needs(needs, output)
         write_into(file, needs, out=out, dry_run=dry_run, output=output)

@@ -295,7 +295,7 @@ def _workloads(file: str, name: str, load: Load | None) -> Mapping[str, Workload
     from gpuslice.errors import nearest
     from gpuslice.workloads.artefact import read_workloads
 
-    found = {each.name: each for each in read_workloads(file, accept_assumed=True).workloads}
+    found = {workload.name: workload for workload in read_workloads(file, accept_assumed=True).workloads}
     if name not in found:
         raise InputError(
             f"{name[:80]!r} is not in {file}",
@@ -337,8 +337,8 @@ def _progress(pattern: str, counter_file: str) -> Progress:
 
 def _copies(text: str) -> tuple[int, ...]:
     parts = [each.strip() for each in text.split(",") if each.strip()]
-    if not all(each.isdigit() and 1 <= int(each) <= _MOST_COPIES for each in parts if len(each) < 4):
+    if not all(part.isdigit() and 1 <= int(part) <= _MOST_COPIES for part in parts if len(part) < 4):
         raise InputError(f"{text[:40]!r} are no numbers of copies", where="--copies", fix="write 1,2,4,8")
-    if any(len(each) >= 4 for each in parts):
+    if any(len(part) >= 4 for part in parts):
         raise InputError(f"{text[:40]!r} is too many", where="--copies", fix=f"up to {_MOST_COPIES}")
-    return tuple(int(each) for each in parts)
+    return tuple(int(part) for part in parts)

@@ -236,7 +236,7 @@ def make_plan(
 
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
     workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region, today=today)
-    if not any(each.replicas or each.service for each in workloads.workloads):
+    if not any(workload.replicas or workload.service for workload in workloads.workloads):
         beside = os.path.join(path, "workloads.yaml")  # noqa: PTH118  pathlib costs start-up time
         if os.path.isfile(beside):  # noqa: PTH113  as above
             raise InputError(
@@ -252,7 +252,7 @@ def make_plan(
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
     settings = replace(
         settings,
-        without=frozenset(each.value for each in without or ()),
+        without=frozenset(unwanted.value for unwanted in without or ()),
         fallback=fallback,
         seats=seats,
         policy=_policy(path, workloads, buying, catalog),

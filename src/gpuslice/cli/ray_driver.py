@@ -142,15 +142,15 @@ def _run(task: Mapping[str, Any]) -> Generator[dict[str, object]]:
                 code, out, err = ray.get(done)
                 yield {"cell": running.pop(done), "code": code, "out": out, "err": err}
     finally:
-        for each in running:
-            ray.cancel(each, force=True)
+        for entry in running:
+            ray.cancel(entry, force=True)
         ray.shutdown()
 
 
 def _last_words(error: Exception) -> str:
     """The line that says what it is: of a traceback the last one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1] if any("Traceback" in each for each in lines) else " ".join(" ".join(lines).split())
+    return lines[-1] if any("Traceback" in line for line in lines) else " ".join(" ".join(lines).split())
 
 
 def _in_words(error: Exception, *, connected: bool) -> dict[str, object]:
@@ -199,9 +199,9 @@ def main() -> None:
     sys.stdout = sys.stderr
     try:
         with closing(_run(json.load(sys.stdin))) as told:
-            for each in told:
-                connected = connected or "connected" in each
-                tell.write(json.dumps(each) + "\n")
+            for entry in told:
+                connected = connected or "connected" in entry
+                tell.write(json.dumps(entry) + "\n")
                 tell.flush()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -68,7 +68,7 @@ def rehearse(
     from gpuslice.workloads.policy import priced
     from gpuslice.workloads.sources import read
 
-    if any(importlib.util.find_spec(each) is None for each in _WANTED):
+    if any(importlib.util.find_spec(literal) is None for literal in _WANTED):
         raise InputError("parts for rehearsing are missing", fix="pip install 'gpuslice[rehearse]'")
     plan = read_plan(plan_file)
     catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
@@ -94,20 +94,20 @@ def rehearse(
 def _print(outcome: Comparison, output: Output) -> None:
     if output is Output.NAME:
         print_names(
-            f"{each.pool}/{each.instance_type}" for each in outcome.nodes if each.planned != each.launched
+            f"{node.pool}/{node.instance_type}" for node in outcome.nodes if node.planned != node.launched
         )
         return
     if output is not Output.TABLE:
         print_data(outcome, output)
         return
-    pods = sum(each.replicas for each in outcome.workloads)
+    pods = sum(workload.replicas for workload in outcome.workloads)
     rows = (
-        ("planned", outcome.planned_usd_per_hour, sum(each.planned for each in outcome.nodes), pods),
+        ("planned", outcome.planned_usd_per_hour, sum(node.planned for node in outcome.nodes), pods),
         (
             "rehearsed",
             outcome.launched_usd_per_hour,
-            sum(each.launched for each in outcome.nodes),
-            sum(each.bound for each in outcome.workloads),
+            sum(node.launched for node in outcome.nodes),
+            sum(workload.bound for workload in outcome.workloads),
         ),
     )
     cells = [(name, f"{usd:,.2f}", nodes, bound) for name, usd, nodes, bound in rows]
@@ -117,17 +117,17 @@ def _print(outcome: Comparison, output: Output) -> None:
         ("pool", "instance type", "planned", "launched", "slices"),
         [
             (
-                each.pool,
-                each.instance_type,
-                each.planned,
-                each.launched,
-                _slices(outcome, each.pool, each.instance_type),
+                node.pool,
+                node.instance_type,
+                node.planned,
+                node.launched,
+                _slices(outcome, node.pool, node.instance_type),
             )
-            for each in outcome.nodes
+            for node in outcome.nodes
         ],
         right=("planned", "launched"),
     )
-    unbound = [each for each in outcome.workloads if each.bound != each.replicas]
+    unbound = [workload for workload in outcome.workloads if workload.bound != workload.replicas]
     if unbound:
         print_text("")
         print_table(
@@ -140,8 +140,10 @@ def _print(outcome: Comparison, output: Output) -> None:
 
 
 def _slices(outcome: Comparison, pool: str, instance_type: str) -> str | None:
-    lines = [each for each in outcome.slices if (each.pool, each.instance_type) == (pool, instance_type)]
-    wrong = [each for each in lines if any(figure != each.promised for figure in each.registered)]
+    lines = [
+        slice_ for slice_ in outcome.slices if (slice_.pool, slice_.instance_type) == (pool, instance_type)
+    ]
+    wrong = [line for line in lines if any(figure != line.promised for figure in line.registered)]
     return ", ".join(map(_wrong, wrong)) if wrong else "as promised" if lines else None
 
 

@@ -182,8 +182,8 @@ def _cluster_wide(text: str, namespace: str, out: str, output: Output) -> None:
 
     setting = cluster_wide.parse(text)
     files = cluster_wide.render(setting, namespace)
-    for each in cluster_wide.notes(setting):
-        say(f"note: {each}")
+    for note in cluster_wide.notes(setting):
+        say(f"note: {note}")
     if out:
         write_directory(out, files)
         say(f"{len(files)} files in {out}: {cluster_wide.title(setting)}; next: {out.rstrip('/')}/README.md")
@@ -203,12 +203,12 @@ def _rbac(text: str, namespace: str, bind_to: list[str], out: str, output: Outpu
         raise InputError(
             f"there is no role {text[:30]!r}",
             where="--rbac",
-            fix=nearest(text, [each.value for each in Role]) or f"choose {', '.join(Role)}",
+            fix=nearest(text, [role.value for role in Role]) or f"choose {', '.join(Role)}",
         )
     if out:
         raise InputError("is for a plan", where="--out", fix="a role is printed: redirect it into a file")
     check_namespace(namespace)
-    made = manifests(Role(text), namespace, [Subject.parse(each) for each in bind_to])
+    made = manifests(Role(text), namespace, [Subject.parse(name) for name in bind_to])
     comment = f"For {', '.join(COMMANDS[Role(text)])}."
     if not bind_to:
         say("note: nobody is bound to it: --bind-to user:NAME, group:NAME or serviceaccount:NAMESPACE/NAME")
@@ -219,7 +219,7 @@ def _print(objects: tuple[RenderedFile, ...], output: Output) -> None:
     if output is Output.NAME:
         print_text("\n".join(_names(objects)))
     elif output is Output.JSON:
-        print_data([each for file in objects if file.applied for each in file.objects], output)
+        print_data([entry for file in objects if file.applied for entry in file.objects], output)
     else:
         print_text("---\n".join(file.text for file in objects if file.applied))
 
@@ -228,9 +228,9 @@ def _names(files: tuple[RenderedFile, ...]) -> list[str]:
     """Every object as `kind.group/name`, as kubectl prints them."""
     found = []
     for file in files:
-        for each in file.objects if file.applied else ():
-            group = str(each["apiVersion"]).rpartition("/")[0]
-            metadata = each["metadata"]
+        for entry in file.objects if file.applied else ():
+            group = str(entry["apiVersion"]).rpartition("/")[0]
+            metadata = entry["metadata"]
             name = metadata["name"] if isinstance(metadata, dict) else ""
-            found.append(".".join(filter(None, (str(each["kind"]).lower(), group))) + f"/{name}")
+            found.append(".".join(filter(None, (str(entry["kind"]).lower(), group))) + f"/{name}")
     return found

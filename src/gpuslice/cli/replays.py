@@ -75,7 +75,7 @@ def here(commands: Sequence[Sequence[str]], jobs: int) -> Generator[tuple[int, E
     """
     running = _Running()
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        numbers = {pool.submit(running.replay, each): number for number, each in enumerate(commands)}
+        numbers = {pool.submit(running.replay, group): number for number, group in enumerate(commands)}
         try:
             for each in as_completed(numbers):
                 yield numbers[each], each.result()
@@ -111,5 +111,5 @@ class _Running:
         """No more of them."""
         with self._lock:
             self._ended = True
-            for each in self._processes:
-                each.terminate()
+            for process in self._processes:
+                process.terminate()

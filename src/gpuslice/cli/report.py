@@ -85,7 +85,7 @@ def _simulation(path: str, plan: Plan, files: list[str]) -> Simulation:
         raise InputError(
             "is of another plan",
             where=document.where,
-            fix=f"replay this one: gpuslice simulate {' '.join(f'-f {each}' for each in files)} …",
+            fix=f"replay this one: gpuslice simulate {' '.join(f'-f {name}' for name in files)} …",
         )
     if (found.region, found.prices) != (plan.catalog.region, plan.catalog.prices):
         raise InputError(

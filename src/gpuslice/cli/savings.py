@@ -73,7 +73,7 @@ class Savings:
 
         alone = {
             (each.change.kind, each.change.whose): each.usd_per_hour
-            for each in sorted(self.confirmed, key=lambda each: each.usd_per_hour)
+            for each in sorted(self.confirmed, key=lambda entry: entry.usd_per_hour)
         }
         found = [
             each
@@ -116,7 +116,7 @@ def find_savings(
         )
         result = Savings(found)
         slowest = 0.0
-        for at, each in enumerate(found.found):
+        for at, change in enumerate(found.found):
             left = ends - time.monotonic()
             if interrupted() or at >= _AGAIN or left <= min(time_limit, _SLOWER * slowest):
                 result.estimated = list(found.found[at:])
@@ -124,10 +124,10 @@ def find_savings(
             done(at, min(len(found.found), _AGAIN))
             started = time.monotonic()
             again = _again(planned, effort, started + min(time_limit, left), interrupted)
-            planned_with = saving(each, solution.plan, workloads, again)
+            planned_with = saving(change, solution.plan, workloads, again)
             slowest = max(slowest, time.monotonic() - started)
             if planned_with is None or interrupted():
-                result.estimated.append(each)
+                result.estimated.append(change)
             else:
                 result.confirmed.append(planned_with)
         result.interrupted = interrupted()
@@ -164,16 +164,16 @@ def savings_data(found: Savings) -> list[dict[str, object]]:
         }
         for each in found.worth
     ]
-    return listed + [_entry(each) | {"confirmed": False} for each in found.estimated]
+    return listed + [_entry(change) | {"confirmed": False} for change in found.estimated]
 
 
-def _entry(each: Change) -> dict[str, object]:
+def _entry(change: Change) -> dict[str, object]:
     return {
-        "whose": each.whose,
-        "kind": each.kind.value,
-        "change": each.words,
-        "workloads": [workload.name for workload in each.workloads],
-        "estimatedUsdPerHour": round(each.estimate, 6),
+        "whose": change.whose,
+        "kind": change.kind.value,
+        "change": change.words,
+        "workloads": [workload.name for workload in change.workloads],
+        "estimatedUsdPerHour": round(change.estimate, 6),
     }
 
 
@@ -193,7 +193,7 @@ def print_savings(found: Savings, planned: Planned) -> None:
         if len(found.estimated) > _ESTIMATED_SHOWN:
             say(f"{len(found.estimated) - _ESTIMATED_SHOWN} more changes: -o json lists them all")
     print_text("\n" + _rest(found))
-    if not any(Purchase.SPOT in each.prices for each in planned.catalog.instance_types):
+    if not any(Purchase.SPOT in kind.prices for kind in planned.catalog.instance_types):
         say("spot is left out, as the catalog has no prices for it: see gpuslice catalog refresh")
 
 

@@ -220,11 +220,11 @@ def _say_today(today: Today, catalog: Catalog) -> None:
     """Dollars, GPUs held, GPUs asked for, and what isn't known."""
     from gpuslice.units import HOURS_A_MONTH, format_usd
 
-    types = Counter(each.instance_type or "of unknown type" for each in today.nodes)
+    types = Counter(node.instance_type or "of unknown type" for node in today.nodes)
     listed = ", ".join(f"{count} {name}" for name, count in types.most_common())
     say(f"{len(today.nodes):,} GPU nodes{f' ({listed})' if listed else ''}")
     asked = ", ".join(f"{count:,} {name}" for name, count in today.asked.items()) or "none"
-    idle = sum(1 for each in today.nodes if not each.pods)
+    idle = sum(1 for node in today.nodes if not node.pods)
     words = f"{today.cards:,} GPUs held; asked for: {asked}"
     if idle:
         words += f"; {idle:,} nodes without a GPU pod"
@@ -244,7 +244,7 @@ def _say_today(today: Today, catalog: Catalog) -> None:
             f"note: without a price, and not in that sum: {len(today.unpriced)} nodes ({', '.join(unknown[:4])}); "
             "`gpuslice catalog refresh` makes a catalog of your region"
         )
-    assumed = sum(each.assumed_price for each in today.nodes)
+    assumed = sum(node.assumed_price for node in today.nodes)
     if assumed:
         say(f"note: {assumed} spot or reserved nodes are counted at the on-demand price: theirs isn't known")
 
@@ -352,11 +352,11 @@ def _print(workloads: WorkloadSet, output: Output) -> None:
                     "framework",
                     "missing or of note",
                 ),
-                (_row(each) for each in workloads.workloads),
+                (_row(workload) for workload in workloads.workloads),
                 right=("pods", "gpus", "memory", "duty"),
             )
         case Output.NAME:
-            print_text("\n".join(each.name for each in workloads.workloads))
+            print_text("\n".join(workload.name for workload in workloads.workloads))
         case Output.YAML | Output.JSON:
             from gpuslice.workloads.artefact import to_artefact
 
@@ -392,10 +392,10 @@ def _missing(workload: Workload) -> list[str]:
 
 def _summary(workloads: WorkloadSet) -> str:
     found = workloads.workloads
-    several = sum(each.need.gpus > 1 for each in found)
+    several = sum(workload.need.gpus > 1 for workload in found)
     unknown = [each for each in found if _missing(each)]
-    nowhere = sum(each.need.on is None for each in found)
-    pods = sum(each.replicas for each in found)
+    nowhere = sum(workload.need.on is None for workload in found)
+    pods = sum(workload.replicas for workload in found)
     words = (
         f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - len(unknown):,} with a known need, "
         f"{len(unknown):,} without (a whole GPU each), {several:,} of several GPUs"

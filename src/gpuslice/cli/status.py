@@ -162,7 +162,7 @@ def _show(
         case Output.TABLE:
             print_status(found)
         case Output.NAME:
-            print_names(harmless(each.name) for each in found.pools if each.name)
+            print_names(harmless(pool.name) for pool in found.pools if pool.name)
         case _:
             print_data(found, output)
     for note in found.notes:

@@ -77,7 +77,7 @@ def run(path: str, common: Replay, jobs: int | None, out: str, output: Output, *
         case Output.TABLE:
             print_sweep(sweep, result.cells)
         case Output.NAME:
-            print_names(f"{each.what_if}/{each.policy}/{each.seed}" for each in result.cells)
+            print_names(f"{cell.what_if}/{cell.policy}/{cell.seed}" for cell in result.cells)
         case _:
             print_data(result, output)
 
@@ -105,14 +105,14 @@ def _read(path: str) -> Sweep:
         raise InputError("is read from a file", where="--sweep", fix="name the file")
     document = read_documents(path)[0]
     sweep = decode(document.data, Sweep, where=document.where)
-    names = [each.name for each in sweep.what_ifs]
+    names = [what_if.name for what_if in sweep.what_ifs]
     policies = [tutorial_name(name) for name in sweep.policies]
     for what, listed in (("what-if", names), ("policy", policies), ("seed", sweep.seeds)):
         if len(set(listed)) < len(listed):
             raise InputError(
                 f"names a {what} twice", where=document.where, fix="name each once: they are a grid"
             )
-    if listed := [each for each in sweep.policies if "," in each]:
+    if listed := [policy for policy in sweep.policies if "," in policy]:
         raise InputError(
             f"{listed[0]!r} is more than one policy", where=document.where, fix="write each on its own"
         )
@@ -153,7 +153,7 @@ def _key(command: Sequence[str], content: str) -> str:
 
 def _content(commands: Sequence[Sequence[str]]) -> str:
     """A digest of all files that the cells read, in the order in which they are named first."""
-    named = [each[place] for each in commands for place in file_places(each)]
+    named = [command[place] for command in commands for place in file_places(command)]
     whole = hashlib.sha256()
     for name in dict.fromkeys(named):
         if name == "-":

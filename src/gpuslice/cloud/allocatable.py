@@ -149,8 +149,8 @@ def daemonset_overhead() -> DaemonsetOverhead:
     A plan that uses it has to list it among its assumptions.
     """
     return DaemonsetOverhead(
-        cpu_milli=sum(each.cpu_milli for each in ASSUMED_DAEMONSETS),
-        memory_mib=sum(each.memory_mib for each in ASSUMED_DAEMONSETS),
+        cpu_milli=sum(daemonset.cpu_milli for daemonset in ASSUMED_DAEMONSETS),
+        memory_mib=sum(daemonset.memory_mib for daemonset in ASSUMED_DAEMONSETS),
         pods=len(ASSUMED_DAEMONSETS),
     )
 
@@ -178,7 +178,7 @@ def parse_overhead(text: str) -> DaemonsetOverhead:
     """
     figures: dict[str, int] = {}
     for part in text.split(","):
-        key, equals, value = (each.strip() for each in part.partition("="))
+        key, equals, value = (name.strip() for name in part.partition("="))
         if key not in {"cpu", "memory", "pods"} or not equals:
             shown = repr(part.strip()[:60])
             hint = nearest(key, ("cpu", "memory", "pods")) if equals and key else ""

@@ -77,4 +77,4 @@ class Catalog:
 
     def by_name(self) -> dict[str, InstanceType]:
         """Instance types by their names."""
-        return {each.name: each for each in self.instance_types}
+        return {kind.name: kind for kind in self.instance_types}

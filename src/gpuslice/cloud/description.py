@@ -115,7 +115,7 @@ def describe(
     """
     gpu = GPUS[instance_type.gpu]
     prices = instance_type.prices
-    per_card = {each: card_price(instance_type, each) for each in prices}
+    per_card = {price: card_price(instance_type, price) for price in prices}
     return Description(
         name=instance_type.name,
         region=catalog.region,
@@ -132,7 +132,7 @@ def describe(
             compute_capability=".".join(map(str, gpu.compute_capability)),
             bandwidth_gigabytes_per_second=gpu.bandwidth_gbs,
             dense_teraflops=gpu.dense_gflops / 1000,
-            mig_profiles=tuple(each.name for each in gpu.mig.plain)
+            mig_profiles=tuple(profile.name for profile in gpu.mig.plain)
             if gpu.mig and instance_type.gpu_count
             else (),
         ),
@@ -146,12 +146,12 @@ def describe(
         daemonsets=_room(Allocatable(overhead.cpu_milli, overhead.memory_mib, overhead.pods)),
         daemonsets_assumed=assumed,
         workloads=_room(left_for_workloads(instance_type, overhead)),
-        usd_per_hour={each.value: usd(price) for each, price in prices.items()},
-        usd_per_month={each.value: usd(price * HOURS_A_MONTH) for each, price in prices.items()},
+        usd_per_hour={purchase.value: usd(price) for purchase, price in prices.items()},
+        usd_per_month={purchase.value: usd(price * HOURS_A_MONTH) for purchase, price in prices.items()},
         usd_per_hour_per_card={
-            each.value: usd(price) for each, price in per_card.items() if price is not None
+            purchase.value: usd(price) for purchase, price in per_card.items() if price is not None
         },
-        mechanisms=tuple(each.value for each in mechanisms(instance_type)),
+        mechanisms=tuple(mechanism.value for mechanism in mechanisms(instance_type)),
         notes=tuple(_notes(instance_type, assumed=assumed)),
     )
 
@@ -179,7 +179,7 @@ def rows(description: Description) -> list[tuple[str, str]]:
         *([("MIG profiles", ", ".join(gpu.mig_profiles))] if gpu.mig_profiles else []),
         ("mechanisms", ", ".join(description.mechanisms)),
         *((f"price, {each}", _price(description, each)) for each in description.usd_per_hour),
-        *(("note", each) for each in description.notes),
+        *(("note", note) for note in description.notes),
     ]
 
 

@@ -115,9 +115,9 @@ class _SkippedError(Exception):
 def gpu_instance_types(ec2: Client) -> tuple[list[InstanceTypeEntry], list[str]]:
     """The types with NVIDIA GPUs that the client's region offers, without prices; and which are left out, and why."""
     offered = {
-        each.instance_type
+        instance_type_offering.instance_type
         for page in pages(ec2, "describe_instance_type_offerings", _OfferingsPage, LocationType="region")
-        for each in page.instance_type_offerings
+        for instance_type_offering in page.instance_type_offerings
     }
     entries: list[InstanceTypeEntry] = []
     skipped: list[str] = []
@@ -154,8 +154,8 @@ def spot_prices(ec2: Client, names: list[str], now: dt.datetime) -> dict[str, fl
             if each.product_description in _LINUX and (known is None or known.timestamp < each.timestamp):
                 newest[key] = each
     zones: dict[str, list[float]] = {}
-    for (name, _), each in newest.items():
-        price = dollars(each.spot_price)
+    for (name, _), spot in newest.items():
+        price = dollars(spot.spot_price)
         if price is not None:
             zones.setdefault(name, []).append(price)
     return {name: median_high(prices) for name, prices in zones.items()}
@@ -165,14 +165,16 @@ def _described(ec2: Client) -> Iterator[_InstanceType]:
     # EC2 has no filter for GPUs, so all types are asked for.
     operation = "describe_instance_types"
     for page in pages(ec2, operation, _InstanceTypesPage):
-        for each in page.instance_types:
-            if "GpuInfo" in each:
-                yield parsed(each, _InstanceType, operation)
+        for kind in page.instance_types:
+            if "GpuInfo" in kind:
+                yield parsed(kind, _InstanceType, operation)
 
 
 def _entry(described: _InstanceType) -> InstanceTypeEntry:
     architectures = [
-        _ARCH_OF[each] for each in described.processor_info.supported_architectures if each in _ARCH_OF
+        _ARCH_OF[supported_architecture]
+        for supported_architecture in described.processor_info.supported_architectures
+        if supported_architecture in _ARCH_OF
     ]
     if not architectures:
         raise _SkippedError("its CPU is neither x86_64 nor arm64")

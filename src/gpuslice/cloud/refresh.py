@@ -48,7 +48,7 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
     entries, notes = gpu_instance_types(clients.ec2)
     if not entries:
         raise AnswerIsNoError(f"EC2 offers no GPU that gpuslice knows in {region}", fix="try another region")
-    names = sorted(each.name for each in entries)
+    names = sorted(entry.name for entry in entries)
     on_demand = on_demand_prices(clients.price_list, region, names)
     spot = spot_prices(clients.ec2, names, now)
     notes += [f"{name} has no on-demand price in the Price List" for name in names if name not in on_demand]
@@ -61,12 +61,12 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
         source=_SOURCE,
         instance_types=tuple(
             msgspec.structs.replace(
-                each,
+                entry,
                 usd_per_hour=Prices(
-                    on_demand=on_demand.get(each.name, UNSET), spot=spot.get(each.name, UNSET)
+                    on_demand=on_demand.get(entry.name, UNSET), spot=spot.get(entry.name, UNSET)
                 ),
             )
-            for each in sorted(entries, key=lambda each: each.name)
+            for entry in sorted(entries, key=lambda entry: entry.name)
         ),
     )
     return Refreshed(catalog_of(file), tuple(sorted(notes)))

@@ -47,9 +47,9 @@ def of_gpu(catalog: Catalog, gpu: str) -> Catalog:
         name = gpu_named(gpu).name
     except InputError as error:
         raise error.inside("--gpu") from None
-    types = tuple(each for each in catalog.instance_types if each.gpu == name)
+    types = tuple(kind for kind in catalog.instance_types if kind.gpu == name)
     if not types:
-        known = sorted({each.gpu for each in catalog.instance_types})
+        known = sorted({kind.gpu for kind in catalog.instance_types})
         raise AnswerIsNoError(
             f"the catalog of {catalog.region} has no instance type with {name}",
             fix=f"it has {', '.join(known)}",

@@ -128,7 +128,7 @@ def write(catalog: Catalog, path: str) -> None:
 def render(catalog: Catalog) -> str:
     """A catalog as JSON with one line per instance type, so that a change of price is a change of one line."""
     content = msgspec.to_builtins(to_file(catalog))
-    types = ",\n".join(f"    {json.dumps(each)}" for each in content.pop("instanceTypes"))
+    types = ",\n".join(f"    {json.dumps(entry)}" for entry in content.pop("instanceTypes"))
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in content.items()]
     return "\n".join(["{", *lines, '  "instanceTypes": [', types, "  ]", "}", ""])
 
@@ -141,22 +141,22 @@ def to_file(catalog: Catalog) -> CatalogFile:
         region=catalog.region,
         prices=catalog.prices_date,
         source=catalog.source,
-        instance_types=tuple(_entry(each) for each in catalog.instance_types),
+        instance_types=tuple(_entry(kind) for kind in catalog.instance_types),
     )
 
 
-def _entry(each: InstanceType) -> InstanceTypeEntry:
-    prices = {purchase.name.lower(): usd(price) for purchase, price in each.prices.items()}
+def _entry(instance_type: InstanceType) -> InstanceTypeEntry:
+    prices = {purchase.name.lower(): usd(price) for purchase, price in instance_type.prices.items()}
     return InstanceTypeEntry(
-        name=each.name,
-        arch="arm64" if each.arch == "arm64" else "amd64",
-        gpu=each.gpu,
-        gpu_count=each.gpu_count,
-        gpu_fraction="" if each.gpu_count else str(each.gpu_fraction),
-        gpu_memory=format_memory(each.gpu_memory_mib),
-        vcpu=each.vcpu,
-        memory=format_memory(each.memory_mib),
-        max_pods=each.max_pods,
+        name=instance_type.name,
+        arch="arm64" if instance_type.arch == "arm64" else "amd64",
+        gpu=instance_type.gpu,
+        gpu_count=instance_type.gpu_count,
+        gpu_fraction="" if instance_type.gpu_count else str(instance_type.gpu_fraction),
+        gpu_memory=format_memory(instance_type.gpu_memory_mib),
+        vcpu=instance_type.vcpu,
+        memory=format_memory(instance_type.memory_mib),
+        max_pods=instance_type.max_pods,
         usd_per_hour=Prices(**prices) if prices else _NO_PRICES,
     )
 

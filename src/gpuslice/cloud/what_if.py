@@ -48,14 +48,14 @@ def with_prices(catalog: Catalog, path: str) -> Catalog:
                 )
     changed = (
         replace(
-            each,
+            kind,
             prices=MappingProxyType(
-                dict(each.prices)
-                | {purchase: micro_usd(usd) for purchase, usd in given[each.name].known().items()}
+                dict(kind.prices)
+                | {purchase: micro_usd(usd) for purchase, usd in given[kind.name].known().items()}
             ),
         )
-        if each.name in given
-        else each
-        for each in catalog.instance_types
+        if kind.name in given
+        else kind
+        for kind in catalog.instance_types
     )
     return replace(catalog, instance_types=tuple(changed))

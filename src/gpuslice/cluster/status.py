@@ -99,12 +99,12 @@ class PoolStatus(_Part, frozen=True):
     @property
     def nodes(self) -> int:
         """All that are there."""
-        return sum(each.nodes for each in self.machines)
+        return sum(machine.nodes for machine in self.machines)
 
     @property
     def ready(self) -> int:
         """Those that say so."""
-        return sum(each.ready for each in self.machines)
+        return sum(machine.ready for machine in self.machines)
 
 
 class Waiting(_Part, frozen=True):
@@ -135,7 +135,7 @@ class ClusterStatus(_Part, frozen=True):
     @property
     def differing(self) -> tuple[PoolStatus, ...]:
         """Pools in which the cluster isn't as planned."""
-        return tuple(each for each in self.pools if each.plan is not None and each.plan.differs)
+        return tuple(pool for pool in self.pools if pool.plan is not None and pool.plan.differs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +168,24 @@ def status_of(
                     where=snapshot.where,
                     fix=f"ask for the role of who looks: {TO_VIEW}; or look without -f",
                 )
-    by_pool = {each.name: each for each in snapshot.node_pools}
-    of_plan = {each.name: each for each in plan.pools} if plan is not None else {}
-    held = _nodes(snapshot, catalog, set(of_plan) | {name for name, each in by_pool.items() if _ours(each)})
+    by_pool = {node_pool.name: node_pool for node_pool in snapshot.node_pools}
+    of_plan = {pool.name: pool for pool in plan.pools} if plan is not None else {}
+    held = _nodes(
+        snapshot, catalog, set(of_plan) | {name for name, node_pool in by_pool.items() if _ours(node_pool)}
+    )
     launching = Counter(
-        each.metadata.labels.get(POOL, "") for each in snapshot.node_claims if not each.status.node_name
+        node_claim.metadata.labels.get(POOL, "")
+        for node_claim in snapshot.node_claims
+        if not node_claim.status.node_name
     )
     named = set(held) | set(of_plan)
-    named |= {name for name, each in by_pool.items() if _about_gpus(each, snapshot, catalog)}
+    named |= {name for name, node_pool in by_pool.items() if _about_gpus(node_pool, snapshot, catalog)}
     pools = []
     for name in sorted(named, key=lambda each: (not each, each)):
         nodes = held.get(name, [])
         machines = _machines(nodes)
-        micro = sum(each.gpu.usd_micro or 0 for each in nodes if each.gpu is not None)
-        unpriced = sum(each.gpu is None or each.gpu.usd_micro is None for each in nodes)
+        micro = sum(node.gpu.usd_micro or 0 for node in nodes if node.gpu is not None)
+        unpriced = sum(node.gpu is None or node.gpu.usd_micro is None for node in nodes)
         pools.append(
             PoolStatus(
                 name=name,
@@ -200,15 +204,15 @@ def status_of(
         cluster=snapshot.where,
         taken=snapshot.taken,
         pools=tuple(pools),
-        usd_per_hour=usd(sum(micro_usd(each.usd_per_hour) for each in pools)),
-        unpriced=sum(each.unpriced for each in pools),
+        usd_per_hour=usd(sum(micro_usd(pool.usd_per_hour) for pool in pools)),
+        unpriced=sum(pool.unpriced for pool in pools),
         planned_usd_per_hour=None
         if plan is None
-        else usd(sum(micro_usd(each.plan.usd_per_hour) for each in pools if each.plan is not None)),
+        else usd(sum(micro_usd(pool.plan.usd_per_hour) for pool in pools if pool.plan is not None)),
         pending=tuple(
-            each
-            for each in _waiting(snapshot, catalog, launching)
-            if not namespace or each.pod.startswith(f"{namespace}/")
+            waiting
+            for waiting in _waiting(snapshot, catalog, launching)
+            if not namespace or waiting.pod.startswith(f"{namespace}/")
         ),
         notes=tuple(_notes(snapshot, catalog, plan)),
     )
@@ -224,8 +228,9 @@ def _about_gpus(pool: NodePool, snapshot: Snapshot, catalog: Catalog) -> bool:
         return True
     kinds = types_of(pool, catalog)
     meant = any(
-        each.key.startswith(_NAMES_GPUS) or (each.key in _NAMES_MACHINES and each.operator == "In")
-        for each in pool.requirements
+        requirement.key.startswith(_NAMES_GPUS)
+        or (requirement.key in _NAMES_MACHINES and requirement.operator == "In")
+        for requirement in pool.requirements
     )
     return bool(kinds) and (
         meant
@@ -240,7 +245,7 @@ def _about_gpus(pool: NodePool, snapshot: Snapshot, catalog: Catalog) -> bool:
 def _nodes(snapshot: Snapshot, catalog: Catalog, whole: set[str]) -> dict[str, list[_Held]]:
     """Nodes by pool: those with GPUs, and of the pools in `whole` every one."""
     found: dict[str, list[_Held]] = {}
-    for node in sorted(snapshot.nodes, key=lambda each: each.name):
+    for node in sorted(snapshot.nodes, key=lambda node: node.name):
         pool = node.labels.get(POOL, "")
         gpu = gpu_node(node, snapshot, catalog)
         if gpu is not None or pool in whole:
@@ -250,15 +255,15 @@ def _nodes(snapshot: Snapshot, catalog: Catalog, whole: set[str]) -> dict[str, l
 
 def _machines(nodes: list[_Held]) -> tuple[Machines, ...]:
     groups: dict[tuple[str, str], list[_Held]] = {}
-    for each in nodes:
-        key = (each.node.labels.get(INSTANCE_TYPE, ""), purchase_of(each.node).value)
-        groups.setdefault(key, []).append(each)
+    for node in nodes:
+        key = (node.node.labels.get(INSTANCE_TYPE, ""), purchase_of(node.node).value)
+        groups.setdefault(key, []).append(node)
     return tuple(
         Machines(
             instance_type=kind,
             purchase=purchase,
             nodes=len(group),
-            ready=sum(_is_ready(each.node) for each in group),
+            ready=sum(_is_ready(held.node) for held in group),
             usd_per_hour=_price(group),
             assumed_price=any(each.gpu is not None and each.gpu.assumed_price for each in group),
         )
@@ -283,11 +288,11 @@ def _slices(
 ) -> tuple[Slices, ...]:
     registered: Counter[str] = Counter()
     used: Counter[str] = Counter()
-    for each in nodes:
-        for name, quantity in each.node.status.allocatable.items():
+    for node in nodes:
+        for name, quantity in node.node.status.allocatable.items():
             if is_slice(name):
                 registered[_line(name)] += int(amount(quantity))
-        for pod in snapshot.pods_by_node.get(each.node.name, ()):
+        for pod in snapshot.pods_by_node.get(node.node.name, ()):
             for name, count in _asked(pod).items():
                 used[_line(name)] += count
     said = _promised(nodes, pool, snapshot, catalog)
@@ -307,8 +312,8 @@ def _promised(
         return None
     types = catalog.by_name()
     found: Counter[str] = Counter()
-    for each in nodes:
-        kind = types.get(each.node.labels.get(INSTANCE_TYPE, ""))
+    for node in nodes:
+        kind = types.get(node.node.labels.get(INSTANCE_TYPE, ""))
         if kind is None:
             return None
         for name, figure in promised(snapshot.node_overlays, pool, kind).items():
@@ -330,10 +335,18 @@ def _asked(pod: Pod) -> dict[str, int]:
     spec = pod.spec
     found = dict(requests_of(pod))
     for name in (*METERED, *sorted(seats_asked(pod))):
-        sidecars = [each for each in spec.init_containers if each.restart_policy == "Always"]
-        starting = [each for each in spec.init_containers if each.restart_policy != "Always"]
-        running = sum(_of(each, name) for each in (*spec.containers, *sidecars))
-        if total := max((running, *(_of(each, name) for each in starting))):
+        sidecars = [
+            init_container
+            for init_container in spec.init_containers
+            if init_container.restart_policy == "Always"
+        ]
+        starting = [
+            init_container
+            for init_container in spec.init_containers
+            if init_container.restart_policy != "Always"
+        ]
+        running = sum(_of(container, name) for container in (*spec.containers, *sidecars))
+        if total := max((running, *(_of(container, name) for container in starting))):
             found[name] = total
     return found
 
@@ -350,8 +363,8 @@ def _planned(
         if pool is not None and _ours(pool):
             return PoolInPlan(0, 0.0, ("isn't in the plan",))
         return None
-    count = sum(each.count for each in of_plan.nodes)
-    cost = sum(micro_usd(each.usd_per_hour) * each.count for each in of_plan.nodes)
+    count = sum(node.count for node in of_plan.nodes)
+    cost = sum(micro_usd(node.usd_per_hour) * node.count for node in of_plan.nodes)
     differs = []
     if pool is None:
         differs.append("there is no such NodePool")
@@ -365,9 +378,11 @@ def _planned(
 
 
 def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int]) -> Iterator[Waiting]:
-    by_label = {each.labels[POOL_LABEL]: each.name for each in snapshot.node_pools if _ours(each)}
+    by_label = {
+        node_pool.labels[POOL_LABEL]: node_pool.name for node_pool in snapshot.node_pools if _ours(node_pool)
+    }
     seated = with_seats(snapshot.node_pools, snapshot.node_overlays, catalog)
-    for pod in sorted(snapshot.gpu_pods, key=lambda each: each.name):
+    for pod in sorted(snapshot.gpu_pods, key=lambda gpu_pod: gpu_pod.name):
         if pod.spec.node_name:
             continue
         wanted = pod.spec.node_selector
@@ -377,7 +392,7 @@ def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int])
         if pool and launching.get(pool):
             reason += f"; {launching[pool]} of NodePool {pool} being launched"
         for seat in () if pool else sorted(seats_asked(pod)):
-            coming = sum(launching.get(each, 0) for each in seated.get(seat, ()))
+            coming = sum(launching.get(name, 0) for name in seated.get(seat, ()))
             reason += f"; {coming} with seats for it being launched" if coming else ""
         yield Waiting(pod.name, _asked(pod), pool, reason)
     yield from _waiting_for_claims(snapshot)

@@ -233,7 +233,7 @@ def _features(slice_: Slice) -> frozenset[Feature]:
         Feature.DECODER: profile.decoders,
         Feature.JPEG: profile.jpeg_engines,
     }
-    return slice_.gpu.features - {each for each, count in engines.items() if not count}
+    return slice_.gpu.features - {feature for feature, count in engines.items() if not count}
 
 
 def _can_share(need: Need, slice_: Slice) -> Fit | None:

@@ -64,7 +64,7 @@ class Gpu:
         Raises:
             KeyError: not a field with a figure.
         """
-        return {each.field: each for each in self.facts}[field]
+        return {fact.field: fact for fact in self.facts}[field]
 
 
 def _gpu(row: Row) -> Gpu:
@@ -101,8 +101,8 @@ def _gpu(row: Row) -> Gpu:
         instance_gpu_name=row.instance_gpu_name,
         compute_capability=capability,
         **{field: figure.value for field, figure in figures.items()},
-        features=frozenset(each for each, has in features.items() if has),
-        mechanisms=frozenset(each for each, has in mechanisms.items() if has),
+        features=frozenset(feature for feature, has in features.items() if has),
+        mechanisms=frozenset(mechanism for mechanism, has in mechanisms.items() if has),
         # NVIDIA device plugin v0.20.0: clients of one MPS server, before and since compute capability 7.5.
         mps_clients=48 if capability >= (7, 5) else 16,
         mig=row.mig,
@@ -157,9 +157,9 @@ def gpu_named(text: str, *, memory_mib: int | None = None) -> Gpu:
             f"no GPU of EC2 is named {shown}", fix=f"{hint} ".lstrip() + f"known: {', '.join(GPUS)}"
         )
     if memory_mib is None:
-        names = " or ".join(each.name for each in found)
+        names = " or ".join(gpu.name for gpu in found)
         raise InputError(f"{shown} is more than one GPU", fix=f"write {names}")
-    return min(found, key=lambda each: abs(each.memory_mib - memory_mib))
+    return min(found, key=lambda entry: abs(entry.memory_mib - memory_mib))
 
 
 def _hint(written: str) -> str:

@@ -51,7 +51,7 @@ class Geometry:
                     f"{count} instances of MIG profile {name!r}", fix="write how many, 1 or more"
                 )
         return cls(
-            tuple(sorted(((n, c) for n, c in tally.items() if c), key=lambda each: _largest_first(each[0])))
+            tuple(sorted(((n, c) for n, c in tally.items() if c), key=lambda entry: _largest_first(entry[0])))
         )
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -101,11 +101,11 @@ def place(table: MigTable, geometry: Geometry) -> Placement | None:
     if _compute_slices(instances) > table.compute_slices or _memory_slices(instances) > table.grid:
         return None
     # The widest have the fewest places to go. The sort is stable, so equal profiles stay side by side.
-    instances.sort(key=lambda each: -each.memory_slices)
+    instances.sort(key=lambda instance: -instance.memory_slices)
     starts = _starts(tuple(instances), taken=0, not_before=0)
     if starts is None:
         return None
-    return tuple(sorted(zip(instances, starts, strict=True), key=lambda each: each[1]))
+    return tuple(sorted(zip(instances, starts, strict=True), key=lambda entry: entry[1]))
 
 
 @lru_cache(maxsize=64)
@@ -135,7 +135,7 @@ def check_geometry(gpu: Gpu, geometry: Geometry) -> None:
     for name, count in geometry:
         profile = table.profile(name)
         if profile is None:
-            known = [each.name for each in table.profiles]
+            known = [profile.name for profile in table.profiles]
             hints = (nearest(name, known), f"{gpu.name} has {', '.join(known)}")
             raise InputError(
                 f"{gpu.name} has no MIG profile {name[:60]!r}",
@@ -170,11 +170,11 @@ def _why_not(table: MigTable, instances: list[MigProfile]) -> str:
 
 
 def _compute_slices(instances: Iterable[MigProfile]) -> int:
-    return sum(each.compute_slices for each in instances)
+    return sum(instance.compute_slices for instance in instances)
 
 
 def _memory_slices(instances: Iterable[MigProfile]) -> int:
-    return sum(each.memory_slices for each in instances)
+    return sum(instance.memory_slices for instance in instances)
 
 
 # What decides which geometries there are, without names: (grid, compute slices), then for each plain profile its
@@ -222,7 +222,9 @@ def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:
 
 
 def _named(table: MigTable, counts: tuple[int, ...]) -> Geometry:
-    return Geometry.of({each.name: count for each, count in zip(table.plain, counts, strict=True) if count})
+    return Geometry.of(
+        {profile.name: count for profile, count in zip(table.plain, counts, strict=True) if count}
+    )
 
 
 def _starts(instances: tuple[MigProfile, ...], *, taken: int, not_before: int) -> tuple[int, ...] | None:

@@ -57,8 +57,8 @@ class MigTable:
     @property
     def plain(self) -> tuple[MigProfile, ...]:
         """The profiles without media extensions: the ones that plans use."""
-        return tuple(each for each in self.profiles if not each.media_extensions)
+        return tuple(profile for profile in self.profiles if not profile.media_extensions)
 
     def profile(self, name: str) -> MigProfile | None:
         """The profile of that name, or None."""
-        return next((each for each in self.profiles if each.name == name), None)
+        return next((profile for profile in self.profiles if profile.name == name), None)

@@ -142,13 +142,15 @@ class Binder:
     def best(self, pod: Pod) -> list[Place]:
         """The places with the highest score of those where a pod fits."""
         shape = self._pools.shapes(pod.kind)[0]
-        fitting = [each for each in self._places if each.fits(shape) and self._suited(shape, each)]
+        fitting = [place for place in self._places if place.fits(shape) and self._suited(shape, place)]
         if len(fitting) < 2:
             return fitting
         spread = self._spread(pod, fitting)
-        scores = [each.score(pod) + _SPREAD_WEIGHT * more for each, more in zip(fitting, spread, strict=True)]
+        scores = [
+            place.score(pod) + _SPREAD_WEIGHT * more for place, more in zip(fitting, spread, strict=True)
+        ]
         most = max(scores)
-        return [each for each, score in zip(fitting, scores, strict=True) if score == most]
+        return [place for place, score in zip(fitting, scores, strict=True) if score == most]
 
     def _spread(self, pod: Pod, fitting: Sequence[Place]) -> list[int]:
         """PodTopologySpread's score for pods without constraints of their own, which the default ones then spread.
@@ -156,25 +158,25 @@ class Binder:
         The fewer pods of its owner on the node and in its zone, the better.
         """
         in_zone: Counter[str] = Counter()
-        for each in self._places:
-            in_zone[each.node.zone] += each.kinds.get(pod.kind, 0)
+        for place in self._places:
+            in_zone[place.node.zone] += place.kinds.get(pod.kind, 0)
         host_weight = math.log(len(fitting) + 2)
-        zone_weight = math.log(len({each.node.zone for each in fitting}) + 2)
+        zone_weight = math.log(len({place.node.zone for place in fitting}) + 2)
         scores = [
             round(
-                each.kinds.get(pod.kind, 0) * host_weight
+                place.kinds.get(pod.kind, 0) * host_weight
                 + (_HOST_SKEW - 1)
-                + in_zone[each.node.zone] * zone_weight
+                + in_zone[place.node.zone] * zone_weight
                 + (_ZONE_SKEW - 1)
             )
-            for each in fitting
+            for place in fitting
         ]
         most, least = max(scores), min(scores)
         return [100 * (most + least - score) // most for score in scores]
 
     def put(self, pod: Pod, name: str) -> None:
         """Bind a pod to the node of this name, as somebody else decided."""
-        place = next(each for each in self._places if each.node.name == name)
+        place = next(place for place in self._places if place.node.name == name)
         place.take(pod, self._pools.shapes(pod.kind)[0])
 
     def _suited(self, shape: Shape, place: Place) -> bool:
@@ -184,7 +186,7 @@ class Binder:
         key = (shape, place.state, node.taints)
         found = self._pools.suits.get(key)
         if found is None:
-            taints = tuple(each for each in node.taints if each.effect != "PreferNoSchedule")
+            taints = tuple(taint for taint in node.taints if taint.effect != "PreferNoSchedule")
             wanted = {each.key: each for each in shape.strict if each.key != HOSTNAME}
             found = shape.tolerates(taints) and obstacle(labels_of(node), wanted, undefined=False) is None
             self._pools.suits[key] = found

@@ -121,9 +121,9 @@ def _price(pool: NodePool, node: Node) -> int:
     """What the node's offering costs by what Karpenter knows now, available or not."""
     for kind in pool.instance_types:
         if kind.name == node.instance_type:
-            for each in kind.offerings:
-                if (each.zone, each.capacity_type) == (node.zone, node.capacity_type):
-                    return each.price
+            for offering in kind.offerings:
+                if (offering.zone, offering.capacity_type) == (node.zone, node.capacity_type):
+                    return offering.price
     return 0
 
 
@@ -136,10 +136,10 @@ def within_budgets(listed: Iterable[Candidate], left: Mapping[str, int]) -> tupl
     """Those that budgets let go, in their order, and whether any was held back."""
     remaining = dict(left)
     found, held = [], False
-    for each in listed:
-        if remaining.get(each.node.pool, 0) == 0:
+    for candidate in listed:
+        if remaining.get(candidate.node.pool, 0) == 0:
             held = True
             continue
-        remaining[each.node.pool] -= 1
-        found.append(each)
+        remaining[candidate.node.pool] -= 1
+        found.append(candidate)
     return found, held

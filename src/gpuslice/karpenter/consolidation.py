@@ -91,10 +91,10 @@ def next_command(
     if empty:
         return Command(
             Method.EMPTY,
-            tuple(each.node for each in empty),
+            tuple(candidate.node for candidate in empty),
             None,
             (),
-            sum(each.price for each in empty),
+            sum(candidate.price for candidate in empty),
             f"{len(empty)} nodes without pods",
         )
     listed = candidates(pools, nodes, now, Reason.UNDERUTILIZED)
@@ -136,8 +136,8 @@ class _Look:
 
     def single(self, listed: Iterable[Candidate]) -> Command | None:
         """Take away the first that can be spared, or that something cheaper can replace."""
-        for each in listed:
-            command = self._command([each], Method.SINGLE_NODE)
+        for candidate in listed:
+            command = self._command([candidate], Method.SINGLE_NODE)
             if command is not None:
                 return command
         return None
@@ -146,9 +146,9 @@ class _Look:
         outcome = self._try(tried)
         if outcome is None:
             return None
-        names = ", ".join(each.node.instance_type for each in tried[:3])
+        names = ", ".join(candidate.node.instance_type for candidate in tried[:3])
         what = names if len(tried) <= 3 else f"{names} and {len(tried) - 3} more"
-        price = sum(each.price for each in tried)
+        price = sum(candidate.price for candidate in tried)
         if outcome.replacement is None:
             return self._made(method, tried, outcome, None, price, f"the pods of {what} fit on other nodes")
         kept = self._cheaper(tried, outcome, price)
@@ -157,7 +157,7 @@ class _Look:
         if kept is None or not kept.types:
             return None
         chosen = choose(list(kept.types), kept.requirements, self._pools.settings)
-        types = tuple(each.name for each in kept.types)
+        types = tuple(kind.name for kind in kept.types)
         replacement = replace(outcome.replacement, types=types, requirements=kept.requirements, launch=chosen)
         if chosen is None:
             # The provider has nothing of that kind, and Karpenter finds out only when it launches.
@@ -177,17 +177,19 @@ class _Look:
         saves: int,
         because: str,
     ) -> Command:
-        moving = {pod for each in tried for pod in each.node.pods}
+        moving = {pod for candidate in tried for pod in candidate.node.pods}
         moves = [
             (pod, there.node.name) for there in outcome.done.existing for pod in there.pods if pod in moving
         ]
         moves += [(pod, "") for claim in outcome.done.claims for pod in claim.pods if pod in moving]
-        return Command(method, tuple(each.node for each in tried), replacement, tuple(moves), saves, because)
+        return Command(
+            method, tuple(candidate.node for candidate in tried), replacement, tuple(moves), saves, because
+        )
 
     def _try(self, tried: Sequence[Candidate]) -> _Try | None:
         """Place the pods of candidates elsewhere; None where some fit nowhere or two new nodes are needed."""
-        going = {each.node.name for each in tried}
-        movers = frozenset(pod for each in tried for pod in each.node.pods)
+        going = {candidate.node.name for candidate in tried}
+        movers = frozenset(pod for candidate in tried for pod in candidate.node.pods)
         others = [pod for node in self._nodes if node.deleting for pod in node.pods]
         staying = [node for node in self._nodes if not node.deleting and node.name not in going]
         done = Pass(self._pools, staying, shut=self._shut, movers=movers)
@@ -207,15 +209,15 @@ class _Look:
         """The types of a replacement that cost less than what goes."""
         requirements = dict(outcome.requirements)
         allowed = requirements.get(CAPACITY_TYPE, Requirement(CAPACITY_TYPE, frozenset(), complement=True))
-        from_spot = all(each.node.capacity_type == SPOT for each in tried) and allowed.has(SPOT)
+        from_spot = all(candidate.node.capacity_type == SPOT for candidate in tried) and allowed.has(SPOT)
         if from_spot:
             if not self._pools.settings.spot_to_spot:
                 return None
             requirements = combined(requirements.values(), (among(CAPACITY_TYPE, SPOT),))
         kept = [
-            each
-            for each in by_price(list(outcome.types), requirements)
-            if (worst := worst_price(each, requirements)) is not None and worst < price
+            kind
+            for kind in by_price(list(outcome.types), requirements)
+            if (worst := worst_price(kind, requirements)) is not None and worst < price
         ]
         found = replace(outcome, types=tuple(kept), requirements=requirements)
         if not self._keeps_min_values(found):
@@ -232,28 +234,28 @@ class _Look:
 
     def _keeps_min_values(self, outcome: _Try) -> bool:
         claim = outcome.done.claims[0]
-        names = {each.name for each in outcome.types}
-        mask = sum(1 << at for at, each in enumerate(claim.template.types) if each.name in names)
+        names = {kind.name for kind in outcome.types}
+        mask = sum(1 << at for at, kind in enumerate(claim.template.types) if kind.name in names)
         return claim.template.enough_values(claim.state, mask)
 
     def _without_the_same(self, tried: Sequence[Candidate], outcome: _Try) -> _Try | None:
         """Leave out types as dear as the cheapest node going that has one of the types: better keep that one."""
         prices: dict[str, int] = {}
-        for each in tried:
-            labels = labelled(each.node.labels)
-            kinds = self._pools.by_name[each.node.pool].instance_types
-            for offer in next(kind.offerings for kind in kinds if kind.name == each.node.instance_type):
+        for candidate in tried:
+            labels = labelled(candidate.node.labels)
+            kinds = self._pools.by_name[candidate.node.pool].instance_types
+            for offer in next(kind.offerings for kind in kinds if kind.name == candidate.node.instance_type):
                 if obstacle(labels, offer.requirements(), undefined=True) is None:
-                    before = prices.get(each.node.instance_type, offer.price)
-                    prices[each.node.instance_type] = min(offer.price, before)
-        going = {each.node.instance_type for each in tried}
-        same = [prices.get(each.name, 0) for each in outcome.types if each.name in going]
+                    before = prices.get(candidate.node.instance_type, offer.price)
+                    prices[candidate.node.instance_type] = min(offer.price, before)
+        going = {candidate.node.instance_type for candidate in tried}
+        same = [prices.get(kind.name, 0) for kind in outcome.types if kind.name in going]
         if not same:
             return outcome
         kept = tuple(
-            each
-            for each in outcome.types
-            if (worst := worst_price(each, outcome.requirements)) is not None and worst < min(same)
+            kind
+            for kind in outcome.types
+            if (worst := worst_price(kind, outcome.requirements)) is not None and worst < min(same)
         )
         found = replace(outcome, types=kept)
         return found if self._keeps_min_values(found) else None
@@ -266,5 +268,5 @@ def _interleaved(listed: Iterable[Candidate], seed: int) -> list[Candidate]:
         by_pool.setdefault(each.node.pool, []).append(each)
     order = sorted(by_pool)
     random.Random(seed).shuffle(order)
-    most = max((len(each) for each in by_pool.values()), default=0)
+    most = max((len(group) for group in by_pool.values()), default=0)
     return [by_pool[name][at] for at in range(most) for name in order if at < len(by_pool[name])]

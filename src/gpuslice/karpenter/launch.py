@@ -44,7 +44,7 @@ def launch(pools: Pools, claim: Claim) -> Launch | None:
 def choose(types: list[InstanceType], requirements: Requirements, settings: Settings) -> Launch | None:
     """What EC2 gives of these types under these requirements."""
     named = by_price(types, requirements)[:_MOST_NAMED]
-    min_values = any(each.min_values is not None for each in requirements.values())
+    min_values = any(requirement.min_values is not None for requirement in requirements.values())
     if not min_values:
         named = _plain(named) or named
     allowed = requirements.get(CAPACITY_TYPE, Requirement(CAPACITY_TYPE, frozenset(), complement=True))
@@ -58,26 +58,26 @@ def choose(types: list[InstanceType], requirements: Requirements, settings: Sett
             continue
         narrowed = {**requirements, CAPACITY_TYPE: among(CAPACITY_TYPE, capacity_type)}
         found = [
-            (offer, each)
-            for each in named
-            for offer in offerings(each, narrowed)
+            (offer, kind)
+            for kind in named
+            for offer in offerings(kind, narrowed)
             if dearest is None or _worth(offer, dearest)
         ]
         if found:
             offer, kind = min(found, key=lambda each: (each[0].price, each[1].name, each[0].zone))
-            return Launch(kind, capacity_type, offer.zone, offer.price, tuple(each.name for each in named))
+            return Launch(kind, capacity_type, offer.zone, offer.price, tuple(kind.name for kind in named))
     return None
 
 
 def by_price(types: list[InstanceType], requirements: Requirements) -> list[InstanceType]:
     """Cheapest first, by what can be bought under these requirements; equals by name."""
     priced = [
-        (min((offer.price for offer in offerings(each, requirements)), default=None), each) for each in types
+        (min((offer.price for offer in offerings(kind, requirements)), default=None), kind) for kind in types
     ]
     return [
-        each
-        for price, each in sorted(
-            ((price, each) for price, each in priced if price is not None),
+        kind
+        for price, kind in sorted(
+            ((price, kind) for price, kind in priced if price is not None),
             key=lambda found: (found[0], found[1].name),
         )
     ]
@@ -96,17 +96,17 @@ def worst_price(kind: InstanceType, requirements: Requirements) -> int | None:
 def _plain(types: list[InstanceType]) -> list[InstanceType]:
     """Types without accelerators that Karpenter knows by name, and not bare metal. Slices are no such accelerators."""
     return [
-        each
-        for each in types
-        if "metal" not in each.name.partition(".")[2] and not any(each.capacity.get(key) for key in _EXOTIC)
+        kind
+        for kind in types
+        if "metal" not in kind.name.partition(".")[2] and not any(kind.capacity.get(key) for key in _EXOTIC)
     ]
 
 
 def _dearest_spot(types: list[InstanceType], requirements: Requirements) -> int | None:
     """Above which price spot is not taken: the cheapest on-demand one, where both are allowed and to be had."""
-    offered = [each for kind in types for each in offerings(kind, requirements)]
+    offered = [offering for kind in types for offering in offerings(kind, requirements)]
     on_demand = [each.price for each in offered if each.capacity_type == ON_DEMAND]
-    has_spot = any(each.capacity_type == SPOT for each in offered)
+    has_spot = any(offering.capacity_type == SPOT for offering in offered)
     return min(on_demand) if on_demand and has_spot else None
 
 

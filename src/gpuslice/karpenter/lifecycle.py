@@ -25,9 +25,9 @@ def started(pools: Pools, new: NewNode, name: str, now: float) -> Node:
     pool, template, kind = pools.by_name[new.pool], new.claim.template, new.launch.instance_type
     # One value known is the value; of several that a label may have, Karpenter takes any one.
     required = {
-        key: min(each.values)
-        for key, each in sorted(new.requirements.items())
-        if each.values and not each.complement
+        key: min(requirement.values)
+        for key, requirement in sorted(new.requirements.items())
+        if requirement.values and not requirement.complement
     }
     at = next(at for at, each in enumerate(template.types) if each.name == kind.name)
     labels = {

@@ -180,8 +180,8 @@ class InstanceType:
             self.labels,
             (
                 among(INSTANCE_TYPE, self.name),
-                among(ZONE, *(each.zone for each in self.offerings)),
-                among(CAPACITY_TYPE, *(each.capacity_type for each in self.offerings)),
+                among(ZONE, *(offering.zone for offering in self.offerings)),
+                among(CAPACITY_TYPE, *(offering.capacity_type for offering in self.offerings)),
             ),
         )
 

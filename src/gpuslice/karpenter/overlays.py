@@ -54,7 +54,7 @@ def overlaid(pools: Sequence[NodePool], overlays: Iterable[Overlay]) -> Overlaid
         )
         for pool in pools
     ]
-    for overlay in sorted(overlays, key=lambda each: (each.weight, each.name), reverse=True):
+    for overlay in sorted(overlays, key=lambda overlay: (overlay.weight, overlay.name), reverse=True):
         wanted = combined(overlay.requirements)
         of = wanted.get(NODE_POOL)
         touched = [
@@ -98,7 +98,11 @@ def _matching(kind: InstanceType, labels: Requirements, wanted: Requirements) ->
     """The offerings that an overlay with these requirements is for."""
     if obstacle(labels, wanted, undefined=False) is not None:
         return []
-    return [each for each in kind.offerings if obstacle(wanted, each.requirements(), undefined=True) is None]
+    return [
+        offering
+        for offering in kind.offerings
+        if obstacle(wanted, offering.requirements(), undefined=True) is None
+    ]
 
 
 def _conflicts(change: _Change | None, overlay: Overlay, offerings: Iterable[Offering]) -> bool:
@@ -107,14 +111,15 @@ def _conflicts(change: _Change | None, overlay: Overlay, offerings: Iterable[Off
     if change.last_weight == overlay.weight and change.last & overlay.capacity.keys():
         return True
     return _sets_price(overlay) and any(
-        change.price_weights.get((each.capacity_type, each.zone)) == overlay.weight for each in offerings
+        change.price_weights.get((offering.capacity_type, offering.zone)) == overlay.weight
+        for offering in offerings
     )
 
 
 def _note(change: _Change, overlay: Overlay, offerings: Iterable[Offering]) -> None:
     if _sets_price(overlay):
-        for each in offerings:
-            key = (each.capacity_type, each.zone)
+        for offering in offerings:
+            key = (offering.capacity_type, offering.zone)
             change.prices.setdefault(key, overlay)
             change.price_weights[key] = overlay.weight
     if overlay.capacity:
@@ -133,10 +138,10 @@ def _changed(kind: InstanceType, change: _Change | None) -> InstanceType:
         kind,
         capacity={**kind.capacity, **change.capacity},
         offerings=tuple(
-            replace(each, price=_price(each.price, change.prices[key]))
-            if (key := (each.capacity_type, each.zone)) in change.prices
-            else each
-            for each in kind.offerings
+            replace(offering, price=_price(offering.price, change.prices[key]))
+            if (key := (offering.capacity_type, offering.zone)) in change.prices
+            else offering
+            for offering in kind.offerings
         ),
     )
 

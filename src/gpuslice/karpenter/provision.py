@@ -61,11 +61,11 @@ def provision(pools: Pools, nodes: Sequence[Node], pending: Iterable[Pod]) -> De
         nodes: all of them, also those on their way; those that are going take no pods.
         pending: without a node, also those for whom a node is on its way.
     """
-    done = Pass(pools, [each for each in nodes if not each.deleting])
+    done = Pass(pools, [node for node in nodes if not node.deleting])
     done.place(pending)
     return Decision(
         {each.node.name: tuple(each.pods) for each in done.existing if each.pods},
-        tuple(new_node(pools, each) for each in done.claims),
+        tuple(new_node(pools, claim) for claim in done.claims),
         tuple(done.failed),
     )
 

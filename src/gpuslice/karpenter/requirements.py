@@ -103,7 +103,7 @@ class Requirement:
         both = self.complement and other.complement
         found = Requirement(self.key, values, both, low, high, most)
         if low is not None or high is not None:
-            found = replace(found, values=frozenset(each for each in values if found._within(each)))
+            found = replace(found, values=frozenset(value for value in values if found._within(value)))
         return found if both else replace(found, at_least=None, at_most=None)
 
     def _within(self, value: str) -> bool:

@@ -94,7 +94,7 @@ def arrivals(counts: Sequence[tuple[PodClass, int]], pattern: Pattern, seed: int
             times = [position[kind] * 120 + chance.random() * 0.9 for kind in kinds]
     return [
         Arrival(at, Pod(kind, int(at), f"{chance.getrandbits(64):016x}"))
-        for at, kind in sorted(zip(times, kinds, strict=True), key=lambda each: each[0])
+        for at, kind in sorted(zip(times, kinds, strict=True), key=lambda entry: entry[0])
     ]
 
 

@@ -118,8 +118,8 @@ class Pass:
         self._order: list[Claim] = []
         self._restore = restore if self._settings.exact_ties else restore_stable
         self.existing = [
-            Existing(each, pools.state_of(each), shut=each.name in shut)
-            for each in sorted(nodes, key=lambda each: (not each.initialized, each.name))
+            Existing(node, pools.state_of(node), shut=node.name in shut)
+            for node in sorted(nodes, key=lambda node: (not node.initialized, node.name))
         ]
         self._movers = movers
         self._remaining = _remaining(pools, nodes)
@@ -134,10 +134,10 @@ class Pass:
     def place(self, pods: Iterable[Pod]) -> None:
         """Place pods, those that fail again and again as long as there is progress."""
         listed = list(pods)
-        kinds = dict.fromkeys(each.kind for each in listed)
-        shapes = {each: self._pools.shapes(each) for each in kinds}
-        left_alone = {each for each, steps in shapes.items() if _left_alone(steps[0])}
-        keys = {each: self._pools.key(each) for each in kinds}
+        kinds = dict.fromkeys(pod.kind for pod in listed)
+        shapes = {kind: self._pools.shapes(kind) for kind in kinds}
+        left_alone = {kind for kind, steps in shapes.items() if _left_alone(steps[0])}
+        keys = {kind: self._pools.key(kind) for kind in kinds}
         queue = deque(sorted(listed, key=lambda each: (keys[each.kind], each.created, each.uid)))
         for steps in shapes.values():
             self._topologies.know(steps[0])
@@ -318,7 +318,7 @@ class Pass:
         if remaining is not None:
             kinds = [claim.template.types[at] for at in bits(claim.types)]
             for key in remaining:
-                remaining[key] -= max(each.capacity.get(key, 0) for each in kinds)
+                remaining[key] -= max(kind.capacity.get(key, 0) for kind in kinds)
             self._within.pop(name, None)
 
 
@@ -333,9 +333,11 @@ def _with_host(requirements: Requirements, claim: Claim) -> Requirements:
 
 def _remaining(pools: Pools, nodes: Iterable[Node]) -> dict[str, dict[str, int]]:
     """What the limits of each pool that has any leave beside its nodes."""
-    found = {each.pool.name: dict(each.pool.limits) for each in pools.templates if each.pool.limits}
-    for each in nodes:
-        left = found.get(each.pool, {})
+    found = {
+        template.pool.name: dict(template.pool.limits) for template in pools.templates if template.pool.limits
+    }
+    for node in nodes:
+        left = found.get(node.pool, {})
         for key in left:
-            left[key] -= 1 if key == NODES else each.capacity.get(key, 0)
+            left[key] -= 1 if key == NODES else node.capacity.get(key, 0)
     return found

@@ -96,9 +96,9 @@ def _bound(
         binder.add(node, ())
     waiting = [pod for pod in pods if not binder.bind(pod)]
     made = [
-        _node(pools, each, chance, now)
-        for each in (provision(pools, nodes, waiting).new if waiting else ())
-        if each.launch is not None
+        _node(pools, node, chance, now)
+        for node in (provision(pools, nodes, waiting).new if waiting else ())
+        if node.launch is not None
     ]
     for node in made:
         waiting = binder.add(node, waiting)

@@ -71,7 +71,7 @@ class Shape:
 
     def tolerates(self, taints: tuple[Taint, ...]) -> bool:
         """Whether it may go to a node with these taints."""
-        return all(any(each.tolerates(taint) for each in self.tolerations) for taint in taints)
+        return all(any(toleration.tolerates(taint) for toleration in self.tolerations) for taint in taints)
 
     def selected_by(self, selector: tuple[tuple[str, str], ...], namespace: str) -> bool:
         """Whether a spread or a pod affinity counts it."""
@@ -94,8 +94,8 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
     """
     respect = preferences is Preferences.RESPECT
     affinity = list(kind.affinity)
-    preferred = sorted(kind.preferred, key=lambda each: -each.weight) if respect else []
-    spreads = [each for each in kind.spreads if respect or each.unsatisfiable is Unsatisfiable.REFUSE]
+    preferred = sorted(kind.preferred, key=lambda entry: -entry.weight) if respect else []
+    spreads = [spread for spread in kind.spreads if respect or spread.unsatisfiable is Unsatisfiable.REFUSE]
     tolerations = list(kind.tolerations)
     own = tuple(labelled(kind.selector).values())
     found = []
@@ -105,7 +105,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
         first = preferred[0].requirements if preferred else ()
         # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
         wanted = combined(own, first, terms)
-        alternatives = tuple(frozenset(combined(own, each).values()) for each in affinity or [()])
+        alternatives = tuple(frozenset(combined(own, pair).values()) for pair in affinity or [()])
         found.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
         if len(affinity) > 1:
             del affinity[0]
@@ -123,7 +123,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
 
 def _ignorable(spreads: list[Spread]) -> int | None:
     return next(
-        (at for at, each in enumerate(spreads) if each.unsatisfiable is Unsatisfiable.IGNORE),
+        (at for at, spread in enumerate(spreads) if spread.unsatisfiable is Unsatisfiable.IGNORE),
         None,
     )
 
@@ -136,11 +136,11 @@ def _shape(
     tolerations: tuple[Toleration, ...],
     spreads: tuple[Spread, ...],
 ) -> Shape:
-    requests = {each: amount for each, amount in kind.requests.items() if amount > 0} | {PODS: 1}
+    requests = {name: amount for name, amount in kind.requests.items() if amount > 0} | {PODS: 1}
     return Shape(
         # What nodes soonest run out of comes first: extended resources, then CPU, memory, pods.
         tuple(sorted(requests.items(), key=lambda each: ("/" not in each[0], each[0]))),
-        frozenset(each for key, each in wanted.items() if key != HOSTNAME),
+        frozenset(requirement for key, requirement in wanted.items() if key != HOSTNAME),
         wanted.get(HOSTNAME),
         frozenset(strict.values()),
         terms,

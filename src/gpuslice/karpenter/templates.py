@@ -52,18 +52,18 @@ class Template:
         )
         self.state = states.number(own)
         fitting = [
-            each
-            for each in pool.instance_types
-            if conflict(each.requirements(), own) is None and _offered(each, own)
+            kind
+            for kind in pool.instance_types
+            if conflict(kind.requirements(), own) is None and _offered(kind, own)
         ]
         self.types: tuple[InstanceType, ...] = tuple(fitting)
-        self.daemons = tuple(_daemons(pool, each, own, daemons) for each in fitting)
-        self._labels = tuple(each.requirements() for each in fitting)
+        self.daemons = tuple(_daemons(pool, kind, own, daemons) for kind in fitting)
+        self._labels = tuple(kind.requirements() for kind in fitting)
         self.labels = tuple(
             {
-                key: next(iter(each.values))
-                for key, each in labels.items()
-                if len(each.values) == 1 and not each.complement
+                key: next(iter(requirement.values))
+                for key, requirement in labels.items()
+                if len(requirement.values) == 1 and not requirement.complement
             }
             for labels in self._labels
         )
@@ -126,21 +126,21 @@ class Template:
     def short_of(self, state: int, types: int) -> dict[str, int]:
         """Labels of which a set of types has fewer values than minValues asks for, and how many it has."""
         found = {}
-        for each in self._states[state].values():
-            if each.min_values is not None:
+        for requirement in self._states[state].values():
+            if requirement.min_values is not None:
                 values = {
                     value
                     for at in bits(types)
-                    if each.key in self._labels[at]
-                    for value in self._labels[at][each.key].values
+                    if requirement.key in self._labels[at]
+                    for value in self._labels[at][requirement.key].values
                 }
-                if len(values) < each.min_values:
-                    found[each.key] = len(values)
+                if len(values) < requirement.min_values:
+                    found[requirement.key] = len(values)
         return found
 
     def has_min_values(self, state: int) -> bool:
         """Whether minValues are asked for at all."""
-        return any(each.min_values is not None for each in self._states[state].values())
+        return any(requirement.min_values is not None for requirement in self._states[state].values())
 
 
 class Pools:
@@ -178,17 +178,17 @@ class Pools:
         self.claims, self.nodes = States(undefined=True), States(undefined=False)
         for states in (self.claims, self.nodes):
             states.number(())  # number 0 is "nothing asked for"
-        self.by_name = {each.name: each for each in applied.pools}
-        ordered = sorted(applied.pools, key=lambda each: (each.weight, each.name), reverse=True)
-        steps = [(each, shapes(each, Settings().preferences, prefer_taints=True)) for each in daemons]
-        made = (Template(each, steps, self.claims) for each in ordered)
+        self.by_name = {pool.name: pool for pool in applied.pools}
+        ordered = sorted(applied.pools, key=lambda pool: (pool.weight, pool.name), reverse=True)
+        steps = [(daemon, shapes(daemon, Settings().preferences, prefer_taints=True)) for daemon in daemons]
+        made = (Template(node_pool, steps, self.claims) for node_pool in ordered)
         strict = self.settings.min_values is MinValues.STRICT
         self.templates = tuple(
             each for each in made if each.all and (not strict or each.enough_values(each.state, each.all))
         )
         self.daemons = tuple(daemons)
         self._prefer_taints = any(
-            taint.effect == "PreferNoSchedule" for each in applied.pools for taint in each.taints
+            taint.effect == "PreferNoSchedule" for pool in applied.pools for taint in pool.taints
         )
         self._shapes: dict[PodClass, tuple[Shape, ...]] = {}
         self._shared: dict[tuple[object, ...], Shape] = {}
@@ -266,9 +266,9 @@ def bits(mask: int) -> Iterator[int]:
 def offerings(kind: InstanceType, requirements: Requirements) -> list[Offering]:
     """The offerings of a type that are available and allowed."""
     return [
-        each
-        for each in kind.offerings
-        if each.available and obstacle(requirements, each.requirements(), undefined=True) is None
+        offering
+        for offering in kind.offerings
+        if offering.available and obstacle(requirements, offering.requirements(), undefined=True) is None
     ]
 
 
@@ -299,6 +299,7 @@ def _daemons(
 
 def _tolerates(daemon: PodClass, pool: NodePool) -> bool:
     return all(
-        taint.effect == "PreferNoSchedule" or any(each.tolerates(taint) for each in daemon.tolerations)
+        taint.effect == "PreferNoSchedule"
+        or any(toleration.tolerates(taint) for toleration in daemon.tolerations)
         for taint in pool.taints
     )

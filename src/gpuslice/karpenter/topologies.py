@@ -94,9 +94,9 @@ class Topologies:
         return self._bound[shape]
 
     def _find(self, shape: Shape) -> Bound | None:
-        rules = [self._groups[each.key] for each in groups_of(shape, self._chance)]
+        rules = [self._groups[group.key] for group in groups_of(shape, self._chance)]
         rules += [each for each in self._inverse.values() if _selects(each, shape)]
-        counting = [each for each in self._groups.values() if _selects(each, shape)]
+        counting = [group for group in self._groups.values() if _selects(group, shape)]
         own = [self._inverse[key] for key in inverse_keys_of(shape)]
         if not (rules or counting or own):
             return None
@@ -153,8 +153,8 @@ class Topologies:
             if group.includes(labels):
                 for domain in _values(labels, key):
                     group.counts.setdefault(domain, 0)
-                    for each in shapes:
-                        if _selects(group, each):
+                    for shape in shapes:
+                        if _selects(group, shape):
                             group.record(domain)
         return group
 

@@ -164,10 +164,14 @@ def _only(requirement: Requirement) -> str | None:
 def groups_of(shape: Shape, chance: random.Random) -> list[Group]:
     """The groups by which a pod is bound, as they are if it is the first of each."""
     spreads = [
-        Group(_spread_key(shape, each), chance, shape.terms, each.min_domains) for each in shape.spreads
+        Group(_spread_key(shape, spread), chance, shape.terms, spread.min_domains) for spread in shape.spreads
     ]
-    near = [Group(_term_key(shape, Kind.NEAR, each), chance) for each in shape.near]
-    return [*spreads, *near, *(Group(_term_key(shape, Kind.APART, each), chance) for each in shape.apart)]
+    near = [Group(_term_key(shape, Kind.NEAR, pod_term), chance) for pod_term in shape.near]
+    return [
+        *spreads,
+        *near,
+        *(Group(_term_key(shape, Kind.APART, pod_term), chance) for pod_term in shape.apart),
+    ]
 
 
 def inverse_keys_of(shape: Shape) -> list[GroupKey]:
@@ -176,7 +180,7 @@ def inverse_keys_of(shape: Shape) -> list[GroupKey]:
 
 
 def _spread_key(shape: Shape, spread: Spread) -> GroupKey:
-    mentioned = Counter(frozenset(each.key for each in term) for term in shape.terms)
+    mentioned = Counter(frozenset(requirement.key for requirement in term) for term in shape.terms)
     return GroupKey(
         Kind.SPREAD,
         spread.key,

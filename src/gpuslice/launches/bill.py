@@ -105,7 +105,7 @@ class Spread:
     def typical(self) -> Order:
         """The order whose bill is nearest to the mean; of two, the dearer one."""
         mean = self.mean
-        return min(self.bills, key=lambda each: (abs(each[0].price - mean), -each[0].price))[1]
+        return min(self.bills, key=lambda bill: (abs(bill[0].price - mean), -bill[0].price))[1]
 
     @property
     def unbound(self) -> int:
@@ -158,7 +158,7 @@ class Realiser:
             (sum((self.bill(offer, load, order) for offer, load in listed), NOTHING), order)
             for order in orders
         ]
-        return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+        return Spread(tuple(sorted(bills, key=lambda bill: (bill[0].price, bill[0].nodes))))
 
     def nodes(self, offer: PoolOffer, load: PoolLoad, order: Order) -> tuple[Launched, ...]:
         """The nodes of `bill`, one by one, each with its pods."""
@@ -187,7 +187,9 @@ class Realiser:
         Then no type drops out as a node fills up, and the cheapest one is launched each time.
         """
         purchases = [
-            each for each in offer.purchases if all(each in kind.prices for kind, _ in offer.machines)
+            purchase
+            for purchase in offer.purchases
+            if all(purchase in kind.prices for kind, _ in offer.machines)
         ]
         if len(offer.purchases) != 1 or len(purchases) != 1:
             return None
@@ -212,7 +214,7 @@ class Realiser:
         }
         sizes = [{CPU: ask.cpu_milli, MEMORY: ask.memory_mib, PODS: 1, **dict(ask.slices)} for ask, _ in load]
         fewest = most = max(room[PODS], 0)
-        for resource in {each for size in sizes for each in size}:
+        for resource in {name for size in sizes for name in size}:
             amounts = [size.get(resource, 0) for size in sizes]
             have = max(room.get(resource, 0), 0)
             fewest = min(fewest, have // max(amounts) if max(amounts) else fewest)

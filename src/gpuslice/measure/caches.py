@@ -43,9 +43,9 @@ def read_caches(server: Server, within: str, *, start: int, end: int) -> dict[Po
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    selectors = [selected(each, within) for each in (*USAGE, BLOCKS, CONFIGURATION)]
+    selectors = [selected(literal, within) for literal in (*USAGE, BLOCKS, CONFIGURATION)]
     found = labels_in_halves(server, selectors, start, end)
-    names = {each.get("__name__", "") for each in found}
+    names = {entry.get("__name__", "") for entry in found}
     hours: dict[Pod, dict[int, float]] = {}
     usage = ((each, _most(selected(each, within))) for each in USAGE)
     for metric, share in (*usage, (BLOCKS, _of_blocks(within))):

@@ -78,7 +78,7 @@ class Copy:
 
     def rate(self, start: float, end: float) -> float | None:
         """Units a second between two times; None: fewer than three readings there, or no progress."""
-        inside = [each for each in self.points if start <= each[0] <= end]
+        inside = [point for point in self.points if start <= point[0] <= end]
         if len(inside) < 3 or inside[-1][1] <= inside[0][1]:
             return None
         return (inside[-1][1] - inside[0][1]) / (inside[-1][0] - inside[0][0])
@@ -99,8 +99,8 @@ def running(
         started.extend(_start(command, number, progress, environment) for number in range(copies))
         yield started
     finally:
-        for each in started:
-            _signal(each.process, signal.SIGTERM)
+        for copy in started:
+            _signal(copy.process, signal.SIGTERM)
         until = time.monotonic() + _GRACE
         for each in started:
             with contextlib.suppress(subprocess.TimeoutExpired):

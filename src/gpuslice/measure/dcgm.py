@@ -204,7 +204,7 @@ def _refuse_several_clusters(series: Sequence[Labels], url: str) -> None:
 def _state(server: Server, within: str, start: int, end: int) -> list[dict[str, str]]:
     """Labels of what kube-state-metrics tells of pods, where it is scraped."""
     names = ["kube_pod_owner", "kube_replicaset_owner", "kube_job_owner", RESTARTS]
-    return labels_in_halves(server, [selected(each, within) for each in names], start, end)
+    return labels_in_halves(server, [selected(name, within) for name in names], start, end)
 
 
 def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: int, end: int) -> int:
@@ -236,8 +236,8 @@ def _answers(
 
 def _pods(series: Sequence[Labels]) -> str:
     """A matcher of the pods that these series are about."""
-    label = "exported_pod" if any("exported_pod" in each for each in series) else "pod"
-    names = sorted({each.get(label, "") for each in series})
+    label = "exported_pod" if any("exported_pod" in entry for entry in series) else "pod"
+    names = sorted({entry.get(label, "") for entry in series})
     return f'{label}=~"{"|".join(names)}"'  # names of pods are DNS names: a dot matches more, and harms none
 
 

@@ -92,7 +92,9 @@ def parse(text: str, where: str) -> list[Moment]:
     series: list[tuple[Labels, float]] = []
     try:
         for family in text_string_to_metric_families(text):
-            series += [(_renamed(each.labels), each.value) for each in family.samples if each.name in _MEMORY]
+            series += [
+                (_renamed(sample.labels), sample.value) for sample in family.samples if sample.name in _MEMORY
+            ]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())[:120]
         raise InputError(

@@ -113,17 +113,17 @@ def watch(
     readings = from_samples(
         name,
         np.array(times),
-        np.array([each.duty for each in seen]),
+        np.array([activity.duty for activity in seen]),
         np.array(memory),
         model=None if gpu is None else gpu.name,
         capacity_mib=None if gpu is None else gpu.memory_mib,
     )
     readings = replace(
         readings,
-        sm=_mean([each.sm for each in seen]),
-        tensor=_mean([each.tensor for each in seen]),
-        dram=_mean([each.dram for each in seen]),
-        coarse=any(each.coarse for each in seen),
+        sm=_mean([activity.sm for activity in seen]),
+        tensor=_mean([activity.tensor for activity in seen]),
+        dram=_mean([activity.dram for activity in seen]),
+        coarse=any(activity.coarse for activity in seen),
         mig_profile="MIG is on" if card.identity.mig else "",
         memory=_peak(readings.memory, sum(before.values())),
     )
@@ -168,7 +168,7 @@ def need_of(watched: Watched, *, quantile: float) -> Measured:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [each for each in values if each is not None]
+    known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 

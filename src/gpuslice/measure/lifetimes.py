@@ -29,7 +29,7 @@ def coverage(readings: Sequence[Readings], asked: int, until: str, notes: list[s
         until: its end as RFC 3339; empty where readings have no date.
         notes: what is to be said is added here.
     """
-    every = [each.bins for each in readings if each.bins.size]
+    every = [reading.bins for reading in readings if reading.bins.size]
     if not every:
         return 0.0, 0
     bins = np.unique(np.concatenate(every))
@@ -59,7 +59,7 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
         merged: how many series were put together since they are one replica's on several GPUs in turn.
         notes: what is to be said is added here.
     """
-    begun = {each.replica: each.begun for each in readings if each.begun is not None}
+    begun = {reading.replica: reading.begun for reading in readings if reading.begun is not None}
     restarts = {replica: each.restarts for replica, each in begun.items() if each.restarts}
     if restarts:
         worst = sorted(restarts, key=lambda replica: (-restarts[replica], replica))
@@ -68,9 +68,9 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
         notes.append(
             f"containers restarted {_times(sum(restarts.values()))} ({named}{more}): their starts count too"
         )
-    if anew := sum(each.pods - 1 for each in begun.values()):
+    if anew := sum(run.pods - 1 for run in begun.values()):
         notes.append(f"pods were made anew under the same name {_times(anew)}")
-    replicas = {each.replica for each in readings}
+    replicas = {reading.replica for reading in readings}
     at_a_time = _at_a_time(readings)
     if at_a_time and len(replicas) > at_a_time:
         notes.append(
@@ -84,10 +84,10 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
 
 def _gaps_of_some(readings: Sequence[Readings], notes: list[str]) -> None:
     """Replicas that were not read for part of their life, while others were."""
-    names = {each.replica for each in readings if each.bins.size}
+    names = {reading.replica for reading in readings if reading.bins.size}
     found = []
     for name in sorted(names):
-        bins = np.unique(np.concatenate([each.bins for each in readings if each.replica == name]))
+        bins = np.unique(np.concatenate([reading.bins for reading in readings if reading.replica == name]))
         windows = (int(bins[-1] - bins[0])) // BIN_SECONDS + 1
         if windows - bins.size > windows * (1 - COVERED):
             found.append(name)
@@ -99,13 +99,13 @@ def _gaps_of_some(readings: Sequence[Readings], notes: list[str]) -> None:
 def _at_a_time(readings: Sequence[Readings]) -> int:
     """How many replicas were read in the middle one of the windows in which any was."""
     by_replica: dict[str, list[Readings]] = {}
-    for each in readings:
-        if each.bins.size:
-            by_replica.setdefault(each.replica, []).append(each)
+    for reading in readings:
+        if reading.bins.size:
+            by_replica.setdefault(reading.replica, []).append(reading)
     if not by_replica:
         return 0
     every = np.concatenate(
-        [np.unique(np.concatenate([each.bins for each in own])) for own in by_replica.values()]
+        [np.unique(np.concatenate([readings.bins for readings in own])) for own in by_replica.values()]
     )
     _, counts = np.unique(every, return_counts=True)
     return math.ceil(float(np.median(counts)))

@@ -21,7 +21,7 @@ def new_workloads(needs: Mapping[str, Measured], *, region: str, notes: tuple[st
     A trace says no requests: its pods are taken to ask for nothing but their GPU, which the notes say.
     """
     names = _names(needs)
-    workloads = tuple(_workload(name, names[name], each) for name, each in needs.items())
+    workloads = tuple(_workload(name, names[name], measured) for name, measured in needs.items())
     assumed = "the readings say no requests of CPU and memory: none are taken; state them under `pod`"
     return WorkloadSet(region, workloads, (assumed, *notes))
 

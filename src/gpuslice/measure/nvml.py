@@ -90,9 +90,9 @@ class Card:
             if ask is None:
                 continue
             try:
-                for each in ask(self._handle):
-                    used = None if each.usedGpuMemory is None else -(-int(each.usedGpuMemory) // MIB)
-                    found[int(each.pid)] = used
+                for entry in ask(self._handle):
+                    used = None if entry.usedGpuMemory is None else -(-int(entry.usedGpuMemory) // MIB)
+                    found[int(entry.pid)] = used
             except self._nvml.NVMLError as error:
                 if name == "nvmlDeviceGetComputeRunningProcesses":
                     raise _failed(error) from None

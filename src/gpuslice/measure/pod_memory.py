@@ -88,7 +88,7 @@ def load(path: str) -> dict[str, int]:
             where=document.where,
             fix=f"make it by {_MEASURE}",
         ) from None
-    if any(each.pods is None for each in gpus):
+    if any(gpu.pods is None for gpu in gpus):
         raise InputError(
             "tells processes and no pods: it was measured where processes have other numbers than on the node",
             where=document.where,

@@ -124,10 +124,12 @@ class Matcher:
     def __init__(self, workloads: Iterable[Workload], owners: Owners) -> None:
         self._owners = owners
         self._by_namespace: dict[str, list[tuple[Workload, str, re.Pattern[str]]]] = {}
-        for each in workloads:
-            name = each.target.name or each.name.partition("/")[2]
-            pattern = _PATTERNS.get(each.target.kind, _OTHERS).replace("NAME", re.escape(name))
-            self._by_namespace.setdefault(each.namespace, []).append((each, name, re.compile(pattern)))
+        for workload in workloads:
+            name = workload.target.name or workload.name.partition("/")[2]
+            pattern = _PATTERNS.get(workload.target.kind, _OTHERS).replace("NAME", re.escape(name))
+            self._by_namespace.setdefault(workload.namespace, []).append(
+                (workload, name, re.compile(pattern))
+            )
         self._found: dict[tuple[str, str, str], str | None] = {}
 
     def workload(self, source: Source) -> str | None:
@@ -139,10 +141,10 @@ class Matcher:
 
     def _match(self, source: Source) -> str | None:
         candidates = [
-            each
-            for each in self._by_namespace.get(source.namespace, ())
-            if not (source.container and each[0].target.container)
-            or each[0].target.container == source.container
+            pair
+            for pair in self._by_namespace.get(source.namespace, ())
+            if not (source.container and pair[0].target.container)
+            or pair[0].target.container == source.container
         ]
         owner = self._owners.top(source.namespace, source.pod)
         if owner is not None:

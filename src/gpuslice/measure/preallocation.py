@@ -55,13 +55,13 @@ def suspect(readings: Sequence[Readings]) -> Suspicion | None:
     Replicas that were read too shortly say neither: one that has just begun takes no suspicion off the others.
     """
     shares = []
-    for each in readings:
-        memory = each.memory
-        if memory is None or not each.capacity_mib or memory.peak_mib <= 0:
+    for reading in readings:
+        memory = reading.memory
+        if memory is None or not reading.capacity_mib or memory.peak_mib <= 0:
             return None
         if memory.samples < LEAST_SAMPLES or memory.windows < LEAST_WINDOWS:
             continue
-        share = memory.peak_mib / each.capacity_mib
+        share = memory.peak_mib / reading.capacity_mib
         if memory.peak_mib - memory.floor_mib > FLAT * memory.peak_mib or share < LEAST_SHARE:
             return None
         shares.append(share)
@@ -78,14 +78,14 @@ def need_of_caches(readings: Sequence[Readings]) -> int | None:
     """
     needs = [
         None
-        if each.memory is None
-        or each.cache is None
-        or each.cache.size_mib is None
-        or each.cache.windows < COVERED * each.memory.windows
-        else need_without_idle_cache(each.memory.peak_mib, each.cache.size_mib, each.cache.most_used)
-        for each in readings
+        if reading.memory is None
+        or reading.cache is None
+        or reading.cache.size_mib is None
+        or reading.cache.windows < COVERED * reading.memory.windows
+        else need_without_idle_cache(reading.memory.peak_mib, reading.cache.size_mib, reading.cache.most_used)
+        for reading in readings
     ]
-    known = [each for each in needs if each is not None]
+    known = [need for need in needs if need is not None]
     return max(known) if known and len(known) == len(needs) else None
 
 

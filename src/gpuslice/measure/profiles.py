@@ -45,14 +45,14 @@ def profiles_of(gpu: str | None, shares: Sequence[Share], *, mps: bool, batch: i
         return []
     return [
         ServiceProfile(
-            slice=slice_name(_slice(gpu, each.copies, mps=mps)),
+            slice=slice_name(_slice(gpu, share.copies, mps=mps)),
             batch=batch,
             processes=1,
-            rate=_rounded(each.rate * batch),
-            latency_ms=_rounded(1000 / each.rate),
+            rate=_rounded(share.rate * batch),
+            latency_ms=_rounded(1000 / share.rate),
         )
-        for each in shares
-        if each.rate and not each.by_probe
+        for share in shares
+        if share.rate and not share.by_probe
     ]
 
 
@@ -99,7 +99,7 @@ def write_profiles(
             if load is None
             else "leave out --demand and --slo-ms",
         )
-    new = {(each.slice, each.batch, each.processes) for each in profiles}
+    new = {(profile.slice, profile.batch, profile.processes) for profile in profiles}
 
     def change(entry: dict[str, object]) -> None:
         if entry["name"] != workload:
@@ -112,9 +112,9 @@ def write_profiles(
                 "profiles": [],
             }
         rows = _rows(entry)
-        kept = [each for each in rows if _key(each) not in new]
+        kept = [row for row in rows if _key(row) not in new]
         rows[:] = kept
-        rows += [_flow(profile_fields(each)) for each in profiles]
+        rows += [_flow(profile_fields(profile)) for profile in profiles]
 
     return changed_in_place(text, name, workloads, {workload}, change)
 

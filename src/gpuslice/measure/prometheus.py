@@ -152,7 +152,7 @@ class Server:
             TooMuchError, EnvironmentFailedError: as `range`.
         """
         data = self._ask(
-            "series", [*(("match[]", each) for each in selectors), ("start", start), ("end", end)]
+            "series", [*(("match[]", selector) for selector in selectors), ("start", start), ("end", end)]
         )
         try:
             return msgspec.json.decode(data, type=list[dict[str, str]])
@@ -217,7 +217,7 @@ class Server:
                 f"has no Prometheus API there ({status})", where=self.url, fix="give the URL without /api/v1"
             )
         if status in {400, 413, 422, 503} and answer is not None:
-            if answer.error_type == "timeout" or any(each in said.lower() for each in _TOO_MUCH):
+            if answer.error_type == "timeout" or any(literal in said.lower() for literal in _TOO_MUCH):
                 raise TooMuchError(said)
             if status != 503:
                 raise self._failed(f"refuses the question: {said or status}")

@@ -175,7 +175,7 @@ def mark_sharers(readings: Iterable[Readings]) -> list[Readings]:
             on.setdefault(each.gpu, []).append(each)
     together: dict[tuple[str, str], set[str]] = {}
     for gpu, group in on.items():
-        if len({each.replica for each in group}) > 1:
+        if len({readings.replica for readings in group}) > 1:
             for each in group:
                 others = {
                     other.replica
@@ -195,7 +195,9 @@ def one_after_the_other(readings: Iterable[Readings]) -> list[Readings]:
     Activity is that of the part with the most readings.
     """
     found: list[Readings] = []
-    for each in sorted(readings, key=lambda each: (each.replica, int(each.bins[0]) if each.bins.size else 0)):
+    for each in sorted(
+        readings, key=lambda reading: (reading.replica, int(reading.bins[0]) if reading.bins.size else 0)
+    ):
         before = next((at for at, other in enumerate(found) if _follows(each, other)), None)
         if before is None:
             found.append(each)
@@ -217,11 +219,11 @@ def _joined(earlier: Readings, later: Readings) -> Readings:
     """One series of both; a window in which both were read has the mean of the two."""
     bins = np.union1d(earlier.bins, later.bins)
     weights, sums = np.zeros(bins.size, np.int64), np.zeros(bins.size)
-    for each in (earlier, later):
-        at = np.searchsorted(bins, each.bins)
-        weights[at] += each.weights
-        sums[at] += each.duty * each.weights
-    heavier = max(earlier, later, key=lambda each: int(each.weights.sum()))
+    for readings in (earlier, later):
+        at = np.searchsorted(bins, readings.bins)
+        weights[at] += readings.weights
+        sums[at] += readings.duty * readings.weights
+    heavier = max(earlier, later, key=lambda entry: int(entry.weights.sum()))
     return replace(
         heavier,
         bins=bins,

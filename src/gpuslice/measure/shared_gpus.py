@@ -48,7 +48,7 @@ def read_shared(server: Server, readings: Sequence[Labels], within: str, *, star
     """
     pods, nodes, offering = set(), set(), set()
     offered = f'{_OFFERED}{{resource="nvidia_com_gpu"}}'
-    for each in labels_in_halves(
+    for labels_in_halve in labels_in_halves(
         server,
         [
             selected(f'{_REQUESTS}{{resource=~"nvidia_com_.*_shared"}}', within),
@@ -58,16 +58,16 @@ def read_shared(server: Server, readings: Sequence[Labels], within: str, *, star
         start,
         end,
     ):
-        match each.get("__name__"):
+        match labels_in_halve.get("__name__"):
             case "kube_node_labels":
-                nodes.add(_node(each))
+                nodes.add(_node(labels_in_halve))
             case "kube_node_status_capacity":
-                offering.add(_node(each))
+                offering.add(_node(labels_in_halve))
             case _:
                 pods.add(
                     (
-                        each.get("exported_namespace") or each.get("namespace", ""),
-                        each.get("exported_pod") or each.get("pod", ""),
+                        labels_in_halve.get("exported_namespace") or labels_in_halve.get("namespace", ""),
+                        labels_in_halve.get("exported_pod") or labels_in_halve.get("pod", ""),
                     )
                 )
     there = {node: count for node, count in _whole_gpus(readings).items() if node in offering}
@@ -89,10 +89,10 @@ def _whole_gpus(readings: Sequence[Labels]) -> dict[str, int]:
     """How many GPUs are read on each node that has none cut into MIG instances, which a node may offer as GPUs."""
     gpus: dict[str, set[str]] = {}
     cut = set()
-    for each in readings:
-        node = each.get("Hostname", "")
-        gpus.setdefault(node, set()).add(each.get("UUID") or each.get("gpu", ""))
-        if each.get("GPU_I_ID"):
+    for reading in readings:
+        node = reading.get("Hostname", "")
+        gpus.setdefault(node, set()).add(reading.get("UUID") or reading.get("gpu", ""))
+        if reading.get("GPU_I_ID"):
             cut.add(node)
     return {node: len(found) for node, found in gpus.items() if node and node not in cut}
 

@@ -107,7 +107,7 @@ def measure_copies(
                 found += started.enter_context(running(stand_in, 1, told_by, own))
             watched, rates = run(card, found, timing)
         counted = rates[-1:] if probe else rates
-        if probe and any(each.ended is not None for each in found):
+        if probe and any(copy.ended is not None for copy in found):
             raise AnswerIsNoError(
                 "a copy ended while the probe ran beside it", fix="give it more work, or a shorter --seconds"
             )
@@ -172,18 +172,18 @@ def _share(
 
 def run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, list[float | None]]:
     """Watch running copies after they have warmed up; a program that ends is timed by its end."""
-    leaders = frozenset(each.process.pid for each in found)
+    leaders = frozenset(copy.process.pid for copy in found)
     start = time.monotonic()
 
     def look(now: float) -> None:
-        for each in found:
-            if each.counter_file:
-                each.read_counter(now)
-            if each.ended is None and each.process.poll() is not None:
-                each.ended = now - start
+        for copy in found:
+            if copy.counter_file:
+                copy.read_counter(now)
+            if copy.ended is None and copy.process.poll() is not None:
+                copy.ended = now - start
 
     def over() -> bool:
-        return all(each.process.poll() is not None for each in found)
+        return all(copy.process.poll() is not None for copy in found)
 
     def ours(pid: int) -> bool:
         return in_session(pid, leaders)
@@ -217,10 +217,10 @@ def _told(copy: Copy) -> bool:
 
 def _rates(watched: Watched, found: Sequence[Copy], measured_from: float) -> list[float | None]:
     """Units a second of each copy; of a program that tells none, its runs a second."""
-    for each in found:
-        if each.process.poll() not in {None, 0}:
+    for copy in found:
+        if copy.process.poll() not in {None, 0}:
             raise AnswerIsNoError(
-                f"a copy ended with exit code {each.process.returncode}: {' | '.join(each.last_lines[-2:])[:200]}",
+                f"a copy ended with exit code {copy.process.returncode}: {' | '.join(copy.last_lines[-2:])[:200]}",
                 fix="see whether so many fit into the GPU's memory, and whether the program runs alone",
             )
     if not watched.readings.duty.size:
@@ -232,7 +232,7 @@ def _rates(watched: Watched, found: Sequence[Copy], measured_from: float) -> lis
         each.rate(measured_from, now) if _told(each) else None if each.ended is None else 1 / each.ended
         for each in found
     ]
-    if any(rate is None and _told(each) for rate, each in zip(rates, found, strict=True)):
+    if any(rate is None and _told(copy) for rate, copy in zip(rates, found, strict=True)):
         raise AnswerIsNoError(
             "a copy made no progress that could be counted",
             fix="check --progress or --counter-file against its output, or measure for longer: --seconds",

@@ -90,7 +90,7 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     notes: list[str] = []
     on, ran_there = _model(readings, notes)
     here = one_after_the_other(ran_there)
-    shared = any(each.sharers for each in readings)
+    shared = any(reading.sharers for reading in readings)
     memory = _memory(readings, notes, shared=shared)
     duty = None if shared else _duty(here, window, notes)
     if shared:
@@ -103,14 +103,14 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
         )
     if any(each.coarse and not each.stuck for each in here):
         notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
-    if impossible := sum(each.impossible for each in readings):
+    if impossible := sum(reading.impossible for reading in readings):
         notes.append(f"{impossible:,} times with a reading that no GPU can give: left out")
     needed = None if shared or memory is None else _without_idle_caches(readings, notes)
     suspicion = None if shared or memory is None or needed is not None else suspect(readings)
     memory = memory if needed is None else needed
     covered, reach = coverage(readings, window.seconds, window.until, notes)
     lives(readings, len(ran_there) - len(here), notes)
-    worst = max(here, key=lambda each: each.mean_duty or 0.0)
+    worst = max(here, key=lambda entry: entry.mean_duty or 0.0)
     peaks = (
         [] if duty is None else [float(np.quantile(each.duty, quantile)) for each in here if each.duty.size]
     )
@@ -123,8 +123,8 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
             until=window.until,
             window=length(reach),
             covered=covered,
-            replicas=len({each.replica for each in readings}),
-            samples=sum(each.samples for each in readings),
+            replicas=len({reading.replica for reading in readings}),
+            samples=sum(reading.samples for reading in readings),
             quantile=quantile,
             duty_peak=_rounded(max(peaks, default=None)),
             sm=None if shared else _rounded(worst.sm),
@@ -151,11 +151,11 @@ def _model(readings: Sequence[Readings], notes: list[str]) -> tuple[str | None, 
     if len(weight) > 1:
         others = ", ".join(sorted(model or "one not known" for model in weight if model != on))
         notes.append(f"replicas also ran on {others}: duty is that on {on}, memory the most on any")
-    return on, [each for each in readings if each.model == on]
+    return on, [reading for reading in readings if reading.model == on]
 
 
 def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> float | None:
-    found = [(each.memory.peak_mib, each.replica) for each in readings if each.memory is not None]
+    found = [(reading.memory.peak_mib, reading.replica) for reading in readings if reading.memory is not None]
     found = [each for each in found if each[0] > 0]
     if not found:
         notes.append("no memory in use was ever read: not known")
@@ -163,7 +163,9 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
     if shared:
         return None
     if beyond := [
-        (each.memory.peak_mib, each.replica) for each in readings if each.memory and _too_much(each)
+        (reading.memory.peak_mib, reading.replica)
+        for reading in readings
+        if reading.memory and _too_much(reading)
     ]:
         held, name = max(beyond)
         notes.append(
@@ -175,20 +177,20 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
     return max(found)[0]
 
 
-def _too_much(each: Readings) -> bool:
+def _too_much(readings: Readings) -> bool:
     """Whether it held more than its GPU has."""
-    held = 0.0 if each.memory is None else each.memory.peak_mib
-    return each.capacity_mib is not None and held > each.capacity_mib * TOTAL
+    held = 0.0 if readings.memory is None else readings.memory.peak_mib
+    return readings.capacity_mib is not None and held > readings.capacity_mib * TOTAL
 
 
 def _without_idle_caches(readings: Sequence[Readings], notes: list[str]) -> int | None:
     """Memory without what was never used of a cache taken in advance, where servers tell enough; else what is told."""
-    used = [each.cache.most_used for each in readings if each.cache is not None]
+    used = [reading.cache.most_used for reading in readings if reading.cache is not None]
     if not used:
         return None
     needed = need_of_caches(readings)
     of = f"its key-value cache was at most {max(used):.0%} in use"
-    sized = all(each.cache is not None and each.cache.size_mib is not None for each in readings)
+    sized = all(reading.cache is not None and reading.cache.size_mib is not None for reading in readings)
     if needed is None and sized:
         notes.append(
             f"{of}, by its own word, which was not read for as long as its memory: what it can do with can't be told"
@@ -204,13 +206,13 @@ def _without_idle_caches(readings: Sequence[Readings], notes: list[str]) -> int 
 
 def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float | None:
     """Mean duty of the worst replica; None where it is not known or a mean would mislead."""
-    if not any(each.duty.size for each in here):
+    if not any(readings.duty.size for readings in here):
         notes.append("no duty was ever read: not known")
         return None
     profiles = sorted({each.mig_profile for each in here if each.mig_profile})
     long_enough = [each for each in here if each.duty.size >= window.least_bins]
     if not long_enough:
-        minutes = max(each.duty.size for each in here) * BIN_SECONDS // 60
+        minutes = max(readings.duty.size for readings in here) * BIN_SECONDS // 60
         notes.append(
             f"no replica was read for longer than {minutes} minutes: too short to tell duty, "
             f"{window.least_bins * BIN_SECONDS // 60} are wanted"
@@ -218,7 +220,7 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
         return None
     found = [(each.mean_duty or 0.0, each.replica) for each in long_enough]
     worst = max(found)[0]
-    if not worst and any(each.unchecked for each in here):
+    if not worst and any(readings.unchecked for readings in here):
         notes.append(
             "it was never seen to keep the GPU busy, and no utilisation is scraped that would tell rest from a fault "
             "of the exporter's: duty is left out"
@@ -238,16 +240,16 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
 
 def _bounds(readings: Sequence[Readings], notes: list[str]) -> None:
     """What holds of a replica on a shared GPU, whose counters are sums over all on it."""
-    others = max(len(each.sharers - {NOT_NAMED}) for each in readings)
+    others = max(len(reading.sharers - {NOT_NAMED}) for reading in readings)
     pods = f" with up to {others} other pod{'s' * (others > 1)}" if others else ""
     notes.append(
         f"its GPUs were shared{pods}, and their counters are sums: no replica's own figures can be told, so memory and "
         "duty are left out"
     )
     bounds = []
-    if peaks := [each.memory.peak_mib for each in readings if each.memory is not None]:
+    if peaks := [reading.memory.peak_mib for reading in readings if reading.memory is not None]:
         bounds.append(f"at most {format_memory(math.ceil(max(peaks)))}")
-    if duties := [each.mean_duty for each in readings if each.mean_duty is not None]:
+    if duties := [reading.mean_duty for reading in readings if reading.mean_duty is not None]:
         bounds.append(f"busy at most {max(duties):.1%} of the time")
     if bounds:
         notes.append(f"what holds of each replica: {' and '.join(bounds)}; run one alone to know more")

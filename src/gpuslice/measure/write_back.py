@@ -102,7 +102,9 @@ def changed_in_place(
     changed = out.getvalue()
     # What is handed out has been read back: an anchor shared with an entry that was not measured would change both.
     documents = parse_documents(changed.encode(), name)
-    after = {each.name: each for each in parse_workloads(documents, accept_assumed=True).workloads}
+    after = {
+        workload.name: workload for workload in parse_workloads(documents, accept_assumed=True).workloads
+    }
     if list(after) != list(workloads) or any(
         after[each] != workloads[each] for each in set(after) - set(changing)
     ):
@@ -145,7 +147,7 @@ def _write(entry: dict[str, object], measured: Measured, workload: Workload) -> 
         # One figure is a person's and one is read: the weaker word holds for both.
         need.setdefault("source", "declared")
     need["measurement"] = to_plain(
-        _with_notes(measured, [each for each in remarks if each not in measured.measurement.notes])
+        _with_notes(measured, [remark for remark in remarks if remark not in measured.measurement.notes])
     )
     return remarks
 

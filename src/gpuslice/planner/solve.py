@@ -222,7 +222,7 @@ def _fleet(
     left_by_bound = left_by_packing + budget.LEFT_BY_BOUND
     left_by_homes = budget.LEFT_BY_HOMES * whole
     relaxation = columns.relax(tolerance=settings.gap / 3, clock=clock.keeping(left_by_bound * whole))
-    allowed = [each for each in catalog.instance_types if not forbids(settings.policy, each)]
+    allowed = [kind for kind in catalog.instance_types if not forbids(settings.policy, kind)]
 
     def second(option: NodeOption) -> Iterable[NodeOption]:
         return stand_ins(option, allowed, settings.overhead) if settings.fallback else ()
@@ -306,9 +306,9 @@ def _sized(
 ) -> tuple[list[Workload], Sized | None]:
     """Those with replicas, and with them the services that have a load, as the replicas which that takes."""
     services = [
-        each
-        for each in workloads
-        if each.service is not None and each.service.rate and each.name not in refused
+        workload
+        for workload in workloads
+        if workload.service is not None and workload.service.rate and workload.name not in refused
     ]
     if not services:
         return wanted, None

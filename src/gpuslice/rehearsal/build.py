@@ -85,8 +85,8 @@ def cache_directory() -> Path:
         else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpuslice"
     )
     digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {_ldflags()}".encode())
-    for each in sorted(MODULE.iterdir()):
-        digest.update(each.read_bytes())
+    for path in sorted(MODULE.iterdir()):
+        digest.update(path.read_bytes())
     return base / "scratch" / digest.hexdigest()[:12]
 
 
@@ -169,7 +169,7 @@ def find_go() -> Go:
     wanted = _numbers(_wanted())
     on_path = shutil.which("go")
     package = importlib.util.find_spec("go")
-    packaged = [Path(each) / "bin" / "go" for each in (package and package.submodule_search_locations) or ()]
+    packaged = [Path(name) / "bin" / "go" for name in (package and package.submodule_search_locations) or ()]
     for program in ([Path(on_path)] if on_path else []) + packaged:
         found = _output([str(program), "env", "GOVERSION"], {"GOTOOLCHAIN": "local"}).strip()
         if _numbers(found) >= wanted:
@@ -188,7 +188,7 @@ def _wanted() -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in re.findall(r"\d+", version))
+    return tuple(int(entry) for entry in re.findall(r"\d+", version))
 
 
 def _output(command: list[str], settings: dict[str, str]) -> str:

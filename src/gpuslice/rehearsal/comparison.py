@@ -113,15 +113,15 @@ def compare(
     slices = tuple(_slice_lines(promised, outcome.nodes))
     workloads = tuple(_workload_lines(plan, outcome))
     same = (
-        all(each.planned == each.launched for each in nodes)
-        and all(figure == each.promised for each in slices for figure in each.registered)
-        and all(each.bound == each.replicas or each.why == _ELSEWHERE for each in workloads)
+        all(node.planned == node.launched for node in nodes)
+        and all(figure == slice_.promised for slice_ in slices for figure in slice_.registered)
+        and all(workload.bound == workload.replicas or workload.why == _ELSEWHERE for workload in workloads)
         and not outcome.troubles
     )
     return Comparison(
         same,
-        round(sum(each.planned * each.usd_per_hour for each in nodes), 4),
-        round(sum(each.launched * each.usd_per_hour for each in nodes), 4),
+        round(sum(node.planned * node.usd_per_hour for node in nodes), 4),
+        round(sum(node.launched * node.usd_per_hour for node in nodes), 4),
         nodes,
         slices,
         workloads,
@@ -131,8 +131,8 @@ def compare(
 
 def _workload_lines(plan: Plan, outcome: Outcome) -> Iterable[WorkloadLine]:
     planned, running = Counter[str](), Counter[str]()
-    for each in plan.assignments:
-        planned[each.workload] += each.replicas
+    for assignment in plan.assignments:
+        planned[assignment.workload] += assignment.replicas
     for (workload, _), count in outcome.bound.items():
         running[workload] += count
     for each in plan.assignments:
@@ -162,12 +162,12 @@ def _slice_lines(
     promised: Mapping[str, Mapping[str, Mapping[str, int]]], launched: Iterable[LaunchedNode]
 ) -> Iterable[SliceLine]:
     nodes = sorted(launched, key=lambda each: (each.pool, each.instance_type))
-    for pool, name in sorted({(each.pool, each.instance_type) for each in nodes}):
-        alike = [each.registered for each in nodes if (each.pool, each.instance_type) == (pool, name)]
+    for pool, name in sorted({(node.pool, node.instance_type) for node in nodes}):
+        alike = [node.registered for node in nodes if (node.pool, node.instance_type) == (pool, name)]
         expected = promised.get(pool, {}).get(name, {})
         # What is registered without a promise is as wrong as the reverse: pods could ask for it.
-        for resource in sorted({*expected, *(key for each in alike for key in each)}):
-            figures = tuple(sorted(each.get(resource, 0) for each in alike))
+        for resource in sorted({*expected, *(key for entry in alike for key in entry)}):
+            figures = tuple(sorted(entry.get(resource, 0) for entry in alike))
             amount = expected.get(resource, 0)
             if amount or any(figures):
                 yield SliceLine(pool, name, resource, amount, figures)

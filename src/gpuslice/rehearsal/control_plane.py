@@ -70,8 +70,8 @@ class ControlPlane:
         self.directory = made.resolve()
         self._temporary = directory is None
         self._binary = binaries.control_plane
-        for each in ("logs", "pki"):
-            (self.directory / each).mkdir(parents=True, exist_ok=True)
+        for literal in ("logs", "pki"):
+            (self.directory / literal).mkdir(parents=True, exist_ok=True)
         self._etcd, self._etcd_peer, self._api, self._scheduler, self._kcm = free_ports(5)
         self.server = f"https://127.0.0.1:{self._api}"
         self.kubeconfig = self.directory / "kubeconfig"

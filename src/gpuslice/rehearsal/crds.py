@@ -54,7 +54,7 @@ def _definitions(path: Path) -> Iterable[tuple[str, dict[str, object]]]:
         documents = list(yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader))
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"can't be read: {error}", where=str(path)) from None
-    for each in documents:
-        if not isinstance(each, dict) or each.get("kind") != "CustomResourceDefinition":
+    for document in documents:
+        if not isinstance(document, dict) or document.get("kind") != "CustomResourceDefinition":
             raise InputError("holds something else than CustomResourceDefinitions", where=str(path))
-        yield each["metadata"]["name"], each
+        yield document["metadata"]["name"], document

@@ -77,12 +77,12 @@ def registered(gpus: int, labels: Mapping[str, str], operator: Operator) -> dict
     if strategy == "mixed":
         for profile, count in sum(instances.values(), Counter[str]()).items():
             found[f"nvidia.com/mig-{profile.replace('+', '.')}"] = count
-    for each in (sharing.get("timeSlicing") or sharing.get("mps") or {}).get("resources", ()):
-        name = each["name"]
+    for entry in (sharing.get("timeSlicing") or sharing.get("mps") or {}).get("resources", ()):
+        name = entry["name"]
         if name in found:
             section = sharing.get("timeSlicing") or sharing["mps"]
             shared = f"{name}.shared" if section.get("renameByDefault") else name
-            found[shared] = found.pop(name) * each["replicas"]
+            found[shared] = found.pop(name) * entry["replicas"]
     return found
 
 
@@ -94,7 +94,7 @@ def feature_labels(
     key = labels.get(_PLUGIN_LABEL, default)
     sharing = (_entry(entries, key) if key else {}).get("sharing", {})
     section = sharing.get("timeSlicing") or sharing.get("mps") or {}
-    replicas = next((each["replicas"] for each in section.get("resources", ())), 1)
+    replicas = next((entry["replicas"] for entry in section.get("resources", ())), 1)
     renamed = bool(section.get("renameByDefault"))
     return {
         "nvidia.com/gpu.product": product if replicas == 1 or renamed else f"{product}-SHARED",
@@ -138,10 +138,10 @@ def _cut(gpus: int, labels: Mapping[str, str], operator: Operator) -> dict[int, 
     if name not in configs:
         raise InputError(f"no MIG configuration {name}", where=_MIG_LABEL)
     cut: dict[int, Counter[str]] = {}
-    for each in configs[name]:
-        for index in range(gpus) if each["devices"] == "all" else each["devices"]:
-            if each["mig-enabled"]:
-                cut[index] = Counter(each.get("mig-devices", {}))
+    for entry in configs[name]:
+        for index in range(gpus) if entry["devices"] == "all" else entry["devices"]:
+            if entry["mig-enabled"]:
+                cut[index] = Counter(entry.get("mig-devices", {}))
     return cut
 
 

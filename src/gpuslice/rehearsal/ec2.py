@@ -120,7 +120,7 @@ def _images(settings: Settings) -> list[tuple[str, str, list[str]]]:
             number = settings.bottlerocket.removeprefix("v")
             root = f"/aws/service/bottlerocket/{flavour}/{architecture}"
             name = f"bottlerocket-{flavour}-{architecture}-{settings.bottlerocket}"
-            found.append((name, architecture, [f"{root}/{each}/image_id" for each in ("latest", number)]))
+            found.append((name, architecture, [f"{root}/{name}/image_id" for name in ("latest", number)]))
     return found
 
 
@@ -158,15 +158,17 @@ def _launch_the_cheapest(settings: Settings) -> None:
     def counts(fleet: Any, weight: float) -> tuple[dict[object, int], float]:  # noqa: ANN401  moto's, without types
         missing = settings.out_of_capacity()
         purchase = fleet.target_capacity_specification["DefaultTargetCapacityType"]
-        there = [each for each in fleet.launch_specs if each.instance_type not in missing]
+        there = [
+            launch_spec for launch_spec in fleet.launch_specs if launch_spec.instance_type not in missing
+        ]
         if not there:
             return {}, weight
         # Priorities are given where an overlay changes a price; the lower, the sooner.
         chosen = min(
             there,
-            key=lambda each: (
-                float((each.overrides or {}).get("Priority", 0)),
-                settings.prices.get(each.instance_type, {}).get(purchase, float("inf")),
+            key=lambda entry: (
+                float((entry.overrides or {}).get("Priority", 0)),
+                settings.prices.get(entry.instance_type, {}).get(purchase, float("inf")),
             ),
         )
         return {chosen: int(weight)}, weight
@@ -179,7 +181,7 @@ def _launch_the_cheapest(settings: Settings) -> None:
         answer: Any = original(self)
         if not answer.result["Instances"]:
             fleet = self.ec2_backend.fleets[answer.result["FleetId"]]
-            answer.result["Errors"] = [_no_capacity(each) for each in fleet.launch_specs]
+            answer.result["Errors"] = [_no_capacity(launch_spec) for launch_spec in fleet.launch_specs]
         return cast("ActionResult", answer)
 
     fleet_class.get_launch_spec_counts = counts

@@ -44,8 +44,8 @@ def start_ec2(control_plane: ControlPlane, catalog: Catalog, interpreter: str) -
         al2023=PINNED_IMAGE[Stack.AL2023],
         bottlerocket=PINNED_IMAGE[Stack.BOTTLEROCKET],
         prices={
-            each.name: {purchase.value: micro / 1e6 for purchase, micro in each.prices.items()}
-            for each in catalog.instance_types
+            kind.name: {purchase.value: micro / 1e6 for purchase, micro in kind.prices.items()}
+            for kind in catalog.instance_types
         },
         unavailable=str(played.unavailable),
         ready=str(directory / "ec2-ready"),

@@ -147,7 +147,7 @@ class NodePlayer:
                 self._watch(Node, self._on_node),
                 self._watch(Pod, self._on_pod, namespace="*", fields={"spec.nodeName": not_equal("")}),
             )
-            running = [asyncio.create_task(each) for each in watches]
+            running = [asyncio.create_task(watch) for watch in watches]
             self._started.set()
             ended = asyncio.create_task(self._stopped.wait())
             done, _ = await asyncio.wait((*running, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -303,8 +303,10 @@ class NodePlayer:
 
         from gpuslice.rehearsal.kinds import ClusterPolicy
 
-        policies = [each async for each in self._client.list(ClusterPolicy)]
-        maps: list[Any] = [each async for each in self._client.list(ConfigMap, namespace=self._namespace)]
+        policies = [resource async for resource in self._client.list(ClusterPolicy)]
+        maps: list[Any] = [
+            config_map async for config_map in self._client.list(ConfigMap, namespace=self._namespace)
+        ]
         policy: dict[str, Any] = policies[0].get("spec", {}) if policies else {}
         return device_plugin.Operator(policy, {each.metadata.name: each.data or {} for each in maps})
 
@@ -378,20 +380,20 @@ class NodePlayer:
         running = {"running": {"startedAt": _now()["lastTransitionTime"]}}
         containers = [
             {
-                "name": each.name,
-                "image": each.image,
+                "name": container.name,
+                "image": container.image,
                 "imageID": "",
                 "ready": True,
                 "started": True,
                 "restartCount": 0,
                 "state": running,
             }
-            for each in pod.spec.containers
+            for container in pod.spec.containers
         ]
         status = {
             "phase": "Running",
             "startTime": _now()["lastTransitionTime"],
-            "conditions": [{"type": each, "status": "True", **_now()} for each in kinds],
+            "conditions": [{"type": kind, "status": "True", **_now()} for kind in kinds],
             "containerStatuses": containers,
         }
         # Of exactly this pod, not of the next one of its name.

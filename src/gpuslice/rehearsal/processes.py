@@ -51,7 +51,7 @@ class Processes:
         """
         with (self._logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  binaries that we built
-                [str(each) for each in command],
+                [str(name) for name in command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -88,7 +88,7 @@ def rehearse(
         InputError: the plan has a workload that isn't among the workloads, or can't be rendered.
         EnvironmentFailedError: the cluster refuses an object of ours.
     """
-    pods = list(_pods(plan, {each.name: each for each in workloads}))
+    pods = list(_pods(plan, {workload.name: workload for workload in workloads}))
     with cluster.control_plane.client() as client:
         judged = _apply(client, plan, catalog)
         refused = len(_unready(client, judged, wait_s=_accepted_s(judged)))
@@ -114,14 +114,14 @@ def check(plan: Plan, catalog: Catalog, workloads: Iterable[Workload], missing: 
         InputError: the plan can't be rendered, a workload isn't there, or an instance type is unknown.
     """
     manifests.objects(plan, catalog, scratch.settings())
-    for _ in _pods(plan, {each.name: each for each in workloads}):
+    for _ in _pods(plan, {workload.name: workload for workload in workloads}):
         pass
-    for each in missing:
-        if each not in catalog.by_name():
+    for name in missing:
+        if name not in catalog.by_name():
             raise InputError(
-                f"no instance type {each[:60]!r}",
+                f"no instance type {name[:60]!r}",
                 where="--out-of-capacity",
-                fix=nearest(each, catalog.by_name()) or "gpuslice catalog lists them",
+                fix=nearest(name, catalog.by_name()) or "gpuslice catalog lists them",
             )
 
 
@@ -144,7 +144,7 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
 
     for name in (_OPERATOR_NAMESPACE, NAMESPACE):
         client.create(Namespace(metadata=ObjectMeta(name=name)))
-    policy = {each: {} for each in (*_OPERANDS, "operator", "toolkit")} | _settings_of(plan)
+    policy = {literal: {} for literal in (*_OPERANDS, "operator", "toolkit")} | _settings_of(plan)
     own = {"metadata": {"name": _POLICY}, "spec": policy}
     client.create(kinds.ClusterPolicy.from_dict(own))
     by_name: dict[str, Any] = {
@@ -156,14 +156,14 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
     }
     judged: list[tuple[Any, str]] = []
     for file in manifests.objects(plan, catalog, scratch.settings()):
-        for each in file.objects if file.applied else ():
-            kind = by_name[str(each["kind"])]
+        for entry in file.objects if file.applied else ():
+            kind = by_name[str(entry["kind"])]
             try:
-                client.apply(kind.from_dict(dict(each)), field_manager="gpuslice", force=True)
+                client.apply(kind.from_dict(dict(entry)), field_manager="gpuslice", force=True)
             except ApiError as error:
                 raise EnvironmentFailedError(str(error), where=f"{file.path}") from None
-            if each["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
-                metadata: Any = each["metadata"]
+            if entry["kind"] in {"NodePool", "NodeOverlay", "EC2NodeClass"}:
+                metadata: Any = entry["metadata"]
                 judged.append((kind, metadata["name"]))
         if file.path == manifests.NODE_CLASSES:
             # Karpenter passes a pool over whose node class wasn't ready when it last looked at the overlays, though it
@@ -194,14 +194,14 @@ def _accepted_s(judged: Sequence[tuple[Any, str]]) -> float:
 def _complaint(client: Client, kind: Any, name: str, end: float) -> str:  # noqa: ANN401  a generic resource
     while True:
         conditions = (client.get(kind, name).get("status") or {}).get("conditions", ())
-        if any(each["type"] == "Ready" and each["status"] == "True" for each in conditions):
+        if any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions):
             return ""
         if time.monotonic() > end:
             # Ready itself only says that another condition doesn't hold, which says why.
             said = [
-                " ".join(filter(None, (each["type"], each.get("reason"), each.get("message"))))
-                for each in sorted(conditions, key=lambda each: each["type"] == "Ready")
-                if each["status"] != "True"
+                " ".join(filter(None, (condition["type"], condition.get("reason"), condition.get("message"))))
+                for condition in sorted(conditions, key=lambda condition: condition["type"] == "Ready")
+                if condition["status"] != "True"
             ]
             return f"{kind.__name__} {name} is not ready: {'; '.join(said) or 'nothing said of it'}"
         time.sleep(_LOOK_EVERY_S)
@@ -228,15 +228,15 @@ def _daemonset(plan: Plan) -> Any:  # noqa: ANN401  lightkube's
 
 def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, Any]]:
     """The pods of a plan as their patched templates would have them."""
-    for index, each in enumerate(plan.assignments):
-        if each.workload not in workloads:
+    for index, assignment in enumerate(plan.assignments):
+        if assignment.workload not in workloads:
             raise InputError(
-                f"the plan's {each.workload} is not there",
+                f"the plan's {assignment.workload} is not there",
                 where="--workloads",
-                fix=nearest(each.workload, workloads) or "give what the plan was made of",
+                fix=nearest(assignment.workload, workloads) or "give what the plan was made of",
             )
-        for replica in range(each.replicas):
-            yield _pod(f"w{index}-{replica}", each, workloads[each.workload])
+        for replica in range(assignment.replicas):
+            yield _pod(f"w{index}-{replica}", assignment, workloads[assignment.workload])
 
 
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
@@ -284,8 +284,8 @@ def _wait(
     while True:
         cluster.control_plane.processes.check()
         running = sum(pod.status.phase == "Running" for pod in _rehearsed(client))
-        claims = [each.get("status") or {} for each in client.list(kinds.NodeClaim)]
-        initialized = sum(_holds(each, "Initialized") for each in claims)
+        claims = [resource.get("status") or {} for resource in client.list(kinds.NodeClaim)]
+        initialized = sum(_holds(claim, "Initialized") for claim in claims)
         now = time.monotonic()
         if (seen := (len(claims), initialized, running)) != last:
             say(
@@ -302,7 +302,7 @@ def _rehearsed(client: Client) -> list[Any]:
     from lightkube.resources.core_v1 import Pod
 
     pods: list[Any] = list(client.list(Pod, namespace=NAMESPACE))
-    return [each for each in pods if _WORKLOAD in (each.metadata.annotations or {})]
+    return [pod for pod in pods if _WORKLOAD in (pod.metadata.annotations or {})]
 
 
 def _holds(status: Mapping[str, Any], condition: str) -> bool:
@@ -318,8 +318,8 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
     from gpuslice.rehearsal import kinds
 
     pods = _rehearsed(client)
-    workload_of = {each.metadata.name: each.metadata.annotations[_WORKLOAD] for each in pods}
-    waiting = {each.metadata.name for each in pods if each.status.phase != "Running"}
+    workload_of = {pod.metadata.name: pod.metadata.annotations[_WORKLOAD] for pod in pods}
+    waiting = {pod.metadata.name for pod in pods if pod.status.phase != "Running"}
     why: dict[str, str] = {}
     for event in sorted(client.list(Event, namespace=NAMESPACE), key=_karpenter_last):
         if event.involvedObject.name in waiting and event.type == "Warning":
@@ -328,9 +328,9 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
     nodes = {each.metadata.name: each for each in listed}
     # Where a pod runs its node says: one with a seat names no pool.
     bound = Counter(
-        (workload_of[each.metadata.name], nodes[each.spec.nodeName].metadata.labels[_POOL])
-        for each in pods
-        if each.status.phase == "Running" and each.spec.nodeName in nodes
+        (workload_of[pod.metadata.name], nodes[pod.spec.nodeName].metadata.labels[_POOL])
+        for pod in pods
+        if pod.status.phase == "Running" and pod.spec.nodeName in nodes
     )
     claims: Iterable[Any] = client.list(kinds.NodeClaim)
     launched = []

@@ -76,7 +76,7 @@ def _al2023(text: str) -> Boot:
     for flag in kubelet.get("flags", ()):
         name, _, value = flag.partition("=")
         if name == "--node-labels":
-            labels |= dict(each.split("=", 1) for each in value.strip('"').split(","))
+            labels |= dict(entry.split("=", 1) for entry in value.strip('"').split(","))
     features, feature_labels = _features(files)
     taints = tuple(kubelet.get("config", {}).get("registerWithTaints", ()))
     return Boot(Stack.AL2023, labels, taints, features, feature_labels)
@@ -90,12 +90,12 @@ def _bottlerocket(text: str) -> Boot:
     kubernetes = settings["settings"]["kubernetes"]
     taints = []
     for key, values in kubernetes.get("node-taints", {}).items():
-        for each in values if isinstance(values, list) else [values]:
-            value, _, effect = each.rpartition(":")
+        for entry in values if isinstance(values, list) else [values]:
+            value, _, effect = entry.rpartition(":")
             taints.append({"key": key, "value": value, "effect": effect})
     nvidia: Any = settings
-    for each in _NVIDIA:
-        nvidia = nvidia.get(each, {})
+    for name in _NVIDIA:
+        nvidia = nvidia.get(name, {})
     return Boot(Stack.BOTTLEROCKET, kubernetes.get("node-labels", {}), tuple(taints), nvidia=nvidia)
 
 

@@ -148,7 +148,7 @@ def parse(text: str) -> Setting:
             )
 
 
-_KINDS: Final = tuple(each.value for each in (Mechanism.TIME_SLICING, Mechanism.MPS, Mechanism.MIG))
+_KINDS: Final = tuple(literal.value for literal in (Mechanism.TIME_SLICING, Mechanism.MPS, Mechanism.MIG))
 
 
 def _profile(value: str) -> str:
@@ -159,7 +159,7 @@ def _profile(value: str) -> str:
     if written is None:
         fix = "write a profile of every instance, such as mig=all-1g.10gb"
     else:
-        near = min(known, key=lambda each: _distance(each, int(written[1]), int(written[2])))
+        near = min(known, key=lambda entry: _distance(entry, int(written[1]), int(written[2])))
         fix = f"the nearest is mig=all-{near}, which {_gpus(near, 'and')} can be cut into"
     raise InputError(f"{_shown(value)} is no way to cut every GPU alike", where=FLAG, fix=fix)
 
@@ -286,7 +286,7 @@ def _operator(setting: Setting, key: str) -> dict[str, object]:
             fields["mig"] = {"strategy": None}
         case Mechanism.MIG:
             fields["mig"] = {"strategy": "single"}
-            if any(each.startswith("A100") for each in _profiles()[setting.profile]):
+            if any(name.startswith("A100") for name in _profiles()[setting.profile]):
                 fields["migManager"] = {"env": WITH_REBOOT}
         case _:
             pass  # MIG nodes stay as they are
@@ -299,7 +299,7 @@ def _readme(setting: Setting, namespace: str) -> str:
     if setting.mechanism is Mechanism.MIG:
         gpus = _gpus(setting.profile, "or")
         text += _LABEL.format(gpus=gpus, label=CONFIG_LABEL, entry=setting.entry)
-    return text + _OPEN + "".join(f"- {each[0].upper()}{each[1:]}.\n" for each in notes(setting))
+    return text + _OPEN + "".join(f"- {note[0].upper()}{note[1:]}.\n" for note in notes(setting))
 
 
 def _shown(text: str) -> str:

@@ -69,15 +69,15 @@ def without_flag(arguments: Sequence[str], flag: str) -> tuple[str, ...]:
     """The arguments without a flag and its value, in either spelling: "--x=0.9", "--x 0.9"; "_" is taken for "-"."""
     kept: list[str] = []
     value_follows = False
-    for each in arguments:
+    for argument in arguments:
         if value_follows:
             value_follows = False
             continue
-        name, has_value, _ = each.partition("=")
+        name, has_value, _ = argument.partition("=")
         if _spelling(name) == _spelling(flag):
             value_follows = not has_value
         else:
-            kept.append(each)
+            kept.append(argument)
     return tuple(kept)
 
 

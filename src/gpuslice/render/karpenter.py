@@ -105,9 +105,9 @@ def node_pool(
                     "name": node_class_name(pool, stack),
                 },
                 "requirements": [
-                    _among(_INSTANCE_TYPE, (each.name for each in types)),
+                    _among(_INSTANCE_TYPE, (kind.name for kind in types)),
                     _among("karpenter.sh/capacity-type", pool.purchases),
-                    _among("kubernetes.io/arch", (each.arch for each in types)),
+                    _among("kubernetes.io/arch", (kind.arch for kind in types)),
                     _among("kubernetes.io/os", ("linux",)),
                 ],
                 "taints": [{"key": POOL_LABEL, "value": pool.name, "effect": "NoSchedule"}],
@@ -138,16 +138,16 @@ def _reservations(policy: Policy, used: set[str]) -> list[Object]:
         used: types of which the pool has reserved nodes.
     """
     terms: list[Object] = []
-    for index, each in enumerate(policy.reserved):
-        if each.instance_type in used and not each.ids and not each.tags:
+    for index, reservation in enumerate(policy.reserved):
+        if reservation.instance_type in used and not reservation.ids and not reservation.tags:
             raise InputError(
-                f"{each.instance_type} is reserved, and nothing says how Karpenter finds that",
+                f"{reservation.instance_type} is reserved, and nothing says how Karpenter finds that",
                 where=f"policy.reserved[{index}]",
                 fix="add ids: [cr-...] or tags to it in workloads.yaml and plan again",
             )
-        terms += [{"id": name} for name in each.ids]
-        if each.tags and not each.ids:
-            terms.append({"tags": dict(sorted(each.tags.items()))})
+        terms += [{"id": name} for name in reservation.ids]
+        if reservation.tags and not reservation.ids:
+            terms.append({"tags": dict(sorted(reservation.tags.items()))})
     return [each for number, each in enumerate(terms) if each not in terms[:number]]
 
 
@@ -162,10 +162,10 @@ def overlays(
     if not carrier.node(pool).promises:
         return {}
     found: dict[str, tuple[list[str], dict[str, str]]] = {}
-    for each in types:
-        suffix = f"{each.gpu_count}gpu" if each.gpu_count else "fraction"
-        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], carrier.offers(pool, each).quantities))
-        names.append(each.name)
+    for kind in types:
+        suffix = f"{kind.gpu_count}gpu" if kind.gpu_count else "fraction"
+        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], carrier.offers(pool, kind).quantities))
+        names.append(kind.name)
     return {name: found[name] for name in sorted(found)}
 
 

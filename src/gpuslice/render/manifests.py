@@ -89,16 +89,16 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
         for file in carrier.objects(pools, settings.operator_namespace)
     ]
     classes = {
-        karpenter.node_class_name(each, plan.stack): karpenter.node_class(
-            each, plan.stack, settings, plan.policy
+        karpenter.node_class_name(pool, plan.stack): karpenter.node_class(
+            pool, plan.stack, settings, plan.policy
         )
-        for each in plan.pools
+        for pool in plan.pools
     }
     if classes:
         ordered = tuple(classes[name] for name in sorted(classes))
         files.append(RenderedFile(NODE_CLASSES, ordered, _CLASSES))
     weights = unique_weights(
-        name for each in plan.pools for name in karpenter.overlays(each, plan.stack, types[each.name])
+        name for pool in plan.pools for name in karpenter.overlays(pool, plan.stack, types[pool.name])
     )
     replicas = seated_replicas(plan.assignments)
     for each in sorted(
@@ -116,8 +116,8 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
 
 def _pool_comment(pool: Pool) -> str:
     nodes: Counter[tuple[str, str]] = Counter()
-    for each in pool.nodes:
-        nodes[each.instance_type, each.purchase] += each.count
+    for node in pool.nodes:
+        nodes[node.instance_type, node.purchase] += node.count
     planned = ", ".join(f"{count} × {name} {purchase}" for (name, purchase), count in nodes.items())
     tenant = f", tenant {pool.tenant} alone" if pool.tenant else ""
     said = f"{pool.layout.gpu}, {pool.layout.mechanism}{tenant}. Planned: {planned or 'no nodes'}."
@@ -141,15 +141,15 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
             raise InputError(f"two pools are named {pool.name!r}", where=f"{where}.name", fix="rename one")
         if not pool.instance_types or not pool.purchases:
             raise InputError("a pool needs instance types and purchases", where=where, fix="plan again")
-        for each in pool.instance_types:
-            if each not in known:
+        for name in pool.instance_types:
+            if name not in known:
                 raise InputError(
-                    f"instance type {each[:60]!r} is not in the catalog of {catalog.region}",
+                    f"instance type {name[:60]!r} is not in the catalog of {catalog.region}",
                     where=f"{where}.instanceTypes",
-                    fix=nearest(each, known)
+                    fix=nearest(name, known)
                     or "name the catalog that the plan was made with: --catalog FILE",
                 )
-        types = tuple(known[each] for each in sorted(set(pool.instance_types)))
+        types = tuple(known[kind] for kind in sorted(set(pool.instance_types)))
         try:
             refusal = carrier_of(pool, plan.stack).refuses(pool, types)
         except InputError as error:
@@ -162,18 +162,18 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
 
 def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]) -> None:
     """Accept a plan whose workloads ask their pools for what these offer."""
-    pools = {each.name: each for each in plan.pools}
+    pools = {pool.name: pool for pool in plan.pools}
     parts: dict[str, list[Assignment]] = {}
-    for index, each in enumerate(plan.assignments):
+    for index, assignment in enumerate(plan.assignments):
         where = f"assignments[{index}]"
-        if each.pool not in pools:
+        if assignment.pool not in pools:
             raise InputError(
-                f"there is no pool {each.pool[:60]!r}",
+                f"there is no pool {assignment.pool[:60]!r}",
                 where=f"{where}.pool",
-                fix=nearest(each.pool, pools) or "plan again",
+                fix=nearest(assignment.pool, pools) or "plan again",
             )
-        _check_request(each, pools[each.pool], plan.stack, types[each.pool], where)
-        parts.setdefault(each.workload, []).append(each)
+        _check_request(assignment, pools[assignment.pool], plan.stack, types[assignment.pool], where)
+        parts.setdefault(assignment.workload, []).append(assignment)
     for own in parts.values():
         _check_template(own)
 
@@ -217,7 +217,7 @@ def _check_template(parts: Sequence[Assignment]) -> None:
     Raises:
         InputError: some have a seat and others none, or pods of different pools would differ.
     """
-    if not any(each.asks.seat for each in parts):
+    if not any(part.asks.seat for part in parts):
         return
     first = _template(parts[0])
     for part in parts:

@@ -71,8 +71,12 @@ def tolerations(assignment: Assignment) -> list[Object]:
         own = Toleration(key=POOL_LABEL, operator="Exists", effect="NoSchedule")
     # An earlier plan may have left one for another pool, or for all.
     ours = {(POOL_LABEL, "Equal"), (POOL_LABEL, "Exists")}
-    kept = [each for each in assignment.target.tolerations if (each.key, each.operator) not in ours]
-    return [_toleration(each) for each in (*kept, own)]
+    kept = [
+        toleration
+        for toleration in assignment.target.tolerations
+        if (toleration.key, toleration.operator) not in ours
+    ]
+    return [_toleration(toleration) for toleration in (*kept, own)]
 
 
 def _selector(assignment: Assignment) -> tuple[list[str], dict[str, str]]:
@@ -83,12 +87,12 @@ def _selector(assignment: Assignment) -> tuple[list[str], dict[str, str]]:
     return sorted(present - {POOL_LABEL}), {POOL_LABEL: assignment.pool}
 
 
-def _toleration(each: Toleration) -> Object:
-    fields: dict[str, object] = to_builtins(each)
+def _toleration(toleration: Toleration) -> Object:
+    fields: dict[str, object] = to_builtins(toleration)
     return (
-        {"key": each.key, "operator": each.operator} | fields
-        if each.key
-        else {"operator": each.operator} | fields
+        {"key": toleration.key, "operator": toleration.operator} | fields
+        if toleration.key
+        else {"operator": toleration.operator} | fields
     )
 
 

@@ -148,8 +148,10 @@ def component(files: Sequence[PatchFile], unpatched: Sequence[LeftAlone]) -> dic
 def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:
     """Assignments by pod template: those of one workload with seats have one, any other has one for itself."""
     found: dict[tuple[str, str], list[Assignment]] = {}
-    for each in sorted(assignments, key=lambda one: (one.workload, one.pool)):
-        found.setdefault((each.workload, "" if each.asks.seat else each.pool), []).append(each)
+    for assignment in sorted(assignments, key=lambda one: (one.workload, one.pool)):
+        found.setdefault((assignment.workload, "" if assignment.asks.seat else assignment.pool), []).append(
+            assignment
+        )
     return list(found.values())
 
 
@@ -157,10 +159,10 @@ def _check_limit(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> None:
     """Accept assignments whose framework is told the same: a share of the GPU, which may be another one elsewhere."""
     limits = {each.pool: framework_limit(each, configured(pools[each.pool])) for each in own}
     first, *others = limits
-    for each in others:
-        if limits[each] != limits[first]:
+    for other in others:
+        if limits[other] != limits[first]:
             raise InputError(
-                f"its framework needs another limit in pool {first} than in {each}, and its pods have one template",
+                f"its framework needs another limit in pool {first} than in {other}, and its pods have one template",
                 fix="plan again",
             )
 
@@ -216,11 +218,11 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
     lines = [f"{assignment.workload}: {places}."]
     if assignment.asks.seat:
         lines.append("Each pod asks for a seat instead of naming a pool, and goes wherever one is free.")
-    reasons = dict.fromkeys(" ".join(each.because.split()).rstrip(".") for each in own)
-    lines += [f"{each}." for each in reasons if each]
+    reasons = dict.fromkeys(" ".join(assignment.because.split()).rstrip(".") for assignment in own)
+    lines += [f"{reason}." for reason in reasons if reason]
     if assignment.target.kind == "Pod":
         lines.append("A pod can't be changed while it exists: delete it, then create it anew.")
-    shared = any(mechanism(pools[each.pool].layout) is Mechanism.TIME_SLICING for each in own)
+    shared = any(mechanism(pools[assignment.pool].layout) is Mechanism.TIME_SLICING for assignment in own)
     if shared and assignment.memory_limit is not UNSET and assignment.target.framework is None:
         lines.append(
             f"Nothing keeps it to {assignment.memory_limit} of GPU memory: set that limit in the program itself."

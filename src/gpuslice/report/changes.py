@@ -73,15 +73,17 @@ def offers(found: Sequence[Alternative], replicas: int, catalog: Catalog) -> tup
     types = catalog.by_name()
     priced = [
         Offer(
-            each.slice,
-            each.instance_type,
-            each.per_node,
-            None if each.answer.slowdown is None else float(each.answer.slowdown),
-            types[each.instance_type].prices[Purchase.ON_DEMAND] / 1e6 * -(-replicas // each.per_node),
-            each.price / 1e6 * replicas,
+            alternative.slice,
+            alternative.instance_type,
+            alternative.per_node,
+            None if alternative.answer.slowdown is None else float(alternative.answer.slowdown),
+            types[alternative.instance_type].prices[Purchase.ON_DEMAND]
+            / 1e6
+            * -(-replicas // alternative.per_node),
+            alternative.price / 1e6 * replicas,
         )
-        for each in found
-        if each.price is not None
+        for alternative in found
+        if alternative.price is not None
     ]
     return tuple(sorted(priced, key=lambda each: (each.alone, each.shared, each.slice)))
 

@@ -34,9 +34,9 @@ class Chart:
 def charts(outcomes: Sequence[Outcome]) -> tuple[Chart, ...]:
     """Cost, GPUs and waiting pods over time."""
     return (
-        _chart("Dollars an hour", [(each.name, each.over_time.usd_per_hour) for each in outcomes]),
-        _chart("GPUs", [(each.name, each.over_time.gpus) for each in outcomes]),
-        _chart("Pods that wait", [(each.name, each.over_time.pending) for each in outcomes]),
+        _chart("Dollars an hour", [(outcome.name, outcome.over_time.usd_per_hour) for outcome in outcomes]),
+        _chart("GPUs", [(outcome.name, outcome.over_time.gpus) for outcome in outcomes]),
+        _chart("Pods that wait", [(outcome.name, outcome.over_time.pending) for outcome in outcomes]),
     )
 
 

@@ -80,12 +80,12 @@ class PoolPicture:
     @property
     def count(self) -> int:
         """How many nodes."""
-        return sum(each.node.count for each in self.nodes)
+        return sum(node.node.count for node in self.nodes)
 
     @property
     def usd_per_hour(self) -> float:
         """Of all of them."""
-        return sum(each.node.usd_per_hour * each.node.count for each in self.nodes)
+        return sum(node.node.usd_per_hour * node.node.count for node in self.nodes)
 
 
 def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolPicture, ...]:
@@ -99,13 +99,13 @@ def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[
         catalog: that the plan names.
     """
     types = catalog.by_name()
-    by_name = {each.name: each for each in workloads}
+    by_name = {workload.name: workload for workload in workloads}
     found = []
-    for pool in filter(lambda each: each.nodes, plan.pools):
+    for pool in filter(lambda entry: entry.nodes, plan.pools):
         assigned: dict[str, list[Assignment]] = {}
-        for each in plan.assignments:
-            if each.pool == pool.name:
-                assigned.setdefault(each.workload, []).append(each)
+        for assignment in plan.assignments:
+            if assignment.pool == pool.name:
+                assigned.setdefault(assignment.workload, []).append(assignment)
         nodes = sorted(pool.nodes, key=lambda node: -node.usd_per_hour * node.count)
         found.append(
             PoolPicture(
@@ -163,8 +163,8 @@ def _hardest_first(
         (
             name,
             count,
-            {each.slice for each in assigned[name]},
-            max(each.asks.count for each in assigned[name]),
+            {assignment.slice for assignment in assigned[name]},
+            max(assignment.asks.count for assignment in assigned[name]),
         )
         for name, count in node.pods.items()
         if name in assigned
@@ -230,17 +230,17 @@ def _metered(
     parts: list[Part] = []
     start = 0.0
     for workload, count in sorted(node.pods.items()):
-        for each in assigned.get(workload, ())[:1]:
+        for assignment in assigned.get(workload, ())[:1]:
             need = workloads[workload].need.memory_mib if workload in workloads else None
             memory: float | None = 1.0
-            share = carrier_asked(each.asks).share(each.asks)
+            share = carrier_asked(assignment.asks).share(assignment.asks)
             if share is not None:
                 width = share.memory_mib / whole
                 duty: float | None = share.time_milli / 1000
-            elif each.asks.seat:
+            elif assignment.asks.seat:
                 memory = None if need is None else 1.0
                 width = 1 / sum(node.pods.values()) if need is None else need / whole
-                duty = _duty([each])
+                duty = _duty([assignment])
             else:
                 continue
             for _ in range(count):

@@ -51,7 +51,7 @@ class Ladder:
 def ladder(summary: Summary) -> Ladder:
     """The bills of a plan's summary."""
     planned, bound = summary.usd_per_hour, summary.bound_usd_per_hour
-    today = next((each for each in summary.baselines if each.name == WHOLE_GPUS), None)
+    today = next((baseline for baseline in summary.baselines if baseline.name == WHOLE_GPUS), None)
     rows: list[tuple[Literal["today", "planned", "bound", "other"], str, str, float, int]] = []
     if today is not None:
         rows.append(("today", "Today", today.note, today.usd_per_hour, today.misfits))
@@ -61,9 +61,9 @@ def ladder(summary: Summary) -> Ladder:
         rows.append(("other", "Cheapest packing", words, summary.optimal_usd_per_hour, 0))
     rows.append(("bound", "Proven least", "nothing within the rules costs less", bound, 0))
     rows += [
-        ("other", each.name, each.note, each.usd_per_hour, each.misfits)
-        for each in summary.baselines
-        if each.name != WHOLE_GPUS
+        ("other", baseline.name, baseline.note, baseline.usd_per_hour, baseline.misfits)
+        for baseline in summary.baselines
+        if baseline.name != WHOLE_GPUS
     ]
     most = max(row[3] for row in rows) or 1.0
     steps = tuple(Step(kind, name, note, usd, usd / most, misfits) for kind, name, note, usd, misfits in rows)

@@ -76,11 +76,13 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
         for name, part in use.parts.items():
             planned[name] += (use.price - use.idle) / 1e6 * part / total if total else 0.0
     today = _today(plan, workloads, catalog)
-    placed = {each.workload for each in plan.assignments}
+    placed = {assignment.workload for assignment in plan.assignments}
     costs = [
-        Cost(each.name, today.get(each.name), planned[each.name]) for each in workloads if each.name in placed
+        Cost(workload.name, today.get(workload.name), planned[workload.name])
+        for workload in workloads
+        if workload.name in placed
     ]
-    tenant_of = {each.name: each.tenant for each in workloads}
+    tenant_of = {workload.name: workload.tenant for workload in workloads}
     sums = sum(today.values()) if today else None
     return Bill(
         _dearest(costs),
@@ -93,13 +95,15 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
 
 def _today(plan: Plan, workloads: Iterable[Workload], catalog: Catalog) -> dict[str, float]:
     """The baseline's dollars an hour by workload, split by what the whole GPUs of each cost alone."""
-    total = next((each.usd_per_hour for each in plan.summary.baselines if each.name == WHOLE_GPUS), None)
-    placed = {each.workload for each in plan.assignments}
+    total = next(
+        (baseline.usd_per_hour for baseline in plan.summary.baselines if baseline.name == WHOLE_GPUS), None
+    )
+    placed = {assignment.workload for assignment in plan.assignments}
     taken = overhead(plan)
     weights = {
-        each.name: price * each.replicas
-        for each in workloads
-        if each.name in placed and (price := whole_price(each, taken, catalog)) is not None
+        workload.name: price * workload.replicas
+        for workload in workloads
+        if workload.name in placed and (price := whole_price(workload, taken, catalog)) is not None
     }
     if total is None or weights.keys() != placed:
         return {}
@@ -117,14 +121,14 @@ def whole_price(workload: Workload, taken: DaemonsetOverhead, catalog: Catalog) 
     """
     need = workload.need
     priced = [
-        (each, each.prices[Purchase.ON_DEMAND] / count)
-        for each in catalog.instance_types
-        if Purchase.ON_DEMAND in each.prices
-        and each.arch == workload.arch
-        and (count := _per_node(workload, taken, each))
+        (kind, kind.prices[Purchase.ON_DEMAND] / count)
+        for kind in catalog.instance_types
+        if Purchase.ON_DEMAND in kind.prices
+        and kind.arch == workload.arch
+        and (count := _per_node(workload, taken, kind))
     ]
-    same = [price for each, price in priced if each.gpu == need.on]
-    fitting = same or [price for each, price in priced if fit(need, cuts.whole(GPUS[each.gpu])).fits]
+    same = [price for kind, price in priced if kind.gpu == need.on]
+    fitting = same or [price for kind, price in priced if fit(need, cuts.whole(GPUS[kind.gpu])).fits]
     return min(fitting) / 1e6 if fitting else None
 
 
@@ -142,19 +146,19 @@ def _per_node(workload: Workload, taken: DaemonsetOverhead, machine: InstanceTyp
 
 def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:
     grouped: dict[str, list[Cost]] = defaultdict(list)
-    for each in costs:
-        grouped[tenant_of[each.name]].append(each)
+    for cost in costs:
+        grouped[tenant_of[cost.name]].append(cost)
     return [
         Cost(
             tenant,
             None
-            if any(each.today is None for each in members)
-            else sum(each.today or 0.0 for each in members),
-            sum(each.planned for each in members),
+            if any(member.today is None for member in members)
+            else sum(member.today or 0.0 for member in members),
+            sum(member.planned for member in members),
         )
         for tenant, members in grouped.items()
     ]
 
 
 def _dearest(costs: Iterable[Cost]) -> tuple[Cost, ...]:
-    return tuple(sorted(costs, key=lambda each: (-each.planned, each.name)))
+    return tuple(sorted(costs, key=lambda cost: (-cost.planned, cost.name)))

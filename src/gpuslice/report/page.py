@@ -57,24 +57,24 @@ def _drawn(subject: Subject) -> dict[str, object]:
     """All that is shown of a plan with which nothing is wrong."""
     plan = subject.plan
     split = bill(plan, subject.workloads, subject.catalog)
-    colours = Colours(split, {each.name: each.tenant for each in subject.workloads})
+    colours = Colours(split, {workload.name: workload.tenant for workload in subject.workloads})
     shown = pools(fleet(plan, subject.workloads, subject.catalog), subject, split, colours)
     return {
         "bill": split,
         "colours": colours,
         "ladder": ladder(plan.summary),
         "pools": shown,
-        "folded": sum(len(each.pictures) for each in shown) > _FEW_PICTURES,
+        "folded": sum(len(pool_section.pictures) for pool_section in shown) > _FEW_PICTURES,
         "rows": workload_rows(subject, split, colours),
         "at_once": _ROWS_AT_ONCE,
         "simulation": subject.simulation,
         "charts": () if subject.simulation is None else charts(subject.simulation.outcomes),
         "moments": () if subject.simulation is None else moments(subject.simulation.demand.seconds),
         "spare_pools": len(plan.pools) - len(shown),
-        "pods": sum(each.replicas for each in plan.assignments),
-        "nodes": sum(each.pool.count for each in shown),
+        "pods": sum(assignment.replicas for assignment in plan.assignments),
+        "nodes": sum(pool_section.pool.count for pool_section in shown),
         "gpus": _gpus(subject),
-        "gpus_today": sum(each.replicas * each.asks.count for each in plan.assignments),
+        "gpus_today": sum(assignment.replicas * assignment.asks.count for assignment in plan.assignments),
         "scale_of": _scale,
     }
 
@@ -83,7 +83,7 @@ def _gpus(subject: Subject) -> str:
     """Cards bought, fractions of one added up: "75", "61.5"."""
     types = subject.catalog.by_name()
     count = Fraction(0)
-    for node in (each for pool in subject.plan.pools for each in pool.nodes):
+    for node in (node for pool in subject.plan.pools for node in pool.nodes):
         machine = types[node.instance_type]
         count += node.count * (machine.gpu_count or machine.gpu_fraction)
     return f"{float(count):,.2f}".rstrip("0").rstrip(".")
@@ -91,7 +91,7 @@ def _gpus(subject: Subject) -> str:
 
 def _scale(costs: Sequence[Cost], least: float) -> float:
     """The dollars that the longest bar stands for."""
-    return max([least, *(max(each.planned, each.today or 0.0) for each in costs)]) or 1.0
+    return max([least, *(max(cost.planned, cost.today or 0.0) for cost in costs)]) or 1.0
 
 
 @cache

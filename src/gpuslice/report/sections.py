@@ -50,8 +50,8 @@ class Colours:
 
     def __init__(self, bill: Bill, tenant_of: Mapping[str, str]) -> None:
         self._tenant_of = tenant_of
-        self.tenants = tuple(each.name for each in bill.tenants[:HUES])
-        self.workloads = tuple(each.name for each in bill.workloads[:HUES])
+        self.tenants = tuple(tenant.name for tenant in bill.tenants[:HUES])
+        self.workloads = tuple(workload.name for workload in bill.workloads[:HUES])
         self.more_tenants = len(bill.tenants) - len(self.tenants)
         self.more_workloads = len(bill.workloads) - len(self.workloads)
 
@@ -161,12 +161,16 @@ class Row:
     @property
     def slices(self) -> str:
         """Where its replicas are, in few words."""
-        return ", ".join(dict.fromkeys(each.slice for each in self.assignments))
+        return ", ".join(dict.fromkeys(assignment.slice for assignment in self.assignments))
 
     @property
     def slowdown(self) -> float | None:
         """Expected, of the slowest of its replicas."""
-        known = [each.expected_slowdown for each in self.assignments if each.expected_slowdown is not UNSET]
+        known = [
+            assignment.expected_slowdown
+            for assignment in self.assignments
+            if assignment.expected_slowdown is not UNSET
+        ]
         return max(known) if known else None
 
 
@@ -174,16 +178,16 @@ def from_plan(plan: Plan) -> tuple[Workload, ...]:
     """What a plan itself says of the workloads that it was made for: where they are, and nothing of their needs."""
     tenants = {pool.name: pool.tenant for pool in plan.pools}
     found: dict[str, Workload] = {}
-    for each in plan.assignments:
-        before = found[each.workload].replicas if each.workload in found else 0
-        found[each.workload] = Workload(
-            each.workload,
-            before + each.replicas,
+    for assignment in plan.assignments:
+        before = found[assignment.workload].replicas if assignment.workload in found else 0
+        found[assignment.workload] = Workload(
+            assignment.workload,
+            before + assignment.replicas,
             cpu_milli=0,
             memory_mib=0,
-            need=Need(gpus=each.asks.count, source=Source.ASSUMED),
-            target=each.target,
-            tenant=tenants.get(each.pool, "") or each.workload.partition("/")[0],
+            need=Need(gpus=assignment.asks.count, source=Source.ASSUMED),
+            target=assignment.target,
+            tenant=tenants.get(assignment.pool, "") or assignment.workload.partition("/")[0],
         )
     return tuple(found.values())
 
@@ -193,11 +197,13 @@ def pools(
 ) -> tuple[PoolSection, ...]:
     """The pools, each with its nodes."""
     marks = _marks(subject, bill, colours)
-    uses = {each.pool: each for each in pool_uses(subject.plan, subject.workloads, subject.catalog)}
+    uses = {
+        pool_use.pool: pool_use for pool_use in pool_uses(subject.plan, subject.workloads, subject.catalog)
+    }
     busy = {
-        each.workload
-        for each in subject.plan.assignments
-        if each.utilisation is not UNSET or each.service is not UNSET
+        assignment.workload
+        for assignment in subject.plan.assignments
+        if assignment.utilisation is not UNSET or assignment.service is not UNSET
     }
     found = []
     left = MOST_PICTURES
@@ -230,10 +236,10 @@ def pools(
 
 def _machines(pool: PoolPicture) -> str:
     counts: dict[str, int] = {}
-    for each in pool.nodes:
-        bought = "" if each.node.purchase == "on-demand" else f" ({each.node.purchase})"
-        name = each.node.instance_type + bought
-        counts[name] = counts.get(name, 0) + each.node.count
+    for node in pool.nodes:
+        bought = "" if node.node.purchase == "on-demand" else f" ({node.node.purchase})"
+        name = node.node.instance_type + bought
+        counts[name] = counts.get(name, 0) + node.node.count
     return ", ".join(f"{count:,} {name}" for name, count in counts.items())
 
 
@@ -241,17 +247,17 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
     """Every workload, the dearest first, those without a place at the end."""
     plan = subject.plan
     marks = _marks(subject, bill, colours)
-    by_name = {each.name: each for each in subject.workloads}
+    by_name = {workload.name: workload for workload in subject.workloads}
     refused = {each.workload: each for each in plan.unplaced}
-    costs = {each.name: each for each in bill.workloads}
+    costs = {workload.name: workload for workload in bill.workloads}
     known = _explained(subject, bill) if subject.given else {}
     rows = []
     for name, mark in marks.items():
         workload = by_name.get(name)
         cost = costs.get(name)
         beside = known.get(name, _Known())
-        assigned = tuple(each for each in plan.assignments if each.workload == name)
-        chosen = {each.slice for each in assigned}
+        assigned = tuple(assignment for assignment in plan.assignments if assignment.workload == name)
+        chosen = {assignment.slice for assignment in assigned}
         rows.append(
             Row(
                 mark,
@@ -274,7 +280,9 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
 
 def _replicas(workload: Workload, assigned: Sequence[Assignment]) -> int:
     """Of a service sized by its load, those that the plan gives it."""
-    return workload.replicas if workload.service is None else sum(each.replicas for each in assigned)
+    return (
+        workload.replicas if workload.service is None else sum(assignment.replicas for assignment in assigned)
+    )
 
 
 def _needs(workload: Workload) -> str:
@@ -284,9 +292,9 @@ def _needs(workload: Workload) -> str:
 def _shown(found: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
     """The cheapest offers, and the plan's own wherever it stands."""
     return tuple(
-        (each, each.slice in chosen)
-        for index, each in enumerate(found)
-        if index < _OFFERS_SHOWN or each.slice in chosen
+        (offer, offer.slice in chosen)
+        for index, offer in enumerate(found)
+        if index < _OFFERS_SHOWN or offer.slice in chosen
     )
 
 
@@ -304,24 +312,26 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
     plan, catalog = subject.plan, subject.catalog
     taken = overhead(plan)
     stack = Stack(plan.stack)
-    cost = {each.name: each.planned for each in bill.workloads}
-    unplaced = {each.workload for each in plan.unplaced}
-    layouts = {each.name: each.layout for each in plan.pools}
+    cost = {workload.name: workload.planned for workload in bill.workloads}
+    unplaced = {unplaced.workload for unplaced in plan.unplaced}
+    layouts = {pool.name: pool.layout for pool in plan.pools}
     pools: dict[str, set[str]] = defaultdict(set)
     for placed in plan.assignments:
         pools[placed.workload].add(placed.pool)
-    classes = classes_of(each for each in subject.workloads if each.name in cost or each.name in unplaced)
+    classes = classes_of(
+        workload for workload in subject.workloads if workload.name in cost or workload.name in unplaced
+    )
     dearest = sorted(
         classes,
         key=lambda alike: (
-            all(each.name not in unplaced for each in alike.members),
-            -sum(cost.get(each.name, 0.0) for each in alike.members),
+            all(member.name not in unplaced for member in alike.members),
+            -sum(cost.get(member.name, 0.0) for member in alike.members),
         ),
     )
     known = {}
     for alike in dearest[: ALL_EXPLAINED if len(dearest) <= ALL_EXPLAINED else DEAREST_EXPLAINED]:
         theirs = sorted({pool for member in alike.members for pool in pools[member.name]})
-        found = alternatives(alike.members[0], catalog, taken, stack, [layouts[each] for each in theirs])
+        found = alternatives(alike.members[0], catalog, taken, stack, [layouts[their] for their in theirs])
         after = loosened(alike.members[0], catalog, taken, stack)
         why = tuple(refusals(found))
         for each in alike.members:
@@ -333,7 +343,7 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
 
 def _marks(subject: Subject, bill: Bill, colours: Colours) -> dict[str, Mark]:
     """Every workload of the page, in its order: the dearest first, those without a place at the end."""
-    names = [each.name for each in bill.workloads]
+    names = [workload.name for workload in bill.workloads]
     names += [each.workload for each in subject.plan.unplaced if each.workload not in set(names)]
     return {
         name: Mark(number, name, colours.of_workload(name))

@@ -53,7 +53,7 @@ class Series:
 
     def means(self) -> tuple[float, ...]:
         """The mean in each bin."""
-        return tuple(each / self._width for each in self._sums)
+        return tuple(value / self._width for value in self._sums)
 
 
 @dataclass(slots=True)
@@ -92,8 +92,8 @@ class Ledger:
 
     def close(self, now: float) -> None:
         """The replay ends."""
-        for each in (self.rate, self.bought, self.used, self.pending, self.over, self.nodes):
-            each.upto(now)
+        for series in (self.rate, self.bought, self.used, self.pending, self.over, self.nodes):
+            series.upto(now)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -106,12 +106,12 @@ class Replanning:
         since = round(now) - self._every
         lives = [
             replace(
-                each,
-                start=max(each.start, since),
-                end=each.end if each.end is not None and each.end <= now else None,
+                live,
+                start=max(live.start, since),
+                end=live.end if live.end is not None and live.end <= now else None,
             )
-            for each in self._timeline.lives
-            if each.start <= now and (each.end is None or each.end > since)
+            for live in self._timeline.lives
+            if live.start <= now and (live.end is None or live.end > since)
         ]
         most = most_at_once(lives)
         # Services sized by their load are there all the time; at the beginning nobody has seen them yet.

@@ -83,9 +83,9 @@ def replay(
         ledger.launched,
         round(ledger.nodes.most),
         Over(
-            tuple(round(each / 1e6, 4) for each in ledger.rate.means()),
-            tuple(round(each, 3) for each in ledger.bought.means()),
-            tuple(round(each, 3) for each in ledger.pending.means()),
+            tuple(round(mean / 1e6, 4) for mean in ledger.rate.means()),
+            tuple(round(mean, 3) for mean in ledger.bought.means()),
+            tuple(round(mean, 3) for mean in ledger.pending.means()),
         ),
         ledger.interruptions,
         ledger.replanned,

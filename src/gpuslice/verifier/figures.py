@@ -36,12 +36,14 @@ def form_violations(plan: Plan) -> Iterator[Violation]:
         return
     quantities = [("overhead.cpu", plan.overhead.cpu), ("overhead.memory", plan.overhead.memory)]
     layouts = (*(pool.layout for pool in plan.pools), *(node.layout for node in plan.optimal_nodes))
-    quantities += [("metered.memory", each.metered.memory) for each in layouts if each.metered is not UNSET]
-    for each in plan.assignments:
-        if each.asks.gpu_memory is not UNSET:
-            quantities.append((f"asks.gpuMemory of {each.workload}", each.asks.gpu_memory))
-        if each.memory_limit is not UNSET:
-            quantities.append((f"memoryLimit of {each.workload}", each.memory_limit))
+    quantities += [
+        ("metered.memory", layout.metered.memory) for layout in layouts if layout.metered is not UNSET
+    ]
+    for assignment in plan.assignments:
+        if assignment.asks.gpu_memory is not UNSET:
+            quantities.append((f"asks.gpuMemory of {assignment.workload}", assignment.asks.gpu_memory))
+        if assignment.memory_limit is not UNSET:
+            quantities.append((f"memoryLimit of {assignment.workload}", assignment.memory_limit))
     for where, text in quantities:
         try:
             if parse_quantity(text) < 0:
@@ -71,14 +73,14 @@ def sum_violations(plan: Plan) -> Iterator[Violation]:
         yield Violation("status", "summary.status", "infeasible means that somebody is unplaced")
 
 
-def figure_violations(each: Assignment, answer: Fit) -> Iterator[Violation]:
+def figure_violations(assignment: Assignment, answer: Fit) -> Iterator[Violation]:
     """What is said of an assignment's slice that `fit` doesn't say, as far as its digits go."""
     for word, stated, computed, digits in (
-        ("expectedSlowdown", each.expected_slowdown, answer.slowdown, 2),
-        ("utilisation", each.utilisation, answer.utilisation, 3),
+        ("expectedSlowdown", assignment.expected_slowdown, answer.slowdown, 2),
+        ("utilisation", assignment.utilisation, answer.utilisation, 3),
     ):
         if stated is not UNSET and (computed is None or _differs(stated, float(computed), digits)):
-            yield Violation("figures", each.workload, f"{word} is {stated}, computed is {computed}")
+            yield Violation("figures", assignment.workload, f"{word} is {stated}, computed is {computed}")
 
 
 def _bill(nodes: Iterable[Node | OptimalNode]) -> int:

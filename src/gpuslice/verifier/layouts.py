@@ -74,7 +74,7 @@ def layout_violations(layout: Layout, stack: str, where: str) -> Iterator[Violat
     if mechanism not in gpu.mechanisms:
         yield Violation("layout", where, f"{gpu.name} has no {mechanism.value}")
         return
-    geometries = [Geometry.of(each) for each in _counts(layout)]
+    geometries = [Geometry.of(count) for count in _counts(layout)]
     if (mechanism is Mechanism.MIG) != bool(geometries) or UNSET not in {layout.geometry, layout.geometries}:
         yield Violation(
             "geometry", where, "one geometry, or one for each GPU, belongs to MIG and to nothing else"
@@ -136,10 +136,10 @@ def slices_of(layout: Layout, fractions: frozenset[Fraction]) -> dict[str, Slice
             case Mechanism.WHOLE:
                 found.append(cuts.whole(gpu))
             case Mechanism.FRACTIONAL:
-                found += [cuts.fractional(gpu, each) for each in fractions if len(fractions) == 1]
+                found += [cuts.fractional(gpu, fraction) for fraction in fractions if len(fractions) == 1]
             case Mechanism.MIG if gpu.mig is not None:
-                offered = {name for each in _counts(layout) for name in each}
-                found += [cuts.mig(gpu, each) for each in gpu.mig.profiles if each.name in offered]
+                offered = {name for count in _counts(layout) for name in count}
+                found += [cuts.mig(gpu, profile) for profile in gpu.mig.profiles if profile.name in offered]
             case _ if layout.replicas is UNSET:
                 pass
             case _ if layout.metered is not UNSET:

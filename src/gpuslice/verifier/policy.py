@@ -32,21 +32,21 @@ def policy_violations(plan: Plan) -> Iterator[Violation]:
 
 def _kept(plan: Plan, nodes: Sequence[Node | OptimalNode], where: str) -> Iterator[Violation]:
     policy = plan.policy
-    for name in sorted({each.instance_type for each in nodes}):
+    for name in sorted({node.instance_type for node in nodes}):
         yield from _forbidden(plan, name, where)
     bought = _count(nodes)
     for name, most in policy.max_nodes.items():
         if bought[name] > most:
             yield Violation("policy/max-nodes", where, f"{bought[name]} nodes are {name}, {most} may be")
     held = {each.instance_type: each.count for each in policy.reserved}
-    for name, count in sorted(_count(each for each in nodes if each.purchase == "reserved").items()):
+    for name, count in sorted(_count(node for node in nodes if node.purchase == "reserved").items()):
         if count > held.get(name, 0):
             yield Violation(
                 "policy/reserved", where, f"{count} {name} are used of {held.get(name, 0)} reserved"
             )
     if policy.max_spot_share is not UNSET:
-        spot = sum(micro_usd(each.usd_per_hour) * each.count for each in nodes if each.purchase == "spot")
-        bill = sum(micro_usd(each.usd_per_hour) * each.count for each in nodes)
+        spot = sum(micro_usd(node.usd_per_hour) * node.count for node in nodes if node.purchase == "spot")
+        bill = sum(micro_usd(node.usd_per_hour) * node.count for node in nodes)
         if spot > Fraction(str(policy.max_spot_share)) * bill:
             share = f"{spot / bill:.1%} of the bill is spot, {policy.max_spot_share:.1%} may be"
             yield Violation("policy/spot-share", where, share)
@@ -60,6 +60,6 @@ def _forbidden(plan: Plan, name: str, where: str) -> Iterator[Violation]:
 
 def _count(nodes: Iterable[Node | OptimalNode]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for each in nodes:
-        found[each.instance_type] += each.count
+    for node in nodes:
+        found[node.instance_type] += node.count
     return found

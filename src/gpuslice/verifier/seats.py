@@ -34,12 +34,12 @@ def counted(asks: Asks) -> bool:
 
 def misnamed(pool: Pool, types: Iterable[InstanceType]) -> bool:
     """Whether they are so, and may not: the kubelet could give two pods the same GPU, if there are two of either."""
-    return renamed(pool) and (sum(pool.seats.values()) != 1 or any(each.gpu_count != 1 for each in types))
+    return renamed(pool) and (sum(pool.seats.values()) != 1 or any(kind.gpu_count != 1 for kind in types))
 
 
 def seat_violations(plan: Plan) -> Iterator[Violation]:
     """What is wrong with seats, whatever they are for."""
-    pools = {each.name: each for each in plan.pools}
+    pools = {pool.name: pool for pool in plan.pools}
     own: Counter[str] = Counter()
     for pool in plan.pools:
         where = f"pool {pool.name}"
@@ -56,8 +56,8 @@ def seat_violations(plan: Plan) -> Iterator[Violation]:
             yield from _limited(pool, where)
     yield from _names(plan)
     by_workload: dict[str, list[Assignment]] = defaultdict(list)
-    for each in plan.assignments:
-        by_workload[each.workload].append(each)
+    for assignment in plan.assignments:
+        by_workload[assignment.workload].append(assignment)
     for name, assigned in sorted(by_workload.items()):
         yield from _workload(name, assigned, pools, own)
 
@@ -102,20 +102,20 @@ def _workload(
 ) -> Iterator[Violation]:
     seated = [bool(pools[each.pool].seats) for each in assigned if each.pool in pools]
     if not any(seated):
-        if any(each.asks.seat for each in assigned):
+        if any(assignment.asks.seat for assignment in assigned):
             yield Violation("seats", name, "asks for a seat where there are none")
         return
     if not all(seated):
         yield Violation("seats", name, "has seats in one pool and none in another")
     names = {pool.seat_of(name) for pool in pools.values() if name in pool.seats}
-    if {each.asks.seat for each in assigned} != names or len(names) != 1:
+    if {assignment.asks.seat for assignment in assigned} != names or len(names) != 1:
         yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
-    if any(counted(each.asks) for each in assigned):
+    if any(counted(assignment.asks) for assignment in assigned):
         yield Violation("request", name, "has a seat: what that is sized for isn't asked for again")
     if len({(each.asks.resource, each.asks.count, each.memory_limit) for each in assigned}) > 1:
         yield Violation("one-template", name, "its pods are alike, and can't ask for different things")
     # Frameworks are told a share of the memory that they see: of another GPU that is something else.
-    limited = any(each.memory_limit is not UNSET for each in assigned)
+    limited = any(assignment.memory_limit is not UNSET for assignment in assigned)
     if limited and len({pool.layout.gpu for pool in pools.values() if name in pool.seats}) > 1:
         yield Violation(
             "one-template", name, "its memory's limit is a share of one GPU, and it has seats on others"

@@ -51,10 +51,10 @@ def throughput_on(service: Service, slice_: str) -> Fraction:
 def _done(service: Service) -> dict[str, Fraction]:
     """The most that one replica does on each slice where a profile meets the objective."""
     found: dict[str, Fraction] = {}
-    for each in service.profiles:
-        if _meets(service, each):
-            done = Fraction(str(each.rate)) * each.processes
-            found[each.slice] = max(found.get(each.slice, done), done)
+    for profile in service.profiles:
+        if _meets(service, profile):
+            done = Fraction(str(profile.rate)) * profile.processes
+            found[profile.slice] = max(found.get(profile.slice, done), done)
     return found
 
 
@@ -97,25 +97,25 @@ def replica_violations(
             yield Violation("replicas", name, "has replicas where none are wanted")
         return
     done = Fraction(0)
-    for each in assigned:
-        profile = _relied_on(service, each)
+    for assignment in assigned:
+        profile = _relied_on(service, assignment)
         if profile is None:
             yield Violation(
                 "profile", name, "what it is said to do was not measured there, or misses its objective"
             )
             continue
         one = Fraction(str(profile.rate)) * profile.processes
-        done += one * each.replicas
-        if one * (each.replicas - 1) >= demand:
+        done += one * assignment.replicas
+        if one * (assignment.replicas - 1) >= demand:
             yield Violation("replicas", name, "one replica fewer would do")
-        yield from _figures(service, each)
+        yield from _figures(service, assignment)
     if done < demand:
         yield Violation("demand", name, f"its replicas do {float(done):g} of {service.rate:g} {service.unit}")
 
 
-def _relied_on(service: Service, each: Assignment) -> ServiceProfile | None:
+def _relied_on(service: Service, assignment: Assignment) -> ServiceProfile | None:
     """The profile that an assignment speaks of, if it holds on its slice and meets the objective."""
-    stated = each.service
+    stated = assignment.service
     if stated is UNSET:
         return None
     good = (
@@ -124,26 +124,28 @@ def _relied_on(service: Service, each: Assignment) -> ServiceProfile | None:
         if (profile.batch, profile.processes, profile.latency_ms)
         == (stated.batch, stated.processes, stated.latency_ms)
         and _meets(service, profile)
-        and _holds(each.slice, profile.slice)
+        and _holds(assignment.slice, profile.slice)
         and _near(stated.throughput, profile.rate * profile.processes)
     )
     return next(good, None)
 
 
-def _figures(service: Service, each: Assignment) -> Iterator[Violation]:
-    stated = each.service
+def _figures(service: Service, assignment: Assignment) -> Iterator[Violation]:
+    stated = assignment.service
     if stated is UNSET:
         return
     if (stated.demand, stated.unit) != (service.rate, service.unit):
-        yield Violation("figures", each.workload, f"the demand is {service.rate:g} {service.unit}")
+        yield Violation("figures", assignment.workload, f"the demand is {service.rate:g} {service.unit}")
     if not _near(stated.limit_ms, service.latency_ms * service.share):
-        yield Violation("figures", each.workload, f"the limit is {service.latency_ms * service.share:g} ms")
+        yield Violation(
+            "figures", assignment.workload, f"the limit is {service.latency_ms * service.share:g} ms"
+        )
 
 
 def neighbour_violations(workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
     """On a GPU shared by turns or by MPS: a service was measured beside its own replicas, and nobody else."""
-    names = sorted({each.name for each in workloads})
-    services = sorted({each.name for each in workloads if each.service is not None})
+    names = sorted({workload.name for workload in workloads})
+    services = sorted({workload.name for workload in workloads if workload.service is not None})
     if services and len(names) > 1:
         yield Violation("neighbours", where, f"{services[0]} was measured beside its own replicas only")
 

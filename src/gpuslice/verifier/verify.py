@@ -78,20 +78,20 @@ class _Check:
 
     def __init__(self, plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> None:
         self.plan = plan
-        self.workloads = {each.name: each for each in workloads}
+        self.workloads = {workload.name: workload for workload in workloads}
         self.types = priced(plan.policy, catalog).by_name()
         self.catalog = catalog
-        self.pools = {each.name: each for each in plan.pools}
-        self.slices = {each.name: slices_of(each.layout, self._fractions(each)) for each in plan.pools}
+        self.pools = {pool.name: pool for pool in plan.pools}
+        self.slices = {pool.name: slices_of(pool.layout, self._fractions(pool)) for pool in plan.pools}
         self.assigned: dict[str, list[Assignment]] = defaultdict(list)
         self.admitted: dict[str, list[Assignment]] = defaultdict(list)
-        for each in plan.assignments:
-            self.assigned[each.workload].append(each)
-            self.admitted[each.pool].append(each)
+        for assignment in plan.assignments:
+            self.assigned[assignment.workload].append(assignment)
+            self.admitted[assignment.pool].append(assignment)
         memory = parse_quantity(plan.overhead.memory)
         self.overhead = parse_cpu_milli(plan.overhead.cpu), -int(-memory // MIB), plan.overhead.pods
         self.asked: dict[tuple[str, Layout, Fraction], Ask] = {}
-        self.needs = {each.name: measured_need(each) for each in workloads}
+        self.needs = {workload.name: measured_need(workload) for workload in workloads}
 
     def all(self) -> Iterator[Violation]:
         yield from self._catalog()
@@ -121,11 +121,13 @@ class _Check:
                 if node.instance_type in self.types:
                     machine = self.types[node.instance_type]
                     yield from node_violations(node, pool.layout, machine, {}, (0, 0, 0), where)
-        for each in self.plan.assignments:
-            if each.pool not in self.pools:
-                yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
-            elif each.slice not in self.slices[each.pool]:
-                yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
+        for assignment in self.plan.assignments:
+            if assignment.pool not in self.pools:
+                yield Violation("pool-names", assignment.workload, f"no pool is called {assignment.pool}")
+            elif assignment.slice not in self.slices[assignment.pool]:
+                yield Violation(
+                    "slice", assignment.workload, f"{assignment.pool} has no slice {assignment.slice}"
+                )
         yield from policy_violations(self.plan)
         yield from sum_violations(self.plan)
         yield from seat_violations(self.plan)
@@ -141,15 +143,15 @@ class _Check:
             yield Violation("pool-names", "pools", "two pools have one name")
 
     def _everyone_placed(self) -> Iterator[Violation]:
-        unplaced = Counter(each.workload for each in self.plan.unplaced)
+        unplaced = Counter(unplaced.workload for unplaced in self.plan.unplaced)
         for name, workload in self.workloads.items():
-            placed = sum(each.replicas for each in self.assigned[name])
+            placed = sum(assignment.replicas for assignment in self.assigned[name])
             wanted = 0 if name in unplaced else workload.replicas
             if workload.service is not None:
                 yield from replica_violations(workload, self.assigned[name], unplaced=name in unplaced)
             elif placed != wanted:
                 yield Violation("replicas", name, f"{placed} replicas are assigned, not {wanted}")
-            seated = all(self._seats(each.pool) for each in self.assigned[name])
+            seated = all(self._seats(assignment.pool) for assignment in self.assigned[name])
             if len(self.assigned[name]) > 1 and not workload.splittable and not seated:
                 yield Violation(
                     "one-home", name, "its replicas share a template and can't go to several pools"
@@ -173,8 +175,8 @@ class _Check:
             for name, count in _carried(pool.nodes).items():
                 carried[name, pool.name] += count
         wanted: Counter[tuple[str, str]] = Counter()
-        for each in self.plan.assignments:
-            wanted[each.workload, each.pool] += each.replicas
+        for assignment in self.plan.assignments:
+            wanted[assignment.workload, assignment.pool] += assignment.replicas
         for key in sorted(carried.keys() | wanted.keys()):
             if carried[key] != wanted[key]:
                 yield Violation(
@@ -186,9 +188,9 @@ class _Check:
     def _pool(self, pool: Pool) -> Iterator[Violation]:
         layout, where, admitted = pool.layout, f"pool {pool.name}", self.admitted[pool.name]
         yield from layout_violations(layout, self.plan.stack, where)
-        names = dict.fromkeys([*(each.workload for each in admitted), *pool.seats])
+        names = dict.fromkeys([*(assignment.workload for assignment in admitted), *pool.seats])
         workloads = [self.workloads[name] for name in names if name in self.workloads]
-        tenants = {each.tenant for each in workloads}
+        tenants = {workload.tenant for workload in workloads}
         if (Mechanism(layout.mechanism) in SLOTTED or pool.tenant) and tenants - {pool.tenant}:
             yield Violation(
                 "tenants", where, f"{', '.join(sorted(tenants))} would share what is for {pool.tenant!r} only"
@@ -208,7 +210,7 @@ class _Check:
         }
         if pool.seats:
             (fraction, *_) = self._fractions(pool) or (Fraction(1),)
-            asks = {each.name: self._ask_seated(each, pool, fraction) for each in workloads}
+            asks = {workload.name: self._ask_seated(workload, pool, fraction) for workload in workloads}
             yield from self._full_nodes(pool, asks, where)
         for node in pool.nodes:
             if node.instance_type not in pool.instance_types:
@@ -228,7 +230,7 @@ class _Check:
             )
         for name in sorted({*pool.seats} - self.workloads.keys()):
             yield Violation("unknown-workload", where, f"has seats for {name}, which isn't there")
-        here = {each.workload for each in self.admitted[pool.name]}
+        here = {assignment.workload for assignment in self.admitted[pool.name]}
         for name in sorted(
             (pool.seats.keys() & asks.keys()) - here
         ):  # nobody yet, as in an own pool without nodes
@@ -252,36 +254,44 @@ class _Check:
             yield from type_violations(pool.layout, each, where)
             yield from _arch(each, workloads, where)
         for purchase in pool.purchases:
-            if not any(Purchase(purchase) in each.prices for each in types):
+            if not any(Purchase(purchase) in kind.prices for kind in types):
                 yield Violation("price", where, f"none of its types has a price {purchase}")
             yield from _interruption(purchase, workloads, where)
 
-    def _assignment(self, each: Assignment) -> Iterator[Violation]:
-        workload, pool = self.workloads.get(each.workload), self.pools.get(each.pool)
+    def _assignment(self, assignment: Assignment) -> Iterator[Violation]:
+        workload, pool = self.workloads.get(assignment.workload), self.pools.get(assignment.pool)
         if pool is None:
-            yield Violation("pool-names", each.workload, f"no pool is called {each.pool}")
+            yield Violation("pool-names", assignment.workload, f"no pool is called {assignment.pool}")
         if workload is None or pool is None:
             return
-        slice_ = self.slices[pool.name].get(each.slice)
+        slice_ = self.slices[pool.name].get(assignment.slice)
         if slice_ is None:
-            yield Violation("slice", each.workload, f"{each.pool} has no slice {each.slice}")
+            yield Violation(
+                "slice", assignment.workload, f"{assignment.pool} has no slice {assignment.slice}"
+            )
             return
-        if each.target != workload.target:
-            yield Violation("target", each.workload, "its pods come from elsewhere")
-        asks = each.asks
+        if assignment.target != workload.target:
+            yield Violation("target", assignment.workload, "its pods come from elsewhere")
+        asks = assignment.asks
         if asks.count != workload.need.gpus:
-            yield Violation("quantity", each.workload, f"asks for {asks.count}, needs {workload.need.gpus}")
+            yield Violation(
+                "quantity", assignment.workload, f"asks for {asks.count}, needs {workload.need.gpus}"
+            )
         if asks.resource != self._resource(pool, slice_):
-            yield Violation("resource", each.workload, f"{each.slice} is not asked for as {asks.resource}")
+            yield Violation(
+                "resource", assignment.workload, f"{assignment.slice} is not asked for as {asks.resource}"
+            )
         answer = fit(self.needs[workload.name], slice_)
         if not answer.fits:
-            yield Violation(f"fit/{answer.binds}", each.workload, answer.reason)
+            yield Violation(f"fit/{answer.binds}", assignment.workload, answer.reason)
             return
-        yield from figure_violations(each, answer)
+        yield from figure_violations(assignment, answer)
         metered = slice_.metered_milli is not None and not pool.seats
         if metered != counted(asks) or (asks.gpu_memory is UNSET) != (asks.gpu_time is UNSET):
             yield Violation(
-                "request", each.workload, "memory and time are asked for on metered pools, and both of them"
+                "request",
+                assignment.workload,
+                "memory and time are asked for on metered pools, and both of them",
             )
         elif (
             asks.gpu_memory is not UNSET
@@ -291,8 +301,8 @@ class _Check:
                 or asks.gpu_time < (answer.time_milli or 0)
             )
         ):
-            yield Violation("request", each.workload, "asks for less than it needs")
-        yield from _limit(each, workload, slice_)
+            yield Violation("request", assignment.workload, "asks for less than it needs")
+        yield from _limit(assignment, workload, slice_)
 
     def _node(
         self, layout: Layout, node: Node | OptimalNode, asks: Mapping[str, Ask], where: str
@@ -316,23 +326,26 @@ class _Check:
         yield from node_violations(node, layout, instance_type, asks, room, where)
 
     def _ask_assigned(self, workload: Workload, assignments: Sequence[Assignment]) -> Ask:
-        asks = [each.asks for each in assignments]
+        asks = [assignment.asks for assignment in assignments]
         return Ask(
-            frozenset(each.slice for each in assignments),
+            frozenset(assignment.slice for assignment in assignments),
             workload.need.gpus,
             workload.cpu_milli,
             workload.memory_mib,
-            max((parse_quantity(each.gpu_memory) for each in asks if each.gpu_memory), default=Fraction(0)),
-            max((each.gpu_time for each in asks if each.gpu_time), default=0),
+            max((parse_quantity(ask.gpu_memory) for ask in asks if ask.gpu_memory), default=Fraction(0)),
+            max((ask.gpu_time for ask in asks if ask.gpu_time), default=0),
         )
 
     def _ask_seated(self, workload: Workload, pool: Pool, fraction: Fraction) -> Ask:
         """What it asks for where it has a seat: one resource wherever it goes, of which just its need is its own."""
         ask = self._ask_optimal(workload, pool.layout, fraction)
-        named = {each.asks.resource for each in self.assigned[workload.name]}
+        named = {assignment.asks.resource for assignment in self.assigned[workload.name]}
         slices = self.slices[pool.name]
         return replace(
-            ask, slices=frozenset(each for each in ask.slices if self._resource(pool, slices[each]) in named)
+            ask,
+            slices=frozenset(
+                slice_ for slice_ in ask.slices if self._resource(pool, slices[slice_]) in named
+            ),
         )
 
     def _resource(self, pool: Pool, slice_: Slice) -> str:
@@ -355,7 +368,7 @@ class _Check:
                 workload.cpu_milli,
                 workload.memory_mib,
                 Fraction((workload.need.memory_mib or 0) * MIB if metered else 0),
-                max((max(each.time_milli or 0, 1) for each in answers.values() if metered), default=0),
+                max((max(answer.time_milli or 0, 1) for answer in answers.values() if metered), default=0),
             )
         return self.asked[key]
 
@@ -372,19 +385,21 @@ class _Check:
                 else Fraction(1)
             )
             workloads = [self.workloads[name] for name in node.pods if name in self.workloads]
-            asks = {each.name: self._ask_optimal(each, node.layout, fraction) for each in workloads}
+            asks = {
+                workload.name: self._ask_optimal(workload, node.layout, fraction) for workload in workloads
+            }
             yield from self._node(node.layout, node, asks, where)
-            tenants = {each.tenant for each in workloads}
+            tenants = {workload.tenant for workload in workloads}
             if Mechanism(node.layout.mechanism) in SLOTTED:
                 yield from neighbour_violations(workloads, where)
                 if len(tenants) > 1:
                     yield Violation("tenants", where, f"{', '.join(sorted(tenants))} would share a GPU")
-        sized = {name for name, each in self.workloads.items() if each.service is not None}
+        sized = {name for name, workload in self.workloads.items() if workload.service is not None}
         served = [name for name, assigned in self.assigned.items() if name in sized and assigned]
         yield from packing_violations(self.plan.optimal_nodes, self.workloads, served)
         carried = _carried(self.plan.optimal_nodes)
         for name in sorted((carried.keys() | self.assigned.keys()) - sized):
-            wanted = sum(each.replicas for each in self.assigned.get(name, ()))
+            wanted = sum(assignment.replicas for assignment in self.assigned.get(name, ()))
             if carried[name] != wanted:
                 yield Violation(
                     "replicas", name, f"the cheapest packing carries {carried[name]}, not {wanted}"
@@ -401,36 +416,46 @@ def _carried(nodes: Iterable[Node | OptimalNode]) -> Counter[str]:
 
 
 def _arch(instance_type: InstanceType, workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
-    for each in workloads:
-        if each.arch != instance_type.arch:
+    for workload in workloads:
+        if workload.arch != instance_type.arch:
             yield Violation(
-                "arch", where, f"{each.name} is {each.arch}, {instance_type.name} {instance_type.arch}"
+                "arch",
+                where,
+                f"{workload.name} is {workload.arch}, {instance_type.name} {instance_type.arch}",
             )
 
 
 def _interruption(purchase: str, workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
-    for each in workloads:
-        if purchase == Purchase.SPOT and not each.interruptible:
-            yield Violation("interruptible", where, f"{each.name} may not be interrupted, and spot may be")
+    for workload in workloads:
+        if purchase == Purchase.SPOT and not workload.interruptible:
+            yield Violation(
+                "interruptible", where, f"{workload.name} may not be interrupted, and spot may be"
+            )
 
 
-def _limit(each: Assignment, workload: Workload, slice_: Slice) -> Iterator[Violation]:
+def _limit(assignment: Assignment, workload: Workload, slice_: Slice) -> Iterator[Violation]:
     """Who takes all memory that it sees is told how much is its own, where nothing else holds it back."""
-    if each.memory_limit is UNSET:
+    if assignment.memory_limit is UNSET:
         if workload.preallocates and slice_.mechanism in SEES_ALL:
-            yield Violation("memory-limit", each.workload, "takes all memory it sees, and is given no limit")
+            yield Violation(
+                "memory-limit", assignment.workload, "takes all memory it sees, and is given no limit"
+            )
         return
     own = Fraction(int(slice_.memory_mib * (1 - MEMORY_MARGIN)) * MIB)
-    if each.asks.gpu_memory is not UNSET:
-        own = parse_quantity(each.asks.gpu_memory)
+    if assignment.asks.gpu_memory is not UNSET:
+        own = parse_quantity(assignment.asks.gpu_memory)
     elif slice_.metered_milli is not None:
         own = Fraction((workload.need.memory_mib or 0) * MIB)  # with a seat: as much was reckoned for it
-    limit = parse_quantity(each.memory_limit)
+    limit = parse_quantity(assignment.memory_limit)
     if limit > own:
-        yield Violation("memory-limit", each.workload, f"may take {each.memory_limit}, more than its part")
+        yield Violation(
+            "memory-limit", assignment.workload, f"may take {assignment.memory_limit}, more than its part"
+        )
     elif limit < (workload.need.memory_mib or 0) * MIB:
         yield Violation(
-            "memory-limit", each.workload, f"may take only {each.memory_limit}, less than it needs"
+            "memory-limit",
+            assignment.workload,
+            f"may take only {assignment.memory_limit}, less than it needs",
         )
 
 

@@ -73,7 +73,7 @@ def read_annotations(annotations: Mapping[str, str], where: str) -> Stated:
     for key, value in annotations.items():
         if key.startswith(PREFIX) and (name := key.removeprefix(PREFIX)) not in OURS:
             if name not in _NAMES:
-                hint = nearest(key, (PREFIX + each for each in _NAMES))
+                hint = nearest(key, (PREFIX + name for name in _NAMES))
                 raise InputError(
                     f"unknown annotation {quoted(key)}",
                     where=where,
@@ -154,7 +154,7 @@ def _one_of(kinds: type[E], text: str) -> E:
     try:
         return kinds(text.lower())
     except ValueError:
-        known = [str(each.value) for each in kinds]
+        known = [str(kind.value) for kind in kinds]
         raise InputError(
             f"{quoted(text)} is not known",
             fix=f"write one of {', '.join(known)}",

@@ -222,13 +222,13 @@ class _Reading:
     def _service(self, entry: ServiceEntry) -> Service:
         profiles = tuple(
             ServiceProfile(
-                slice=self._parsed(f"service.profiles[{index}].slice", slice_name, each.slice),
-                batch=each.batch,
-                processes=each.processes,
-                rate=each.rate,
-                latency_ms=each.latency_ms,
+                slice=self._parsed(f"service.profiles[{index}].slice", slice_name, profile.slice),
+                batch=profile.batch,
+                processes=profile.processes,
+                rate=profile.rate,
+                latency_ms=profile.latency_ms,
             )
-            for index, each in enumerate(entry.profiles)
+            for index, profile in enumerate(entry.profiles)
         )
         seen: dict[tuple[str, int, int], int] = {}
         for index, each in enumerate(profiles):
@@ -275,7 +275,7 @@ def to_artefact(workloads: WorkloadSet) -> dict[str, object]:
         "region": workloads.region,
         **({"notes": list(workloads.notes)} if workloads.notes else {}),
         **({"policy": to_plain(workloads.policy)} if workloads.policy != FREE else {}),
-        "workloads": [_to_entry(each) for each in workloads.workloads],
+        "workloads": [_to_entry(workload) for workload in workloads.workloads],
     }
 
 
@@ -314,7 +314,7 @@ def _to_entry(workload: Workload) -> object:
                 allow=tuple(sorted(need.allow)),
                 min_compute_capability=None
                 if need.min_compute_capability is None
-                else ".".join(str(each) for each in need.min_compute_capability),
+                else ".".join(str(number) for number in need.min_compute_capability),
                 features=tuple(sorted(need.features)),
             ),
             max_slowdown=slowdown,
@@ -351,13 +351,13 @@ def _to_service_entry(service: Service) -> ServiceEntry:
         slo=Objective(latency_ms=_tidy(service.latency_ms), share=_tidy(service.share)),
         profiles=tuple(
             Profile(
-                slice=each.slice,
-                batch=each.batch,
-                processes=each.processes,
-                rate=_tidy(each.rate),
-                latency_ms=_tidy(each.latency_ms),
+                slice=profile.slice,
+                batch=profile.batch,
+                processes=profile.processes,
+                rate=_tidy(profile.rate),
+                latency_ms=_tidy(profile.latency_ms),
             )
-            for each in service.profiles
+            for profile in service.profiles
         ),
     )
 

@@ -251,7 +251,7 @@ def _spot_notes(stated: Stated, place: Placement) -> list[str]:
 def _request_notes(requests: PodRequests) -> list[str]:
     notes = []
     if len(requests.users) > 1:
-        names = ", ".join(shorten(each.container.name) for each in requests.users)
+        names = ", ".join(shorten(user.container.name) for user in requests.users)
         notes.append(f"containers {names} ask for GPUs: such a pod is never sliced")
     for resource, quantity in requests.gpus.items():
         if resource == SHARED_GPU:

@@ -35,16 +35,16 @@ def autoscalers(objects: Iterable[Object], refuse: Callable[[Object, InputError]
         refuse: takes an autoscaler that can't be understood.
     """
     found: dict[Key, Bounds] = {}
-    for each in objects:
+    for obj in objects:
         try:
-            bounds = _bounds(each)
+            bounds = _bounds(obj)
         except InputError as error:
-            refuse(each, error)
+            refuse(obj, error)
             continue
         if bounds is not None:
-            reference = fields_of(each.data, "spec", "scaleTargetRef")
+            reference = fields_of(obj.data, "spec", "scaleTargetRef")
             kind = str(reference.get("kind") or "Deployment")
-            found[kind, each.namespace, str(reference.get("name"))] = bounds
+            found[kind, obj.namespace, str(reference.get("name"))] = bounds
     return found
 
 

@@ -94,31 +94,31 @@ class _Census:
         self._others = passed_over
         self._finished = 0
         self._unplanned: list[tuple[Object, tuple[Use, ...], bool]] = []
-        self._templates = [self._gpu_templates(each) for each in objects]
-        self._with_gpu = {each.key for each, found in zip(objects, self._templates, strict=True) if found}
+        self._templates = [self._gpu_templates(obj) for obj in objects]
+        self._with_gpu = {obj.key for obj, found in zip(objects, self._templates, strict=True) if found}
 
     def workloads(self) -> Iterator[_Counted]:
         """One for each template that asks for a GPU and isn't counted at an owner."""
         orphans: dict[tuple[object, ...], list[_Counted]] = {}
         written: set[tuple[str, Key]] = set()
-        for each, found in zip(self._objects, self._templates, strict=True):
-            if any(parent.key in self._with_gpu for parent in self._family.ancestors(each)):
+        for obj, found in zip(self._objects, self._templates, strict=True):
+            if any(parent.key in self._with_gpu for parent in self._family.ancestors(obj)):
                 continue
-            if found and each.metadata.name and (each.path, each.key) in written:
-                self._refuse(each, _given_twice(each))
+            if found and obj.metadata.name and (obj.path, obj.key) in written:
+                self._refuse(obj, _given_twice(obj))
                 continue
-            written.add((each.path, each.key))
-            owner = self._family.missing_owner(each) if found else None
+            written.add((obj.path, obj.key))
+            owner = self._family.missing_owner(obj) if found else None
             for template in found:
-                workload = self._clear(each, template)
+                workload = self._clear(obj, template)
                 if workload is None:
                     continue
                 if owner is None:
-                    yield _Counted(workload, each)
+                    yield _Counted(workload, obj)
                 elif workload.replicas:  # a ReplicaSet that stands at zero is history
                     # Pods of one absent owner are one workload as long as they are alike.
-                    alike = (owner, each.namespace, workload.need, workload.cpu_milli, workload.memory_mib)
-                    orphans.setdefault(alike, []).append(_Counted(adopted(workload, each, owner), each))
+                    alike = (owner, obj.namespace, workload.need, workload.cpu_milli, workload.memory_mib)
+                    orphans.setdefault(alike, []).append(_Counted(adopted(workload, obj, owner), obj))
         for group in orphans.values():
             first = group[0]
             replicas = sum(one.workload.replicas for one in group)
@@ -132,9 +132,9 @@ class _Census:
             yield f"{self._finished} finished Job{'s' * (self._finished > 1)} or Pods: left out"
         seen = {
             parent.key
-            for each in self._objects
-            if each.key in self._with_gpu
-            for parent in self._family.ancestors(each)
+            for obj in self._objects
+            if obj.key in self._with_gpu
+            for parent in self._family.ancestors(obj)
         }
         alike: dict[tuple[str, str, str], list[str]] = {}
         for each, used, known in self._unplanned:
@@ -163,35 +163,35 @@ class _Census:
                 "environment"
             )
 
-    def _counted_above(self, each: Object) -> bool:
+    def _counted_above(self, obj: Object) -> bool:
         """Whether what an object uses is told at its owner already."""
-        above = {parent.key for parent in self._family.ancestors(each)}
+        above = {parent.key for parent in self._family.ancestors(obj)}
         return bool(above & ({other.key for other, _, _ in self._unplanned} | self._with_gpu))
 
-    def _refuse(self, each: Object, error: InputError) -> None:
+    def _refuse(self, obj: Object, error: InputError) -> None:
         """Note something that can't be understood; if strict, refuse all for it."""
         if self._strict:
             raise error
         # Pods of one owner are all wrong alike.
-        owner = self._family.missing_owner(each)
-        place = f"{each.namespace}/{owner.name}" if owner else each.where
+        owner = self._family.missing_owner(obj)
+        place = f"{obj.namespace}/{owner.name}" if owner else obj.where
         if all(one.place != place for one in self.unread):
             self.unread.append(Unread(error, place=place))
 
-    def _gpu_templates(self, each: Object) -> tuple[Template, ...]:
+    def _gpu_templates(self, obj: Object) -> tuple[Template, ...]:
         try:
-            understood = templates(each.data, each.where)
+            understood = templates(obj.data, obj.where)
         except InputError as error:
-            if uses(each.data, self._claims, each.namespace):
-                self._refuse(each, error)
+            if uses(obj.data, self._claims, obj.namespace):
+                self._refuse(obj, error)
             return ()
         if understood is None:
-            used = uses(each.data, self._claims, each.namespace) or always_uses(each.data)
+            used = uses(obj.data, self._claims, obj.namespace) or always_uses(obj.data)
             if used:
-                self._unplanned.append((each, used, False))
+                self._unplanned.append((obj, used, False))
             return ()
         with_gpu = tuple(template for template in understood if _asks_for_gpu(template.pod))
-        if with_gpu and finished(each.data):
+        if with_gpu and finished(obj.data):
             self._finished += 1
             return ()
         used = tuple(
@@ -203,53 +203,53 @@ class _Census:
                 template.pod,
                 template.replicas,
                 self._claims,
-                each.namespace,
+                obj.namespace,
                 servers=not with_gpu and template.role != "head",
             )
         )
-        if used and not finished(each.data):
-            self._unplanned.append((each, used, True))
-        elif understood and not with_gpu and next(self._family.ancestors(each), None) is None:
+        if used and not finished(obj.data):
+            self._unplanned.append((obj, used, True))
+        elif understood and not with_gpu and next(self._family.ancestors(obj), None) is None:
             self._others += 1
         return with_gpu
 
-    def _clear(self, each: Object, template: Template) -> Workload | None:
+    def _clear(self, obj: Object, template: Template) -> Workload | None:
         """The workload of a template; None where it can't be understood and is left out."""
         try:
-            return self._workload(each, template)
+            return self._workload(obj, template)
         except InputError as error:
-            self._refuse(each, error)
+            self._refuse(obj, error)
             return None
 
-    def _workload(self, each: Object, template: Template) -> Workload:
-        if each.key in self._borrowed:
-            template = replace(template, replicas=self._borrowed[each.key])
-        if each.key in self._bounds:
-            template = scaled(template, each.data, self._bounds[each.key])
+    def _workload(self, obj: Object, template: Template) -> Workload:
+        if obj.key in self._borrowed:
+            template = replace(template, replicas=self._borrowed[obj.key])
+        if obj.key in self._bounds:
+            template = scaled(template, obj.data, self._bounds[obj.key])
         strange = _other_resources(template.pod)
         if strange:
             template = replace(template, notes=(*template.notes, *strange))
-        return workload_of(each, template, today=self._today)
+        return workload_of(obj, template, today=self._today)
 
     def _borrowed_replicas(self) -> dict[Key, int]:
         """Argo Rollouts that use a Deployment's template: the pods are theirs, the template is its."""
         borrowed: dict[Key, int] = {}
-        for each in self._objects:
-            reference = fields_of(each.data, "spec", "workloadRef")
-            if each.kind != "Rollout" or not reference:
+        for obj in self._objects:
+            reference = fields_of(obj.data, "spec", "workloadRef")
+            if obj.kind != "Rollout" or not reference:
                 continue
-            key = (str(reference.get("kind")), each.namespace, str(reference.get("name")))
+            key = (str(reference.get("kind")), obj.namespace, str(reference.get("name")))
             try:
-                borrowed[key] = whole_number(fields_of(each.data, "spec"), "replicas", 1, each.where)
+                borrowed[key] = whole_number(fields_of(obj.data, "spec"), "replicas", 1, obj.where)
             except InputError as error:
-                self._refuse(each, error)
+                self._refuse(obj, error)
         return borrowed
 
 
-def _given_twice(each: Object) -> InputError:
+def _given_twice(obj: Object) -> InputError:
     return InputError(
         "is given twice in this file, the second time left out",
-        where=each.where,
+        where=obj.where,
         fix="leave one out: name the files or directories of one environment",
     )
 

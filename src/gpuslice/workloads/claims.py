@@ -31,13 +31,13 @@ class Claims:
     def __init__(self, objects: Iterable[Object]) -> None:
         self._specs: dict[tuple[str, str, str], Fields] = {}
         self._classes: dict[str, Fields] = {}
-        for each in objects:
-            if each.kind == "ResourceClaim":
-                self._specs[each.kind, each.namespace, each.name] = fields_of(each.data, "spec")
-            elif each.kind == "ResourceClaimTemplate":
-                self._specs[each.kind, each.namespace, each.name] = fields_of(each.data, "spec", "spec")
-            elif each.kind == "DeviceClass":
-                self._classes[each.name] = fields_of(each.data, "spec")
+        for obj in objects:
+            if obj.kind == "ResourceClaim":
+                self._specs[obj.kind, obj.namespace, obj.name] = fields_of(obj.data, "spec")
+            elif obj.kind == "ResourceClaimTemplate":
+                self._specs[obj.kind, obj.namespace, obj.name] = fields_of(obj.data, "spec", "spec")
+            elif obj.kind == "DeviceClass":
+                self._classes[obj.name] = fields_of(obj.data, "spec")
 
     def uses(self, pod: Fields, pods: int, namespace: str) -> Iterator[Use]:
         """What a pod claims of GPUs."""

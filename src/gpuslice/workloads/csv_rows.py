@@ -32,7 +32,7 @@ class Bad:
 
     def note(self, what: str) -> str:
         """How many of what were skipped, and the lines of the first."""
-        lines = ", ".join(str(each) for each in self.lines) + ", …" * (self.count > len(self.lines))
+        lines = ", ".join(str(line) for line in self.lines) + ", …" * (self.count > len(self.lines))
         return f"skipped: {what}: {self.count:,} (line{'s' * (self.count > 1)} {lines})"
 
 

@@ -223,7 +223,7 @@ def _name(container: Container) -> str | None:
     for name, pattern in _COMMANDS:
         if pattern.search(line):
             return name
-    words = {_flag(each) for each in (*container.command, *container.args)}
+    words = {_flag(name) for name in (*container.command, *container.args)}
     for name, flag in LIMIT_ARGUMENT.items():
         # Its own flag says as much as its image, which may be a private one.
         if _flag(flag) in words:
@@ -233,9 +233,9 @@ def _name(container: Container) -> str | None:
         if pattern.search(image):
             return name
     for name, pattern in _ENVIRONMENT:
-        if any(pattern.match(each.name) for each in container.env):
+        if any(pattern.match(variable.name) for variable in container.env):
             return name
-    open_ports = {each.container_port for each in container.ports}
+    open_ports = {port.container_port for port in container.ports}
     return next((name for name, ports in _PORTS if ports <= open_ports), None)
 
 

@@ -41,10 +41,10 @@ def finished(data: Fields) -> bool:
         return str(status.get("phase")) in {"Succeeded", "Failed"}
     conditions = status.get("conditions")
     return data.get("kind") in {"Job", "PyTorchJob", "TFJob", "MPIJob", "JAXJob", "JobSet"} and any(
-        isinstance(each, dict)
-        and str(each.get("type")) in {"Complete", "Completed", "Failed", "Succeeded"}
-        and each.get("status") == "True"
-        for each in (conditions if isinstance(conditions, list) else [])
+        isinstance(condition, dict)
+        and str(condition.get("type")) in {"Complete", "Completed", "Failed", "Succeeded"}
+        and condition.get("status") == "True"
+        for condition in (conditions if isinstance(conditions, list) else [])
     )
 
 
@@ -125,11 +125,11 @@ def _cron_job(data: Fields, where: str) -> Iterator[Template]:
 
 
 def _job_set(data: Fields, where: str) -> Iterator[Template]:
-    for index, each in _listed(fields_of(data, "spec"), "replicatedJobs"):
-        replicas = whole_number(each, "replicas", 1, where) * _parallel(
-            fields_of(each, "template", "spec"), where
+    for index, entry in _listed(fields_of(data, "spec"), "replicatedJobs"):
+        replicas = whole_number(entry, "replicas", 1, where) * _parallel(
+            fields_of(entry, "template", "spec"), where
         )
-        inner = _at(each, ("template", "spec", "template"), replicas, _role(each.get("name", index)))
+        inner = _at(entry, ("template", "spec", "template"), replicas, _role(entry.get("name", index)))
         yield replace(inner, pointer=f"/spec/replicatedJobs/{index}{inner.pointer}")
 
 
@@ -161,14 +161,16 @@ def _ray(*path: str) -> Reader:
         application = " ".join(str(spec.get(key, "")) for key in _RAY_APPLICATION)
         head = _at(data, (*path, "headGroupSpec", "template"), 1, "head")
         yield replace(head, application=application)
-        for index, each in _listed(cluster, "workerGroupSpecs"):
-            least = whole_number(each, "minReplicas", 0, where)
-            groups = whole_number(each, "replicas", least, where)
-            hosts = whole_number(each, "numOfHosts", 1, where)
-            group = _at(each, ("template",), groups * hosts, _role(each.get("groupName", f"workers-{index}")))
+        for index, entry in _listed(cluster, "workerGroupSpecs"):
+            least = whole_number(entry, "minReplicas", 0, where)
+            groups = whole_number(entry, "replicas", least, where)
+            hosts = whole_number(entry, "numOfHosts", 1, where)
+            group = _at(
+                entry, ("template",), groups * hosts, _role(entry.get("groupName", f"workers-{index}"))
+            )
             if cluster.get("enableInTreeAutoscaling") is True:
-                bounds = Bounds(least, whole_number(each, "maxReplicas", max(groups, least), where))
-                stated = each.get("replicas") is not None
+                bounds = Bounds(least, whole_number(entry, "maxReplicas", max(groups, least), where))
+                stated = entry.get("replicas") is not None
                 group = planned(group, bounds, groups, AS_WRITTEN if stated else LEAST, group=hosts)
             pointer = f"/{'/'.join(path)}/workerGroupSpecs/{index}{group.pointer}"
             yield replace(group, pointer=pointer, application=application)
@@ -249,8 +251,8 @@ def _role(name: object) -> str:
 
 def _listed(data: Fields, key: str) -> Iterator[tuple[int, Fields]]:
     entries = data.get(key)
-    for index, each in enumerate(entries if isinstance(entries, list) else []):
-        yield index, fields_of(each)
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        yield index, fields_of(entry)
 
 
 _READERS: Final[dict[tuple[str, str], Reader]] = {

@@ -203,15 +203,15 @@ class _Reader:
     def build(self, builds: Sequence[Build]) -> frozenset[Path]:
         """Read what charts and overlays come to; the files that need not be read any more."""
         stand_for: set[Path] = set()
-        for each in builds:
+        for build in builds:
             try:
-                text = built(each)
+                text = built(build)
             except InputError as error:
                 self.read.unread.append(Unread(error))
-                self.read.builds.append(each)
+                self.read.builds.append(build)
                 continue
-            stand_for |= each.files
-            self._text(text, f"{each.directory}/ ({each.tool})", skip_others=True)
+            stand_for |= build.files
+            self._text(text, f"{build.directory}/ ({build.tool})", skip_others=True)
         return frozenset(stand_for)
 
     def file(self, path: str, *, skip_others: bool) -> None:
@@ -236,7 +236,7 @@ class _Reader:
 
     def take_owners(self) -> None:
         """Parse what was passed over, where it turns out to own something that wasn't."""
-        known = {each.key for each in self.read.objects}
+        known = {obj.key for obj in self.read.objects}
         ahead = list(self.read.objects)
         while ahead:
             child = ahead.pop()
@@ -306,8 +306,8 @@ class _Reader:
 
     def _take(self, data: object, where: str, *, skip_others: bool) -> None:
         try:
-            for each in _objects_of(data, where, self._namespace):
-                self.read.objects.append(each)
+            for obj in _objects_of(data, where, self._namespace):
+                self.read.objects.append(obj)
         except _NoObjectError as error:
             if not skip_others:
                 self.read.unread.append(Unread(error))

@@ -187,5 +187,5 @@ def _without_nulls(data: object) -> object:
     if isinstance(data, Mapping):
         return {str(key): _without_nulls(value) for key, value in data.items() if value is not None}
     if isinstance(data, list):
-        return [_without_nulls(each) for each in data]
+        return [_without_nulls(entry) for entry in data]
     return data

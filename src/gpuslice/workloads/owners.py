@@ -124,7 +124,9 @@ class Family:
 def controller(metadata: Metadata) -> OwnerReference | None:
     """The owner that an object names; of several, the one that controls it."""
     references = metadata.owner_references
-    return next((each for each in references if each.controller), references[0] if references else None)
+    return next(
+        (reference for reference in references if reference.controller), references[0] if references else None
+    )
 
 
 def _behind(reference: OwnerReference, labels: Mapping[str, str]) -> Owner:

@@ -248,14 +248,14 @@ def _affinity_notes(terms: tuple[NodeSelectorTerm, ...]) -> list[str]:
 def _of_type() -> dict[str, str]:
     from gpuslice.cloud.snapshot import bundled
 
-    return {each.name: each.gpu for each in bundled().instance_types}
+    return {kind.name: kind.gpu for kind in bundled().instance_types}
 
 
 @cache
 def _of_family() -> dict[str, str]:
     from gpuslice.cloud.snapshot import bundled
 
-    return {each.family: each.gpu for each in bundled().instance_types}
+    return {kind.family: kind.gpu for kind in bundled().instance_types}
 
 
 @cache
@@ -263,8 +263,8 @@ def _of_memory() -> dict[str, frozenset[str]]:
     from gpuslice.cloud.snapshot import bundled
 
     models: dict[str, set[str]] = {}
-    for each in bundled().instance_types:
-        models.setdefault(str(each.gpu_memory_mib), set()).add(each.gpu)
+    for kind in bundled().instance_types:
+        models.setdefault(str(kind.gpu_memory_mib), set()).add(kind.gpu)
     return {memory: frozenset(names) for memory, names in models.items()}
 
 
@@ -272,5 +272,5 @@ def _of_memory() -> dict[str, frozenset[str]]:
 def _arm() -> frozenset[str]:
     from gpuslice.cloud.snapshot import bundled
 
-    arm = [each for each in bundled().instance_types if each.arch == "arm64"]
+    arm = [kind for kind in bundled().instance_types if kind.arch == "arm64"]
     return frozenset({each.name for each in arm} | {each.family for each in arm})

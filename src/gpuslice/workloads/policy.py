@@ -103,24 +103,24 @@ def check_policy(policy: Policy, catalog: Catalog, where: str) -> None:
         start = where if where.endswith(": ") else f"{where}."
         forbid, max_nodes, reserved = (f"{start}{name}" for name in ("forbid", "maxNodes", "reserved"))
     types = catalog.by_name()
-    families = {each.family for each in catalog.instance_types}
+    families = {kind.family for kind in catalog.instance_types}
     for index, name in enumerate(policy.forbid):
         _known(name, types if "." in name else families, f"{forbid}[{index}]" if where else forbid, catalog)
     for name in policy.max_nodes:
         _known(name, types, max_nodes, catalog)
     seen: dict[str, int] = {}
-    for index, each in enumerate(policy.reserved):
+    for index, reservation in enumerate(policy.reserved):
         place = f"{reserved}[{index}]" if where else reserved
-        _known(each.instance_type, types, f"{place}.instanceType" if where else place, catalog)
-        if each.instance_type in seen:
+        _known(reservation.instance_type, types, f"{place}.instanceType" if where else place, catalog)
+        if reservation.instance_type in seen:
             raise InputError(
-                f"is of {each.instance_type}, as reserved[{seen[each.instance_type]}] is"
+                f"is of {reservation.instance_type}, as reserved[{seen[reservation.instance_type]}] is"
                 if where
-                else f"names {each.instance_type} twice",
+                else f"names {reservation.instance_type} twice",
                 where=place,
                 fix="add the counts up, with the ids of both" if where else "add the counts up",
             )
-        seen[each.instance_type] = index
+        seen[reservation.instance_type] = index
 
 
 def merged(policy: Policy, over: Policy) -> Policy:
@@ -128,7 +128,7 @@ def merged(policy: Policy, over: Policy) -> Policy:
 
     Caps on nodes and reservations are told apart by their instance types.
     """
-    stated = {each.instance_type for each in over.reserved}
+    stated = {reservation.instance_type for reservation in over.reserved}
     return Policy(
         forbid=tuple(dict.fromkeys((*policy.forbid, *over.forbid))),
         max_nodes=policy.max_nodes | over.max_nodes,
@@ -180,16 +180,20 @@ def priced(policy: Policy, catalog: Catalog) -> Catalog:
     reserved = {each.instance_type: micro_usd(each.usd_per_hour) for each in policy.reserved if each.count}
     return replace(
         catalog,
-        instance_types=tuple(_repriced(each, reserved.get(each.name)) for each in catalog.instance_types),
+        instance_types=tuple(_repriced(kind, reserved.get(kind.name)) for kind in catalog.instance_types),
     )
 
 
-def _repriced(each: InstanceType, reserved: int | None) -> InstanceType:
-    prices = dict(each.prices)
+def _repriced(instance_type: InstanceType, reserved: int | None) -> InstanceType:
+    prices = dict(instance_type.prices)
     prices.pop(Purchase.RESERVED, None)
     if reserved is not None:
         prices[Purchase.RESERVED] = reserved
-    return each if prices == each.prices else replace(each, prices=MappingProxyType(prices))
+    return (
+        instance_type
+        if prices == instance_type.prices
+        else replace(instance_type, prices=MappingProxyType(prices))
+    )
 
 
 def _known(name: str, known: Iterable[str], where: str, catalog: Catalog) -> None:

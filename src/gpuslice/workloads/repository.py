@@ -89,7 +89,7 @@ def repository(directory: Path) -> Repository:
             folders[:] = []
             rendered = folder
             continue
-        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         paths = [here / name for name in names if name.endswith(SUFFIXES) and not name.startswith(".")]
         paths = [path for path in paths if path.is_file() and path.stat().st_size]
         if _CHART in names and ("templates" in folders or "charts" in folders):
@@ -100,7 +100,7 @@ def repository(directory: Path) -> Repository:
             kustomized[here.resolve()] = here / name
         found += (path for path in paths if path.name not in _KUSTOMIZATIONS)
     patches, overlays = _kustomize(kustomized)
-    builds = [*(Build("helm", each) for each in charts if _chart_names_gpu(each)), *overlays]
+    builds = [*(Build("helm", chart) for chart in charts if _chart_names_gpu(chart)), *overlays]
     manifests = tuple(sorted(path for path in found if path.resolve() not in patches))
     if not manifests and not charts and not kustomized:
         _refuse_empty(directory, rendered)
@@ -158,14 +158,14 @@ class _Kustomization:
 def _kustomize(files: dict[Path, Path]) -> tuple[set[Path], list[Build]]:
     """The patches of all kustomizations, and the overlays that nothing builds on and that may hold a GPU."""
     known = {place: _kustomization(file) for place, file in files.items()}
-    patches = {path for each in known.values() for path in each.patches}
-    used = {base for each in known.values() for base in each.bases}
+    patches = {path for kustomization in known.values() for path in kustomization.patches}
+    used = {base for kustomization in known.values() for base in kustomization.bases}
     builds = []
-    for place, each in list(known.items()):  # those outside are added on the way
-        changes = each.changes or bool(each.bases) or each.remote
-        if not changes or each.component or place in used:
+    for place, kustomization in list(known.items()):  # those outside are added on the way
+        changes = kustomization.changes or bool(kustomization.bases) or kustomization.remote
+        if not changes or kustomization.component or place in used:
             continue
-        inner = list(_closure(each, known))
+        inner = list(_closure(kustomization, known))
         resources = {path for one in inner for path in (*one.resources, *one.patches)}
         sources = {*resources, *(one.itself for one in inner)}
         if any(may_ask(path.read_bytes()) for path in sources if path.is_file()):

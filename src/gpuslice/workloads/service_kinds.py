@@ -58,7 +58,7 @@ def latency_limit(service: Service) -> Fraction:
 def admissible(service: Service) -> tuple[ServiceProfile, ...]:
     """The profiles that meet the objective, those with the highest throughput first."""
     limit = latency_limit(service)
-    good = [each for each in service.profiles if exactly(each.latency_ms) < limit]
+    good = [profile for profile in service.profiles if exactly(profile.latency_ms) < limit]
     return tuple(sorted(good, key=throughput, reverse=True))
 
 
@@ -73,7 +73,7 @@ def kinds_of(workload: Workload) -> tuple[tuple[Kind, ...], str]:
         return (), "not sized by load"
     good = admissible(service)
     if not good:
-        fastest = min(service.profiles, key=lambda each: each.latency_ms)
+        fastest = min(service.profiles, key=lambda profile: profile.latency_ms)
         limit = f"{float(latency_limit(service)):g}"
         return (), (
             f"no profile's latency is below {limit} ms, {service.share:g} of its objective: the fastest takes "
@@ -94,13 +94,13 @@ def kinds_of(workload: Workload) -> tuple[tuple[Kind, ...], str]:
         for each in sorted(best.values(), key=lambda profile: profile.slice)
     ]
     worthwhile = tuple(
-        each
-        for each in found
-        if not any(each.slices < other.slices and each.throughput <= other.throughput for other in found)
+        kind
+        for kind in found
+        if not any(kind.slices < other.slices and kind.throughput <= other.throughput for other in found)
     )
     few = tuple(each for each in worthwhile if each.replicas <= MOST_REPLICAS)
     if not few:
-        least = min(each.replicas for each in worthwhile)
+        least = min(kind.replicas for kind in worthwhile)
         return (), f"its load would take {least:,} replicas; {MOST_REPLICAS:,} are the most that are planned"
     return few, ""
 
@@ -121,11 +121,11 @@ def at_least(name: str) -> frozenset[str]:
     if table is None or mine is None:
         return frozenset(more)
     return frozenset(more).union(
-        f"{gpu}/mig/{each.name}"
-        for each in table.profiles
-        if each.memory_mib >= mine.memory_mib
-        and each.memory_slices >= mine.memory_slices
-        and each.compute_slices >= mine.compute_slices
+        f"{gpu}/mig/{profile.name}"
+        for profile in table.profiles
+        if profile.memory_mib >= mine.memory_mib
+        and profile.memory_slices >= mine.memory_slices
+        and profile.compute_slices >= mine.compute_slices
     )
 
 
@@ -146,7 +146,7 @@ def on_whole_gpus(workload: Workload, catalog: Catalog) -> Workload | None:
 def kind_of(workload: Workload) -> Kind | None:
     """The kind that replicas made by `as_replicas` are of; None for a workload that isn't sized by load."""
     kinds = kinds_of(workload)[0] if workload.service is not None else ()
-    return next((each for each in kinds if each.slices == workload.need.slices), None)
+    return next((kind for kind in kinds if kind.slices == workload.need.slices), None)
 
 
 def as_replicas(workload: Workload, kind: Kind, replicas: int) -> Workload:

@@ -130,9 +130,9 @@ def _openb(rows: Rows) -> Timeline:
     counts: dict[OpenbClass, int] = {}
     for each, _, _ in found:
         counts[each] = counts.get(each, 0) + 1
-    ordered = sorted(counts, key=lambda each: (-counts[each], each))
+    ordered = sorted(counts, key=lambda count: (-counts[count], count))
     made = {each: openb_workload(index, each, counts[each]) for index, each in enumerate(ordered, 1)}
-    lives = [Life(made[each].name, start, end) for each, start, end in found]
+    lives = [Life(made[row].name, start, end) for row, start, end in found]
     notes = [f"{without_gpu:,} pods without a GPU: left out"] if without_gpu else []
     notes += [rows.bad.note("rows that are no pod, or have no times")] if rows.bad.count else []
     notes += [backwards.note("pods that end before they start, or at once")] if backwards.count else []
@@ -156,7 +156,10 @@ def _gentd26(rows: Rows, today: str | None) -> Timeline:
         seen[pod] = min(first, minute), max(last, minute)
     read = Rows(rows.path)
     readings, blank_duty, blank_memory = gentd26_readings(read)
-    made = {each.name: each for each in gentd26_workloads(readings, gpu, POD_CPU_MILLI, POD_MEMORY_MIB)}
+    made = {
+        gentd26_workload.name: gentd26_workload
+        for gentd26_workload in gentd26_workloads(readings, gpu, POD_CPU_MILLI, POD_MEMORY_MIB)
+    }
     lives = []
     for pod, (first, last) in sorted(seen.items()):
         if pod not in readings:
@@ -262,16 +265,16 @@ def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int)
     rng = random.Random(seed)
     lives: list[Life] = []
     counted, services = _apart(workloads)
-    for each in counted.values():
-        low, high = each.replicas, max(peaks.get(each.name, each.replicas), each.replicas)
+    for workload in counted.values():
+        low, high = workload.replicas, max(peaks.get(workload.name, workload.replicas), workload.replicas)
         counts: dict[int, int] = {0: low}
         for time in range(0, days * _DAY, _STEP):
             height = (1 + cos(2 * pi * (time / _DAY - _PEAK_HOUR / 24))) / 2 + rng.gauss(0, _NOISE)
             count = round(low + (high - low) * min(max(height, 0.0), 1.0))
             if high > low:
                 counts[time] = count
-        lives += _lives(each.name, counts)
-    ends = [replace(each, end=days * _DAY if each.end is None else each.end) for each in lives]
+        lives += _lives(workload.name, counts)
+    ends = [replace(live, end=days * _DAY if live.end is None else live.end) for live in lives]
     source = f"a daily wave of {days} day{'s' * (days != 1)}, seed {seed}"
     demand = replace(_timeline(source, counted.values(), ends, ()), seconds=days * _DAY)
     return _with_services(demand, services)
@@ -293,9 +296,11 @@ def _timeline(
     source: str, workloads: Iterable[Workload], lives: Sequence[Life], notes: Sequence[str]
 ) -> Timeline:
     """Lives in order, and each workload with the most of its replicas that there are at once."""
-    ordered = tuple(sorted(lives, key=lambda each: each.start))
+    ordered = tuple(sorted(lives, key=lambda live: live.start))
     most = most_at_once(ordered)
-    sized = tuple(replace(each, replicas=most[each.name]) for each in workloads if most.get(each.name))
+    sized = tuple(
+        replace(workload, replicas=most[workload.name]) for workload in workloads if most.get(workload.name)
+    )
     seconds = max((each.end if each.end is not None else each.start for each in ordered), default=0)
     return Timeline(source, sized, ordered, seconds, tuple(notes))
 
@@ -303,11 +308,11 @@ def _timeline(
 def most_at_once(lives: Iterable[Life]) -> dict[str, int]:
     """The most pods of each workload that there are at any moment."""
     changes: dict[str, list[tuple[int, int]]] = {}
-    for each in lives:
-        listed = changes.setdefault(each.workload, [])
-        listed.append((each.start, 1))
-        if each.end is not None:
-            listed.append((each.end, -1))
+    for live in lives:
+        listed = changes.setdefault(live.workload, [])
+        listed.append((live.start, 1))
+        if live.end is not None:
+            listed.append((live.end, -1))
     most: dict[str, int] = {}
     for name, listed in changes.items():
         count = best = 0

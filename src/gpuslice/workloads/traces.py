@@ -101,16 +101,16 @@ class OpenbClass(NamedTuple):
 def _openb(rows: Rows, region: str) -> WorkloadSet:
     counts: dict[OpenbClass, int] = {}
     without_gpu, twice = 0, Bad()
-    for _, _, each in openb_pods(rows, twice):
-        if each.gpus == 0:
+    for _, _, row in openb_pods(rows, twice):
+        if row.gpus == 0:
             without_gpu += 1
         else:
-            counts[each] = counts.get(each, 0) + 1
+            counts[row] = counts.get(row, 0) + 1
     if not counts:
         raise InputError("has no pod with a GPU", where=rows.path, fix="name a whole trace")
     # The most frequent class comes first; ties by what they ask for, so that a trace always gives the same names.
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    workloads = tuple(openb_workload(index, each, count) for index, (each, count) in enumerate(ordered, 1))
+    workloads = tuple(openb_workload(index, row, count) for index, (row, count) in enumerate(ordered, 1))
     notes = [
         f"openb: {sum(counts.values()):,} pods with a GPU, in {len(counts)} classes of identical requests",
         (
@@ -121,7 +121,7 @@ def _openb(rows: Rows, region: str) -> WorkloadSet:
     if without_gpu:
         notes.append(f"{without_gpu:,} pods without a GPU: left out")
     elsewhere = sorted(
-        {word for each in counts for word in each.gpu_spec.split("|") if word in OPENB_ELSEWHERE}
+        {word for count in counts for word in count.gpu_spec.split("|") if word in OPENB_ELSEWHERE}
     )
     if elsewhere:
         notes.append(f"{', '.join(elsewhere)}: not on EC2; pods that ask for nothing else may have any model")
@@ -167,33 +167,33 @@ def openb_class(row: Sequence[str]) -> OpenbClass | None:
     return each if known and part and whole and each.gpus <= 64 else None
 
 
-def openb_workload(index: int, each: OpenbClass, count: int) -> Workload:
+def openb_workload(index: int, row: OpenbClass, count: int) -> Workload:
     """The workload of all pods of a class, the `index`-th by how many they are."""
-    shared = each.gpus == 1 and each.gpu_milli < 1000
-    models = frozenset(OPENB_MODELS[word] for word in each.gpu_spec.split("|") if word in OPENB_MODELS)
+    shared = row.gpus == 1 and row.gpu_milli < 1000
+    models = frozenset(OPENB_MODELS[word] for word in row.gpu_spec.split("|") if word in OPENB_MODELS)
     allow = models or (frozenset() if shared else frozenset({ANY_GPU}))
     need = (
         Need(
-            memory_mib=ceil(OPENB_MEMORY_MIB * each.gpu_milli / 1000),
-            duty_ppm=ceil(OPENB_DUTY * PPM * each.gpu_milli / 1000),
+            memory_mib=ceil(OPENB_MEMORY_MIB * row.gpu_milli / 1000),
+            duty_ppm=ceil(OPENB_DUTY * PPM * row.gpu_milli / 1000),
             on=OPENB_GPU,
             source=Source.DECLARED,
             allow=allow,
         )
         if shared
-        else Need(gpus=each.gpus, source=Source.DECLARED, allow=allow)
+        else Need(gpus=row.gpus, source=Source.DECLARED, allow=allow)
     )
-    size = f"{each.gpu_milli}m" if shared else f"{each.gpus}gpu"
-    spec = f", {each.gpu_spec}" if each.gpu_spec else ""
+    size = f"{row.gpu_milli}m" if shared else f"{row.gpus}gpu"
+    spec = f", {row.gpu_spec}" if row.gpu_spec else ""
     return Workload(
         name=f"openb/class-{index:04d}-{size}",
         replicas=count,
-        cpu_milli=each.cpu_milli,
-        memory_mib=each.memory_mib,
+        cpu_milli=row.cpu_milli,
+        memory_mib=row.memory_mib,
         need=need,
         target=Target(kind="Pod"),
         tenant="openb",
-        notes=(f"openb: {each.gpus} × {each.gpu_milli}/1000 GPU{spec}, {each.qos}",),
+        notes=(f"openb: {row.gpus} × {row.gpu_milli}/1000 GPU{spec}, {row.qos}",),
     )
 
 
@@ -247,7 +247,7 @@ def gentd26_readings(rows: Rows) -> _Readings:
 
 def _gentd26(rows: Rows, region: str, today: str | None, cpu_milli: int, memory_mib: int) -> WorkloadSet:
     pods, blank_duty, blank_memory = gentd26_readings(rows)
-    peak = ceil(max(each.peak_mib for each in pods.values()))
+    peak = ceil(max(pod.peak_mib for pod in pods.values()))
     if today is None:
         raise InputError(
             "GenTD26 doesn't say which GPU its pods ran on",

@@ -80,7 +80,7 @@ otherwise; newer GPUs need none, and aren't rebooted."""
 
 def kinds_of(layouts: Iterable[Layout]) -> Kinds:
     """What layouts do, and with which GPUs."""
-    return {(mechanism(each), each.gpu) for each in layouts}
+    return {(mechanism(layout), layout.gpu) for layout in layouts}
 
 
 def _plugin_config() -> Object:
@@ -107,6 +107,6 @@ def _mig_manager(kinds: Kinds) -> dict[str, object]:
     manager: dict[str, object] = {
         "config": {"name": mig_parted.CONFIG_MAP, "default": mig_parted.ALL_DISABLED}
     }
-    if any(each.startswith("A100") for each in models):
+    if any(model.startswith("A100") for model in models):
         manager["env"] = WITH_REBOOT
     return manager

@@ -32,7 +32,7 @@ def refusal(pool: plan.Pool, stack: Stack, types: Sequence[InstanceType]) -> Ref
     """
     return (
         _of_layout(pool.layout, stack)
-        or next((why for each in types if (why := _of_machine(pool.layout, each)) is not None), None)
+        or next((why for kind in types if (why := _of_machine(pool.layout, kind)) is not None), None)
         or _of_seats(pool, stack, types)
     )
 
@@ -90,7 +90,7 @@ def _of_seats(pool: plan.Pool, stack: Stack, types: Sequence[InstanceType]) -> R
     again = "plan again"
     # As two replicas of one GPU: what keeps the second one free is that there is no seat for it.
     renamed = mechanism(pool.layout) is Mechanism.WHOLE and configured(pool) is not pool.layout
-    if renamed and (sum(pool.seats.values()) != 1 or any(each.gpu_count != 1 for each in types)):
+    if renamed and (sum(pool.seats.values()) != 1 or any(kind.gpu_count != 1 for kind in types)):
         return Refusal(
             "a whole GPU under the name of a shared one takes a node with one GPU and one seat",
             ".seats",

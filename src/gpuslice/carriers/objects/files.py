@@ -36,7 +36,7 @@ class RenderedFile:
     @property
     def text(self) -> str:
         """The file, with a final newline."""
-        return commented(self.comment) + "---\n".join(dump_yaml(each) for each in self.objects)
+        return commented(self.comment) + "---\n".join(dump_yaml(entry) for entry in self.objects)
 
 
 def commented(text: str) -> str:

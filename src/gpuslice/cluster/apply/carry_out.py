@@ -70,11 +70,11 @@ def begin(api: Api, works: Sequence[Work], digest: str, previous: Stored | None)
         AnswerIsNoError: somebody else began meanwhile.
     """
     kinds = {
-        each.ref.resource.group_kind
-        for each in works
-        if isinstance(each, Put) and applyset.is_member(each.object)
+        work.ref.resource.group_kind
+        for work in works
+        if isinstance(work, Put) and applyset.is_member(work.object)
     }
-    namespaces = {each.ref.namespace for each in works if isinstance(each, Put) and each.ref.namespace}
+    namespaces = {work.ref.namespace for work in works if isinstance(work, Put) and work.ref.namespace}
     if previous is not None:
         kinds |= set(previous.journal.kinds)
         namespaces |= set(previous.journal.namespaces)
@@ -127,9 +127,9 @@ def carry_out(api: Api, stored: Stored, works: Sequence[Work], manner: Manner) -
         RolloutFailedError: a workload's new pods didn't become available; it was put back.
     """
     setting = [
-        each
-        for each in works
-        if not (isinstance(each, Edit) and each.workload) and not isinstance(each, Remove)
+        work
+        for work in works
+        if not (isinstance(work, Edit) and work.workload) and not isinstance(work, Remove)
     ]
     configured, pools = in_turn(setting)
     _write(api, stored, configured, manner)
@@ -139,12 +139,12 @@ def carry_out(api: Api, stored: Stored, works: Sequence[Work], manner: Manner) -
     _write(api, stored, pools, manner)
     _accepted(api, setting, _JUDGED, manner)
     # A workload that an interrupted run changed looks done, and what to put back is what that run found.
-    begun = {each.ref: each for each in stored.journal.steps if isinstance(each, Edit) and stored.resumed}
-    moving = [begun.get(each.ref, each) for each in works if isinstance(each, Edit) and each.workload]
+    begun = {step.ref: step for step in stored.journal.steps if isinstance(step, Edit) and stored.resumed}
+    moving = [begun.get(work.ref, work) for work in works if isinstance(work, Edit) and work.workload]
     for number, work in enumerate(moving, 1):
         _still_ours(api, stored)
         _move(api, work, manner, f"{number}/{len(moving)}")
-    stayed = _clear(api, stored, [each.ref for each in works if isinstance(each, Remove)])
+    stayed = _clear(api, stored, [work.ref for work in works if isinstance(work, Remove)])
     journal.save(api, msgspec.structs.replace(stored.journal, state="applied"), stored)
     return stayed
 
@@ -194,23 +194,23 @@ def roll_back(api: Api, stored: Stored, works: Iterable[Work], manner: Manner) -
     """
     stored = journal.save(api, msgspec.structs.replace(stored.journal, state="rolling-back"), stored)
     stayed: list[Stayed] = []
-    going = [each.ref for each in stored.journal.steps if isinstance(each, Put) and each.created]
-    for each in works:
+    going = [step.ref for step in stored.journal.steps if isinstance(step, Put) and step.created]
+    for work in works:
         _still_ours(api, stored)
-        match each:
+        match work:
             case Remove():
-                _set(api, each.ref, each.before, manner, force=True)
+                _set(api, work.ref, work.before, manner, force=True)
             case Edit(workload=True):
-                _move_back(api, each, manner)
+                _move_back(api, work, manner)
             case Edit():
-                _make(api, each.ref, each.changes, manner, to="before")
+                _make(api, work.ref, work.changes, manner, to="before")
             case Put(created=True):
-                if each.ref.is_a(NODE_POOL) or not any(one.for_pods for one in stayed):
-                    why = remove_when_empty(api, each.ref, going, manner.patience)
+                if work.ref.is_a(NODE_POOL) or not any(one.for_pods for one in stayed):
+                    why = remove_when_empty(api, work.ref, going, manner.patience)
                     stayed += [why] if why is not None else []
             case Put(before=before):
-                goal = _nothing(each.ref) if before is UNSET else before
-                _set(api, each.ref, goal, manner, force=True)
+                goal = _nothing(work.ref) if before is UNSET else before
+                _set(api, work.ref, goal, manner, force=True)
     if not stayed:
         journal.save(api, msgspec.structs.replace(stored.journal, state="rolled-back"), stored)
     return [each.why for each in stayed]
@@ -225,17 +225,17 @@ def _inherited(api: Api, works: Sequence[Work], earlier: Sequence[Work]) -> list
     """Steps with the beginnings that an earlier run of the same apply found, and its steps that are done already."""
     known = {each.ref: each for each in earlier}
     made: list[Work] = []
-    for each in works:
-        before = known.pop(each.ref, None)
-        if isinstance(each, Put) and isinstance(before, Put):
-            made.append(msgspec.structs.replace(each, before=before.before, created=before.created))
-        elif isinstance(each, Edit) and isinstance(before, Edit):
-            live = api.get(each.ref.path, dict[str, Any])
-            after, _ = moved(stated(live), each.changes, to="after")
+    for work in works:
+        before = known.pop(work.ref, None)
+        if isinstance(work, Put) and isinstance(before, Put):
+            made.append(msgspec.structs.replace(work, before=before.before, created=before.created))
+        elif isinstance(work, Edit) and isinstance(before, Edit):
+            live = api.get(work.ref.path, dict[str, Any])
+            after, _ = moved(stated(live), work.changes, to="after")
             start, _ = moved(stated(live), before.changes, to="before")
-            made.append(msgspec.structs.replace(each, changes=tuple(changes(start, after))))
+            made.append(msgspec.structs.replace(work, changes=tuple(changes(start, after))))
         else:
-            made.append(each)
+            made.append(work)
     return [*made, *known.values()]
 
 
@@ -274,7 +274,7 @@ def _make(api: Api, ref: Ref, wanted: Sequence[FieldChange], manner: Manner, *, 
             raise AnswerIsNoError("is gone", where=ref.title, fix="run this again: it looks anew")
         goal, clashes = moved(current, wanted, to="after" if to == "after" else "before")
         if clashes and not manner.force:
-            names = joined([f"{each.change.where} is {each.found!r}"[:120] for each in clashes])
+            names = joined([f"{clash.change.where} is {clash.found!r}"[:120] for clash in clashes])
             raise AnswerIsNoError(
                 f"somebody changed it meanwhile: {names}",
                 where=ref.title,

@@ -77,15 +77,15 @@ def moved(
     """An object with changes made or taken back, and those that can't be, since the field is something else now."""
     made = copy.deepcopy(dict(current))
     clashes: list[Clash] = []
-    for each in wanted:
-        found = value_at(made, each.path)
-        start, goal = (each.before, each.after) if to == "after" else (each.after, each.before)
+    for change in wanted:
+        found = value_at(made, change.path)
+        start, goal = (change.before, change.after) if to == "after" else (change.after, change.before)
         if found == goal and type(found) is type(goal):
             continue
         if found != start:
-            clashes.append(Clash(each, found))
+            clashes.append(Clash(change, found))
             continue
-        set_at(made, each.path, copy.deepcopy(goal))
+        set_at(made, change.path, copy.deepcopy(goal))
     return made, clashes
 
 
@@ -106,7 +106,7 @@ def set_at(data: dict[str, Json], path: Sequence[Key], value: Json | UnsetType) 
         holder = _step_into(holder, step, [] if isinstance(following, dict) else {})
     last = path[-1]
     if isinstance(last, dict):
-        index = next((i for i, each in enumerate(holder) if each.get("name") == last["name"]), None)
+        index = next((i for i, entry in enumerate(holder) if entry.get("name") == last["name"]), None)
         if index is None:
             if value is not UNSET:
                 holder.append(value)
@@ -149,22 +149,22 @@ def _operations(before: Json, after: Json, pointer: str) -> list[dict[str, Json]
 def with_operations(data: Mapping[str, Json], operations: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
     """An object after a JSON patch of ours; removing what isn't there does no harm, nor adding below what isn't."""
     made = copy.deepcopy(dict(data))
-    for each in operations:
-        keys = [key.replace("~1", "/").replace("~0", "~") for key in str(each["path"]).split("/")[1:]]
+    for operation in operations:
+        keys = [key.replace("~1", "/").replace("~0", "~") for key in str(operation["path"]).split("/")[1:]]
         holder: Json = made
         for key in keys[:-1]:
             holder = holder[int(key)] if isinstance(holder, list) else holder.setdefault(key, {})
         last = keys[-1]
-        if each["op"] == "remove":
+        if operation["op"] == "remove":
             if isinstance(holder, dict):
                 holder.pop(last, None)
         elif isinstance(holder, list):
             if last == "-":
-                holder.append(each["value"])
+                holder.append(operation["value"])
             else:
-                holder[int(last)] = each["value"]
+                holder[int(last)] = operation["value"]
         else:
-            holder[last] = each["value"]
+            holder[last] = operation["value"]
     return made
 
 

@@ -65,7 +65,9 @@ def adapt(desired: Bundle, live: Mapping[str, Json] | None, snapshot: Snapshot) 
         str(each["metadata"]["name"]): each for each in desired.objects if each.get("kind") == "ConfigMap"
     }
     if live is None or desired.cluster_policy is None:
-        return Adapted(tuple(_with_old_keys(each, snapshot) for each in maps.values()), frozenset(), None, ())
+        return Adapted(
+            tuple(_with_old_keys(entry, snapshot) for entry in maps.values()), frozenset(), None, ()
+        )
     spec = copy.deepcopy(dict(fields_of(live, "spec")))
     why: list[str] = []
     shared: set[str] = set()
@@ -170,7 +172,7 @@ def _add_tolerations(spec: dict[str, Json], policy: Mapping[str, Json]) -> None:
     present: list[Json] = _list(spec, "daemonsets", "tolerations")
     known = {(each.get("key"), each.get("operator"), each.get("effect")) for each in present}
     new = [each for each in wanted if (each["key"], each["operator"], each["effect"]) not in known]
-    if present and not any(each["key"].startswith("gpuslice.io/") for each in new):
+    if present and not any(entry["key"].startswith("gpuslice.io/") for entry in new):
         new = []  # what else is tolerated is the owner's affair
     if new:
         section["tolerations"] = [
@@ -198,12 +200,12 @@ def _list(data: Mapping[str, Json], section: str, key: str) -> list[Json]:
 def _strategy(spec: dict[str, Json], desired: Bundle, snapshot: Snapshot) -> list[str]:
     """The cluster-wide MIG strategy, changed only where the plan can't work with it."""
     pools = [each for each in desired.objects if each.get("kind") == "NodePool"]
-    mig = any(MIG_LABEL in fields_of(each, "spec", "template", "metadata", "labels") for each in pools)
+    mig = any(MIG_LABEL in fields_of(pool, "spec", "template", "metadata", "labels") for pool in pools)
     texts = [
         text
-        for each in desired.objects
-        if each.get("kind") == "ConfigMap"
-        for text in fields_of(each, "data").values()
+        for entry in desired.objects
+        if entry.get("kind") == "ConfigMap"
+        for text in fields_of(entry, "data").values()
         if isinstance(text, str)
     ]
     mps = any("\n  mps:" in text for text in texts)
@@ -221,9 +223,9 @@ def _strategy(spec: dict[str, Json], desired: Bundle, snapshot: Snapshot) -> lis
     else:
         return []
     cut = sorted(
-        each.name
-        for each in snapshot.nodes
-        if (_cut_mixed(each.labels) if single else _cut_single(each.labels))
+        node.name
+        for node in snapshot.nodes
+        if (_cut_mixed(node.labels) if single else _cut_single(node.labels))
     )
     if cut:
         more = f" and {len(cut) - 1} more use" if len(cut) > 1 else " uses"
@@ -246,4 +248,4 @@ def _cut_single(labels: Mapping[str, str]) -> bool:
 
 def _cut_mixed(labels: Mapping[str, str]) -> bool:
     """GPU Feature Discovery counts each profile: nvidia.com/mig-1g.10gb.count."""
-    return any(each.startswith("nvidia.com/mig-") and each.endswith(".count") for each in labels)
+    return any(label.startswith("nvidia.com/mig-") and label.endswith(".count") for label in labels)

@@ -36,16 +36,16 @@ def in_turn(setting: Sequence[Put | Edit]) -> tuple[list[Put | Edit], list[Put |
     return first, pools
 
 
-def _created(each: Work) -> bool:
-    return isinstance(each, Put) and each.created
+def _created(work: Work) -> bool:
+    return isinstance(work, Put) and work.created
 
 
-def _scope(each: Work) -> frozenset[str]:
+def _scope(work: Work) -> frozenset[str]:
     """The NodePools that an overlay of ours is for."""
-    requirements = fields_of(each.object, "spec").get("requirements") if isinstance(each, Put) else None
+    requirements = fields_of(work.object, "spec").get("requirements") if isinstance(work, Put) else None
     return frozenset(
         name
-        for one in convert(requirements or [], tuple[Requirement, ...], each.ref.title)
+        for one in convert(requirements or [], tuple[Requirement, ...], work.ref.title)
         if one.key == _POOL and one.operator == "In"
         for name in one.values
     )

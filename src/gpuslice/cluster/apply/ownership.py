@@ -70,7 +70,7 @@ def _covers(fields: Mapping[str, Json], path: Sequence[Key]) -> bool:
         if not fields or set(fields) == {"."}:
             return False
         if isinstance(step, dict):
-            key = next((each for each in fields if _names(each, step["name"])), None)
+            key = next((field for field in fields if _names(field, step["name"])), None)
         else:
             key = f"f:{step}" if f"f:{step}" in fields else None
         if key is None:
@@ -87,13 +87,13 @@ def _names(key: str, name: str) -> bool:
 
 def _picked(value: Json, fields: Mapping[str, Json]) -> Json | UnsetType:
     """The part of a value that fields name; the whole where they name no part."""
-    parts = {key: each for key, each in fields.items() if key != "."}
+    parts = {key: entry for key, entry in fields.items() if key != "."}
     if not parts:
         return value if not fields or not isinstance(value, dict | list) else type(value)()
     if isinstance(value, Mapping):
         found = {
-            key[2:]: _picked(value[key[2:]], each)
-            for key, each in parts.items()
+            key[2:]: _picked(value[key[2:]], entry)
+            for key, entry in parts.items()
             if key.startswith("f:") and key[2:] in value
         }
         return {key: each for key, each in found.items() if each is not UNSET}

@@ -80,8 +80,8 @@ _WRITTEN: Final = ("get", "create", "patch", "delete")
 def _table() -> Iterator[Permission]:
     yield Permission(Role.VIEW, POD, ("list",), "what asks for GPUs, and on which nodes it runs")
     yield Permission(Role.VIEW, NODE, ("list",), "what the nodes are and offer")
-    for each in OWNERS:
-        yield Permission(Role.VIEW, each, ("list",), "whose pods they are; the GPU machinery's own")
+    for resource in OWNERS:
+        yield Permission(Role.VIEW, resource, ("list",), "whose pods they are; the GPU machinery's own")
     yield Permission(Role.VIEW, AUTOSCALER, ("list",), "how many replicas there may be")
     for each in CUSTOM_OWNERS:
         yield Permission(Role.VIEW, each, ("list",), "whose pods they are")
@@ -182,12 +182,12 @@ def manifests(
     rows = tuple(of_role(role) if permissions is None else permissions)
     name = f"gpuslice-{role}"
     found: list[Object] = []
-    if any(each.where is Where.JOURNAL for each in rows):
+    if any(row.where is Where.JOURNAL for row in rows):
         # So nobody has to be allowed to make namespaces.
         found.append(_object("v1", "Namespace", applyset.NAMESPACE))
     places = {Where.CLUSTER: "", Where.OPERATOR: operator_namespace, Where.JOURNAL: applyset.NAMESPACE}
     for where, namespace in places.items():
-        rules = _rules(each for each in rows if each.where is where)
+        rules = _rules(row for row in rows if row.where is where)
         if not rules:
             continue
         kind = "Role" if namespace else "ClusterRole"
@@ -195,7 +195,9 @@ def manifests(
         if subjects:
             binding = _object(f"{_RBAC}/v1", f"{kind}Binding", name, namespace)
             reference = {"apiGroup": _RBAC, "kind": kind, "name": name}
-            found.append({**binding, "roleRef": reference, "subjects": [each.object for each in subjects]})
+            found.append(
+                {**binding, "roleRef": reference, "subjects": [subject.object for subject in subjects]}
+            )
     return found
 
 
@@ -207,8 +209,10 @@ def _object(api_version: str, kind: str, name: str, namespace: str = "") -> Obje
 def _rules(permissions: Iterable[Permission]) -> list[Object]:
     """Rules as RBAC has them: one for all kinds of a group with the same verbs."""
     by_kind: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
-    for each in permissions:
-        by_kind.setdefault((each.resource.group, each.resource.plural, each.names), []).extend(each.verbs)
+    for permission in permissions:
+        by_kind.setdefault(
+            (permission.resource.group, permission.resource.plural, permission.names), []
+        ).extend(permission.verbs)
     alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for (group, plural, names), verbs in by_kind.items():
         alike.setdefault((group, tuple(dict.fromkeys(verbs)), names), []).append(plural)
@@ -251,10 +255,10 @@ def for_step(work: Work) -> Iterator[Asked]:
     role = Role.APPLY_WORKLOADS if isinstance(work, Edit) and work.workload else Role.APPLY
     verbs = {
         verb
-        for each in of_role(role)
-        if (each.resource.group, each.resource.plural) == (work.ref.group, work.ref.plural)
-        and each.where is not Where.JOURNAL
-        for verb in each.verbs
+        for permission in of_role(role)
+        if (permission.resource.group, permission.resource.plural) == (work.ref.group, work.ref.plural)
+        and permission.where is not Where.JOURNAL
+        for verb in permission.verbs
         if verb != "list"
     }
     if isinstance(work, Put) and not work.created:
@@ -265,10 +269,10 @@ def for_step(work: Work) -> Iterator[Asked]:
 
 def for_journal() -> Iterator[Asked]:
     """What writing the journal needs, where its namespace is there."""
-    for each in TABLE:
-        if each.where is Where.JOURNAL:
-            for verb in each.verbs:
-                yield Asked(each.resource, verb, applyset.NAMESPACE, *each.names)
+    for permission in TABLE:
+        if permission.where is Where.JOURNAL:
+            for verb in permission.verbs:
+                yield Asked(permission.resource, verb, applyset.NAMESPACE, *permission.names)
 
 
 def missing(api: Api, wanted: Iterable[Asked]) -> list[Asked]:
@@ -284,15 +288,15 @@ def missing(api: Api, wanted: Iterable[Asked]) -> list[Asked]:
         return known[asked]
 
     return [
-        each
-        for each in dict.fromkeys(wanted)
+        asked
+        for asked in dict.fromkeys(wanted)
         if not any(
             allowed(wider)
             for wider in dict.fromkeys(
                 (
-                    Asked(each.resource, each.verb),
-                    Asked(each.resource, each.verb, each.namespace),
-                    each,
+                    Asked(asked.resource, asked.verb),
+                    Asked(asked.resource, asked.verb, asked.namespace),
+                    asked,
                 )
             )
         )

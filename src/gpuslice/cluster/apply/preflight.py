@@ -49,9 +49,9 @@ def namespace_of(desired: Bundle) -> str:
     """Where the plan expects the GPU Operator."""
     return next(
         (
-            str(fields_of(each, "metadata").get("namespace"))
-            for each in desired.objects
-            if each.get("kind") == "ConfigMap"
+            str(fields_of(entry, "metadata").get("namespace"))
+            for entry in desired.objects
+            if entry.get("kind") == "ConfigMap"
         ),
         "gpu-operator",
     )
@@ -64,10 +64,10 @@ def readable(snapshot: Snapshot) -> None:
         EnvironmentFailedError: something couldn't be read that decides over what is applied.
     """
     for resource in (*NODE_SIDE, NODE, DEPLOYMENT, DAEMON_SET):
-        for each in snapshot.unread:
-            if each.what == resource.title:
+        for unread in snapshot.unread:
+            if unread.what == resource.title:
                 raise EnvironmentFailedError(
-                    f"{each.what} can't be read: {each.why}",
+                    f"{unread.what} can't be read: {unread.why}",
                     where=snapshot.where,
                     fix=f"ask for that role: gpuslice render --rbac {Role.APPLY} --bind-to user:NAME",
                 )
@@ -97,7 +97,7 @@ def check(desired: Bundle, snapshot: Snapshot, catalog: Catalog) -> list[str]:
     Raises:
         AnswerIsNoError: the plan can't work in this cluster.
     """
-    kinds = {each.get("kind") for each in desired.objects}
+    kinds = {entry.get("kind") for entry in desired.objects}
     for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, NODE_FEATURE_RULE):
         if resource.kind in kinds and resource.group_kind not in snapshot.served:
             what = (
@@ -146,9 +146,9 @@ def _with_plan(desired: Bundle, snapshot: Snapshot) -> Snapshot:
 
 def _named(desired: Bundle, resource: Resource) -> frozenset[str]:
     return frozenset(
-        str(fields_of(each, "metadata").get("name"))
-        for each in desired.objects
-        if each.get("kind") == resource.kind
+        str(fields_of(entry, "metadata").get("name"))
+        for entry in desired.objects
+        if entry.get("kind") == resource.kind
     )
 
 
@@ -158,16 +158,16 @@ def permitted(api: Api, works: Sequence[Work]) -> None:
     Raises:
         EnvironmentFailedError: he may not, with what is missing.
     """
-    wanted = [asked for each in works for asked in permissions.for_step(each)]
+    wanted = [asked for work in works for asked in permissions.for_step(work)]
     if api.find(NAMESPACE.path(applyset.NAMESPACE), dict[str, Any]) is None:
         wanted.append(permissions.Asked(NAMESPACE, "create", name=applyset.NAMESPACE))
     found = permissions.missing(api, [*wanted, *permissions.for_journal()])
     if not found:
         return
-    moving = any(isinstance(each, Edit) and each.workload for each in works)
+    moving = any(isinstance(work, Edit) and work.workload for work in works)
     role = Role.APPLY_WORKLOADS if moving else Role.APPLY
     raise EnvironmentFailedError(
-        f"you may not {joined([str(each) for each in found], 4)}",
+        f"you may not {joined([str(asked) for asked in found], 4)}",
         where=f"context {api.name}" if api.name else "",
         fix=f"ask for that role: gpuslice render --rbac {role} --bind-to user:NAME",
     )

@@ -60,7 +60,7 @@ def remove(api: Api, ref: Ref, going: Iterable[Ref]) -> Stayed | None:
     if ref.is_a(NODE_POOL):
         users = _pods_of_pool(api, ref.name)
         if users:
-            names = joined([each.name for each in users])
+            names = joined([user.name for user in users])
             why = f"{ref.title} stays: {len(users)} pods still run on its nodes ({names})"
             if any(map(seats_asked, users)):
                 why += f"; who has a seat leaves it when you drain it: kubectl delete nodepool {ref.name}"
@@ -111,11 +111,13 @@ def _pods_with_its_seats(api: Api, pool: Ref, going: Iterable[Ref]) -> list[str]
     names = {each.name for each in going if each.is_a(NODE_OVERLAY)}
     own: set[str] = set()
     others: set[str] = set()
-    for each in api.list(NODE_OVERLAY.path(), overlay):
-        seats = {name for name, figure in each.spec.capacity.items() if is_seat(name) and amount(figure)}
-        if pool.name in _scope(each):
+    for node_overlay in api.list(NODE_OVERLAY.path(), overlay):
+        seats = {
+            name for name, figure in node_overlay.spec.capacity.items() if is_seat(name) and amount(figure)
+        }
+        if pool.name in _scope(node_overlay):
             own |= seats
-        if each.name not in names:
+        if node_overlay.name not in names:
             others |= seats
     alone = own - others
     if not alone:
@@ -132,7 +134,7 @@ def _pods_with_its_seats(api: Api, pool: Ref, going: Iterable[Ref]) -> list[str]
 def _scope(overlay: NodeOverlay) -> set[str]:
     return {
         name
-        for each in overlay.spec.requirements
-        if each.key == _POOL and each.operator == "In"
-        for name in each.values
+        for requirement in overlay.spec.requirements
+        if requirement.key == _POOL and requirement.operator == "In"
+        for name in requirement.values
     }

@@ -32,9 +32,9 @@ def with_stale_removed(live: Mapping[str, Json], patch: Mapping[str, Json]) -> d
     lists = {}
     for name in _LISTS:
         patched = {each["name"]: each for each in own.get(name) or ()}
-        for each in spec.get(name) or ():
-            if (cleared := _cleared(patched.get(each["name"], {}), each)) is not None:
-                patched[each["name"]] = cleared
+        for entry in spec.get(name) or ():
+            if (cleared := _cleared(patched.get(entry["name"], {}), entry)) is not None:
+                patched[entry["name"]] = cleared
         if patched:
             lists[name] = list(patched.values())
     return _set(patch, pointer, lists)

@@ -151,7 +151,7 @@ def _name(data: Mapping[str, Json]) -> str:
 
 
 def _policy(api: Api, snapshot: Snapshot) -> Mapping[str, Json] | None:
-    names = [each.name for each in snapshot.cluster_policies]
+    names = [cluster_policy.name for cluster_policy in snapshot.cluster_policies]
     if len(names) > 1:
         raise AnswerIsNoError(
             f"there are {len(names)} ClusterPolicies: {joined(names)}",
@@ -173,7 +173,7 @@ def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: l
     ours = None if before is None else applied(before)
     if before is not None and not shared and ours is None:
         managers = sorted(
-            {str(each.get("manager")) for each in before["metadata"].get("managedFields") or ()}
+            {str(entry.get("manager")) for entry in before["metadata"].get("managedFields") or ()}
         )
         raise AnswerIsNoError(
             f"{ref.title} is there already, and isn't gpuslice's (made by {joined(managers) or 'nobody known'})",
@@ -207,7 +207,7 @@ def _tried(
         goal, clashes = moved(live, wanted, to="after")
         if clashes:
             raise AnswerIsNoError(
-                f"somebody changes it just now: {joined([each.change.where for each in clashes])}",
+                f"somebody changes it just now: {joined([clash.change.where for clash in clashes])}",
                 where=ref.title,
                 fix="run this again",
             )
@@ -231,10 +231,10 @@ def _newer(api: Api, ref: Ref, live: Mapping[str, Json], error: ApiError) -> Map
 def _taken(live: Mapping[str, Json], found: Iterable[FieldChange]) -> list[tuple[str, str]]:
     """Fields that others set and that would change, with their managers."""
     return [
-        (each.where, joined([name for name in names if name != MANAGER]))
-        for each in found
-        if each.before is not UNSET
-        and (names := managers_of(live, each.path))
+        (change.where, joined([name for name in names if name != MANAGER]))
+        for change in found
+        if change.before is not UNSET
+        and (names := managers_of(live, change.path))
         and any(name != MANAGER for name in names)
     ]
 

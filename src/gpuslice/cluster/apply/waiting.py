@@ -50,7 +50,7 @@ def until_ready(api: Api, refs: Sequence[Ref], patience: Patience) -> None:
     open_refs = list(refs)
     said = False
     while True:
-        waiting = {each: why for each in open_refs if (why := _why_not_ready(api, each))}
+        waiting = {open_ref: why for open_ref in open_refs if (why := _why_not_ready(api, open_ref))}
         if not waiting:
             return
         if patience.clock() >= deadline:

@@ -43,10 +43,10 @@ def put(
             return dict(api.send("PATCH", ref.path, data, content_type=APPLY_PATCH, params=params))
         except ApiError as error:
             conflicts = [
-                each for each in error.status.details.causes if each.reason == "FieldManagerConflict"
+                cause for cause in error.status.details.causes if cause.reason == "FieldManagerConflict"
             ]
             if error.code == 409 and conflicts:
-                fields = joined([f"{each.field} ({each.message})" for each in conflicts])
+                fields = joined([f"{conflict.field} ({conflict.message})" for conflict in conflicts])
                 raise AnswerIsNoError(
                     f"others manage fields of it: {fields}",
                     where=ref.title,

@@ -33,8 +33,8 @@ _OURS: Final = re.compile(r".+-(?P<digest>[0-9a-f]{6})")
 def _plugin_map(seen: Seen, plugin: DevicePlugin) -> ConfigMap | None:
     return next(
         (
-            each
-            for (namespace, name), each in seen.cluster.config_maps.items()
+            config_map
+            for (namespace, name), config_map in seen.cluster.config_maps.items()
             if name == plugin.config and plugin.namespace in {"", namespace}
         ),
         None,
@@ -45,16 +45,16 @@ def _wanting(seen: Seen, plugin: DevicePlugin) -> list[tuple[str, str]]:
     """Who names an entry to a device plugin, and the entry; in the order of entries."""
     label = plugin.label or PLUGIN_LABEL
     # Beside a GPU Operator, a plugin of its own is for nodes that it is seen on.
-    seen_on = {each.name for each in seen.cluster.nodes if _runs(seen, plugin, each)}
+    seen_on = {node.name for node in seen.cluster.nodes if _runs(seen, plugin, node)}
     alone = plugin.runner is None or not (seen_on or seen.cluster.cluster_policies)
-    nodes = [each for each in seen.cluster.nodes if (plugin.serves(each) if alone else each.name in seen_on)]
+    nodes = [node for node in seen.cluster.nodes if (plugin.serves(node) if alone else node.name in seen_on)]
     pools = [
-        each
-        for each in seen.cluster.node_pools
-        if plugin.runner is None or (plugin.serves(each) and not seen.cluster.cluster_policies)
+        node_pool
+        for node_pool in seen.cluster.node_pools
+        if plugin.runner is None or (plugin.serves(node_pool) and not seen.cluster.cluster_policies)
     ]
-    found = [(f"Node {each.name}", each.labels[label]) for each in nodes if label in each.labels]
-    found += [(f"NodePool {each.name}", each.labels[label]) for each in pools if label in each.labels]
+    found = [(f"Node {node.name}", node.labels[label]) for node in nodes if label in node.labels]
+    found += [(f"NodePool {pool.name}", pool.labels[label]) for pool in pools if label in pool.labels]
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
 
 
@@ -98,7 +98,7 @@ def _missing_entries(
     if plugin.runner is None or not plugin.label or plugin.default:
         return
     without = [
-        each for each in seen.cluster.nodes if _runs(seen, plugin, each) and plugin.label not in each.labels
+        node for node in seen.cluster.nodes if _runs(seen, plugin, node) and plugin.label not in node.labels
     ]
     if without and default_of(plugin, config.data) is None:
         yield Finding(
@@ -113,12 +113,12 @@ def _missing_entries(
 def _runs(seen: Seen, plugin: DevicePlugin, node: Node) -> bool:
     """Whether a pod of its DaemonSet is on a node."""
     return plugin.runner is not None and any(
-        each.metadata.namespace == plugin.namespace
+        pod.metadata.namespace == plugin.namespace
         and any(
             owner.kind == "DaemonSet" and owner.name == plugin.runner.metadata.name
-            for owner in each.metadata.owner_references
+            for owner in pod.metadata.owner_references
         )
-        for each in seen.cluster.pods_by_node.get(node.name, ())
+        for pod in seen.cluster.pods_by_node.get(node.name, ())
     )
 
 

@@ -36,10 +36,10 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *drift.CHECKS,
             *(check for name in table.NAMES for check in _OF_CARRIERS[name]),
         ),
-        key=lambda each: each.code,
+        key=lambda entry: entry.code,
     )
 )
-_ORDER: Final = {each: number for number, each in enumerate(Severity)}
+_ORDER: Final = {severity: number for number, severity in enumerate(Severity)}
 
 
 _ELSEWHERE: Final = " (with --operator-namespace, where the device plugin isn't in gpu-operator)"
@@ -58,17 +58,17 @@ def diagnose(
     seen = Seen(snapshot, catalog, plan, use, held)
     found: list[Finding] = []
     for check in checks:
-        missing = {each.title for each in check.reads if not snapshot.could_read(each)}
+        missing = {read.title for read in check.reads if not snapshot.could_read(read)}
         if missing:
             found.append(_unknown(check, [each for each in snapshot.unread if each.what in missing]))
             continue
-        found += [replace(each, code=check.code, severity=check.severity) for each in check.find(seen)]
+        found += [replace(finding, code=check.code, severity=check.severity) for finding in check.find(seen)]
     return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
 
 
 def untold(snapshot: Snapshot, checks: Sequence[Check]) -> list[Unread]:
     """What couldn't be read, and none of the checks says so: they don't need it."""
-    needed = {each.title for check in checks for each in check.reads}
+    needed = {read.title for check in checks for read in check.reads}
     return [each for each in snapshot.unread if each.what not in needed]
 
 
@@ -79,7 +79,7 @@ def _unknown(check: Check, missing: list[Unread]) -> Finding:
         f"not looked at: {why}",
         "nobody knows",
         f"ask for the role of who looks: {TO_VIEW}"
-        + (_ELSEWHERE if any(each.what == CONFIG_MAP.title for each in missing) else ""),
+        + (_ELSEWHERE if any(unread.what == CONFIG_MAP.title for unread in missing) else ""),
         code=check.code,
         severity=Severity.UNKNOWN,
     )

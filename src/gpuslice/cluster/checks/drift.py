@@ -28,7 +28,7 @@ _NAMED: Final = 4  # instance types in one line
 def _pools(seen: Seen) -> Iterator[Finding]:
     if seen.plan is None:
         return
-    live = {each.name: each for each in seen.cluster.node_pools}
+    live = {node_pool.name: node_pool for node_pool in seen.cluster.node_pools}
     for wanted in seen.plan.pools:
         pool = live.get(wanted.name)
         if pool is None:
@@ -41,8 +41,8 @@ def _pools(seen: Seen) -> Iterator[Finding]:
             continue
         admitted, names = types_of(pool, seen.catalog), set(wanted.instance_types)
         for said, found in (
-            ("admits {}, which the plan doesn't have", {each.name for each in admitted} - names),
-            ("doesn't admit {}, which the plan has", names - {each.name for each in admitted}),
+            ("admits {}, which the plan doesn't have", {kind.name for kind in admitted} - names),
+            ("doesn't admit {}, which the plan has", names - {kind.name for kind in admitted}),
         ):
             if found:
                 more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -93,7 +93,7 @@ def _limits(wanted: planned.Pool, pool: NodePool, stack: str) -> Iterator[Findin
 def _leftover(seen: Seen) -> Iterator[Finding]:
     if seen.plan is None:
         return
-    names = {each.name for each in seen.plan.pools}
+    names = {pool.name for pool in seen.plan.pools}
     for pool in seen.cluster.node_pools:
         if POOL_LABEL in pool.labels and pool.name not in names:
             yield Finding(
@@ -109,13 +109,13 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
         return
     homes: dict[tuple[str, str, str], set[str]] = {}
     seats: dict[tuple[str, str, str], str] = {}
-    for each in seen.plan.assignments:
-        namespace, _, name = each.workload.rpartition("/")
-        key = (each.target.kind, namespace, each.target.name or name)
-        if each.asks.seat:
-            seats[key] = each.asks.seat
+    for assignment in seen.plan.assignments:
+        namespace, _, name = assignment.workload.rpartition("/")
+        key = (assignment.target.kind, namespace, assignment.target.name or name)
+        if assignment.asks.seat:
+            seats[key] = assignment.asks.seat
         else:
-            homes.setdefault(key, set()).add(each.pool)
+            homes.setdefault(key, set()).add(assignment.pool)
     found = {each.key: each for each in seen.cluster.objects}
     for key in sorted(homes.keys() | seats.keys()):
         kind, namespace, name = key
@@ -149,8 +149,8 @@ def _not_at_home(pools: Collection[str], now: str) -> str:
 def _not_seated(spec: Fields, seat: str, now: str) -> str:
     """What is wrong with a pod template that should ask for a seat, wherever there is one, and name no pool."""
     lists = [spec.get("containers"), spec.get("initContainers")]
-    containers = [each for one in lists if isinstance(one, list) for each in one]
-    if not any(seat in fields_of(each, "resources", "limits") for each in containers):
+    containers = [entry for one in lists if isinstance(one, list) for entry in one]
+    if not any(seat in fields_of(container, "resources", "limits") for container in containers):
         asked = f"pool {now}" if now else "no pool of gpuslice"
         return f"asks for {asked}, the plan has it wherever there is a {seat}"
     return f"names pool {now}, the plan has it wherever there is a {seat}" if now else ""

@@ -22,20 +22,20 @@ def on_nodes(readings: Iterable[Reading], snapshot: Snapshot) -> tuple[dict[str,
     found: dict[str, Use] = {}
     strangers: set[str] = set()
     on = {
-        (each.metadata.namespace, each.metadata.name): each.spec.node_name
-        for each in snapshot.pods
-        if each.spec.node_name
+        (pod.metadata.namespace, pod.metadata.name): pod.spec.node_name
+        for pod in snapshot.pods
+        if pod.spec.node_name
     }
-    for each in readings:
-        node = names.get(each.node, "")
+    for reading in readings:
+        node = names.get(reading.node, "")
         if not node:
-            of_pods = {on[one] for one in each.pods if one in on}
+            of_pods = {on[one] for one in reading.pods if one in on}
             node = of_pods.pop() if len(of_pods) == 1 else ""
         if not node:
-            strangers.add(each.node or "an exporter that names no node")
+            strangers.add(reading.node or "an exporter that names no node")
             continue
         known = found.get(node, Use(0, None))
-        found[node] = replace(known, memory_mib=max(known.memory_mib or 0, each.memory_mib))
+        found[node] = replace(known, memory_mib=max(known.memory_mib or 0, reading.memory_mib))
     return found, sorted(strangers)
 
 
@@ -55,9 +55,9 @@ def most(first: Mapping[str, Use], second: Mapping[str, Use]) -> dict[str, Use]:
 def _names(snapshot: Snapshot) -> dict[str, str]:
     """Nodes by all that an exporter may call them; what could mean several means none."""
     found: dict[str, set[str]] = {}
-    for each in snapshot.pods:
-        if each.spec.node_name and not each.ended:
-            found.setdefault(each.metadata.name, set()).add(each.spec.node_name)
+    for pod in snapshot.pods:
+        if pod.spec.node_name and not pod.ended:
+            found.setdefault(pod.metadata.name, set()).add(pod.spec.node_name)
     for node in snapshot.nodes:
         found.setdefault(node.name.partition(".")[0], set()).add(node.name)
     found |= {node.name: {node.name} for node in snapshot.nodes}

@@ -58,12 +58,10 @@ def _mig_pending(seen: Seen) -> Iterator[Finding]:
         if state not in {"pending", "rebooting"}:
             continue
         users = [
-            each
-            for each in seen.cluster.pods_by_node.get(node.name, ())
+            pod
+            for pod in seen.cluster.pods_by_node.get(node.name, ())
             if any(
-                name.startswith("nvidia.com/")
-                for one in each.spec.containers
-                for name in one.resources.limits
+                name.startswith("nvidia.com/") for one in pod.spec.containers for name in one.resources.limits
             )
         ]
         if users:
@@ -118,7 +116,7 @@ def _cannot(subject: str, wanted: str, model: str) -> Finding:
 def _mig_entry(seen: Seen) -> Iterator[Finding]:
     for policy in seen.cluster.cluster_policies:
         name = policy.spec.mig_manager.config.name
-        found = [each for (_, one), each in seen.cluster.config_maps.items() if one == name]
+        found = [config_map for (_, one), config_map in seen.cluster.config_maps.items() if one == name]
         if not name or not found:
             continue
         entries = _entries(found[0])

@@ -42,9 +42,9 @@ def _auto_mode(seen: Seen) -> Iterator[Finding]:
     if not seen.cluster.auto_mode:
         return
     theirs = {
-        each.name
-        for each in seen.cluster.node_pools
-        if each.spec.template.spec.node_class_ref.group == AUTO_NODE_CLASS.group
+        node_pool.name
+        for node_pool in seen.cluster.node_pools
+        if node_pool.spec.template.spec.node_class_ref.group == AUTO_NODE_CLASS.group
     }
     for pod in seen.cluster.gpu_pods:
         sliced = [name for name in requests_of(pod) if name != WHOLE_GPU]
@@ -72,13 +72,13 @@ def _versions(seen: Seen) -> Iterator[Finding]:
                     "NodeOverlays behave as gpuslice expects from v1.14 on; nobody has tried older ones",
                     "upgrade Karpenter to v1.14 or later",
                 )
-    if not any("nvidia.com/mig.config" in each.labels for each in seen.cluster.node_pools):
+    if not any("nvidia.com/mig.config" in node_pool.labels for node_pool in seen.cluster.node_pools):
         return
-    for each in seen.cluster.daemon_sets:
-        for container in each.pod.containers:
+    for runner in seen.cluster.daemon_sets:
+        for container in runner.pod.containers:
             if "mig-manager" in container.image and _tag(container.image).startswith(_WEDGING_MIG_MANAGER):
                 yield Finding(
-                    f"DaemonSet {each.name}",
+                    f"DaemonSet {runner.name}",
                     f"runs {container.image.partition('@')[0]}, and NodePools ask for MIG",
                     "this version can leave a node's operands paused-for-mig-change (NVIDIA/gpu-operator#2833)",
                     "watch GS501, or run a later version as soon as there is one",
@@ -90,7 +90,7 @@ def _tag(image: str) -> str:
 
 
 def _two_plugins(seen: Seen) -> Iterator[Finding]:
-    plugins = {each.name for each in seen.cluster.device_plugins}
+    plugins = {device_plugin.name for device_plugin in seen.cluster.device_plugins}
     for node in seen.cluster.nodes:
         running = sorted(
             {
@@ -121,12 +121,12 @@ def _growing(seen: Seen) -> Iterator[Finding]:
         types = types_of(pool, seen.catalog)
         if not types and pool.name in with_gpus:
             types = admitted(pool, seen.catalog)
-        counts = sorted({each.gpu_count for each in types if each.gpu_count})
+        counts = sorted({kind.gpu_count for kind in types if kind.gpu_count})
         if len(counts) < 2:
             continue
-        largest = max(types, key=lambda each: each.gpu_count)
-        smallest = min((each for each in types if each.gpu_count), key=lambda each: each.gpu_count)
-        sliced = any(promised(seen.cluster.node_overlays, pool, each) for each in types)
+        largest = max(types, key=lambda kind: kind.gpu_count)
+        smallest = min((kind for kind in types if kind.gpu_count), key=lambda kind: kind.gpu_count)
+        sliced = any(promised(seen.cluster.node_overlays, pool, kind) for kind in types)
         yield Finding(
             f"NodePool {pool.name}",
             f"admits machines of {counts[0]} to {counts[-1]} GPUs ({smallest.name} … {largest.name})"
@@ -144,28 +144,28 @@ def _small_volume(seen: Seen) -> Iterator[Finding]:
         for pool in seen.cluster.node_pools
         if types_of(pool, seen.catalog)
     }
-    for each in seen.cluster.node_classes:
-        if each.name not in gpu_classes or each.spec.instance_store_policy == "RAID0":
+    for node_class in seen.cluster.node_classes:
+        if node_class.name not in gpu_classes or node_class.spec.instance_store_policy == "RAID0":
             continue
-        size = _volume_gib(each)
+        size = _volume_gib(node_class)
         if size is not None and size < _LEAST_GIB:
             yield Finding(
-                f"EC2NodeClass {each.name}",
+                f"EC2NodeClass {node_class.name}",
                 f"nodes have {size:.0f} GiB for container images"
-                + ("" if each.spec.block_device_mappings else ", Karpenter's default"),
+                + ("" if node_class.spec.block_device_mappings else ", Karpenter's default"),
                 "CUDA images are 5 to 15 GiB each: pods are evicted for disk pressure, or never start",
                 "set blockDeviceMappings to 100Gi or more",
             )
 
 
-def _volume_gib(each: NodeClass) -> float | None:
+def _volume_gib(node_class: NodeClass) -> float | None:
     """GiB for container images; None where that can't be told."""
-    if not each.spec.block_device_mappings:
+    if not node_class.spec.block_device_mappings:
         return 20.0
-    device = _ROOT.get(each.family, "")
+    device = _ROOT.get(node_class.family, "")
     sizes = [
         one.ebs.volume_size
-        for one in each.spec.block_device_mappings
+        for one in node_class.spec.block_device_mappings
         if one.ebs.volume_size and device in {"", one.device_name}
     ]
     try:
@@ -176,8 +176,8 @@ def _volume_gib(each: NodeClass) -> float | None:
 
 def _image(seen: Seen) -> Iterator[Finding]:
     """Images that are named by hand: Karpenter takes the NVIDIA variant by itself only of an alias."""
-    classes = {each.name: each for each in seen.cluster.node_classes}
-    driver = any(each.spec.driver.enabled for each in seen.cluster.cluster_policies)
+    classes = {node_class.name: node_class for node_class in seen.cluster.node_classes}
+    driver = any(cluster_policy.spec.driver.enabled for cluster_policy in seen.cluster.cluster_policies)
     for pool in seen.cluster.node_pools:
         node_class = classes.get(pool.spec.template.spec.node_class_ref.name)
         if node_class is None or driver or not types_of(pool, seen.catalog):
@@ -197,7 +197,7 @@ def _image(seen: Seen) -> Iterator[Finding]:
 
 def _driver(seen: Seen) -> Iterator[Finding]:
     """Who brings the driver and the toolkit: the image, or the operator; and not both, and not neither."""
-    classes = {each.name: each for each in seen.cluster.node_classes}
+    classes = {node_class.name: node_class for node_class in seen.cluster.node_classes}
     for policy in seen.cluster.cluster_policies:
         driver = policy.spec.driver.enabled
         for pool in seen.cluster.node_pools:

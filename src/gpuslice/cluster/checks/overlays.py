@@ -48,14 +48,14 @@ def feature_gates(karpenter: Runner) -> str:
 
 def reads_overlays(karpenter: Runner) -> bool:
     """Whether its feature gate is on."""
-    return any(each.strip() == "NodeOverlay=true" for each in feature_gates(karpenter).split(","))
+    return any(name.strip() == "NodeOverlay=true" for name in feature_gates(karpenter).split(","))
 
 
 def _gate_off(seen: Seen) -> Iterator[Finding]:
     overlays = seen.cluster.node_overlays
     if not overlays:
         return
-    names = ", ".join(each.name for each in overlays[:3])
+    names = ", ".join(overlay.name for overlay in overlays[:3])
     karpenter = seen.cluster.karpenter
     if karpenter is not None:
         gates = feature_gates(karpenter)
@@ -67,7 +67,7 @@ def _gate_off(seen: Seen) -> Iterator[Finding]:
             f"Karpenter ignores all {len(overlays)} NodeOverlays ({names}): pods that ask for slices stay pending",
             GATE_COMMAND,
         )
-    elif not any(each.status.conditions for each in overlays):
+    elif not any(overlay.status.conditions for overlay in overlays):
         yield Finding(
             f"NodeOverlay {overlays[0].name}",
             f"none of {len(overlays)} NodeOverlays has a status, and Karpenter's Deployment isn't to be seen",
@@ -80,7 +80,9 @@ def _no_crd(seen: Seen) -> Iterator[Finding]:
     """Only where somebody counts on overlays: where there are pools of ours."""
     if NODE_OVERLAY.group_kind in seen.cluster.served or NODE_POOL.group_kind not in seen.cluster.served:
         return
-    sliced = [each.name for each in seen.cluster.node_pools if "gpuslice.io/pool" in each.labels]
+    sliced = [
+        node_pool.name for node_pool in seen.cluster.node_pools if "gpuslice.io/pool" in node_pool.labels
+    ]
     if sliced:
         yield Finding(
             "CustomResourceDefinition nodeoverlays.karpenter.sh",
@@ -92,16 +94,20 @@ def _no_crd(seen: Seen) -> Iterator[Finding]:
 
 
 def _unscoped(seen: Seen) -> Iterator[Finding]:
-    for each in seen.cluster.node_overlays:
-        gpus = sorted(name for name in each.spec.capacity if is_slice(name))
+    for node_overlay in seen.cluster.node_overlays:
+        gpus = sorted(name for name in node_overlay.spec.capacity if is_slice(name))
         # NotIn and Exists name no pool either: they reach those yet to come.
-        if gpus and not any(one.key == POOL and one.operator == "In" for one in each.spec.requirements):
-            others = [pool.name for pool in seen.cluster.node_pools if _reaches(each, pool.name, seen)]
+        if gpus and not any(
+            one.key == POOL and one.operator == "In" for one in node_overlay.spec.requirements
+        ):
+            others = [
+                pool.name for pool in seen.cluster.node_pools if _reaches(node_overlay, pool.name, seen)
+            ]
             yield Finding(
-                f"NodeOverlay {each.name}",
+                f"NodeOverlay {node_overlay.name}",
                 (
                     "requirements is empty"
-                    if not each.spec.requirements
+                    if not node_overlay.spec.requirements
                     else f"no requirement names {POOL}; it reaches NodePools {', '.join(others[:4]) or 'yet to come'}"
                 ),
                 f"Karpenter believes that every matching node of every NodePool offers {', '.join(gpus)}: it launches "
@@ -111,23 +117,25 @@ def _unscoped(seen: Seen) -> Iterator[Finding]:
 
 
 def _reaches(overlay: NodeOverlay, pool_name: str, seen: Seen) -> bool:
-    pool = next(each for each in seen.cluster.node_pools if each.name == pool_name)
+    pool = next(node_pool for node_pool in seen.cluster.node_pools if node_pool.name == pool_name)
     return any(overlaid(overlay, pool, kind) for kind in types_of(pool, seen.catalog))
 
 
 def _several_counts(seen: Seen) -> Iterator[Finding]:
-    for each in seen.cluster.node_overlays:
-        if not any(is_slice(name) and str(amount) != "0" for name, amount in each.spec.capacity.items()):
+    for node_overlay in seen.cluster.node_overlays:
+        if not any(
+            is_slice(name) and str(amount) != "0" for name, amount in node_overlay.spec.capacity.items()
+        ):
             continue
         by_count: dict[int, str] = {}
         for pool in seen.cluster.node_pools:
             for kind in types_of(pool, seen.catalog):
-                if overlaid(each, pool, kind):
+                if overlaid(node_overlay, pool, kind):
                     by_count.setdefault(kind.gpu_count, kind.name)
         if len(by_count) > 1:
             listed = ", ".join(f"{name} ({count})" for count, name in sorted(by_count.items()))
             yield Finding(
-                f"NodeOverlay {each.name}",
+                f"NodeOverlay {node_overlay.name}",
                 f"one absolute capacity for machines of several GPU counts: {listed}",
                 "the figure is right for one of them at most: elsewhere slices are promised that don't exist, or paid "
                 "for and never used",
@@ -136,19 +144,19 @@ def _several_counts(seen: Seen) -> Iterator[Finding]:
 
 
 def _invalid(seen: Seen) -> Iterator[Finding]:
-    for each in seen.cluster.node_overlays:
-        said = condition(each.status.conditions, "ValidationSucceeded")
+    for node_overlay in seen.cluster.node_overlays:
+        said = condition(node_overlay.status.conditions, "ValidationSucceeded")
         if said is None or said.status != "False":
             continue
         conflict = said.reason == "Conflict"
         yield Finding(
-            f"NodeOverlay {each.name}",
+            f"NodeOverlay {node_overlay.name}",
             f"ValidationSucceeded=False, {said.reason}: {said.message}",
             "Karpenter uses it for no NodePool at all"
             + (", since it meets another of its weight somewhere" if conflict else ""),
             "give every overlay a weight of its own (spec.weight, 1 to 10000)"
             if conflict
-            else f"correct it: kubectl edit nodeoverlay {each.name}",
+            else f"correct it: kubectl edit nodeoverlay {node_overlay.name}",
         )
 
 
@@ -156,13 +164,13 @@ def _meetings(seen: Seen) -> Iterator[tuple[NodeOverlay, NodeOverlay, list[str],
     """Pairs of overlays that set the same resources for some pool: the two, the resources, the pools."""
     overlays = seen.cluster.node_overlays
     reached = {
-        each.name: {
+        overlay.name: {
             (pool.name, kind.name)
             for pool in seen.cluster.node_pools
             for kind in types_of(pool, seen.catalog)
-            if overlaid(each, pool, kind)
+            if overlaid(overlay, pool, kind)
         }
-        for each in overlays
+        for overlay in overlays
     }
     for one, other in combinations(overlays, 2):
         same = sorted(one.spec.capacity.keys() & other.spec.capacity.keys())
@@ -196,7 +204,7 @@ def _shadowed(seen: Seen) -> Iterator[Finding]:
 
 
 def _shadow(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list[str]) -> Finding | None:
-    low, high = sorted((one, other), key=lambda each: each.spec.weight)
+    low, high = sorted((one, other), key=lambda entry: entry.spec.weight)
     differing = [name for name in same if str(low.spec.capacity[name]) != str(high.spec.capacity[name])]
     if low.spec.weight == high.spec.weight or not differing:
         return None
@@ -226,21 +234,21 @@ def kept_from_working(seen: Seen, ours: frozenset[str]) -> Iterator[Finding]:
             yield _conflict(*meeting)
             continue
         found = _shadow(*meeting)
-        if found is not None and min((one, other), key=lambda each: each.spec.weight).name in ours:
+        if found is not None and min((one, other), key=lambda entry: entry.spec.weight).name in ours:
             yield found
 
 
 def _impossible(seen: Seen) -> Iterator[Finding]:
-    for each in seen.cluster.node_overlays:
-        for name, amount in each.spec.capacity.items():
+    for node_overlay in seen.cluster.node_overlays:
+        for name, amount in node_overlay.spec.capacity.items():
             why = _why_impossible(name, str(amount))
             if why:
                 yield Finding(
-                    f"NodeOverlay {each.name}",
+                    f"NodeOverlay {node_overlay.name}",
                     f"capacity {name}: {amount}: {why}",
                     "the API server and Karpenter accept it, and no node can ever have it: Karpenter's view of these "
                     "nodes is wrong",
-                    f"correct it: kubectl edit nodeoverlay {each.name}",
+                    f"correct it: kubectl edit nodeoverlay {node_overlay.name}",
                 )
 
 
@@ -261,17 +269,17 @@ def _why_impossible(name: str, amount: str) -> str:
 
 
 def _nobodys(seen: Seen) -> Iterator[Finding]:
-    pools = {each.name for each in seen.cluster.node_pools}
-    for each in seen.cluster.node_overlays:
-        for requirement in each.spec.requirements:
+    pools = {node_pool.name for node_pool in seen.cluster.node_pools}
+    for node_overlay in seen.cluster.node_overlays:
+        for requirement in node_overlay.spec.requirements:
             if requirement.key == POOL and requirement.operator == "In":
                 gone = sorted(set(requirement.values) - pools)
                 if gone and not set(requirement.values) & pools:
                     yield Finding(
-                        f"NodeOverlay {each.name}",
+                        f"NodeOverlay {node_overlay.name}",
                         f"is for NodePool {', '.join(gone)}, and there is none of that name",
                         "it has no effect",
-                        f"correct the name, or: kubectl delete nodeoverlay {each.name}",
+                        f"correct the name, or: kubectl delete nodeoverlay {node_overlay.name}",
                     )
 
 

@@ -40,18 +40,22 @@ _KEEPS_OFF: Final = frozenset({"NoSchedule", "NoExecute"})
 def tolerated(taint: Taint, tolerations: Iterable[Toleration]) -> bool:
     """Whether one of the tolerations lets a pod past a taint (Kubernetes: tolerations)."""
     return any(
-        each.effect in {"", taint.effect}
+        toleration.effect in {"", taint.effect}
         and (
-            (each.operator == "Exists" and each.key in {"", taint.key})
-            or (each.operator == "Equal" and each.key == taint.key and each.value == taint.value)
+            (toleration.operator == "Exists" and toleration.key in {"", taint.key})
+            or (
+                toleration.operator == "Equal"
+                and toleration.key == taint.key
+                and toleration.value == taint.value
+            )
         )
-        for each in tolerations
+        for toleration in tolerations
     )
 
 
 def _untolerated(pod: Pod, taints: Iterable[Taint]) -> list[Taint]:
     return [
-        each for each in taints if each.effect in _KEEPS_OFF and not tolerated(each, pod.spec.tolerations)
+        taint for taint in taints if taint.effect in _KEEPS_OFF and not tolerated(taint, pod.spec.tolerations)
     ]
 
 
@@ -67,7 +71,7 @@ def _offers(pool: NodePool, seen: Seen) -> Mapping[str, str]:
 
 
 def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
-    whole = [each for each in seen.cluster.gpu_pods if WHOLE_GPU in requests_of(each)]
+    whole = [gpu_pod for gpu_pod in seen.cluster.gpu_pods if WHOLE_GPU in requests_of(gpu_pod)]
     for pool in seen.cluster.node_pools:
         offered = _offers(pool, seen)
         if not any(name == SHARED_GPU or is_mig(name) for name in offered):
@@ -75,9 +79,9 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
         if offered.get(WHOLE_GPU, "0") == "0":
             continue
         could = [
-            each
-            for each in whole
-            if not _untolerated(each, pool.taints) and _seats(each, offered) and _selects(each, pool, seen)
+            pod
+            for pod in whole
+            if not _untolerated(pod, pool.taints) and _seats(pod, offered) and _selects(pod, pool, seen)
         ]
         if could:
             yield Finding(
@@ -92,7 +96,7 @@ def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
 
 def _seats(pod: Pod, offered: Mapping[str, str]) -> bool:
     """Whether nodes that offer this have the seats that a pod asks for, if it asks for any."""
-    return all(amount(offered.get(each, "0")) for each in seats_asked(pod))
+    return all(amount(offered.get(name, "0")) for name in seats_asked(pod))
 
 
 def _selects(pod: Pod, pool: NodePool, seen: Seen) -> bool:
@@ -103,11 +107,17 @@ def _selects(pod: Pod, pool: NodePool, seen: Seen) -> bool:
 
 
 def _wrong_pool(seen: Seen) -> Iterator[Finding]:
-    pools = {each.labels[POOL_LABEL]: each for each in seen.cluster.node_pools if POOL_LABEL in each.labels}
+    pools = {
+        node_pool.labels[POOL_LABEL]: node_pool
+        for node_pool in seen.cluster.node_pools
+        if POOL_LABEL in node_pool.labels
+    }
     told: set[tuple[str, str]] = set()
     for pod in seen.cluster.pods:
         wanted = pod.spec.node_selector.get(POOL_LABEL)
-        owner = next((each.name for each in pod.metadata.owner_references), pod.metadata.name)
+        owner = next(
+            (owner_reference.name for owner_reference in pod.metadata.owner_references), pod.metadata.name
+        )
         if wanted is None or pod.ended or (pod.metadata.namespace, owner) in told:
             continue
         if wanted not in pools:
@@ -135,10 +145,12 @@ def _wrong_pool(seen: Seen) -> Iterator[Finding]:
 
 def _kept_off_all(seen: Seen) -> Iterator[Finding]:
     """Pods that wait, name no pool, and could go to several if these had no taints."""
-    offers = [(each, _offers(each, seen)) for each in seen.cluster.node_pools]
+    offers = [(node_pool, _offers(node_pool, seen)) for node_pool in seen.cluster.node_pools]
     looked: set[tuple[str, str]] = set()
     for pod in seen.cluster.gpu_pods:
-        owner = next((each.name for each in pod.metadata.owner_references), pod.metadata.name)
+        owner = next(
+            (owner_reference.name for owner_reference in pod.metadata.owner_references), pod.metadata.name
+        )
         if (
             pod.spec.node_name
             or POOL_LABEL in pod.spec.node_selector
@@ -190,7 +202,7 @@ def _tenants(seen: Seen) -> Iterator[Finding]:
         if not users:
             continue
         family = family or Family(seen.cluster.objects)
-        tenants = {_tenant(each, family, seen): each for each in users}
+        tenants = {_tenant(user, family, seen): user for user in users}
         if len(tenants) > 1:
             names = sorted(tenants)
             yield Finding(
@@ -211,16 +223,20 @@ def _tenant(pod: Pod, family: Family, seen: Seen) -> str:
 
 def _operands_kept_off(seen: Seen) -> Iterator[Finding]:
     """The GPU Operator's operands and NFD's workers must tolerate the pools' taints, in two places."""
-    tainted = [each for each in seen.cluster.node_pools if any(one.key == POOL_LABEL for one in each.taints)]
+    tainted = [
+        node_pool
+        for node_pool in seen.cluster.node_pools
+        if any(one.key == POOL_LABEL for one in node_pool.taints)
+    ]
     operated = [each for each in tainted if each.labels.get("nvidia.com/gpu.deploy.operands") != "false"]
     if not operated:
         return
     pool = operated[0]
     for policy in seen.cluster.cluster_policies:
         missed = [
-            each
-            for each in pool.taints
-            if each.effect in _KEEPS_OFF and not tolerated(each, policy.spec.daemonsets.tolerations)
+            taint
+            for taint in pool.taints
+            if taint.effect in _KEEPS_OFF and not tolerated(taint, policy.spec.daemonsets.tolerations)
         ]
         if missed:
             yield Finding(
@@ -240,11 +256,11 @@ def _plugins_kept_off(seen: Seen, pools: Iterable[NodePool]) -> Iterator[Finding
     for plugin in device_plugins(seen.cluster):
         for pool in pools:
             missed = [
-                each
-                for each in pool.taints
+                taint
+                for taint in pool.taints
                 if plugin.runner is not None
-                and each.effect in _KEEPS_OFF
-                and not tolerated(each, plugin.runner.pod.tolerations)
+                and taint.effect in _KEEPS_OFF
+                and not tolerated(taint, plugin.runner.pod.tolerations)
             ]
             if missed and plugin.serves(pool):
                 yield Finding(
@@ -259,22 +275,22 @@ def _plugins_kept_off(seen: Seen, pools: Iterable[NodePool]) -> Iterator[Finding
 
 def nfd_kept_off(seen: Seen, pools: Iterable[Mapping[str, object]]) -> list[Finding]:
     """Workers of Node Feature Discovery that won't tolerate the taints of pools yet to be made."""
-    for each in pools:
-        pool = convert(each, NodePool, "")
+    for entry in pools:
+        pool = convert(entry, NodePool, "")
         return list(_nfd_kept_off(seen, pool.name, pool.taints))
     return []
 
 
 def _nfd_kept_off(seen: Seen, pool: str, taints: Iterable[Taint]) -> Iterator[Finding]:
-    for each in seen.cluster.daemon_sets:
-        if "node-feature-discovery" not in each.metadata.name or "worker" not in each.metadata.name:
+    for runner in seen.cluster.daemon_sets:
+        if "node-feature-discovery" not in runner.metadata.name or "worker" not in runner.metadata.name:
             continue
         missed = [
-            one for one in taints if one.effect in _KEEPS_OFF and not tolerated(one, each.pod.tolerations)
+            one for one in taints if one.effect in _KEEPS_OFF and not tolerated(one, runner.pod.tolerations)
         ]
         if missed:
             yield Finding(
-                f"DaemonSet {each.name}",
+                f"DaemonSet {runner.name}",
                 f"doesn't tolerate {missed[0].key}, which taints NodePool {pool}",
                 "the GPU Operator doesn't see that these nodes have GPUs, and metered resources never appear",
                 "helm upgrade gpu-operator nvidia/gpu-operator --reuse-values --values values.yaml, with the "

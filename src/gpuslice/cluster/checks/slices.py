@@ -25,7 +25,7 @@ _NAMED: Final = 3  # resources in one line
 
 def _not_registered(seen: Seen) -> Iterator[Finding]:
     types = seen.catalog.by_name()
-    pools = {each.name: each for each in seen.cluster.node_pools}
+    pools = {node_pool.name: node_pool for node_pool in seen.cluster.node_pools}
     for node in seen.cluster.nodes:
         pool = pools.get(node.labels.get(POOL, ""))
         kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
@@ -73,7 +73,10 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
         name for node in seen.cluster.nodes for name, n in node.status.allocatable.items() if amount(n)
     }
     offered |= {
-        name for each in seen.cluster.node_overlays for name, n in each.spec.capacity.items() if amount(n)
+        name
+        for node_overlay in seen.cluster.node_overlays
+        for name, n in node_overlay.spec.capacity.items()
+        if amount(n)
     }
     if seen.cluster.node_pools:
         offered.add("nvidia.com/gpu")  # Karpenter knows of whole GPUs by itself
@@ -81,7 +84,7 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
     for pod in seen.cluster.pods:
         if pod.ended or pod.spec.node_name:
             continue
-        asked = {name for each in _containers(pod) for name in each.resources.limits}
+        asked = {name for container in _containers(pod) for name in container.resources.limits}
         for name in asked - offered:
             if name.startswith(_OURS):
                 by_resource.setdefault(name, []).append(pod)
@@ -100,8 +103,8 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
 
 def _listed(slices: Iterable[str]) -> str:
     """Slices by name; a fleet has a seat for each workload, which would drown the others."""
-    seats = sum(is_seat(each) for each in slices)
-    named = [each for each in slices if not is_seat(each)]
+    seats = sum(is_seat(slice_) for slice_ in slices)
+    named = [slice_ for slice_ in slices if not is_seat(slice_)]
     return ", ".join([*named, *([f"the seats of {seats} workload{'s' * (seats != 1)}"] if seats else [])])
 
 
@@ -120,7 +123,9 @@ def _several_containers(seen: Seen) -> Iterator[Finding]:
             for name in container.resources.limits
             if is_gpu(name) and name != "nvidia.com/gpu"
         ]
-        owner = next((each.name for each in pod.metadata.owner_references), pod.metadata.name)
+        owner = next(
+            (owner_reference.name for owner_reference in pod.metadata.owner_references), pod.metadata.name
+        )
         if len({container for container, _ in users}) > 1 and (pod.metadata.namespace, owner) not in owners:
             owners.add((pod.metadata.namespace, owner))
             listed = ", ".join(f"{container} ({name})" for container, name in users)
@@ -135,7 +140,7 @@ def _several_containers(seen: Seen) -> Iterator[Finding]:
 
 def _metered_without(seen: Seen) -> Iterator[Finding]:
     types = seen.catalog.by_name()
-    pools = {each.name: each for each in seen.cluster.node_pools}
+    pools = {node_pool.name: node_pool for node_pool in seen.cluster.node_pools}
     for node in seen.cluster.nodes:
         pool = pools.get(node.labels.get(POOL, ""))
         kind = types.get(node.labels.get(INSTANCE_TYPE, ""))
@@ -170,12 +175,14 @@ def _seatless(seen: Seen) -> Iterator[Finding]:
 
 def _metered_mixed(seen: Seen) -> Iterator[Finding]:
     nodes = {
-        node.name for node in seen.cluster.nodes if any(each in node.status.allocatable for each in METERED)
+        node.name
+        for node in seen.cluster.nodes
+        if any(literal in node.status.allocatable for literal in METERED)
     }
     for name in sorted(nodes):
         for pod in seen.cluster.pods_by_node.get(name, ()):
-            asked = {each for container in pod.spec.containers for each in container.resources.limits}
-            if any(is_gpu(each) for each in asked) and not set(METERED) <= asked:
+            asked = {limit for container in pod.spec.containers for limit in container.resources.limits}
+            if any(is_gpu(name) for name in asked) and not set(METERED) <= asked:
                 yield Finding(
                     f"Pod {pod.name}",
                     f"shares the metered GPU of node {name} without saying how much of it: it asks for "

@@ -27,7 +27,7 @@ def _asked(node: Node, seen: Seen) -> list[tuple[Pod, int]]:
     """The pods of a node that share a GPU, each with the memory that it asked for, MiB."""
     kind = seen.catalog.by_name().get(node.labels.get(INSTANCE_TYPE, ""))
     pods = [(each, memory_asked(each, node, kind)) for each in seen.cluster.pods_by_node.get(node.name, ())]
-    return [(each, memory) for each, memory in pods if memory is not None]
+    return [(pod, memory) for pod, memory in pods if memory is not None]
 
 
 def _together(seen: Seen) -> Iterator[Finding]:
@@ -37,8 +37,8 @@ def _together(seen: Seen) -> Iterator[Finding]:
         asked = [] if use is None else _asked(node, seen)
         if use is None or not asked or not _on_one_gpu(node, asked, seen):
             continue
-        memory = sum(each for _, each in asked)
-        time = sum(time_asked(each) for each, _ in asked)
+        memory = sum(number for _, number in asked)
+        time = sum(time_asked(pod) for pod, _ in asked)
         beyond = []
         if use.memory_mib is not None and use.memory_mib > memory:
             beyond.append(
@@ -50,7 +50,7 @@ def _together(seen: Seen) -> Iterator[Finding]:
                 f"its GPU is busy {use.busy:.0%} of the time, asked for are {int(time)} thousandths"
             )
         if beyond:
-            names = [each.name for each, _ in asked]
+            names = [pod.name for pod, _ in asked]
             yield Finding(
                 f"Node {node.name}", f"{'; '.join(beyond)} (by {joined(names)})", _CONSEQUENCE, _MEASURE
             )

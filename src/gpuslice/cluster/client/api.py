@@ -301,7 +301,7 @@ def _refusal(code: int, content: bytes, method: str, path: str) -> ApiError:
     fix = ""
     if code == 401:
         said, fix = f"the credentials are refused: {said}", "log in again, and try `kubectl get nodes`"
-    elif code == 403 and any(each.reason == "NamespaceTerminating" for each in status.details.causes):
+    elif code == 403 and any(cause.reason == "NamespaceTerminating" for cause in status.details.causes):
         fix = "wait until the namespace is gone, make it anew, and run this again"
     elif code == 403 and "admission webhook" not in said and "ValidatingAdmissionPolicy" not in said:
         fix = "ask for the permission to do that; gpuslice render --rbac ROLE has all that is needed"
@@ -320,7 +320,7 @@ def segments(*parts: str) -> str:
     """Path segments, joined; an empty one is left out."""
     from urllib.parse import quote
 
-    return "/" + "/".join(quote(each, safe="/") for each in parts if each)
+    return "/" + "/".join(quote(part, safe="/") for part in parts if part)
 
 
 def joined(names: Sequence[str], most: int = 3) -> str:

@@ -55,7 +55,7 @@ def load(kubeconfig: str = "", context: str = "") -> SingleConfig:
     merged = _merge(files)
     where = ":".join(map(str, files))
     name = context or str(merged.get("current-context") or "")
-    names = [str(each.get("name")) for each in _entries(merged, "contexts")]
+    names = [str(entry.get("name")) for entry in _entries(merged, "contexts")]
     if name not in names:
         raise InputError(
             f"there is no context {quoted(name)}" if name else "no context is current",
@@ -97,7 +97,7 @@ def _merge(files: list[Path]) -> Entry:
         if data.get("current-context"):
             merged.setdefault("current-context", data["current-context"])
         for key, inner in _LISTS.items():
-            known = {each.get("name") for each in _entries(merged, key)}
+            known = {entry.get("name") for entry in _entries(merged, key)}
             for each in _entries(data, key):
                 if each.get("name") not in known:
                     value = each.get(inner)

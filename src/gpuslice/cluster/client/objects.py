@@ -275,7 +275,11 @@ class NodeClass(_Lenient, frozen=True):
     @property
     def family(self) -> str:
         """Of its machine image: "al2023", "bottlerocket", …; empty where that can't be told."""
-        aliases = {each.alias.partition("@")[0] for each in self.spec.ami_selector_terms if each.alias}
+        aliases = {
+            ami_selector_term.alias.partition("@")[0]
+            for ami_selector_term in self.spec.ami_selector_terms
+            if ami_selector_term.alias
+        }
         return (next(iter(aliases)) if len(aliases) == 1 else self.spec.ami_family).lower()
 
 

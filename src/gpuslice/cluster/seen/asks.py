@@ -34,7 +34,7 @@ def memory_asked(pod: Pod, node: Node, kind: InstanceType | None) -> int | None:
     if METERED[0] in node.status.allocatable and (metered := _limit(pod, METERED[0])):
         return int(metered) // MIB
     slots = requests_of(pod).get(SHARED_GPU, 0)
-    counted = METERED[0] in node.status.allocatable or any(is_seat(each) for each in node.status.allocatable)
+    counted = METERED[0] in node.status.allocatable or any(is_seat(name) for name in node.status.allocatable)
     if not slots or kind is None or POOL_LABEL not in node.labels or counted:
         return None
     offered = amount(node.status.allocatable.get(SHARED_GPU, "0"))
@@ -51,5 +51,6 @@ def time_asked(pod: Pod) -> Fraction:
 
 def _limit(pod: Pod, resource: str) -> Fraction:
     return sum(
-        (amount(each.resources.limits.get(resource, "0")) for each in pod.spec.containers), Fraction(0)
+        (amount(container.resources.limits.get(resource, "0")) for container in pod.spec.containers),
+        Fraction(0),
     )

@@ -70,12 +70,19 @@ def device_plugins(snapshot: Snapshot) -> tuple[DevicePlugin, ...]:
         )
         for policy in snapshot.cluster_policies
     )
-    return (*by_policy, *(_standalone(each) for each in snapshot.device_plugins if _is_one(each, snapshot)))
+    return (
+        *by_policy,
+        *(
+            _standalone(device_plugin)
+            for device_plugin in snapshot.device_plugins
+            if _is_one(device_plugin, snapshot)
+        ),
+    )
 
 
 def _is_one(runner: Runner, snapshot: Snapshot) -> bool:
     """Whether a DaemonSet is a device plugin by itself, and none that the GPU Operator makes."""
-    if any(each.kind == "ClusterPolicy" for each in runner.metadata.owner_references):
+    if any(owner_reference.kind == "ClusterPolicy" for owner_reference in runner.metadata.owner_references):
         return False
     operator = snapshot.gpu_operator
     operators = "gpu-operator" if operator is None else operator.metadata.namespace
@@ -84,16 +91,16 @@ def _is_one(runner: Runner, snapshot: Snapshot) -> bool:
 
 def _standalone(runner: Runner) -> DevicePlugin:
     containers = (*runner.pod.containers, *runner.pod.init_containers)
-    managers = [each for each in containers if _manages(each)]
-    plugins = [each for each in runner.pod.containers if not _manages(each)]
-    volumes = [each.config_map for each in runner.pod.volumes if each.config_map.name]
+    managers = [container for container in containers if _manages(container)]
+    plugins = [container for container in runner.pod.containers if not _manages(container)]
+    volumes = [volume.config_map for volume in runner.pod.volumes if volume.config_map.name]
     # Mounts are not read, so of several ConfigMaps the one is taken that the chart names so.
-    named = [each.config_map for each in runner.pod.volumes if each.name == "available-configs"]
+    named = [volume.config_map for volume in runner.pod.volumes if volume.name == "available-configs"]
     (config,) = named or (volumes if len(volumes) == 1 else (None,))
     path = next(_settings(plugins, *_FILE), "")
     file = path.rpartition("/")[2]
     if config is not None:
-        file = next((each.key for each in config.items if path.endswith(f"/{each.path}")), file)
+        file = next((item.key for item in config.items if path.endswith(f"/{item.path}")), file)
     return DevicePlugin(
         f"DaemonSet {runner.name}",
         runner.metadata.namespace,
@@ -101,11 +108,11 @@ def _standalone(runner: Runner) -> DevicePlugin:
         next(_settings(managers, "NODE_LABEL", "--node-label"), PLUGIN_LABEL) if managers else "",
         next(_settings(managers, "DEFAULT_CONFIG", "--default-config"), ""),
         tuple(
-            each
-            for each in next(_settings(managers, "FALLBACK_STRATEGIES", "--fallback-strategies"), "").split(
+            name
+            for name in next(_settings(managers, "FALLBACK_STRATEGIES", "--fallback-strategies"), "").split(
                 ","
             )
-            if each
+            if name
         ),
         "" if managers else file,
         next(_settings(plugins, *_STRATEGY), ""),
@@ -118,19 +125,19 @@ def default_of(plugin: DevicePlugin, entries: Iterable[str]) -> str | None:
     known = list(entries)
     if plugin.default:
         return plugin.default if plugin.default in known else None
-    for each in plugin.fallbacks:
-        if each == "named" and DEFAULT_KEY in known:
+    for fallback in plugin.fallbacks:
+        if fallback == "named" and DEFAULT_KEY in known:
             return DEFAULT_KEY
-        if each == "single" and len(known) == 1:
+        if fallback == "single" and len(known) == 1:
             return known[0]
-        if each == "empty":
+        if fallback == "empty":
             return ""
     return None
 
 
 def _manages(container: Container) -> bool:
-    return any(each.rpartition("/")[2] == _MANAGER for each in (*container.command, *container.args)) or any(
-        each.name == "CONFIG_FILE_SRCDIR" for each in container.env
+    return any(name.rpartition("/")[2] == _MANAGER for name in (*container.command, *container.args)) or any(
+        variable.name == "CONFIG_FILE_SRCDIR" for variable in container.env
     )
 
 

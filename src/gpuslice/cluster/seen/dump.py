@@ -94,7 +94,7 @@ def load(directory: str) -> Snapshot:
         if file.name != INDEX:
             for document in read_documents(file):
                 listed = fields_of(document.data).get("items")
-                items += [fields_of(each) for each in (listed if isinstance(listed, list) else [])]
+                items += [fields_of(entry) for entry in (listed if isinstance(listed, list) else [])]
     return Snapshot(
         where=directory,
         taken=index.taken,
@@ -102,9 +102,9 @@ def load(directory: str) -> Snapshot:
         namespaces=index.namespaces,
         served=frozenset(index.served),
         unread=tuple(Unread(each.what, each.why) for each in index.unread),
-        pods=tuple(convert(each, live.Pod, directory) for each in items if _is(each, "Pod")),
-        nodes=tuple(convert(each, live.Node, directory) for each in items if _is(each, "Node")),
-        objects=objects_of((each for each in items if not _is(each, "Pod", "Node")), directory),
+        pods=tuple(convert(item, live.Pod, directory) for item in items if _is(item, "Pod")),
+        nodes=tuple(convert(item, live.Node, directory) for item in items if _is(item, "Node")),
+        objects=objects_of((item for item in items if not _is(item, "Pod", "Node")), directory),
     )
 
 
@@ -135,10 +135,10 @@ def snapshot_of_objects(objects: Sequence[Object], where: str) -> Snapshot:
     )
 
 
-def _pod(each: Object) -> live.Pod:
-    pod = convert(each.data, live.Pod, each.where)
+def _pod(obj: Object) -> live.Pod:
+    pod = convert(obj.data, live.Pod, obj.where)
     return msgspec.structs.replace(
-        pod, metadata=msgspec.structs.replace(pod.metadata, namespace=each.namespace)
+        pod, metadata=msgspec.structs.replace(pod.metadata, namespace=obj.namespace)
     )
 
 

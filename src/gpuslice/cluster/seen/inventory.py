@@ -84,17 +84,17 @@ class Today:
     @property
     def usd_micro(self) -> int:
         """An hour, as far as prices are known."""
-        return sum(each.usd_micro or 0 for each in self.nodes)
+        return sum(node.usd_micro or 0 for node in self.nodes)
 
     @property
     def cards(self) -> int:
         """GPUs held."""
-        return sum(each.cards or 0 for each in self.nodes)
+        return sum(node.cards or 0 for node in self.nodes)
 
     @property
     def unpriced(self) -> tuple[GpuNode, ...]:
         """Nodes whose price isn't known."""
-        return tuple(each for each in self.nodes if each.usd_micro is None)
+        return tuple(node for node in self.nodes if node.usd_micro is None)
 
 
 def workloads_of(
@@ -129,7 +129,7 @@ def workloads_of(
     fallback = gpu_named(today).name if today else None
     return replace(
         found,
-        workloads=tuple(_placed(each, models, fallback) for each in found.workloads),
+        workloads=tuple(_placed(workload, models, fallback) for workload in found.workloads),
         notes=(*found.notes, *unread_notes(unread)),
     )
 
@@ -137,16 +137,16 @@ def workloads_of(
 def today_of(snapshot: Snapshot, catalog: Catalog) -> Today:
     """What the cluster's GPUs cost and do."""
     nodes = tuple(
-        found for each in snapshot.nodes if (found := gpu_node(each, snapshot, catalog)) is not None
+        found for node in snapshot.nodes if (found := gpu_node(node, snapshot, catalog)) is not None
     )
     asked: Counter[str] = Counter()
-    for each in snapshot.gpu_pods:
-        asked.update(requests_of(each))
-    regions = {each.region for each in nodes if each.region}
+    for pod in snapshot.gpu_pods:
+        asked.update(requests_of(pod))
+    regions = {node.region for node in nodes if node.region}
     return Today(
         nodes=nodes,
         asked=dict(sorted(asked.items())),
-        pending=sum(not each.spec.node_name for each in snapshot.gpu_pods),
+        pending=sum(not gpu_pod.spec.node_name for gpu_pod in snapshot.gpu_pods),
         region=regions.pop() if len(regions) == 1 else "",
     )
 
@@ -173,7 +173,7 @@ def gpu_node(node: Node, snapshot: Snapshot, catalog: Catalog) -> GpuNode | None
         cards=max(known.gpu_count, 1) if known is not None else _count(node),
         usd_micro=on_demand if price is None else price,
         assumed_price=price is None and on_demand is not None,
-        pods=sum(1 for each in pods if requests_of(each)),
+        pods=sum(1 for pod in pods if requests_of(pod)),
     )
 
 
@@ -214,9 +214,9 @@ def _count(node: Node) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _top(each: Object, family: Family) -> Object:
-    top = each
-    for parent in family.ancestors(each):
+def _top(obj: Object, family: Family) -> Object:
+    top = obj
+    for parent in family.ancestors(obj):
         top = parent
     return top
 
@@ -231,10 +231,10 @@ def _models_by_owner(
         known = types.get(node.labels.get(INSTANCE_TYPE, ""))
         on_node[node.name] = known.gpu if known is not None else model_of(node)
     found: dict[Key, Counter[str]] = {}
-    for pod, each in zip(snapshot.gpu_pods, pods, strict=True):
+    for pod, obj in zip(snapshot.gpu_pods, pods, strict=True):
         model = on_node.get(pod.spec.node_name)
         if model:
-            found.setdefault(family.top(each), Counter())[model] += 1
+            found.setdefault(family.top(obj), Counter())[model] += 1
     return found
 
 

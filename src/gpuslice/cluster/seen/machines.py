@@ -47,7 +47,7 @@ def labels_of(kind: InstanceType) -> dict[str, str]:
 
 def admits(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
     """Whether labels meet all requirements; those on keys that nobody knows of count as met."""
-    return all(_met(each, labels) for each in requirements)
+    return all(_met(requirement, labels) for requirement in requirements)
 
 
 def types_of(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
@@ -58,7 +58,7 @@ def types_of(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
 def admitted(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
     """The same, of a pool that says nothing of machines too: it admits them all."""
     own = _own(pool)
-    return tuple(each for each in catalog.instance_types if admits(pool.requirements, labels_of(each) | own))
+    return tuple(kind for kind in catalog.instance_types if admits(pool.requirements, labels_of(kind) | own))
 
 
 def overlaid(overlay: NodeOverlay, pool: NodePool, kind: InstanceType) -> bool:
@@ -69,9 +69,9 @@ def overlaid(overlay: NodeOverlay, pool: NodePool, kind: InstanceType) -> bool:
 def promised(overlays: Iterable[NodeOverlay], pool: NodePool, kind: InstanceType) -> dict[str, str]:
     """What overlays promise of a type's nodes in a pool, by resource: the highest weight counts, then the last name."""
     found: dict[str, str] = {}
-    for each in sorted(overlays, key=lambda one: (one.spec.weight, one.name), reverse=True):
-        if overlaid(each, pool, kind):
-            for resource, amount in each.spec.capacity.items():
+    for overlay in sorted(overlays, key=lambda one: (one.spec.weight, one.name), reverse=True):
+        if overlaid(overlay, pool, kind):
+            for resource, amount in overlay.spec.capacity.items():
                 found.setdefault(resource, str(amount))
     return found
 
@@ -100,8 +100,8 @@ def _own(pool: NodePool) -> dict[str, str]:
 def _asks_for_type(pool: NodePool) -> bool:
     """A pool that says nothing of instance types admits every machine of EC2: no reason to speak of GPUs."""
     return any(
-        each.key == "node.kubernetes.io/instance-type" or each.key.startswith(_AWS)
-        for each in pool.requirements
+        requirement.key == "node.kubernetes.io/instance-type" or requirement.key.startswith(_AWS)
+        for requirement in pool.requirements
     )
 
 

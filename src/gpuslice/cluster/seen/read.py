@@ -86,7 +86,7 @@ def read(api: Api, namespaces: Sequence[str] = ()) -> Snapshot:
     reader = _Reader(api, tuple(namespaces))
     where = f"context {api.name}" if api.name else "the cluster"
     version = api.get("/version", _Version).git_version
-    groups = {each.name: each for each in api.get("/apis", _Groups).groups}
+    groups = {group.name: group for group in api.get("/apis", _Groups).groups}
     share = _Sharing()
     pods = reader.all_of(POD, lambda raw: share.pod(raw, where), required=True)
     nodes = reader.all_of(NODE, lambda raw: _node(raw, where))
@@ -236,7 +236,7 @@ def _slim(resource: Resource, data: dict[str, object]) -> Data:
 
 
 def _at_version(resource: Resource, group: _Group) -> Resource:
-    versions = [each.version for each in group.versions]
+    versions = [version.version for version in group.versions]
     if resource.version in versions or not versions:
         return resource
     return Resource(
@@ -248,19 +248,19 @@ def _named_config_maps(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Namespace and name of the ConfigMaps that the GPU machinery is told to use."""
     operator = snapshot.gpu_operator
     found: list[tuple[str, str]] = []
-    for each in snapshot.device_plugins:
+    for runner in snapshot.device_plugins:
         found += [
-            (each.metadata.namespace, volume.config_map.name)
-            for volume in each.pod.volumes
+            (runner.metadata.namespace, volume.config_map.name)
+            for volume in runner.pod.volumes
             if volume.config_map.name
         ]
-    namespaces = {each.metadata.namespace for each in snapshot.device_plugins}
+    namespaces = {device_plugin.metadata.namespace for device_plugin in snapshot.device_plugins}
     if operator is not None:
         namespaces.add(operator.metadata.namespace)
     if not namespaces and snapshot.cluster_policies:
         namespaces.add("gpu-operator")  # its Deployment couldn't be read
     for namespace in namespaces:
-        found += [(namespace, each) for each in (PLUGIN_MAP, MIG_MAP, OPERATORS_MIG_CONFIG)]
+        found += [(namespace, literal) for literal in (PLUGIN_MAP, MIG_MAP, OPERATORS_MIG_CONFIG)]
         for policy in snapshot.cluster_policies:
             named = (policy.spec.device_plugin.config.name, policy.spec.mig_manager.config.name)
             found += [(namespace, name) for name in named if name]

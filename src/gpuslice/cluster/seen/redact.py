@@ -55,15 +55,15 @@ def redacted(data: object) -> object:
             if key not in _DROPPED and value is not None
         }
     if isinstance(data, list | tuple):
-        return [redacted(each) for each in data]
+        return [redacted(entry) for entry in data]
     return data
 
 
 def _field(key: str, value: object) -> object:
     if key == "annotations" and isinstance(value, Mapping):
-        return {name: each for name, each in value.items() if name.startswith(_ANNOTATIONS)}
+        return {name: entry for name, entry in value.items() if name.startswith(_ANNOTATIONS)}
     if key == "env" and isinstance(value, list | tuple):
-        return [_variable(each) for each in value]
+        return [_variable(entry) for entry in value]
     if key in {"args", "command"} and isinstance(value, list | tuple):
         return _words(list(value))
     if key == "volumes" and isinstance(value, list | tuple):
@@ -78,13 +78,13 @@ def _field(key: str, value: object) -> object:
     return redacted(value)
 
 
-def _variable(each: object) -> object:
-    if not isinstance(each, Mapping):
+def _variable(entry: object) -> object:
+    if not isinstance(entry, Mapping):
         return {}
-    name = str(each.get("name", ""))
+    name = str(entry.get("name", ""))
     kept = {"name": name}
-    if isinstance(each.get("value"), str):
-        kept["value"] = str(each["value"]) if _HARMLESS.fullmatch(name) else REMOVED
+    if isinstance(entry.get("value"), str):
+        kept["value"] = str(entry["value"]) if _HARMLESS.fullmatch(name) else REMOVED
     return kept
 
 

@@ -46,14 +46,14 @@ class Selector:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether an object with these labels is meant."""
-        return all(each.holds(labels) for each in self.terms)
+        return all(term.holds(labels) for term in self.terms)
 
 
 def _term(text: str) -> _Term:
     if match := _EQUALS.fullmatch(text):
         return _Term(match["key"], frozenset({match["value"]}), match["operator"] == "!=")
     if match := _AMONG.fullmatch(text):
-        values = frozenset(each.strip() for each in match["values"].split(","))
+        values = frozenset(name.strip() for name in match["values"].split(","))
         return _Term(match["key"], values, match["operator"] == "notin")
     if match := _EXISTS.fullmatch(text):
         return _Term(match["key"], None, bool(match["absent"]))

@@ -73,7 +73,7 @@ class Snapshot:
 
     def could_read(self, resource: Resource) -> bool:
         """Whether the absence of such objects means that there are none."""
-        return all(each.what != resource.title for each in self.unread)
+        return all(unread.what != resource.title for unread in self.unread)
 
     def _typed(self, resource: Resource, kind: type[T]) -> tuple[T, ...]:
         return tuple(
@@ -105,8 +105,8 @@ class Snapshot:
     @cached_property
     def auto_mode(self) -> bool:
         """Whether EKS Auto Mode makes nodes here."""
-        return any(each.kind == AUTO_NODE_CLASS.kind for each in self.objects) or any(
-            each.labels.get("eks.amazonaws.com/compute-type") == "auto" for each in self.nodes
+        return any(obj.kind == AUTO_NODE_CLASS.kind for obj in self.objects) or any(
+            node.labels.get("eks.amazonaws.com/compute-type") == "auto" for node in self.nodes
         )
 
     @cached_property
@@ -139,43 +139,41 @@ class Snapshot:
     def device_plugins(self) -> tuple[live.Runner, ...]:
         """The DaemonSets that run NVIDIA's device plugin."""
         return tuple(
-            each
-            for each in self.daemon_sets
-            if not any(word in each.metadata.name for word in _OF_THE_SAME_IMAGE)
+            runner
+            for runner in self.daemon_sets
+            if not any(word in runner.metadata.name for word in _OF_THE_SAME_IMAGE)
             and (
-                any(name in container.image for container in each.pod.containers for name in _PLUGIN_IMAGES)
-                or any(name in each.metadata.name for name in _PLUGIN_IMAGES)
+                any(name in container.image for container in runner.pod.containers for name in _PLUGIN_IMAGES)
+                or any(name in runner.metadata.name for name in _PLUGIN_IMAGES)
             )
         )
 
     @cached_property
     def gpu_pods(self) -> tuple[live.Pod, ...]:
         """Pods that ask for a GPU and haven't ended."""
-        return tuple(each for each in self.pods if not each.ended and asks_for_gpu(each))
+        return tuple(pod for pod in self.pods if not pod.ended and asks_for_gpu(pod))
 
     @cached_property
     def claiming_pods(self) -> tuple[live.Pod, ...]:
         """Pods that claim devices, ask for no GPU otherwise, and haven't ended."""
         return tuple(
-            each
-            for each in self.pods
-            if not each.ended and each.spec.resource_claims and not asks_for_gpu(each)
+            pod for pod in self.pods if not pod.ended and pod.spec.resource_claims and not asks_for_gpu(pod)
         )
 
     @cached_property
     def pods_by_node(self) -> Mapping[str, tuple[live.Pod, ...]]:
         """Pods that haven't ended, by the node that they are bound to."""
         found: dict[str, list[live.Pod]] = {}
-        for each in self.pods:
-            if each.spec.node_name and not each.ended:
-                found.setdefault(each.spec.node_name, []).append(each)
+        for pod in self.pods:
+            if pod.spec.node_name and not pod.ended:
+                found.setdefault(pod.spec.node_name, []).append(pod)
         return {name: tuple(pods) for name, pods in found.items()}
 
     def _running(self, *words: str) -> live.Runner | None:
-        for each in self._typed(DEPLOYMENT, live.Runner):
-            images = " ".join(container.image for container in each.pod.containers)
-            if any(word in images or each.metadata.name == word for word in words):
-                return each
+        for runner in self._typed(DEPLOYMENT, live.Runner):
+            images = " ".join(container.image for container in runner.pod.containers)
+            if any(word in images or runner.metadata.name == word for word in words):
+                return runner
         return None
 
 
@@ -192,16 +190,16 @@ def pod_objects(pods: Iterable[live.Pod], where: str) -> list[Object]:
     """Pods as the workloads' reader takes them: plain data, the same spec shared by all that have it."""
     specs: dict[bytes, object] = {}
     found = []
-    for each in pods:
-        text = msgspec.json.encode(msgspec.structs.replace(each.spec, node_name=""))
+    for pod in pods:
+        text = msgspec.json.encode(msgspec.structs.replace(pod.spec, node_name=""))
         if text not in specs:
             specs[text] = msgspec.json.decode(text)
         data = {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": msgspec.json.decode(msgspec.json.encode(each.metadata)),
+            "metadata": msgspec.json.decode(msgspec.json.encode(pod.metadata)),
             "spec": specs[text],
-            "status": {"phase": each.status.phase},
+            "status": {"phase": pod.status.phase},
         }
         found.append(object_of(data, where))
     return found
@@ -216,4 +214,4 @@ def object_of(data: Mapping[str, object], where: str) -> Object:
 
 def objects_of(items: Iterable[Mapping[str, object]], where: str) -> tuple[Object, ...]:
     """The same of many."""
-    return tuple(object_of(each, where) for each in items)
+    return tuple(object_of(item, where) for item in items)

@@ -90,7 +90,7 @@ def column_of(pattern: Pattern, limits: Limits, classes: int) -> Column:
     return Column(
         pattern.option.usd,
         (*(row for row, _ in counts), *(row for row, _ in taken)),
-        (*(float(count) for _, count in counts), *(each for _, each in taken)),
+        (*(float(count) for _, count in counts), *(value for _, value in taken)),
     )
 
 
@@ -143,7 +143,7 @@ class ColumnGeneration:
             tolerance: relative, of bound against value.
             clock: work left; a feasible mix and a true bound come out whenever it ends.
         """
-        demand = np.asarray([each.replicas for each in self._classes], dtype=np.float64)
+        demand = np.asarray([a_class.replicas for a_class in self._classes], dtype=np.float64)
         tolls = self.limits.first_tolls()
         self._pricing.reprice(self.limits.tolled(tolls))
         prices, centre, used = first_prices(self._pricing, demand, clock)
@@ -168,7 +168,7 @@ class ColumnGeneration:
             slack: dollars an hour.
             clock: work left.
         """
-        demand = np.asarray([each.replicas for each in self._classes], dtype=np.int64)
+        demand = np.asarray([a_class.replicas for a_class in self._classes], dtype=np.int64)
         return listed(self._pricing.nodes(demand), prices, slack, clock)
 
     def plainest(self, pattern: Pattern) -> Pattern:
@@ -229,10 +229,10 @@ class ColumnGeneration:
         prices: list[float] = centre[:classes].tolist()
         usd = dict(zip(self._options, self.limits.tolled(centre[classes:]).tolist(), strict=True))
         return [
-            each
-            for each in patterns
-            if len(each.pods) == 1
-            or sum(prices[number] * count for number, _, count in each.pods) > share * usd[each.option]
+            pattern
+            for pattern in patterns
+            if len(pattern.pods) == 1
+            or sum(prices[number] * count for number, _, count in pattern.pods) > share * usd[pattern.option]
         ]
 
     def _master(self, links: Links, demand: Floats, room: Floats) -> LinearMaster:
@@ -242,7 +242,7 @@ class ColumnGeneration:
         master = LinearMaster(
             [*map(float, links.fixed), *[1.0] * links.services],
             [penalty] * len(links.fixed) + [penalty * most] * links.services,
-            [float(each) for each in room],
+            [float(entry) for entry in room],
             toll=penalty * _PASSED,
         )
         for column in links.columns():
@@ -278,7 +278,7 @@ class ColumnGeneration:
         patience: Patience,
         told: Callable[[float, float], None] = _untold,
     ) -> Relaxation:
-        links = self._links or Links(tuple(int(each) for each in demand))
+        links = self._links or Links(tuple(int(entry) for entry in demand))
         master = self._master(links, demand, room)
         classes, first = len(demand), len(demand) + links.services  # the limits' rows come last
         known = self.proper(demand, centre if patience is Patience.LITTLE else None)
@@ -367,7 +367,7 @@ def _solved(
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:
     """A node with as many replicas of one class as it carries, at most those there are; None if not one."""
-    return max(each_alone(option, number, classes), key=lambda each: each.pods[0][2], default=None)
+    return max(each_alone(option, number, classes), key=lambda entry: entry.pods[0][2], default=None)
 
 
 def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> list[Pattern]:
@@ -382,7 +382,7 @@ def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]
         return [Pattern(option, ((number, 0, count),))] if count else []
     found = []
     for where, _ in option.cut.fits[number]:
-        geometry = max(option.cut.geometries, key=lambda each: (dict(each).get(where, 0), each))
+        geometry = max(option.cut.geometries, key=lambda geometry: (dict(geometry).get(where, 0), geometry))
         here = min(count, dict(geometry).get(where, 0) * option.units)
         if here:
             found.append(Pattern(option, ((number, where, here),), (geometry,) * option.units))

@@ -89,7 +89,9 @@ def made_whole(
             holders = [pattern for pattern in +nodes if pattern.counts().get(harder, 0)]
             if not holders:
                 break  # the program took a place that nobody has any more: the harder class was covered twice
-            pattern = min(holders, key=lambda each: (-each.counts()[harder], each.option.price, each.pods))
+            pattern = min(
+                holders, key=lambda holder: (-holder.counts()[harder], holder.option.price, holder.pods)
+            )
             count = pattern.counts()[harder]
             same = min(nodes[pattern], left // count) if left >= count else 1
             moved = min(count, left)

@@ -105,12 +105,12 @@ class _Search:
         self._classes = classes
         self._packings = packings
         self._bills = bills
-        self._workloads = {member.name: member for each in classes for member in each.members}
+        self._workloads = {member.name: member for a_class in classes for member in a_class.members}
         tenants: dict[PoolKey, list[tuple[int, Workload, int, int]]] = defaultdict(list)
         for number, homes in realisation.homes.items():
             for workload, home, replicas in homes:
                 tenants[home.pool].append((number, workload, home.slice_index, replicas))
-        self._pools = {pool: residents_of(each) for pool, each in tenants.items()}
+        self._pools = {pool: residents_of(group) for pool, group in tenants.items()}
         self._at_first: int | None = None
         self._costs: dict[PoolKey, tuple[int | None, int | None]] = {}
 
@@ -146,9 +146,9 @@ class _Search:
             residents = self._pools[pool]
             if self._made_safer(pool, residents, self._packings.pools_for, may_go_on) or len(residents) == 1:
                 continue
-            for each in residents:
+            for resident in residents:
                 if may_go_on():
-                    self._made_safer(pool, (each,), lambda _: self._pools, may_go_on)
+                    self._made_safer(pool, (resident,), lambda _: self._pools, may_go_on)
 
     def _made_safer(
         self,
@@ -157,9 +157,9 @@ class _Search:
         pools_for: Callable[[Iterable[int]], Iterable[PoolKey]],
         may_go_on: Callable[[], bool],
     ) -> bool:
-        if any(self._stays(each) for each in group):
+        if any(self._stays(resident) for resident in group):
             return False
-        numbers = [each.number for each in group]
+        numbers = [resident.number for resident in group]
         tighter = [
             other
             for other in pools_for(numbers)
@@ -167,7 +167,7 @@ class _Search:
             and other.spot == pool.spot
             and not other.geometries
             and all(number in other.cut.fits for number in numbers)
-            and not any(_is_slower(each, pool, other) for each in group)
+            and not any(_is_slower(resident, pool, other) for resident in group)
         ]
         for other in sorted(tighter, key=_looseness):
             if not may_go_on():
@@ -208,8 +208,8 @@ class _Search:
             else:
                 self._pools.pop(pool, None)
 
-    def _stays(self, each: Resident) -> bool:
-        return self._classes[each.number].splittable or each.name in self._packings.wishes.kept
+    def _stays(self, resident: Resident) -> bool:
+        return self._classes[resident.number].splittable or resident.name in self._packings.wishes.kept
 
     def _mean(self) -> int | None:
         """Micro-dollars an hour of all pools as they are, on average; None where somebody fits nowhere."""
@@ -269,16 +269,16 @@ class _Search:
         for at, after in enumerate(self._moves(pool)):
             if clock.over():
                 break
-            before = [self._now(each)[0] for each in after]
-            if None in before or self._least(after) >= sum(each or 0 for each in before):
+            before = [self._now(pool_key)[0] for pool_key in after]
+            if None in before or self._least(after) >= sum(number or 0 for number in before):
                 continue
-            likely = [self._likely(each, residents) for each, residents in after.items()]
+            likely = [self._likely(pool_key, residents) for pool_key, residents in after.items()]
             known = [each for each in likely if each is not None]
             if len(known) == len(likely):
-                ranked.append((sum(known) - sum(each or 0 for each in before), at, after))
+                ranked.append((sum(known) - sum(number or 0 for number in before), at, after))
         best: float = 0
         chosen: dict[PoolKey, Residents] | None = None
-        for promise, _, after in sorted(ranked, key=lambda each: each[:2])[:_TRIED]:
+        for promise, _, after in sorted(ranked, key=lambda entry: entry[:2])[:_TRIED]:
             if promise >= best or self._bills.simulated >= _MOST_SIMULATED:
                 break
             change = self._change(after, best)
@@ -290,11 +290,11 @@ class _Search:
         """What pools would be after a move: each workload of a pool, or all of them, to each other pool that fits."""
         here = self._pools[pool]
         movable = [each for each in here if not self._stays(each)]
-        groups: list[Residents] = [(each,) for each in movable]
+        groups: list[Residents] = [(resident,) for resident in movable]
         if len(here) == len(movable) > 1:
             groups.append(here)
         for group in groups:
-            for other in self._packings.pools_for(each.number for each in group):
+            for other in self._packings.pools_for(resident.number for resident in group):
                 if other != pool:
                     yield self._moved(pool, group, other)
 
@@ -329,17 +329,17 @@ class _Search:
                 packing.update(dict(outcomes[pool].packed))
             else:
                 packing.update(self._bills.patterns(pool, residents, options, spread.typical))
-            for each in residents:
-                homes[each.number].append(
-                    (self._workloads[each.name], Home(pool, each.slice_index), each.replicas)
+            for resident in residents:
+                homes[resident.number].append(
+                    (self._workloads[resident.name], Home(pool, resident.slice_index), resident.replicas)
                 )
         packed = [self._packings.pack(pool, load_of(residents)) for pool, residents in self._pools.items()]
         return CarriedOut(
             packing,
             {number: tuple(found) for number, found in sorted(homes.items())},
-            {pool: each.options for pool, each in outcomes.items()},
+            {pool: outcome.options for pool, outcome in outcomes.items()},
             spread,
-            sum(bool(each.packed) for each in outcomes.values()),
+            sum(bool(outcome.packed) for outcome in outcomes.values()),
             missing_types(self._pools, outcomes, self._bills),
             None if None in packed else sum(each.price for each in packed if each is not None),
             self._at_first,
@@ -358,14 +358,16 @@ def _looseness(pool: PoolKey) -> tuple[int, int]:
     return kinds.index(pool.cut.mechanism) + pool.cut.metered, pool.cut.slots_per_gpu
 
 
-def _is_slower(each: Resident, here: PoolKey, there: PoolKey) -> bool:
+def _is_slower(resident: Resident, here: PoolKey, there: PoolKey) -> bool:
     """Whether somebody would run slower there, or nobody can say."""
-    now = dict(here.cut.fits[each.number])[each.slice_index].slowdown
-    then = dict(there.cut.fits[each.number])[0].slowdown
+    now = dict(here.cut.fits[resident.number])[resident.slice_index].slowdown
+    then = dict(there.cut.fits[resident.number])[0].slowdown
     return now != then and (now is None or then is None or then > now)
 
 
 def _spread(outcomes: Iterable[Outcome], orders: Sequence[Order]) -> Spread:
     listed = tuple(outcomes)
-    bills = [(sum((each.bills[at] for each in listed), NOTHING), order) for at, order in enumerate(orders)]
-    return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+    bills = [
+        (sum((outcome.bills[at] for outcome in listed), NOTHING), order) for at, order in enumerate(orders)
+    ]
+    return Spread(tuple(sorted(bills, key=lambda bill: (bill[0].price, bill[0].nodes))))

@@ -84,12 +84,12 @@ class Outcome:
     @property
     def total(self) -> int:
         """Micro-dollars an hour, summed over the orders."""
-        return sum(each.price for each in self.bills)
+        return sum(bill.price for bill in self.bills)
 
     @property
     def worst(self) -> int:
         """Micro-dollars an hour in the unluckiest order."""
-        return max(each.price for each in self.bills)
+        return max(bill.price for bill in self.bills)
 
 
 class PoolBills:
@@ -146,7 +146,7 @@ class PoolBills:
         for pattern, count in found.nodes:
             kinds["pool", pattern.option.instance_type.name, pattern.option.purchase.value] += count
         return Outcome(
-            tuple(sorted(options, key=lambda each: (each.price, each.instance_type.name))),
+            tuple(sorted(options, key=lambda option: (option.price, option.instance_type.name))),
             (Bill(found.price, tuple(sorted(kinds.items())), 0),) * len(self.orders),
             found.nodes,
         )
@@ -161,8 +161,8 @@ class PoolBills:
         self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...], order: Order
     ) -> tuple[Pattern, ...]:
         """The nodes that Karpenter launches in one order of arrival, one by one."""
-        asks = {self._ask(pool, each): each for each in residents}
-        load = tuple((ask, each.replicas) for ask, each in asks.items())
+        asks = {self._ask(pool, resident): resident for resident in residents}
+        load = tuple((ask, resident.replicas) for ask, resident in asks.items())
         launched = self._realiser.nodes(self._offer(pool, options), load, order)
         return tuple(_pattern(pool, options, node, asks) for node in launched)
 
@@ -185,7 +185,7 @@ class PoolBills:
         return self._tried(pool, residents, options, 0, below)
 
     def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
-        numbers = {each.number for each in residents}
+        numbers = {resident.number for resident in residents}
         useful = [each for each in self._packings.options_of(pool) if not numbers.isdisjoint(each.classes)]
         alone = [(each,) for each in useful if numbers.issubset(each.classes)]
         best = self._best_of(pool, residents, alone, None)
@@ -195,7 +195,7 @@ class PoolBills:
         else:
             (main,) = best.options
             pairs = [(each, main) for each in useful if each.price < main.price]
-        fitting = [pair for pair in pairs if all(any(each.admits(n) for each in pair) for n in numbers)]
+        fitting = [pair for pair in pairs if all(any(option.admits(n) for option in pair) for n in numbers)]
         best = self._best_of(pool, residents, fitting, best)
         return best if best is not None else self.tried(pool, residents, tuple(useful))
 
@@ -228,14 +228,14 @@ class PoolBills:
     ) -> Outcome | None:
         """The outcome, unless it turns out on the way that its weight can't be below that, or time runs out."""
         offer = self._offer(pool, options)
-        load = tuple((self._ask(pool, each), each.replicas) for each in residents)
+        load = tuple((self._ask(pool, resident), resident.replicas) for resident in residents)
         bills: list[Bill] = []
         so_far = worst = 0
         for at, order in enumerate(self.orders):
             if not self.has_time():
                 return None
             bill = self._realiser.bill(offer, load, order)
-            pods = sum(each.replicas for each in residents)
+            pods = sum(resident.replicas for resident in residents)
             self.simulated += pods
             nodes = sum(count for _, count in bill.nodes)
             self._clock.spend(budget.ROLLOUT + (budget.ARRIVAL + budget.BINDING * nodes) * pods)
@@ -249,17 +249,17 @@ class PoolBills:
     def _least(self, pool: PoolKey, residents: Residents, options: tuple[NodeOption, ...]) -> int:
         """Micro-dollars an hour below which no nodes of these carry the load: the resource that asks for most."""
         totals: dict[str, int] = defaultdict(int)
-        for each in residents:
-            ask = self._ask(pool, each)
+        for resident in residents:
+            ask = self._ask(pool, resident)
             for key, amount in ((CPU, ask.cpu_milli), (MEMORY, ask.memory_mib), (PODS, 1), *ask.slices):
-                totals[key] += amount * each.replicas
+                totals[key] += amount * resident.replicas
         rooms = [
             {CPU: each.cpu_milli, MEMORY: each.memory_mib, PODS: each.pods} | promised
             for each, promised in zip(options, self._promised(pool, options), strict=True)
         ]
         least = 0
         for key, total in totals.items():
-            having = [(each.price, room.get(key, 0)) for each, room in zip(options, rooms, strict=True)]
+            having = [(option.price, room.get(key, 0)) for option, room in zip(options, rooms, strict=True)]
             if len(options) == 1:
                 ((price, have),) = having
                 amount = -(-total // max(have, 1)) * price
@@ -281,9 +281,9 @@ class PoolBills:
                 planned.name,
                 tuple(
                     (option.instance_type, pool.cut.carrier.offers(planned, option.instance_type).amounts)
-                    for option in {each.instance_type.name: each for each in options}.values()
+                    for option in {option.instance_type.name: option for option in options}.values()
                 ),
-                frozenset(each.purchase for each in options),
+                frozenset(option.purchase for option in options),
             )
         return self._offers[key]
 
@@ -303,14 +303,14 @@ class PoolBills:
 def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
     """How many replicas none of these nodes can carry."""
     carried = {number for option in options for number in option.classes}
-    return sum(each.replicas for each in residents if each.number not in carried)
+    return sum(resident.replicas for resident in residents if resident.number not in carried)
 
 
 def load_of(residents: Residents) -> Load:
     """What a pool carries, as packings know it."""
     load: Counter[tuple[int, int]] = Counter()
-    for each in residents:
-        load[each.number, each.slice_index] += each.replicas
+    for resident in residents:
+        load[resident.number, resident.slice_index] += resident.replicas
     return tuple(sorted(load.items()))
 
 
@@ -333,9 +333,9 @@ def _pattern(
     pool: PoolKey, options: Sequence[NodeOption], node: Launched, asks: dict[PodAsk, Resident]
 ) -> Pattern:
     option = next(
-        each
-        for each in options
-        if each.instance_type.name == node.instance_type and each.purchase is node.purchase
+        option
+        for option in options
+        if option.instance_type.name == node.instance_type and option.purchase is node.purchase
     )
     counts: dict[tuple[int, int], int] = defaultdict(int)
     for ask, count in node.pods:

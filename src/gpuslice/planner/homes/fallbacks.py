@@ -60,7 +60,7 @@ def with_fallback(
         bills: of the model.
         second: nodes that could stand in for one.
     """
-    if outcome.packed or len({each.instance_type.name for each in outcome.options}) > 1:
+    if outcome.packed or len({option.instance_type.name for option in outcome.options}) > 1:
         return outcome
     found = sorted(second(outcome.options[0]), key=lambda each: (each.price, each.instance_type.name))
     for each in found[:_TRIED]:
@@ -133,7 +133,7 @@ def missing_types(
             continue
         price = unbound = 0
         for pool in launched[name]:
-            left = tuple(each for each in outcomes[pool].options if each.instance_type.name != name)
+            left = tuple(option for option in outcomes[pool].options if option.instance_type.name != name)
             without = bills.tried(pool, pools[pool], left) if left else None
             if without is not None:
                 price += (without.total - outcomes[pool].total) // len(without.bills)

@@ -245,13 +245,13 @@ class Homes:
             members[number, home.slice_index] += replicas
             choices.append((self._least(home.pool, members) - self._now(home.pool), at, home, members))
         best: tuple[int, int, Home] | None = None
-        for least, at, home, members in sorted(choices, key=lambda each: each[:2]):
+        for least, at, home, members in sorted(choices, key=lambda choice: choice[:2]):
             if best is not None and least > best[0]:
                 break
             cost = self._cost(home.pool, members)
             if cost is not None:
                 added = cost - self._now(home.pool), at, home
-                best = added if best is None else min(best, added, key=lambda each: each[:2])
+                best = added if best is None else min(best, added, key=lambda entry: entry[:2])
         if best is None:
             raise AssertionError("a workload fits nowhere, not even where it was")
         return best[-1]

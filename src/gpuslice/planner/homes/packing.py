@@ -83,12 +83,12 @@ class PoolPacking:
         self.wishes = wishes
         self._clock = clock
         self._classes = classes
-        self._values = [max(float(each), 1e-6) for each in values]
+        self._values = [max(float(value), 1e-6) for value in values]
         self._by_cut: dict[tuple[Cut, bool], list[NodeOption]] = defaultdict(list)
         for option in options:
             self._by_cut[option.cut, option.purchase is Purchase.SPOT].append(option)
         self._open_to = {
-            PoolKey(cut, (), spot): frozenset(number for each in offered for number in each.classes)
+            PoolKey(cut, (), spot): frozenset(number for option in offered for number in option.classes)
             for (cut, spot), offered in self._by_cut.items()
             if cut.mechanism is not Mechanism.MIG
         }
@@ -195,7 +195,7 @@ class PoolPacking:
                     break
                 for (_, free), count in nodes.items():
                     used = tuple(map(sub, room, free))
-                    total += count * next(each.price for each, have in rooms if all(map(le, used, have)))
+                    total += count * next(option.price for option, have in rooms if all(map(le, used, have)))
             else:
                 price = total // len(orders)
                 best = price if best is None else min(best, price)
@@ -208,7 +208,7 @@ class PoolPacking:
     def least(self, pool: PoolKey, load: Load) -> float:
         """Micro-dollars an hour below which no nodes carry the load, by the resource that comes dearest."""
         self._clock.spend(budget.LEAST * len(load))
-        amounts = [[each * count for each in self._share(pool, place)] for place, count in load]
+        amounts = [[value * count for value in self._share(pool, place)] for place, count in load]
         return max(map(sum, zip(*amounts, strict=True)), default=0.0)
 
     def _share(self, pool: PoolKey, place: Place) -> tuple[float, ...]:
@@ -217,7 +217,7 @@ class PoolPacking:
         if found is None:
             options = self.options_of(pool)
             if pool not in self._rates:
-                rooms = [(each.price, self._capacities(each, pool)) for each in options]
+                rooms = [(option.price, self._capacities(option, pool)) for option in options]
                 self._rates[pool] = tuple(
                     min((price / room[at] for price, room in rooms if room[at]), default=0.0)
                     for at in range(len(rooms[0][1]))
@@ -252,11 +252,11 @@ class PoolPacking:
         self._clock.spend(budget.PACKED * len(load))
         while left:
             # The cheapest node that carries all that is left.
-            finish = next((each.option for each in fillings if each.carries_the_rest()), None)
+            finish = next((filling.option for filling in fillings if filling.carries_the_rest()), None)
             if finish is not None and (best is None or price + finish.price < best.price):
                 last = pattern_of(finish, pool, left)
                 best = Packed(price + finish.price, tuple((nodes + Counter([last])).items()))
-            loads = ((each.option, each.fill(left)) for each in fillings)
+            loads = ((filling.option, filling.fill(left)) for filling in fillings)
             filled = [
                 (self._worth(counts) / max(option.usd, 1e-6), option, counts)
                 for option, counts in loads
@@ -264,7 +264,7 @@ class PoolPacking:
             ]
             if not filled:
                 return best
-            _, option, counts = max(filled, key=lambda each: each[0])
+            _, option, counts = max(filled, key=lambda entry: entry[0])
             times = min(left[place] // count for place, count in counts.items())
             nodes[pattern_of(option, pool, counts)] += times
             price += option.price * times

@@ -52,12 +52,12 @@ def homes_kept(
         policy: what may be bought.
         stack: what nodes run.
     """
-    types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
+    types = {kind.name: kind for kind in catalog.instance_types if not forbids(policy, kind)}
     numbers = {
         member.name: number
-        for number, each in enumerate(classes)
-        if not each.splittable
-        for member in each.members
+        for number, a_class in enumerate(classes)
+        if not a_class.splittable
+        for member in a_class.members
     }
     homes: dict[str, Home] = {}
     nodes: dict[NodeOption, None] = {}
@@ -72,15 +72,15 @@ def homes_kept(
         spot = set(pool.purchases) == {Purchase.SPOT.value}
         offered = [
             option
-            for each in machines
-            for purchase in each.prices
+            for machine in machines
+            for purchase in machine.prices
             if (purchase is Purchase.SPOT) == spot
-            and (option := node_option(each, purchase, cut, classes, overhead)) is not None
+            and (option := node_option(machine, purchase, cut, classes, overhead)) is not None
         ]
         here = {
-            each.workload: each.slice
-            for each in previous.assignments
-            if each.pool == pool.name and each.workload in numbers
+            assignment.workload: assignment.slice
+            for assignment in previous.assignments
+            if assignment.pool == pool.name and assignment.workload in numbers
         }
         for workload, name in here.items():
             number = numbers[workload]
@@ -94,9 +94,9 @@ def homes_kept(
 def names_kept(previous: Plan, pools: Iterable[tuple[Layout, str, bool]]) -> list[str | None]:
     """For each pool (layout, tenant, on spot), the name that the same pool had before; None: there was none."""
     free: dict[tuple[Layout, str, bool], list[str]] = defaultdict(list)
-    for each in previous.pools:
-        if not each.seats:  # its nodes would go on offering them
-            free[each.layout, each.tenant, set(each.purchases) == {Purchase.SPOT.value}].append(each.name)
+    for pool in previous.pools:
+        if not pool.seats:  # its nodes would go on offering them
+            free[pool.layout, pool.tenant, set(pool.purchases) == {Purchase.SPOT.value}].append(pool.name)
     return [free[key].pop(0) if free[key] else None for key in pools]
 
 
@@ -138,10 +138,10 @@ def traded(
 
 def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[object]]:
     found: dict[str, Counter[object]] = defaultdict(Counter)
-    for each in assignments:
+    for assignment in assignments:
         # With seats a template names no pool. Still a pod has to leave where its pool goes.
-        template = (each.pool, each.asks, str(each.memory_limit))
-        found[each.workload][template] += each.replicas
+        template = (assignment.pool, assignment.asks, str(assignment.memory_limit))
+        found[assignment.workload][template] += assignment.replicas
     return found
 
 
@@ -186,10 +186,10 @@ def _mig_cut(
         return None
     index = {profile.name: at for at, profile in enumerate(gpu.mig.plain)}
     listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
-    if listed is UNSET or not all(entry.profile in index for each in listed for entry in each):
+    if listed is UNSET or not all(entry.profile in index for pair in listed for entry in pair):
         return None
     geometries = tuple(
-        tuple(sorted((index[entry.profile], entry.count) for entry in each)) for each in listed
+        tuple(sorted((index[entry.profile], entry.count) for entry in pair)) for pair in listed
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
     cut = Cut(slices, classes, range(len(classes)), carrier, geometries=tuple(dict.fromkeys(geometries)))

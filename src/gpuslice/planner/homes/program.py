@@ -96,9 +96,9 @@ class HomeProgram:
         wanted: Counter[tuple[int, Home | None]] = Counter()
         for (number, position), home in chosen.items():
             wanted[number, home] += self._classes[number].members[position].replicas
-        for number, each in enumerate(self._classes):
-            if each.splittable:
-                wanted[number, None] = each.replicas
+        for number, a_class in enumerate(self._classes):
+            if a_class.splittable:
+                wanted[number, None] = a_class.replicas
         amounts = Counter(
             {pattern: round(x) for pattern, x in zip(self._patterns, values, strict=False) if x > 0.5}
         )
@@ -117,7 +117,7 @@ def _likely(patterns: Sequence[Pattern], values: Floats) -> list[Pattern]:
         for pattern in patterns
         if pattern.option.usd
     }
-    ranked = sorted(patterns, key=lambda each: lost.get(each, 0.0))
+    ranked = sorted(patterns, key=lambda pattern: lost.get(pattern, 0.0))
     best: dict[int, dict[Home, None]] = defaultdict(dict)
     for pattern in ranked:
         for number, where, _ in pattern.pods:
@@ -130,7 +130,9 @@ def _likely(patterns: Sequence[Pattern], values: Floats) -> list[Pattern]:
     ]
     covered = {number for pattern in likely for number, _, _ in pattern.pods}
     # Whom the best homes of others leave out can live alone.
-    return likely + [each for each in patterns if len(each.pods) == 1 and each.pods[0][0] not in covered]
+    return likely + [
+        pattern for pattern in patterns if len(pattern.pods) == 1 and pattern.pods[0][0] not in covered
+    ]
 
 
 def _supply(

@@ -268,7 +268,7 @@ class Search:
 
         None where the options that are left carry not everybody.
         """
-        offered = [each for each in self.options if each not in barred]
+        offered = [option for option in self.options if option not in barred]
         start = self._start(packing, offered, relaxation)
         if start is None:
             return None
@@ -301,7 +301,7 @@ class Search:
         bills = PoolBills(
             self.classes,
             settings.overhead,
-            priced_orders(sum(each.replicas for each in self.classes)),
+            priced_orders(sum(a_class.replicas for a_class in self.classes)),
             packings=pools,
             clock=clock,
         )
@@ -316,7 +316,7 @@ class Search:
         if tolled is None:
             return Within(found, homes.packing)
         carried = tolled.untolled(found)
-        while any(not each.counts for each in self.limits.broken(carried.packing)):
+        while any(not limit.counts for limit in self.limits.broken(carried.packing)):
             fewer = _with_less_spot(found, options)
             if fewer is None:
                 break
@@ -346,7 +346,7 @@ class Search:
                 known[next(iter(counts))].append(pattern)
         carriers = by_class(offered)
         result: Packing = Counter()
-        for number, each in enumerate(self.classes):
+        for number, a_class in enumerate(self.classes):
             found = known[number]
             if not found or not self._clock.over():
                 alones = (alone(option, number, self.classes) for option in carriers.get(number, ()))
@@ -354,7 +354,7 @@ class Search:
             if not found:
                 return None
             best = min(found, key=lambda pattern: pattern.option.price / pattern.counts()[number])
-            full, rest = divmod(each.replicas, best.counts()[number])
+            full, rest = divmod(a_class.replicas, best.counts()[number])
             if full:
                 result[best] += full
             if rest:
@@ -371,13 +371,13 @@ def _cheaper(best: Within | None, found: Within, broken: Sequence[Limit]) -> Wit
 
 def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
     """What to tell where limits leave no room for everybody."""
-    tight = [each.rule for each, toll in zip(search.limits.all, relaxation.tolls, strict=True) if toll > 0]
-    rules = ", ".join(tight or [each.rule for each in search.limits.all])
+    tight = [limit.rule for limit, toll in zip(search.limits.all, relaxation.tolls, strict=True) if toll > 0]
+    rules = ", ".join(tight or [limit.rule for limit in search.limits.all])
     short = [
         member.name
-        for each, count in zip(search.classes, relaxation.short, strict=True)
+        for a_class, count in zip(search.classes, relaxation.short, strict=True)
         if count > 1e-6  # replicas: more than the solver's tolerance
-        for member in each.members
+        for member in a_class.members
     ]
     if not short:
         fix = "raise a count, allow other types, or give it more --time-limit"
@@ -408,16 +408,17 @@ def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisa
             pools[pool_of(pattern)].append((pattern, count))
     ranked = []
     for at, (pool, nodes) in enumerate(pools.items()):
-        prices = [dearer.get((pool.cut, each.option.instance_type.name)) for each, _ in nodes]
+        prices = [dearer.get((pool.cut, pattern.option.instance_type.name)) for pattern, _ in nodes]
         known = [price for price in prices if price is not None]
         if len(known) == len(prices):
             paid = sum(
-                (price - each.option.price) * count for price, (each, count) in zip(known, nodes, strict=True)
+                (price - pattern.option.price) * count
+                for price, (pattern, count) in zip(known, nodes, strict=True)
             )
             ranked.append((paid, at, pool))
     if not ranked:
         return None
-    _, _, chosen = min(ranked, key=lambda each: each[:2])
+    _, _, chosen = min(ranked, key=lambda entry: entry[:2])
     homes = {
         number: tuple(
             (

@@ -83,7 +83,7 @@ def realise(
             homes, nodes = chosen
             pools.remember(nodes)
             better = Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
-            start = min(start, better, key=lambda each: each.total())
+            start = min(start, better, key=lambda entry: entry.total())
     start.improve(clock)
     return _realisation(start, pools, classes)
 
@@ -101,7 +101,7 @@ def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadCla
         homes[number].append((workload, home, workload.replicas))
     for number, spread in found.spread.items():
         homes[number] += spread
-    return Realisation(packing, {number: tuple(each) for number, each in sorted(homes.items())})
+    return Realisation(packing, {number: tuple(group) for number, group in sorted(homes.items())})
 
 
 def _homes_in(

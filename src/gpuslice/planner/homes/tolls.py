@@ -55,7 +55,7 @@ class Tolled:
         self._tolled: dict[NodeOption, NodeOption] = {}
         self._plain: dict[NodeOption, NodeOption] = {}
         for group in groups.values():
-            plain = min(group, key=lambda each: each.purchase is Purchase.RESERVED)
+            plain = min(group, key=lambda entry: entry.purchase is Purchase.RESERVED)
             bought, type_ = _seen_as(plain), types[plain.instance_type.name]
             one = replace(plain, instance_type=type_, purchase=bought, price=type_.prices[bought])
             self._plain[one] = plain
@@ -73,7 +73,7 @@ class Tolled:
 
     def relaxation(self, relaxation: Relaxation) -> Relaxation:
         """The same patterns as the search sees them, those of options that aren't offered left out."""
-        known = [each for each in relaxation.patterns if each.option in self._tolled]
+        known = [pattern for pattern in relaxation.patterns if pattern.option in self._tolled]
         patterns = dict.fromkeys(replace(each, option=self._tolled[each.option]) for each in known)
         return replace(relaxation, patterns=tuple(patterns))
 
@@ -109,13 +109,13 @@ class Tolled:
             if pattern.option.purchase is Purchase.RESERVED:
                 reserved[pool_of(pattern)][pattern.option] = None
         options = {
-            pool: tuple(dict.fromkeys([*(self._plain[each] for each in listed), *reserved[pool]]))
+            pool: tuple(dict.fromkeys([*(self._plain[option] for option in listed), *reserved[pool]]))
             for pool, listed in found.options.items()
         }
         prices = {(option.instance_type.name, option.purchase): option.price for option in self._offered}
         room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
         bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
-        spread = Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+        spread = Spread(tuple(sorted(bills, key=lambda bill: (bill[0].price, bill[0].nodes))))
         # Prices with tolls say nothing of what a missing type or a move comes to in dollars.
         return replace(
             found, packing=packing, options=options, spread=spread, missing=(), packed=None, at_first=None
@@ -123,9 +123,9 @@ class Tolled:
 
     def _held(self, name: str) -> int:
         option = next(
-            each
-            for each in self._offered
-            if each.instance_type.name == name and each.purchase is Purchase.RESERVED
+            option
+            for option in self._offered
+            if option.instance_type.name == name and option.purchase is Purchase.RESERVED
         )
         return self._limits.room(option, [0] * len(self._limits.all)) or 0
 
@@ -168,7 +168,7 @@ def raised_tolls(tolls: Floats, limits: Limits, passed: Collection[Limit]) -> Fl
     Where what is reserved is just enough, its toll may be nothing: it then lures everybody.
     """
     high = limits.first_tolls()
-    chosen = np.asarray([each in passed for each in limits.all], dtype=np.bool_)
+    chosen = np.asarray([limit in passed for limit in limits.all], dtype=np.bool_)
     return limits.proper(np.where(chosen, np.maximum(tolls, high), tolls))
 
 

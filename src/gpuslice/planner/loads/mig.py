@@ -139,7 +139,7 @@ class MigNode:
         value, bound = -answer.point.objective, max(-answer.bound, -answer.point.objective)
         if value <= threshold:
             return value, max(bound, threshold), None
-        counts = [round(each) for each in answer.point.values]
+        counts = [round(value) for value in answer.point.values]
         taken = dict(zip(self.option.classes, counts, strict=False))
         geometries = tuple(
             geometry
@@ -275,7 +275,7 @@ class MigNode:
             for where, count in geometry:
                 free[where] += count
         pods: Counter[tuple[int, int]] = Counter()
-        for number in sorted(self.option.classes, key=lambda each: -self._level[each]):
+        for number in sorted(self.option.classes, key=lambda a_class: -self._level[a_class]):
             left = counts.get(number, 0)
             # The most demanding class first, from the smallest instance that will do.
             for where in self._chain[self._level[number] :]:
@@ -334,7 +334,7 @@ def _together(reached: tuple[tuple[int, ...], ...], units: int) -> tuple[Integer
             for at, reach in enumerate(reached):
                 sums.setdefault(tuple(map(add, total, reach)), (*chosen, at))
         totals = np.asarray(list(sums))
-        beaten = [((totals >= each).all(axis=1) & (totals != each).any(axis=1)).max() for each in totals]
+        beaten = [((totals >= total).all(axis=1) & (totals != total).any(axis=1)).max() for total in totals]
         found = {
             total: chosen
             for (total, chosen), is_beaten in zip(sums.items(), beaten, strict=True)

@@ -194,7 +194,7 @@ class Pricing:
     def __init__(self, options: Sequence[NodeOption], classes: Sequence[WorkloadClass]) -> None:
         """Lay out the problems; no option has a tariff yet."""
         self._classes = classes
-        self._demand = np.asarray([each.replicas for each in classes], dtype=np.int64)
+        self._demand = np.asarray([a_class.replicas for a_class in classes], dtype=np.int64)
         by_cut: dict[int, SizesOfCut] = {}
         self._nodes = [
             Node(option, classes, _sizes(option, classes, by_cut), self._demand) for option in options
@@ -215,13 +215,13 @@ class Pricing:
 
     def nodes(self, demand: Integers) -> list[Node]:
         """The pricing problems of all options, with so many replicas of each class to place."""
-        for each in self._nodes:
-            each.limit(demand)
+        for node in self._nodes:
+            node.limit(demand)
         return self._nodes
 
     def plainest(self, pattern: Pattern) -> Pattern:
         """The same node, its MIG instances as like as can be."""
-        mig = next(each.mig for each in self._nodes if each.option is pattern.option)
+        mig = next(node.mig for node in self._nodes if node.option is pattern.option)
         return pattern if mig is None else mig.plainest(pattern)
 
     def usd(self, row: int) -> float:
@@ -267,8 +267,8 @@ class Pricing:
             admits[row, admitted] = 1.0
         both = admits.T @ admits  # cuts that admit the two of them
         easier: Booleans = np.equal(both, both.diagonal())
-        cpu = np.asarray([each.cpu_milli for each in self._classes])
-        memory = np.asarray([each.memory_mib for each in self._classes])
+        cpu = np.asarray([a_class.cpu_milli for a_class in self._classes])
+        memory = np.asarray([a_class.memory_mib for a_class in self._classes])
         easier &= (cpu[:, None] <= cpu) & (memory[:, None] <= memory)
         for sizes, admitted in self._cuts:
             if len(admitted) == 1:
@@ -283,8 +283,8 @@ class Pricing:
                     easier[np.ix_(admitted[kind == first], admitted[kind == second])] = False
             else:
                 easier[np.ix_(admitted, admitted)] &= fits[np.ix_(kind, kind)]
-        arch = np.asarray([each.arch for each in self._classes])
-        spot = np.asarray([each.interruptible for each in self._classes])
+        arch = np.asarray([a_class.arch for a_class in self._classes])
+        spot = np.asarray([a_class.interruptible for a_class in self._classes])
         easier &= (arch[:, None] == arch[None, :]) & (spot[:, None] >= spot[None, :])
         np.fill_diagonal(easier, val=False)
         return easier
@@ -323,7 +323,7 @@ class Pricing:
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
         if clock.over():  # perhaps before all options were asked
             return nothing
-        found.sort(key=lambda each: each[0])
+        found.sort(key=lambda entry: entry[0])
         return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
 
     def loads(self, rows: Sequence[int], values: Floats, clock: Clock) -> list[Pattern]:

@@ -45,7 +45,7 @@ class WorkloadClass:
     @property
     def limited(self) -> bool:
         """Whether a framework of theirs is told how much of the memory that it sees is its own."""
-        return any(each.preallocates for each in self.members)
+        return any(member.preallocates for member in self.members)
 
     def asks_for(self, slice_: Slice, carrier: Carrier) -> Ask:
         """What a pod template has to say to get a slice."""
@@ -78,24 +78,24 @@ class WorkloadClass:
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
     """Workloads grouped into classes, in the order of each class's first member; those without replicas left out."""
     groups: dict[tuple[Need, int, int, str, str, bool, bool], list[Workload]] = {}
-    for each in workloads:
-        if each.replicas:
+    for workload in workloads:
+        if workload.replicas:
             key = (
-                each.need,
-                each.cpu_milli,
-                each.memory_mib,
-                each.tenant,
-                each.arch,
-                each.interruptible,
-                each.splittable,
+                workload.need,
+                workload.cpu_milli,
+                workload.memory_mib,
+                workload.tenant,
+                workload.arch,
+                workload.interruptible,
+                workload.splittable,
             )
-            groups.setdefault(key, []).append(each)
+            groups.setdefault(key, []).append(workload)
     return tuple(
-        WorkloadClass(*key, members=tuple(members), replicas=sum(each.replicas for each in members))
+        WorkloadClass(*key, members=tuple(members), replicas=sum(member.replicas for member in members))
         for key, members in groups.items()
     )
 
 
 def homes_of(classes: Iterable[WorkloadClass]) -> int:
     """How many workloads need one home: those whose replicas share a template."""
-    return sum(len(each.members) for each in classes if not each.splittable)
+    return sum(len(a_class.members) for a_class in classes if not a_class.splittable)

@@ -60,14 +60,14 @@ def limits_of(policy: Policy) -> tuple[Limit, ...]:
     ]
     found += [
         Limit(
-            f"policy.reserved {each.instance_type}: {each.count}",
-            lambda option, name=each.instance_type: (
+            f"policy.reserved {reservation.instance_type}: {reservation.count}",
+            lambda option, name=reservation.instance_type: (
                 _is(option, name) * (option.purchase is Purchase.RESERVED)
             ),  # type: ignore[misc]
-            each.count,
+            reservation.count,
         )
-        for each in policy.reserved
-        if each.count
+        for reservation in policy.reserved
+        if reservation.count
     ]
     if policy.max_spot_share is not UNSET:
         share = round(policy.max_spot_share * PPM)
@@ -91,12 +91,12 @@ class Limits:
     def __init__(self, limits: Sequence[Limit], options: Sequence[NodeOption]) -> None:
         """Weigh each option once."""
         self.all = tuple(limits)
-        self.most = np.asarray([each.most / each.unit for each in limits], dtype=np.float64)
-        self._weights = {option: tuple(each.weigh(option) for each in limits) for option in options}
+        self.most = np.asarray([limit.most / limit.unit for limit in limits], dtype=np.float64)
+        self._weights = {option: tuple(limit.weigh(option) for limit in limits) for option in options}
         self._usd = np.asarray([option.usd for option in options], dtype=np.float64)
         self._matrix = np.asarray(
             [
-                [w / each.unit for w, each in zip(self._weights[option], limits, strict=True)]
+                [w / limit.unit for w, limit in zip(self._weights[option], limits, strict=True)]
                 for option in options
             ],
             dtype=np.float64,
@@ -118,7 +118,7 @@ class Limits:
 
     def entries(self, option: NodeOption) -> tuple[float, ...]:
         """The same in the solver's units."""
-        return tuple(w / each.unit for w, each in zip(self._weights[option], self.all, strict=True))
+        return tuple(w / limit.unit for w, limit in zip(self._weights[option], self.all, strict=True))
 
     def first_tolls(self) -> Floats:
         """Tolls to begin with: a reserved node is worth what the same costs otherwise."""
@@ -139,8 +139,8 @@ class Limits:
     def proper(self, tolls: Floats) -> Floats:
         """The tolls nearest to these at which no node is free: all of them make a bound, so these do."""
         proper = np.maximum(tolls, 0.0)
-        for row, each in enumerate(self.all):
-            if each.counts:
+        for row, limit in enumerate(self.all):
+            if limit.counts:
                 here = (self._matrix[:, row] > 0) & (self._usd < _LEAST_USD)
                 if here.any():
                     proper[row] = max(proper[row], _LEAST_USD)
@@ -178,8 +178,8 @@ class Limits:
         """Whether a node may become one of another option, or none: no limit is passed that wasn't, nor further."""
         after = self._weights[new] if new is not None else (0,) * len(self.all)
         return all(
-            total + change <= each.most or change <= 0
-            for total, change, each in zip(
+            total + change <= limit.most or change <= 0
+            for total, change, limit in zip(
                 totals, (b - a for a, b in zip(self._weights[old], after, strict=True)), self.all, strict=True
             )
         )
@@ -187,9 +187,9 @@ class Limits:
     def room(self, option: NodeOption, totals: Sequence[int]) -> int | None:
         """How many more nodes of an option the counts allow; None: any number."""
         rooms = [
-            max(each.most - total, 0) // weight
-            for weight, total, each in zip(self._weights[option], totals, self.all, strict=True)
-            if each.counts and weight > 0
+            max(limit.most - total, 0) // weight
+            for weight, total, limit in zip(self._weights[option], totals, self.all, strict=True)
+            if limit.counts and weight > 0
         ]
         return min(rooms, default=None)
 

@@ -83,11 +83,11 @@ class Cut:
             good = tuple(
                 [
                     (index, answer)
-                    for index, each in enumerate(self.slices)
+                    for index, slice_ in enumerate(self.slices)
                     # Most slices are too small for most: that needs no reasons.
-                    if least <= each.memory_mib
-                    and each_class.may_have(each, self.carrier)
-                    and (answer := fit(need, each)).fits
+                    if least <= slice_.memory_mib
+                    and each_class.may_have(slice_, self.carrier)
+                    and (answer := fit(need, slice_)).fits
                 ]
             )
             if good:
@@ -182,9 +182,9 @@ def node_options(
         policy: what may be bought. Types whose nodes it counts stand in for no other.
     """
     by_gpu: dict[str, list[InstanceType]] = defaultdict(list)
-    for each in catalog.instance_types:
-        if each.prices and not forbids(policy, each):
-            by_gpu[each.gpu].append(each)
+    for kind in catalog.instance_types:
+        if kind.prices and not forbids(policy, kind):
+            by_gpu[kind.gpu].append(kind)
     found: list[NodeOption] = []
     carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     for name in sorted(by_gpu):
@@ -216,7 +216,7 @@ def _cuts(
 ) -> list[Cut]:
     everyone = range(len(classes))
     whole = cuts.whole(gpu)
-    renamed = [number for number, each in enumerate(classes) if each.renames(whole, carrier)]
+    renamed = [number for number, a_class in enumerate(classes) if a_class.renames(whole, carrier)]
     by_own_name = sorted({*everyone} - {*renamed})
     offered = [
         Cut((whole,), classes, by_own_name, carrier),
@@ -224,18 +224,20 @@ def _cuts(
     ]
     if gpu.mig is not None:
         offered += _mig_cuts(gpu, gpu.mig, classes, carrier)
-    fractions: set[Fraction] = {each.gpu_fraction for each in types if not each.gpu_count}
-    offered += [Cut((cuts.fractional(gpu, each),), classes, everyone, carrier) for each in sorted(fractions)]
+    fractions: set[Fraction] = {kind.gpu_fraction for kind in types if not kind.gpu_count}
+    offered += [
+        Cut((cuts.fractional(gpu, fraction),), classes, everyone, carrier) for fraction in sorted(fractions)
+    ]
     # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
     tenants: dict[str, list[int]] = defaultdict(list)
-    for number, each in enumerate(classes):
-        if each.need.slices:
+    for number, a_class in enumerate(classes):
+        if a_class.need.slices:
             offered += _measured_cuts(gpu, number, classes, carrier)
-        elif each.need.known and each.need.isolation is not Isolation.HARDWARE:
-            tenants[each.tenant].append(number)
+        elif a_class.need.known and a_class.need.isolation is not Isolation.HARDWARE:
+            tenants[a_class.tenant].append(number)
     for tenant, members in tenants.items():
         offered += _slot_cuts(gpu, tenant, members, classes, carrier)
-        if any(carrier.meters(each.gpu_count) for each in types):
+        if any(carrier.meters(kind.gpu_count) for kind in types):
             offered += [
                 Cut((cuts.metered(gpu, time),), classes, members, carrier, tenant=tenant)
                 for time in METERED_TIMES
@@ -340,12 +342,12 @@ class _Bought:
         self._pods = instance_type.max_pods - overhead.pods
         self._gpus = gpus = max(instance_type.gpu_count, 1)
         self._may = [
-            each.arch == instance_type.arch
-            and (purchase is not Purchase.SPOT or each.interruptible)
-            and each.cpu_milli <= cpu
-            and each.memory_mib <= memory
-            and each.need.gpus <= gpus
-            for each in classes
+            a_class.arch == instance_type.arch
+            and (purchase is not Purchase.SPOT or a_class.interruptible)
+            and a_class.cpu_milli <= cpu
+            and a_class.memory_mib <= memory
+            and a_class.need.gpus <= gpus
+            for a_class in classes
         ]
 
     def cut(self, cut: Cut) -> NodeOption | None:
@@ -402,12 +404,12 @@ def _undominated_cuts(options: Sequence[NodeOption], classes: Sequence[WorkloadC
             metered[option.cut.tenant].append((option, frozenset(option.classes)))
     equal = set(slots)
     kept = [option for option in options if option not in equal]
-    cpu, memory = [each.cpu_milli for each in classes], [each.memory_mib for each in classes]
+    cpu, memory = [a_class.cpu_milli for a_class in classes], [a_class.memory_mib for a_class in classes]
     shared: dict[str, list[tuple[int, frozenset[int]]]] = defaultdict(list)
     # Most classes first, so that whoever dominates is met before whom it dominates. Of equals, time-slicing: it has
     # the lower slowdown, and whoever wants enforced memory says so by isolation.
     for option in sorted(
-        slots, key=lambda each: (-len(each.classes), -each.units, each.cut.mechanism is Mechanism.MPS)
+        slots, key=lambda slot: (-len(slot.classes), -slot.units, slot.cut.mechanism is Mechanism.MPS)
     ):
         capacity, admitted = min(option.units, _most_pods(option, cpu, memory)), frozenset(option.classes)
         if any(capacity <= most and admitted <= others for most, others in shared[option.cut.tenant]):

@@ -41,7 +41,7 @@ def dive(
     """
     limits = columns.limits
     packing: Packing = Counter()
-    left = np.asarray([float(each.replicas) for each in classes])
+    left = np.asarray([float(a_class.replicas) for a_class in classes])
     relaxed = relaxation
     while left.any():
         totals = limits.totals(packing)
@@ -97,7 +97,7 @@ def _at_once(
             # Nobody beyond who is left: else a million nodes would be taken one by one, for one replica on them.
             surplus = {each: count - int(left[each]) for each, count in counts.items() if count > left[each]}
             chosen = pattern.without(surplus) if surplus else pattern
-            whole = min(int(left[each] // count) for each, count in chosen.counts().items())
+            whole = min(int(left[number] // count) for number, count in chosen.counts().items())
             times = whole if room is None else min(whole, room)
             result[chosen] += times
             for row, weight in enumerate(limits.weights(pattern.option)):

@@ -93,7 +93,7 @@ class Packings:
             )
         elif few and not self._good_enough(self.dived) and not clock.over():
             prices = np.concatenate([relaxation.duals, relaxation.tolls])
-            demand = np.asarray([float(each.replicas) for each in classes])
+            demand = np.asarray([float(a_class.replicas) for a_class in classes])
             self._begin([*columns.proper(demand, prices), *dived], dived, _NODES)
 
     def _good_enough(self, packing: Packing) -> bool:
@@ -117,7 +117,7 @@ class Packings:
         limits, seconds = self._limits, self._clock.on_the_wall
         if start is None:
             seconds = max(seconds, _LAST_RESORT_SECONDS)
-        demand = [float(each.replicas) for each in self._classes]
+        demand = [float(a_class.replicas) for a_class in self._classes]
         self._begun = begin_mixed(
             [
                 *(column_of(pattern, limits, len(demand)) for pattern in self._patterns),
@@ -216,7 +216,7 @@ def trimmed(
 ) -> Packing:
     """The packing without surplus replicas, its emptier nodes made as small and cheap as the limits let them be."""
     totals = limits.totals(packing)
-    surplus = Counter({number: -each.replicas for number, each in enumerate(classes)})
+    surplus = Counter({number: -a_class.replicas for number, a_class in enumerate(classes)})
     for pattern, count in packing.items():
         for number, carried in pattern.counts().items():
             surplus[number] += carried * count

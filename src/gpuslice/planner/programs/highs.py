@@ -192,8 +192,8 @@ class LinearMaster:
         self._solver = _silent()
         self._demands = len(demand)
         self._rows = len(demand) + len(most)
-        for each in demand:
-            self._solver.addRow(each, INFINITY, 0, _NO_ENTRIES, np.empty(0))
+        for value in demand:
+            self._solver.addRow(value, INFINITY, 0, _NO_ENTRIES, np.empty(0))
         for each in most:
             self._solver.addRow(-INFINITY, each, 0, _NO_ENTRIES, np.empty(0))
         for row, cost in enumerate(penalty):

@@ -105,7 +105,7 @@ def with_seats(
         settings: rules; seats of a previous plan stay, unless moving saves enough.
         clock: work left.
     """
-    count = sum(len(each.members) for each in classes)
+    count = sum(len(a_class.members) for a_class in classes)
     if count > _MOST_WORKLOADS:
         return f"no seats for {count} workloads: each would have a NodePool of its own"
     without = replace(settings, without=settings.without | {Mechanism.MIG.value})
@@ -160,12 +160,12 @@ def _realised(
 ) -> Fleet | str:
     """Pools with seats as the model of Karpenter carries them out; or why it doesn't."""
     pools, assignments, packing = made.pools(), made.assignments(), made.packing()
-    workloads = [member for each in classes for member in each.members]
+    workloads = [member for a_class in classes for member in a_class.members]
     nodes = Counter[tuple[str, str, str]]()
     for pool in pools:
         for node in pool.nodes:
             nodes[pool.name, node.instance_type, node.purchase] += node.count
-    pods = sum(each.replicas for each in assignments)
+    pods = sum(assignment.replicas for assignment in assignments)
     if pods * nodes.total() > _MOST_LOOKS:
         return f"no seats for {pods:,} replicas: the model of Karpenter would take too long to say what it launches"
     realiser = SeatRealiser(pools, assignments, workloads, offered.catalog, settings.stack, settings.overhead)

@@ -53,14 +53,14 @@ class SeatRealiser:
     def spread(self, orders: Iterable[Order]) -> Spread:
         """The bills over orders of arrival."""
         bills = [(self._bill(self._laid_out, order), order) for order in orders]
-        return Spread(tuple(sorted(bills, key=lambda each: (each[0].price, each[0].nodes))))
+        return Spread(tuple(sorted(bills, key=lambda bill: (bill[0].price, bill[0].nodes))))
 
     def without(self, instance_type: str, order: Order) -> Bill:
         """The bill while EC2 is out of an instance type."""
         left = [
-            replace(each, machines=machines)
-            for each in self._offers
-            if (machines := tuple(one for one in each.machines if one[0].name != instance_type))
+            replace(offer, machines=machines)
+            for offer in self._offers
+            if (machines := tuple(one for one in offer.machines if one[0].name != instance_type))
         ]
         return self._bill(self._lay_out(left), order)
 
@@ -76,6 +76,6 @@ class SeatRealiser:
     def _bill(self, pools: Pools, order: Order) -> Bill:
         pattern, seed = order
         fleet = rollout(pools, arrivals(self._pods, pattern, seed), seed)
-        used = [each for each in fleet.nodes if each.pods]
+        used = [node for node in fleet.nodes if node.pods]
         kinds = Counter((each.pool, each.instance_type, each.capacity_type) for each in used)
-        return Bill(sum(each.price for each in used), tuple(sorted(kinds.items())), len(fleet.unbound))
+        return Bill(sum(node.price for node in used), tuple(sorted(kinds.items())), len(fleet.unbound))

@@ -138,17 +138,17 @@ class SeatedFleet:
         """
         self._second = second
         self._numbers = {
-            member.name: number for number, each in enumerate(classes) for member in each.members
+            member.name: number for number, a_class in enumerate(classes) for member in a_class.members
         }
-        self._workloads = {member.name: member for each in classes for member in each.members}
+        self._workloads = {member.name: member for a_class in classes for member in a_class.members}
         seated = {
-            member.name: each.kept_to
-            for each in seating.classes
-            for member in each.members
-            if each.kept_to is not None
+            member.name: a_class.kept_to
+            for a_class in seating.classes
+            for member in a_class.members
+            if a_class.kept_to is not None
         }
         self._asks = {**had.asks, **seated}
-        self._pools = {self._name(each): each for each in _pools(seating, had)}
+        self._pools = {self._name(pool): pool for pool in _pools(seating, had)}
 
     def packing(self) -> Packing:
         """All nodes, by numbers of the classes."""
@@ -164,7 +164,7 @@ class SeatedFleet:
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """The pools, by name."""
-        return tuple(self._pool(name, each) for name, each in sorted(self._pools.items()))
+        return tuple(self._pool(name, seat_pool) for name, seat_pool in sorted(self._pools.items()))
 
     def assignments(self) -> tuple[artefact.Assignment, ...]:
         """Who goes where, by workload and pool."""
@@ -199,8 +199,8 @@ class SeatedFleet:
         return next(
             (
                 at
-                for at, each in enumerate(slices)
-                if kind.option.cut.carrier.ask(each) == self._asks.get(workload)
+                for at, slice_ in enumerate(slices)
+                if kind.option.cut.carrier.ask(slice_) == self._asks.get(workload)
             ),
             0,
         )
@@ -208,7 +208,7 @@ class SeatedFleet:
     def _pool(self, name: str, pool: SeatPool) -> artefact.Pool:
         option, cut = pool.kind.option, pool.kind.option.cut
         others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
-        types = (option.instance_type.name, *(each.instance_type.name for each in others[:1]))
+        types = (option.instance_type.name, *(other.instance_type.name for other in others[:1]))
         return artefact.Pool(
             name=name,
             layout=pool.kind.layout,
@@ -269,17 +269,17 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     nodes: dict[tuple[SeatKind, Counts], int] = defaultdict(int)
     dealer = Dealer(
         (number, None, member, member.replicas)
-        for number, each in enumerate(seating.classes)
-        for member in each.members
+        for number, a_class in enumerate(seating.classes)
+        for member in a_class.members
     )
     for pattern, dealt, alike in dealer.nodes(seating.packing):
         carried: Counter[str] = Counter()
         for workload, _, count in dealt:
             carried[workload] += count
         nodes[seat_kind(pattern), tuple(sorted(carried.items()))] += alike
-    for each in had.pools:
-        for counts, alike in each.nodes:
-            nodes[each.kind, counts] += alike
+    for pool in had.pools:
+        for counts, alike in pool.nodes:
+            nodes[pool.kind, counts] += alike
     own = dict(had.own)
     for number, one in enumerate(seating.classes):
         for member in one.members:

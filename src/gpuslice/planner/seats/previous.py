@@ -49,8 +49,8 @@ def seats_kept(
         policy: what may be bought.
         stack: what nodes run.
     """
-    types = {each.name: each for each in catalog.instance_types if not forbids(policy, each)}
-    numbers = {member.name: number for number, each in enumerate(classes) for member in each.members}
+    types = {kind.name: kind for kind in catalog.instance_types if not forbids(policy, kind)}
+    numbers = {member.name: number for number, a_class in enumerate(classes) for member in a_class.members}
     asks = _asks(previous, classes, numbers)
     patterns: dict[str, Pattern] = {}
     for pool in previous.pools:
@@ -69,7 +69,12 @@ def seats_kept(
     for pool in previous.pools:
         if pool.name in patterns and pool.max_nodes is UNSET:
             own[next(iter(pool.seats))] = pool, patterns[pool.name]
-    left = {member.name: member.replicas for each in classes for member in each.members if member.name in own}
+    left = {
+        member.name: member.replicas
+        for a_class in classes
+        for member in a_class.members
+        if member.name in own
+    }
     limited = []
     for pool in previous.pools:
         if pool.name not in patterns or pool.max_nodes is UNSET or not pool.seats.keys() <= left.keys():
@@ -89,20 +94,20 @@ def seats_kept(
 
 def unseated(classes: Sequence[WorkloadClass], had: Had) -> tuple[WorkloadClass, ...]:
     """The classes of those replicas that have no seat yet; who has one elsewhere goes on asking for the same."""
-    seated = Counter({name: each.replicas for name, each in had.own.items()})
+    seated = Counter({name: own.replicas for name, own in had.own.items()})
     for pool in had.pools:
         for counts, alike in pool.nodes:
             for name, count in counts:
                 seated[name] += count * alike
     found = []
-    for each in classes:
+    for a_class in classes:
         groups = defaultdict(list)
-        for member in each.members:
+        for member in a_class.members:
             if rest := member.replicas - seated[member.name]:
                 groups[had.asks.get(member.name)].append(replace(member, replicas=rest))
         for ask, members in groups.items():
             replicas = sum(member.replicas for member in members)
-            found.append(replace(each, members=tuple(members), replicas=replicas, kept_to=ask))
+            found.append(replace(a_class, members=tuple(members), replicas=replicas, kept_to=ask))
     return tuple(found)
 
 
@@ -116,7 +121,7 @@ def loads_of_some(
         classes: all of them.
         some: as `unseated` has them.
     """
-    number_of = {member.name: number for number, each in enumerate(classes) for member in each.members}
+    number_of = {member.name: number for number, a_class in enumerate(classes) for member in a_class.members}
     parts: dict[tuple[int, Ask | None], int] = {}
     for part, each in enumerate(some):
         parts[number_of[each.members[0].name], each.kept_to] = part
@@ -135,16 +140,16 @@ def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str
     """What the pods of each workload that is still there ask for under a plan, as classes have it."""
     pools = {pool.name: pool for pool in previous.pools if pool.seats}
     found: dict[str, set[Ask]] = defaultdict(set)
-    for each in previous.assignments:
-        if each.workload not in numbers or each.pool not in pools:
+    for assignment in previous.assignments:
+        if assignment.workload not in numbers or assignment.pool not in pools:
             continue
-        one = classes[numbers[each.workload]]
-        member = next(one_of for one_of in one.members if one_of.name == each.workload)
-        if each.asks.seat != seat_name(member):
+        one = classes[numbers[assignment.workload]]
+        member = next(one_of for one_of in one.members if one_of.name == assignment.workload)
+        if assignment.asks.seat != seat_name(member):
             continue  # its need is another, and so are its seats
-        pool = pools[each.pool]
-        ask = carrier_of(pool, previous.stack).ask_in(each.asks, pool.layout)
-        found[each.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
+        pool = pools[assignment.pool]
+        ask = carrier_of(pool, previous.stack).ask_in(assignment.asks, pool.layout)
+        found[assignment.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
     return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}
 
 

@@ -94,7 +94,7 @@ def seating(
     own = []
     for number in range(len(kept)):
         _, ask = place = by_number[number]
-        alone = (_renumbered(each, (ask,), numbers) for each in lonely[place])
+        alone = (_renumbered(pattern, (ask,), numbers) for pattern in lonely[place])
         own.append(tuple(each for each in alone if each is not None))
     return Seating(kept, _repacked(packing, kept, offered, gap=gap, clock=clock), tuple(own))
 
@@ -125,8 +125,8 @@ def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> d
                 for (ask,) in askings(pattern, classes):
                     found[number, ask].append(pattern)
     return {
-        place: sorted(each, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
-        for place, each in found.items()
+        place: sorted(group, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
+        for place, group in found.items()
     }
 
 
@@ -162,7 +162,7 @@ def _begun(
     for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
         asks.setdefault(number, ask)
     asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
-    left = {number: each.replicas for number, each in enumerate(classes)}
+    left = {number: a_class.replicas for number, a_class in enumerate(classes)}
     nodes: Counter[tuple[Pattern, Asking]] = Counter()
     for pattern, count in packing.items():
         for asking in askings(pattern, classes):
@@ -212,12 +212,12 @@ def _chosen(
     places: dict[int, list[Place]] = defaultdict(list)
     for place in rows:
         places[place[0]].append(place)
-    many = sum(len(classes[number].members) * len(each) for number, each in places.items()) > _MOST_CHOICES
+    many = sum(len(classes[number].members) * len(group) for number, group in places.items()) > _MOST_CHOICES
     choices: list[tuple[tuple[Workload, ...], Ask]] = []
     begins: list[float] = []
-    for number, each in enumerate(classes):
-        together = many or each.splittable
-        for group in (each.members,) if together else ((member,) for member in each.members):
+    for number, a_class in enumerate(classes):
+        together = many or a_class.splittable
+        for group in (a_class.members,) if together else ((member,) for member in a_class.members):
             one = len(lower)
             lower.append(1.0)
             upper.append(1.0)
@@ -252,15 +252,15 @@ def _kept(
 ) -> tuple[tuple[WorkloadClass, ...], dict[Place, int]]:
     """The classes, parted by what their members ask for, those that ask for MIG profiles last; and their numbers."""
     members: dict[Place, list[Workload]] = defaultdict(list)
-    for number, each in enumerate(classes):
-        for member in each.members:
+    for number, a_class in enumerate(classes):
+        for member in a_class.members:
             members[number, asked[member.name]].append(member)
     places = sorted(members, key=lambda place: place[1].mechanism is Mechanism.MIG)
     kept = tuple(
         replace(
             classes[number],
             members=tuple(members[number, ask]),
-            replicas=sum(each.replicas for each in members[number, ask]),
+            replicas=sum(workload.replicas for workload in members[number, ask]),
             kept_to=ask,
         )
         for number, ask in places
@@ -287,9 +287,11 @@ def _repacked(
     clock: Clock,
 ) -> Packing:
     """Nodes without surplus; those without MIG are looked for anew, and taken where that is cheaper."""
-    others = sum(each.kept_to is None or each.kept_to.mechanism is not Mechanism.MIG for each in classes)
+    others = sum(
+        a_class.kept_to is None or a_class.kept_to.mechanism is not Mechanism.MIG for a_class in classes
+    )
     options = offered(classes[:others]) if others else ()
-    used = [each.option for each in packing]
+    used = [pattern.option for pattern in packing]
     packing = trimmed(packing, options, classes, Limits((), [*options, *used]))
     if not options or clock.over():
         return packing

@@ -78,26 +78,28 @@ def size_services(
     reasons: dict[str, str] = {}
     candidates: list[Workload] = []
     named: dict[tuple[str, frozenset[str]], Kind] = {}
-    for each in services:
-        kinds, reasons[each.name] = kinds_of(each)
+    for workload in services:
+        kinds, reasons[workload.name] = kinds_of(workload)
         for kind in kinds:
-            named[each.name, kind.slices] = kind
-            candidates.append(as_replicas(each, kind, kind.replicas))
+            named[workload.name, kind.slices] = kind
+            candidates.append(as_replicas(workload, kind, kind.replicas))
     classes = classes_of([*others, *candidates])
     options = offer(classes)
     placeable = {number for option in options for number in option.classes}
     if len(placeable) < len(classes):
-        classes = tuple(each for number, each in enumerate(classes) if number in placeable)
+        classes = tuple(a_class for number, a_class in enumerate(classes) if number in placeable)
         options = offer(classes)
-    supplies = [_supply(each, named) for each in classes]
+    supplies = [_supply(a_class, named) for a_class in classes]
     served = {kind.service for supply in supplies for kind in supply.kinds}
     unplaced = tuple(
-        Unplaced(each.name, 0, reasons[each.name] or _nowhere(each, named))
-        for each in services
-        if each.name not in served
+        Unplaced(service.name, 0, reasons[service.name] or _nowhere(service, named))
+        for service in services
+        if service.name not in served
     )
     demands = {
-        each.name: each.service for each in services if each.name in served and each.service is not None
+        service.name: service.service
+        for service in services
+        if service.name in served and service.service is not None
     }
     if not demands:
         return Sized((), unplaced, 0.0, ((), None))
@@ -118,7 +120,7 @@ def size_services(
     alone = problem.size(options, one_kind=True, gap=gap, clock=clock)
     one_kind = cheapest_alone(supplies, options, classes) if alone is None else alone.replicas
     chosen, packing = (one_kind, None) if mixed is None else (mixed.replicas, mixed.packing)
-    by_name = {each.name: each for each in services}
+    by_name = {service.name: service for service in services}
     return Sized(
         tuple(
             as_replicas(by_name[kind.service], kind, count)
@@ -143,7 +145,7 @@ class _Problem:
         """The services, for column generation."""
         numbers = {name: number for number, name in enumerate(self.demands)}
         return Links(
-            tuple(each.fixed for each in self.supplies),
+            tuple(supply.fixed for supply in self.supplies),
             tuple(
                 (
                     number,
@@ -151,8 +153,8 @@ class _Problem:
                     kind.replicas,
                     float(kind.throughput / exactly(self.demands[kind.service].rate)),
                 )
-                for number, each in enumerate(self.supplies)
-                for kind in each.kinds
+                for number, supply in enumerate(self.supplies)
+                for kind in supply.kinds
             ),
             len(numbers),
         )
@@ -186,7 +188,7 @@ def mixed_kinds(
     classes, packing = sized.cheapest
     if packing is not None and not limits:
         return packing, classes
-    classes = tuple(each for each in classes if each.replicas)
+    classes = tuple(a_class for a_class in classes if a_class.replicas)
     options = offer(classes)
     columns = ColumnGeneration(options, classes, limits=limits)
     relaxation = columns.relax(tolerance=gap / 3, clock=clock.share(0.5))
@@ -198,11 +200,13 @@ def _usd(packing: Packing) -> float:
     return sum(pattern.option.usd * count for pattern, count in packing.items())
 
 
-def _supply(each: WorkloadClass, named: Mapping[tuple[str, frozenset[str]], Kind]) -> Supply:
+def _supply(workload_class: WorkloadClass, named: Mapping[tuple[str, frozenset[str]], Kind]) -> Supply:
     kinds = tuple(
-        kind for member in each.members if (kind := named.get((member.name, member.need.slices))) is not None
+        kind
+        for member in workload_class.members
+        if (kind := named.get((member.name, member.need.slices))) is not None
     )
-    return Supply(each.replicas - sum(kind.replicas for kind in kinds), kinds)
+    return Supply(workload_class.replicas - sum(kind.replicas for kind in kinds), kinds)
 
 
 def _with_replicas(
@@ -212,13 +216,13 @@ def _with_replicas(
 ) -> tuple[WorkloadClass, ...]:
     """The same classes, their services' members with so many replicas."""
     found = []
-    for each in classes:
+    for a_class in classes:
         members = tuple(
             member if kind is None else replace(member, replicas=replicas[kind])
-            for member in each.members
+            for member in a_class.members
             for kind in (named.get((member.name, member.need.slices)),)
         )
-        found.append(replace(each, members=members, replicas=sum(member.replicas for member in members)))
+        found.append(replace(a_class, members=members, replicas=sum(member.replicas for member in members)))
     return tuple(found)
 
 
@@ -226,7 +230,7 @@ def _in_order(replicas: Mapping[Kind, int], demands: Mapping[str, Service]) -> l
     by_service: dict[str, list[tuple[Kind, int]]] = defaultdict(list)
     for kind, count in replicas.items():
         by_service[kind.service].append((kind, count))
-    return [each for name in demands for each in by_service[name]]
+    return [pair for name in demands for pair in by_service[name]]
 
 
 def _nowhere(workload: Workload, named: Mapping[tuple[str, frozenset[str]], Kind]) -> str:

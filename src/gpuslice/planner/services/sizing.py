@@ -90,7 +90,7 @@ def size(
         return None
     values, bound = answer
     chosen = _enough(services, program.chosen(values))
-    wanted = [each.fixed + sum(chosen[kind] for kind in each.kinds) for each in supplies]
+    wanted = [supply.fixed + sum(chosen[kind] for kind in supply.kinds) for supply in supplies]
     return Sizing(chosen, max(bound, 0.0), program.packing(values, wanted))
 
 
@@ -114,13 +114,13 @@ class _Program:
         self._nodes: dict[NodeOption, int] = {}
         self._loads: dict[NodeOption, dict[int, int]] = {}  # column of each class's replicas
         self._cuts: dict[NodeOption, tuple[MigNode, list[tuple[GpuGeometry, int]]]] = {}
-        self._supply = [self._row(float(each.fixed), INFINITY) for each in supplies]
+        self._supply = [self._row(float(supply.fixed), INFINITY) for supply in supplies]
         covers = {name: self._row(1.0, INFINITY) for name in services}
         for number, each in enumerate(supplies):
             for kind in each.kinds:
                 share = float(kind.throughput / exactly(services[kind.service].rate))
                 self._demand(kind, self._supply[number], (covers[kind.service], share), one_kind=one_kind)
-        chosen = {number for number, each in enumerate(supplies) if each.kinds}
+        chosen = {number for number, supply in enumerate(supplies) if supply.kinds}
         for option in options:
             self._option(option, chosen)
 
@@ -171,7 +171,7 @@ class _Program:
 
     def _option(self, option: NodeOption, chosen: set[int]) -> None:
         """Nodes of an option, what they carry, and rows that hold the two together."""
-        have = [float(each) for each in capacity(option)]
+        have = [float(number) for number in capacity(option)]
         rows = [self._row(-INFINITY, 0.0) for _ in have]
         nodes: list[tuple[int, float]] = [(row, -most) for row, most in zip(rows, have, strict=True)]
         levels: list[int] = []
@@ -183,7 +183,7 @@ class _Program:
                 (
                     geometry,
                     self._column(
-                        0.0, [(gpus, 1.0), *zip(levels, (-float(each) for each in reach), strict=True)]
+                        0.0, [(gpus, 1.0), *zip(levels, (-float(number) for number in reach), strict=True)]
                     ),
                 )
                 for geometry, reach in zip(mig.geometries, mig.reached, strict=True)
@@ -197,7 +197,10 @@ class _Program:
             entries = [(self._supply[number], 1.0), *zip(rows, map(float, use), strict=True)]
             if levels:
                 entries += [(row, 1.0) for row in levels[: self._cuts[option][0].level(number) + 1]]
-            if max(each / most for most, each in zip(have, use, strict=True) if most) * alone * _COARSE < 1:
+            if (
+                max(number / most for most, number in zip(have, use, strict=True) if most) * alone * _COARSE
+                < 1
+            ):
                 whole = self._row(-INFINITY, 0.0)
                 entries.append((whole, 1.0))
                 nodes.append((whole, -float(alone)))
@@ -241,7 +244,7 @@ class _Program:
                 each = mig.reached[mig.geometries.index(geometry)] if mig is not None else ()
                 reach = [a + b for a, b in zip(reach, each, strict=True)]
             counts: dict[int, int] = {}
-            for number in sorted(load, key=lambda each: self._size(option, mig, each), reverse=True):
+            for number in sorted(load, key=lambda entry: self._size(option, mig, entry), reverse=True):
                 use = usage(number, option, self._classes)
                 most = [load[number], *(have // each for have, each in zip(room, use, strict=True) if each)]
                 if mig is not None:
@@ -250,7 +253,7 @@ class _Program:
                 if count:
                     counts[number] = count
                     load[number] -= count
-                    room = [have - each * count for have, each in zip(room, use, strict=True)]
+                    room = [have - number * count for have, number in zip(room, use, strict=True)]
                     for level in range(mig.level(number) + 1 if mig is not None else 0):
                         reach[level] -= count
             if counts and mig is not None:
@@ -304,6 +307,6 @@ def cheapest_alone(
                         best[kind.service] = cost, kind
     return {
         kind: kind.replicas if best[kind.service][1] is kind else 0
-        for each in supplies
-        for kind in each.kinds
+        for supply in supplies
+        for kind in supply.kinds
     }

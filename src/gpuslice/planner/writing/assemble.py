@@ -50,15 +50,15 @@ def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[a
     """The cheapest packing, with replicas of classes dealt to their members in order."""
     dealt = Dealer(
         (number, None, member, member.replicas)
-        for number, each in enumerate(classes)
-        for member in each.members
+        for number, a_class in enumerate(classes)
+        for member in a_class.members
     )
     found: Counter[tuple[str, str, int, artefact.Layout, Dealt]] = Counter()
     for pattern, pods, alike in dealt.nodes(packing):
         option = pattern.option
         layout = layout_of(option.cut, pattern.geometries)
         found[option.instance_type.name, option.purchase.value, option.price, layout, pods] += alike
-    sized = {member.name for each in classes for member in each.members if member.service is not None}
+    sized = {member.name for a_class in classes for member in a_class.members if member.service is not None}
     return tuple(
         artefact.OptimalNode(
             name,
@@ -100,7 +100,7 @@ class Assembly:
             members[pool_of(pattern)].append(pattern)
         drafts = sorted(
             ((base_name(patterns[0]), key) for key, patterns in members.items()),
-            key=lambda draft: (draft[0], sorted(str(each.pods) for each in members[draft[1]])),
+            key=lambda draft: (draft[0], sorted(str(pattern.pods) for pattern in members[draft[1]])),
         )
         self._names: dict[PoolKey, str] = {}
         self._layouts: dict[PoolKey, artefact.Layout] = {}
@@ -110,10 +110,10 @@ class Assembly:
         if previous is not None:
             had = names_kept(previous, [(self._layouts[key], key.cut.tenant, key.spot) for _, key in drafts])
         # A name that stood for another pool would mean something else in the cluster.
-        taken = set() if previous is None else {each.name for each in previous.pools}
+        taken = set() if previous is None else {pool.name for pool in previous.pools}
         for (base, key), name in zip(drafts, had, strict=True):
             names = (_numbered(base, number) for number in range(1, len(drafts) + len(taken) + 2))
-            self._names[key] = name or next(each for each in names if each not in taken)
+            self._names[key] = name or next(name for name in names if name not in taken)
             taken.add(self._names[key])
         self._members = members
         self._packing = realisation.packing
@@ -122,7 +122,7 @@ class Assembly:
     def pools(self) -> tuple[artefact.Pool, ...]:
         """Pools with their nodes."""
         found = []
-        for key in sorted(self._members, key=lambda each: self._names[each]):
+        for key in sorted(self._members, key=lambda member: self._names[member]):
             dealer = Dealer(
                 (number, home.slice_index, workload, count)
                 for number, homes in self._homes.items()
@@ -145,9 +145,9 @@ class Assembly:
                     name=self._names[key],
                     layout=self._layouts[key],
                     instance_types=tuple(
-                        dict.fromkeys(each.instance_type.name for each in self._options[key])
+                        dict.fromkeys(option.instance_type.name for option in self._options[key])
                     ),
-                    purchases=tuple(dict.fromkeys(each.purchase.value for each in self._options[key])),
+                    purchases=tuple(dict.fromkeys(option.purchase.value for option in self._options[key])),
                     nodes=tuple(
                         artefact.Node(
                             option.instance_type.name,
@@ -177,7 +177,7 @@ class Assembly:
         return tuple(sorted(found, key=lambda each: (each.workload, each.pool, each.slice)))
 
     def _assignment(self, number: int, workload: Workload, home: Home, count: int) -> artefact.Assignment:
-        option = min((each.option for each in self._members[home.pool]), key=lambda each: each.price)
+        option = min((pattern.option for pattern in self._members[home.pool]), key=lambda entry: entry.price)
         slice_ = option.cut.slices[home.slice_index]
         answer = dict(option.cut.fits[number])[home.slice_index]
         return assignment(workload, self._names[home.pool], option, slice_, answer, count)

@@ -44,7 +44,7 @@ def assumptions(
             f"daemonsets take {format_cpu(overhead.cpu_milli)} CPU, {format_memory(overhead.memory_mib)} and "
             f"{overhead.pods} pods of each node (assumed)"
         )
-    members = [(each, member) for each in classes for member in each.members]
+    members = [(a_class, member) for a_class in classes for member in a_class.members]
     defaulted = sum(member.slowdown_defaulted for _, member in members if member.service is None)
     if defaulted:
         one = "1 service states" if defaulted == 1 else f"{defaulted} services state"
@@ -80,9 +80,9 @@ def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:
     found: dict[str, None] = {}
     for pool in pools:
         gpu, layout = GPUS[pool.layout.gpu], pool.layout
-        inferred = sorted(each.field for each in gpu.facts if each.confidence is Confidence.INFERRED)
+        inferred = sorted(fact.field for fact in gpu.facts if fact.confidence is Confidence.INFERRED)
         if inferred:
-            words = ", ".join(each.replace("_", " ") for each in inferred)
+            words = ", ".join(name.replace("_", " ") for name in inferred)
             found[f"{gpu.name}: {words} inferred, not published or read from a card"] = None
         if layout.mechanism == "fractional":
             found[
@@ -90,7 +90,9 @@ def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:
             ] = None
         if layout.mechanism != "mig" or gpu.mig is None:
             continue
-        used = {entry.profile for each in layout.geometries or (layout.geometry or (),) for entry in each}
+        used = {
+            entry.profile for geometry in layout.geometries or (layout.geometry or (),) for entry in geometry
+        }
         guessed = sorted(
             name
             for name in used

@@ -43,9 +43,12 @@ class _Machine:
     def price(self) -> int:
         return self.instance_type.prices[Purchase.ON_DEMAND]
 
-    def holds(self, each: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
+    def holds(self, workload_class: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
         """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
-        return min(room[0] // units, Allocatable(*room[1:]).holds(each.cpu_milli, each.memory_mib))
+        return min(
+            room[0] // units,
+            Allocatable(*room[1:]).holds(workload_class.cpu_milli, workload_class.memory_mib),
+        )
 
     @property
     def room(self) -> tuple[int, int, int, int]:
@@ -116,20 +119,20 @@ def _packed(
     groups: dict[tuple[str, Mechanism, str], list[WorkloadClass]] = defaultdict(list)
     chosen: dict[tuple[str, Mechanism, str], _Machine] = {}
     misfits = 0
-    for each in classes:
-        cut = sliced is not None and each.need.gpus == 1
+    for a_class in classes:
+        cut = sliced is not None and a_class.need.gpus == 1
         offered = sliced if cut and sliced is not None else whole
-        machine = _cheapest(each, offered, anywhere=tutorial.anywhere and cut, alone=alone)
+        machine = _cheapest(a_class, offered, anywhere=tutorial.anywhere and cut, alone=alone)
         if machine is None and cut:
-            machine = _cheapest(each, whole, anywhere=False, alone=alone)
+            machine = _cheapest(a_class, whole, anywhere=False, alone=alone)
         if machine is None:
             return None
         shares = machine.slice_.mechanism is Mechanism.TIME_SLICING
-        key = (machine.instance_type.name, machine.slice_.mechanism, each.tenant if shares else "")
-        groups[key].append(each)
+        key = (machine.instance_type.name, machine.slice_.mechanism, a_class.tenant if shares else "")
+        groups[key].append(a_class)
         chosen[key] = machine
-        if not fit(each.need, machine.slice_).fits:
-            misfits += len(each.members)
+        if not fit(a_class.need, machine.slice_).fits:
+            misfits += len(a_class.members)
     price = sum(_nodes(chosen[key], group) * chosen[key].price for key, group in groups.items())
     return Baseline(tutorial.name, usd(price), misfits, tutorial.note)
 
@@ -169,12 +172,12 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     open_nodes: list[tuple[tuple[int, int, int, int], int]] = []  # room left, and how many nodes are alike
     filled_up = 0  # nodes that hold nobody any more, which nobody has to look at
     cpu, memory = min(each.cpu_milli for each in group), min(each.memory_mib for each in group)
-    for each in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
-        left = each.replicas
-        sizes = (each.need.gpus, each.cpu_milli, each.memory_mib, 1)
+    for a_class in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
+        left = a_class.replicas
+        sizes = (a_class.need.gpus, a_class.cpu_milli, a_class.memory_mib, 1)
         after: list[tuple[tuple[int, int, int, int], int]] = []
         for room, alike in open_nodes:
-            count = machine.holds(each, each.need.gpus, room)
+            count = machine.holds(a_class, a_class.need.gpus, room)
             full, rest = divmod(left, count) if count else (0, 0)
             filled = min(full, alike)
             if filled:
@@ -185,7 +188,7 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
                 left, filled = 0, filled + 1
             if filled < alike:
                 after.append((room, alike - filled))
-        count = machine.holds(each, each.need.gpus, machine.room)
+        count = machine.holds(a_class, a_class.need.gpus, machine.room)
         full, rest = divmod(left, count)
         if full:
             after.append((_less(machine.room, sizes, count), full))

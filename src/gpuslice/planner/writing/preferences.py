@@ -72,10 +72,10 @@ def steady(
         return free, UNSET
     stayed, moved = (
         (
-            cost(each.carried.packing),
-            Assembly(each.carried, search.classes, previous).assignments(),
+            cost(within.carried.packing),
+            Assembly(within.carried, search.classes, previous).assignments(),
         )
-        for each in (kept, free)
+        for within in (kept, free)
     )
     change = traded(previous, stayed, moved, settings.min_saving)
     return (kept if change.kept else free), change

@@ -21,7 +21,11 @@ _NEARNESS = list(Binds)
 
 
 def reason_against(
-    each: WorkloadClass, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack, policy: Policy = FREE
+    workload_class: WorkloadClass,
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    stack: Stack,
+    policy: Policy = FREE,
 ) -> str:
     """The reason that stands in the way of the nearest miss.
 
@@ -30,7 +34,7 @@ def reason_against(
     """
     misses: list[tuple[int, int, str]] = []  # how near, how much it had of what was missing, in words
     carrier = table.carrier(table.DEVICE_PLUGIN, stack)
-    with_gpus = [each for each in catalog.instance_types if each.gpu_count]
+    with_gpus = [kind for kind in catalog.instance_types if kind.gpu_count]
     for instance_type in with_gpus or catalog.instance_types:
         gpu = GPUS[instance_type.gpu]
         name, beyond = instance_type.name, len(_NEARNESS)
@@ -39,21 +43,21 @@ def reason_against(
         )
         if carrier.refuses_slice(slice_) is not None:
             continue
-        answer = fit(each.need, slice_)
+        answer = fit(workload_class.need, slice_)
         cpu = max(instance_type.allocatable_cpu_milli - overhead.cpu_milli, 0)
         memory = max(instance_type.allocatable_memory_mib - overhead.memory_mib, 0)
         count = instance_type.gpu_count
         if answer.binds is not None:
             misses.append((_NEARNESS.index(answer.binds), gpu.memory_mib, answer.reason))
-        elif each.arch != instance_type.arch:
-            misses.append((beyond, 0, f"{name} is {instance_type.arch}, its pods are {each.arch}"))
-        elif each.need.gpus > max(count, 1):
-            misses.append((beyond + 1, count, f"needs {each.need.gpus} GPUs, {name} has {count}"))
-        elif each.cpu_milli > cpu:
-            words = f"asks for {format_cpu(each.cpu_milli)} CPU, {name} has {format_cpu(cpu)} left"
+        elif workload_class.arch != instance_type.arch:
+            misses.append((beyond, 0, f"{name} is {instance_type.arch}, its pods are {workload_class.arch}"))
+        elif workload_class.need.gpus > max(count, 1):
+            misses.append((beyond + 1, count, f"needs {workload_class.need.gpus} GPUs, {name} has {count}"))
+        elif workload_class.cpu_milli > cpu:
+            words = f"asks for {format_cpu(workload_class.cpu_milli)} CPU, {name} has {format_cpu(cpu)} left"
             misses.append((beyond + 2, cpu, words))
-        elif each.memory_mib > memory:
-            words = f"asks for {format_memory(each.memory_mib)}, {name} has {format_memory(memory)} left"
+        elif workload_class.memory_mib > memory:
+            words = f"asks for {format_memory(workload_class.memory_mib)}, {name} has {format_memory(memory)} left"
             misses.append((beyond + 3, memory, words))
         elif not instance_type.prices:
             words = f"{name} would do, but its price isn't known: refresh the catalog"
