@@ -2,7 +2,7 @@
 #
 #   make setup   .venv with gpuslice, kubectl-gpuslice and every tool, from the locks
 #   make demo    set up, then plan the examples
-#   make check   set up, then what answers within a minute: linters, types, the quick tests
+#   make check   set up, then what answers soon: linters, types, the quick tests
 #   make test    set up, then every check and every test
 #   make matrix | coverage | mutants   the tests on other Pythons and versions; what they reach; what they notice
 #   make reference   write the generated pages of docs/reference/ and the README's block anew

@@ -64,6 +64,14 @@ def test_a_shared_gpu_keeps_the_margin_even_if_it_is_todays():
     assert fit(need("L4", memory=21_431, duty=0.1), cut.metered(L4, 704)).binds is Binds.MEMORY
 
 
+def test_half_of_a_gpu_with_more_memory_than_todays_keeps_the_margin_too():
+    half = cut.slot(H100, TS, 2)
+    assert half.memory_mib > T4.memory_mib
+    wanted = need("T4", memory=half.memory_mib, duty=0.1, allow=ANY)
+    assert fit(wanted, half).binds is Binds.MEMORY
+    assert fit(replace(wanted, memory_mib=half.memory_mib * 95 // 100), half).fits
+
+
 def test_a_fraction_has_a_fraction_of_the_memory():
     # 22,558 / 8 is 2,819, less 5 %: 2,678.
     assert fit(need(memory=2678, duty=0.01), cut.fractional(L4, Fraction(1, 8))).fits
@@ -168,7 +176,7 @@ def test_a_time_sliced_pod_takes_no_more_than_its_slots_time():
     assert fit(need(duty=0.176), cut.slot(L4, TS, 4)).fits
     refused = fit(need(duty=0.1761), cut.slot(L4, TS, 4))
     assert refused.binds is Binds.LOAD
-    assert "a slot has 17.6%" in refused.reason
+    assert "busy 17.6% of the time, a slot has 17.6%" in refused.reason
     # Duty counts on the slice's GPU: half as fast, twice as busy.
     assert fit(need("A10G", duty=0.088), cut.slot(L4, TS, 4)).fits
     assert not fit(need("A10G", duty=0.0881), cut.slot(L4, TS, 4)).fits
@@ -412,6 +420,8 @@ def test_slots_on_another_gpu_go_by_the_worse_ratio():
     # L4 against A10G: 300 to 600 of bandwidth. 1.5 is left of the limit, and 0.88 x (1 - 1/1.5) is 0.2933.
     times = slot_times(need("A10G", duty=0.01, max_slowdown_milli=3000, allow=ANY), L4, TS)
     assert (times[2], times[3]) == ((20, 293), (20, 293 // 2))
+    # A limit below one is one: of an A10G, 14/13 as fast as a T4, 0.88 x (1 - 13/14) = 0.0629 is left.
+    assert slot_times(need("T4", duty=0.01, max_slowdown_milli=500, allow=ANY), A10G, TS)[2] == (10, 62)
     # 0.88 x (1 - 1/1.325) is 0.21585.
     assert slot_times(need("A10G", duty=0.01, max_slowdown_milli=2650, allow=ANY), L4, TS)[2] == (20, 215)
 

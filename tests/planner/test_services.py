@@ -21,6 +21,7 @@ from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.services import mixing as sizing_services
 from gpuslice.units import MICRO_USD
+from gpuslice.verifier.services import replica_violations
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.target import Target
@@ -55,6 +56,18 @@ def served(plan: Plan, name: str) -> tuple[str, int]:
 def reason(plan: Plan, name: str) -> str:
     (each,) = (each for each in plan.unplaced if each.workload == name)
     return each.reason
+
+
+def test_a_service_that_is_unplaced_wants_no_replicas_and_may_have_none():
+    slow = service("red/slow", 100, profile("L4/whole", 50, latency=99))
+    served_well = service("red/app", 100, profile("L4/whole", 50))
+    catalog = catalog_of(L4)
+    plan = solved([slow, served_well], catalog).plan
+    assert [entry.workload for entry in plan.unplaced] == ["red/slow"]
+    assert verify(plan, [slow, served_well], catalog) == []
+    (assigned,) = plan.assignments
+    (violation,) = replica_violations(slow, [assigned], unplaced=True)
+    assert violation.rule == "replicas"
 
 
 @pytest.mark.parametrize("number", range(6))

@@ -70,6 +70,15 @@ def _two_nodes_that_are_not_full(d):
 
 
 @breaks("seats")
+def _seats_in_one_pool_none_in_another_and_no_pod_asks_for_one(d):
+    pool = own(d, "red/b")
+    del pool["seats"], pool["seatNames"]
+    for assigned in d["assignments"]:
+        if assigned["workload"] == "red/b":
+            del assigned["seat"]
+
+
+@breaks("seats")
 def _a_limit_of_more_nodes_than_planned(d):
     mixed(d)["maxNodes"] += 1
 
