@@ -75,7 +75,7 @@ def _seats_in_one_pool_none_in_another_and_no_pod_asks_for_one(d):
     del pool["seats"], pool["seatNames"]
     for assigned in d["assignments"]:
         if assigned["workload"] == "red/b":
-            del assigned["seat"]
+            del assigned["asks"]["seat"]
 
 
 @breaks("seats")
