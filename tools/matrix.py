@@ -154,7 +154,13 @@ def _run(*command: str, log: Path = Path(os.devnull)) -> str:
     lines = []
     with (
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as running,
         log.open("w") as output,
     ):
