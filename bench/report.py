@@ -33,8 +33,8 @@ _HEAD: Final = """\
 # Benchmarks
 
 Made by `make bench`. Whole processes, from start to exit, with a warm disk: least, median and most seconds of the runs.
-Figures of one machine on one day, and no promise. What is looked for is counted in work, so that a slower machine shows the
-same plans.
+Figures of one machine on one day, and no promise. What is looked for is counted in work, so that a slower machine shows
+the same plans.
 """
 _ABOUT_SERVICES: Final = """\
 ParvaGPU's published scenarios (SC 2024) on an A100 80GB, to a gap of 0: the fewest GPUs. Best of three runs in one
