@@ -299,6 +299,25 @@ def certificates(tmp_path):
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
             )
+            # Python 3.13 takes no certificate that doesn't say whose key it has and who signed it.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(keys["ca"].public_key()), critical=False
+            )
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=True,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    key_cert_sign=name == "ca",
+                    crl_sign=name == "ca",
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
             .sign(keys["ca"], hashes.SHA256())
         )
         (tmp_path / f"{name}.crt").write_bytes(made.public_bytes(Encoding.PEM))
