@@ -39,7 +39,7 @@ class PoolUse:
     @property
     def binds(self) -> str:
         """The resource that is used most; "" in a pool without nodes."""
-        return max(self.used, key=lambda entry: self.used[entry], default="")
+        return max(self.used, key=lambda resource: self.used[resource], default="")
 
 
 def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[PoolUse, ...]:

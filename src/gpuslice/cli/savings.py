@@ -73,7 +73,7 @@ class Savings:
 
         alone = {
             (each.change.kind, each.change.whose): each.usd_per_hour
-            for each in sorted(self.confirmed, key=lambda entry: entry.usd_per_hour)
+            for each in sorted(self.confirmed, key=lambda saving: saving.usd_per_hour)
         }
         found = [
             each

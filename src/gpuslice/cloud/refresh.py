@@ -66,7 +66,7 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
                     on_demand=on_demand.get(entry.name, UNSET), spot=spot.get(entry.name, UNSET)
                 ),
             )
-            for entry in sorted(entries, key=lambda entry: entry.name)
+            for entry in sorted(entries, key=lambda kind: kind.name)
         ),
     )
     return Refreshed(catalog_of(file), tuple(sorted(notes)))

@@ -159,7 +159,7 @@ def gpu_named(text: str, *, memory_mib: int | None = None) -> Gpu:
     if memory_mib is None:
         names = " or ".join(gpu.name for gpu in found)
         raise InputError(f"{shown} is more than one GPU", fix=f"write {names}")
-    return min(found, key=lambda entry: abs(entry.memory_mib - memory_mib))
+    return min(found, key=lambda gpu: abs(gpu.memory_mib - memory_mib))
 
 
 def _hint(written: str) -> str:

@@ -51,7 +51,11 @@ class Geometry:
                     f"{count} instances of MIG profile {name!r}", fix="write how many, 1 or more"
                 )
         return cls(
-            tuple(sorted(((n, c) for n, c in tally.items() if c), key=lambda entry: _largest_first(entry[0])))
+            tuple(
+                sorted(
+                    ((n, c) for n, c in tally.items() if c), key=lambda profile: _largest_first(profile[0])
+                )
+            )
         )
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
@@ -105,7 +109,7 @@ def place(table: MigTable, geometry: Geometry) -> Placement | None:
     starts = _starts(tuple(instances), taken=0, not_before=0)
     if starts is None:
         return None
-    return tuple(sorted(zip(instances, starts, strict=True), key=lambda entry: entry[1]))
+    return tuple(sorted(zip(instances, starts, strict=True), key=lambda placed: placed[1]))
 
 
 @lru_cache(maxsize=64)

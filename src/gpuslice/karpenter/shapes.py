@@ -94,7 +94,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
     """
     respect = preferences is Preferences.RESPECT
     affinity = list(kind.affinity)
-    preferred = sorted(kind.preferred, key=lambda entry: -entry.weight) if respect else []
+    preferred = sorted(kind.preferred, key=lambda preference: -preference.weight) if respect else []
     spreads = [spread for spread in kind.spreads if respect or spread.unsatisfiable is Unsatisfiable.REFUSE]
     tolerations = list(kind.tolerations)
     own = tuple(labelled(kind.selector).values())
@@ -105,7 +105,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
         first = preferred[0].requirements if preferred else ()
         # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
         wanted = combined(own, first, terms)
-        alternatives = tuple(frozenset(combined(own, pair).values()) for pair in affinity or [()])
+        alternatives = tuple(frozenset(combined(own, term).values()) for term in affinity or [()])
         found.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
         if len(affinity) > 1:
             del affinity[0]

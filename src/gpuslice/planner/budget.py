@@ -28,7 +28,6 @@ CHECKS_OF_LISTED: Final = 300  # over listed loads: whoever stops the search wai
 CHECKS_OF_SEATS: Final = 600
 CHECKS_OF_SERVICES: Final = 4_000  # which look often
 CHECKS_OF_LAST_RESORT: Final = 2_000  # for any packing at all, where limits leave the dive without one
-CHECK: Final = 5e-3
 
 # What steps cost, seconds.
 PIVOT: Final = 0.12e-6  # a step of the master's simplex, for each of its rows …

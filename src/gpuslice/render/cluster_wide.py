@@ -159,7 +159,7 @@ def _profile(value: str) -> str:
     if written is None:
         fix = "write a profile of every instance, such as mig=all-1g.10gb"
     else:
-        near = min(known, key=lambda entry: _distance(entry, int(written[1]), int(written[2])))
+        near = min(known, key=lambda profile: _distance(profile, int(written[1]), int(written[2])))
         fix = f"the nearest is mig=all-{near}, which {_gpus(near, 'and')} can be cut into"
     raise InputError(f"{_shown(value)} is no way to cut every GPU alike", where=FLAG, fix=fix)
 

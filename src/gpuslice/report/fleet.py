@@ -101,7 +101,7 @@ def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[
     types = catalog.by_name()
     by_name = {workload.name: workload for workload in workloads}
     found = []
-    for pool in filter(lambda entry: entry.nodes, plan.pools):
+    for pool in filter(lambda pool: pool.nodes, plan.pools):
         assigned: dict[str, list[Assignment]] = {}
         for assignment in plan.assignments:
             if assignment.pool == pool.name:

@@ -36,7 +36,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *drift.CHECKS,
             *(check for name in table.NAMES for check in _OF_CARRIERS[name]),
         ),
-        key=lambda entry: entry.code,
+        key=lambda check: check.code,
     )
 )
 _ORDER: Final = {severity: number for number, severity in enumerate(Severity)}

@@ -204,7 +204,7 @@ def _shadowed(seen: Seen) -> Iterator[Finding]:
 
 
 def _shadow(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list[str]) -> Finding | None:
-    low, high = sorted((one, other), key=lambda entry: entry.spec.weight)
+    low, high = sorted((one, other), key=lambda overlay: overlay.spec.weight)
     differing = [name for name in same if str(low.spec.capacity[name]) != str(high.spec.capacity[name])]
     if low.spec.weight == high.spec.weight or not differing:
         return None
@@ -234,7 +234,7 @@ def kept_from_working(seen: Seen, ours: frozenset[str]) -> Iterator[Finding]:
             yield _conflict(*meeting)
             continue
         found = _shadow(*meeting)
-        if found is not None and min((one, other), key=lambda entry: entry.spec.weight).name in ours:
+        if found is not None and min((one, other), key=lambda overlay: overlay.spec.weight).name in ours:
             yield found
 
 

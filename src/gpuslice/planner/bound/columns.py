@@ -367,7 +367,7 @@ def _solved(
 
 def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:
     """A node with as many replicas of one class as it carries, at most those there are; None if not one."""
-    return max(each_alone(option, number, classes), key=lambda entry: entry.pods[0][2], default=None)
+    return max(each_alone(option, number, classes), key=lambda pattern: pattern.pods[0][2], default=None)
 
 
 def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> list[Pattern]:

@@ -278,7 +278,7 @@ class _Search:
                 ranked.append((sum(known) - sum(number or 0 for number in before), at, after))
         best: float = 0
         chosen: dict[PoolKey, Residents] | None = None
-        for promise, _, after in sorted(ranked, key=lambda entry: entry[:2])[:_TRIED]:
+        for promise, _, after in sorted(ranked, key=lambda move: move[:2])[:_TRIED]:
             if promise >= best or self._bills.simulated >= _MOST_SIMULATED:
                 break
             change = self._change(after, best)

@@ -251,7 +251,7 @@ class Homes:
             cost = self._cost(home.pool, members)
             if cost is not None:
                 added = cost - self._now(home.pool), at, home
-                best = added if best is None else min(best, added, key=lambda entry: entry[:2])
+                best = added if best is None else min(best, added, key=lambda choice: choice[:2])
         if best is None:
             raise AssertionError("a workload fits nowhere, not even where it was")
         return best[-1]

@@ -264,7 +264,7 @@ class PoolPacking:
             ]
             if not filled:
                 return best
-            _, option, counts = max(filled, key=lambda entry: entry[0])
+            _, option, counts = max(filled, key=lambda node: node[0])
             times = min(left[place] // count for place, count in counts.items())
             nodes[pattern_of(option, pool, counts)] += times
             price += option.price * times

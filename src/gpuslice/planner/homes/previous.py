@@ -186,10 +186,10 @@ def _mig_cut(
         return None
     index = {profile.name: at for at, profile in enumerate(gpu.mig.plain)}
     listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
-    if listed is UNSET or not all(entry.profile in index for pair in listed for entry in pair):
+    if listed is UNSET or not all(entry.profile in index for geometry in listed for entry in geometry):
         return None
     geometries = tuple(
-        tuple(sorted((index[entry.profile], entry.count) for entry in pair)) for pair in listed
+        tuple(sorted((index[entry.profile], entry.count) for entry in geometry)) for geometry in listed
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
     cut = Cut(slices, classes, range(len(classes)), carrier, geometries=tuple(dict.fromkeys(geometries)))

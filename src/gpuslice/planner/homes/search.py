@@ -106,6 +106,10 @@ class Search:
         options = sorted(
             [*self.options, *nodes], key=lambda each: (each.price, each.instance_type.name, each.purchase)
         )
+        return self._among(options)
+
+    def _among(self, options: Sequence[NodeOption]) -> Search:
+        """The search with other nodes to choose from, cheapest first."""
         limits = Limits(self.limits.all, options)
         return Search(options, self.classes, limits, self._settings, self._clock, self._kept, self._second)
 
@@ -183,18 +187,10 @@ class Search:
         options = [
             option for option in self.options if (option.cut, option.purchase is Purchase.SPOT) in kinds
         ]
-        search = Search(
-            options,
-            self.classes,
-            Limits(self.limits.all, options),
-            self._settings,
-            self._clock,
-            self._kept,
-            self._second,
-        )
+        search = self._among(options)
         there = set(options)
         known = tuple(pattern for pattern in relaxation.patterns if pattern.option in there)
-        start = search._start(packing, options, relaxation)
+        start = search._start(packing, options, relaxation)  # noqa: SLF001  its own class
         return None if start is None else search.carried(replace(relaxation, patterns=known), start)
 
     def carried(self, relaxation: Relaxation, packing: Packing, wishes: Wishes = NO_WISHES) -> Within | None:
@@ -418,7 +414,7 @@ def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisa
             ranked.append((paid, at, pool))
     if not ranked:
         return None
-    _, _, chosen = min(ranked, key=lambda entry: entry[:2])
+    _, _, chosen = min(ranked, key=lambda change: change[:2])
     homes = {
         number: tuple(
             (

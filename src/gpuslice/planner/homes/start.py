@@ -83,7 +83,7 @@ def realise(
             homes, nodes = chosen
             pools.remember(nodes)
             better = Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
-            start = min(start, better, key=lambda entry: entry.total())
+            start = min(start, better, key=lambda homes: homes.total())
     start.improve(clock)
     return _realisation(start, pools, classes)
 

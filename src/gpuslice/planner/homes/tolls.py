@@ -55,7 +55,7 @@ class Tolled:
         self._tolled: dict[NodeOption, NodeOption] = {}
         self._plain: dict[NodeOption, NodeOption] = {}
         for group in groups.values():
-            plain = min(group, key=lambda entry: entry.purchase is Purchase.RESERVED)
+            plain = min(group, key=lambda option: option.purchase is Purchase.RESERVED)
             bought, type_ = _seen_as(plain), types[plain.instance_type.name]
             one = replace(plain, instance_type=type_, purchase=bought, price=type_.prices[bought])
             self._plain[one] = plain

@@ -309,7 +309,7 @@ class _Search:
 
     def found(self) -> list[tuple[float, list[tuple[int, int]]]]:
         """Good loads and their values, the best first."""
-        self._met.sort(key=lambda entry: -entry[0])
+        self._met.sort(key=lambda load: -load[0])
         return [(value, self._counts(position, row)) for value, position, row in self._met[:_A_SEARCH]]
 
     def _counts(self, position: int, row: int) -> list[tuple[int, int]]:

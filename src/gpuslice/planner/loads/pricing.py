@@ -323,7 +323,7 @@ class Pricing:
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
         if clock.over():  # perhaps before all options were asked
             return nothing
-        found.sort(key=lambda entry: entry[0])
+        found.sort(key=lambda load: load[0])
         return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
 
     def loads(self, rows: Sequence[int], values: Floats, clock: Clock) -> list[Pattern]:

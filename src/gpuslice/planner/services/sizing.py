@@ -244,7 +244,7 @@ class _Program:
                 each = mig.reached[mig.geometries.index(geometry)] if mig is not None else ()
                 reach = [a + b for a, b in zip(reach, each, strict=True)]
             counts: dict[int, int] = {}
-            for number in sorted(load, key=lambda entry: self._size(option, mig, entry), reverse=True):
+            for number in sorted(load, key=lambda member: self._size(option, mig, member), reverse=True):
                 use = usage(number, option, self._classes)
                 most = [load[number], *(have // each for have, each in zip(room, use, strict=True) if each)]
                 if mig is not None:

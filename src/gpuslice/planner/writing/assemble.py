@@ -177,7 +177,9 @@ class Assembly:
         return tuple(sorted(found, key=lambda each: (each.workload, each.pool, each.slice)))
 
     def _assignment(self, number: int, workload: Workload, home: Home, count: int) -> artefact.Assignment:
-        option = min((pattern.option for pattern in self._members[home.pool]), key=lambda entry: entry.price)
+        option = min(
+            (pattern.option for pattern in self._members[home.pool]), key=lambda option: option.price
+        )
         slice_ = option.cut.slices[home.slice_index]
         answer = dict(option.cut.fits[number])[home.slice_index]
         return assignment(workload, self._names[home.pool], option, slice_, answer, count)

@@ -164,7 +164,7 @@ def _cheapest(
             continue
         price = machine.price * -(-each.replicas // count) if alone else machine.price / count
         candidates.append((not same and not anywhere, price, machine.instance_type.name, machine))
-    return min(candidates, key=lambda entry: entry[:3])[3] if candidates else None
+    return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
 
 
 def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
