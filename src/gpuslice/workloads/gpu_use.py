@@ -136,10 +136,11 @@ class _Walk:
         limits = fields_of(data, "limits")
         inner: list[Use] = []
         for name, value in data.items():
+            counted = value
             if name == "requests" and isinstance(value, dict):
-                value = {key: amount for key, amount in value.items() if key not in limits}  # noqa: PLW2901
+                counted = {key: amount for key, amount in value.items() if key not in limits}
             if name not in _ELSEWHERE:
-                inner += self.below(value, pods, str(name))
+                inner += self.below(counted, pods, str(name))
         yield from _summed(inner) if is_pod else inner
         if isinstance(data.get("resourceClaims"), list):
             yield from self.claims.uses(data, pods, self.namespace)

@@ -296,10 +296,11 @@ class _Reader:
             self._unread(error, piece.content, skip_others=skip_others)
             return
         for data in documents:
+            listed = data
             if piece.item_of is not None:
                 api_version, kind = piece.item_of
-                data = {"apiVersion": api_version, "kind": kind, "items": data}  # noqa: PLW2901  as it stood
-            self._take(data, place or name, skip_others=skip_others)
+                listed = {"apiVersion": api_version, "kind": kind, "items": data}
+            self._take(listed, place or name, skip_others=skip_others)
 
     def _unread(self, error: GpusliceError, text: bytes, *, skip_others: bool) -> None:
         self.read.unread.append(Unread(error, matters=not skip_others or has_gpu_word(text)))

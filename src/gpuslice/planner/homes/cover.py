@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import Cut, NodeOption
+    from gpuslice.planner.model.cuts import Cut
+    from gpuslice.planner.model.options import NodeOption
 
     Nodes = tuple[Cut, bool]  # how they are cut, and whether they are spot: nodes of one pool
 

@@ -14,8 +14,9 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Change
+from gpuslice.planner.model.cuts import Cut
 from gpuslice.planner.model.layouts import layout_of
-from gpuslice.planner.model.options import Cut, node_option
+from gpuslice.planner.model.options import node_option
 from gpuslice.planner.model.pools import Home, PoolKey
 from gpuslice.units import usd
 from gpuslice.workloads.policy import Policy, forbids
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from gpuslice.hardware.slices import Slice
     from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
 
 
 def homes_kept(

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from gpuslice.launches.bill import Bill
     from gpuslice.planner.bound.columns import Relaxation
     from gpuslice.planner.homes.bill_search import CarriedOut
+    from gpuslice.planner.model.cuts import Cut
     from gpuslice.planner.model.limits import Limit, Limits
-    from gpuslice.planner.model.options import Cut, NodeOption
+    from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.model.pools import PoolKey
     from gpuslice.planner.programs.arrays import Floats

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.programs.arrays import Floats, Integers
 
     Booleans = NDArray[np.bool_]

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import Cut, NodeOption
+    from gpuslice.planner.model.cuts import Cut
+    from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.programs.arrays import Floats, Integers
 
     Booleans = NDArray[np.bool_]

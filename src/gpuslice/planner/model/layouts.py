@@ -12,7 +12,7 @@ from gpuslice.planner.model.options import metered_memory_mib
 from gpuslice.units import format_memory
 
 if TYPE_CHECKING:
-    from gpuslice.planner.model.options import Cut, GpuGeometry
+    from gpuslice.planner.model.cuts import Cut, GpuGeometry
 
 
 def layout_of(cut: Cut, geometries: tuple[GpuGeometry, ...]) -> artefact.Layout:

@@ -5,119 +5,25 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers import table
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
-from gpuslice.hardware import cut as cuts
-from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.hardware.mechanisms import Isolation, Mechanism
-from gpuslice.hardware.mig import maximal_geometries
-from gpuslice.hardware.sharing import METERED_TIMES, less_margin
-from gpuslice.hardware.slices import Slice
+from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.hardware.sharing import less_margin
+from gpuslice.planner.model.cuts import Cut, cuts_of
 from gpuslice.units import MICRO_USD
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from fractions import Fraction
+    from collections.abc import Iterable, Sequence
 
-    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.mig_profiles import MigTable
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
-
-    Fits = Mapping[int, tuple[tuple[int, Fit], ...]]
-    GpuGeometry = tuple[
-        tuple[int, int], ...
-    ]  # (index of the profile among the cut's slices, count), ascending
-
-
-class Cut:
-    """How the GPUs of a node are cut, and for whom. Equal only to itself.
-
-    Attributes:
-        slices: what it offers; one, but for MIG one per profile.
-        tenant: the only one admitted; empty: tenants may mix.
-        geometries: for MIG, the ways in which one GPU may be cut; else empty.
-        carrier: by which pods get the slices.
-        renamed: whether a slice is offered by what else it can be had, for those who ask for that.
-    """
-
-    def __init__(
-        self,
-        slices: tuple[Slice, ...],
-        classes: Sequence[WorkloadClass],
-        members: Iterable[int],
-        carrier: Carrier,
-        *,
-        tenant: str = "",
-        geometries: tuple[GpuGeometry, ...] = (),
-        renamed: bool = False,
-    ) -> None:
-        """Cut into slices, for those of the members (numbers of classes) that fit."""
-        self.slices = slices
-        self.carrier = carrier
-        self.tenant = tenant
-        self.geometries = geometries
-        self.renamed = renamed
-        self._classes = classes
-        self._members = tuple(members)
-
-    @cached_property
-    def fits(self) -> Fits:
-        """By class number, the slices (by index) that fit it, and how. Only classes that fit.
-
-        Asked late: most cuts are found to be beaten before.
-        """
-        found: dict[int, tuple[tuple[int, Fit], ...]] = {}
-        for number in self._members:
-            each_class = self._classes[number]
-            need = each_class.need
-            least = need.memory_mib or 0
-            good = tuple(
-                [
-                    (index, answer)
-                    for index, slice_ in enumerate(self.slices)
-                    # Most slices are too small for most: that needs no reasons.
-                    if least <= slice_.memory_mib
-                    and each_class.may_have(slice_, self.carrier)
-                    and (answer := fit(need, slice_)).fits
-                ]
-            )
-            if good:
-                found[number] = good
-        return found
-
-    @property
-    def gpu(self) -> Gpu:
-        """The model that is cut."""
-        return self.slices[0].gpu
-
-    @property
-    def mechanism(self) -> Mechanism:
-        """How."""
-        return self.slices[0].mechanism
-
-    @property
-    def metered(self) -> bool:
-        """Whether memory and time are counted instead of slots."""
-        return self.slices[0].metered_milli is not None
-
-    @property
-    def slots_per_gpu(self) -> int:
-        """Pods per GPU, for all but MIG."""
-        return self.slices[0].sharers
-
-    def admitted(self) -> Iterable[int]:
-        """Numbers of the classes that fit."""
-        shared = self.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not self.metered
-        return self._members if shared else self.fits  # slots were sized for their members
 
 
 METERED: Final = "metered"  # a way of time-slicing, refused apart from the rest of it
@@ -190,7 +96,7 @@ def node_options(
     for name in sorted(by_gpu):
         offered = [
             cut
-            for cut in _cuts(GPUS[name], by_gpu[name], classes, carrier)
+            for cut in cuts_of(GPUS[name], by_gpu[name], classes, carrier)
             if cut.mechanism.value not in without and not (cut.metered and METERED in without)
         ]
         for instance_type in by_gpu[name]:
@@ -209,109 +115,6 @@ def by_class(options: Iterable[NodeOption]) -> dict[int, list[NodeOption]]:
         for number in option.classes:
             found[number].append(option)
     return found
-
-
-def _cuts(
-    gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], carrier: Carrier
-) -> list[Cut]:
-    everyone = range(len(classes))
-    whole = cuts.whole(gpu)
-    renamed = [number for number, a_class in enumerate(classes) if a_class.renames(whole, carrier)]
-    by_own_name = sorted({*everyone} - {*renamed})
-    offered = [
-        Cut((whole,), classes, by_own_name, carrier),
-        Cut((whole,), classes, renamed, carrier, renamed=True),
-    ]
-    if gpu.mig is not None:
-        offered += _mig_cuts(gpu, gpu.mig, classes, carrier)
-    fractions: set[Fraction] = {kind.gpu_fraction for kind in types if not kind.gpu_count}
-    offered += [
-        Cut((cuts.fractional(gpu, fraction),), classes, everyone, carrier) for fraction in sorted(fractions)
-    ]
-    # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
-    tenants: dict[str, list[int]] = defaultdict(list)
-    for number, a_class in enumerate(classes):
-        if a_class.need.slices:
-            offered += _measured_cuts(gpu, number, classes, carrier)
-        elif a_class.need.known and a_class.need.isolation is not Isolation.HARDWARE:
-            tenants[a_class.tenant].append(number)
-    for tenant, members in tenants.items():
-        offered += _slot_cuts(gpu, tenant, members, classes, carrier)
-        if any(carrier.meters(kind.gpu_count) for kind in types):
-            offered += [
-                Cut((cuts.metered(gpu, time),), classes, members, carrier, tenant=tenant)
-                for time in METERED_TIMES
-            ]
-    return [cut for cut in offered if cut.admitted() and carrier.refuses_slice(cut.slices[0]) is None]
-
-
-def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
-    """All profiles in any geometry; where there are uniform ones only, a cut for each profile."""
-    everyone = range(len(classes))
-    instances = carrier.instances(gpu.name)
-    if instances is not None:
-        return [
-            Cut((cuts.mig(gpu, profile),), classes, everyone, carrier, geometries=(((0, count),),))
-            for name, count in instances.items()
-            if (profile := table.profile(name)) is not None
-        ]
-    index = {profile.name: i for i, profile in enumerate(table.plain)}
-    # Cutting more never hurts, an instance may stay empty: the geometries to which nothing can be added are enough.
-    geometries = sorted(
-        tuple(sorted((index[name], count) for name, count in geometry))
-        for geometry in maximal_geometries(table)
-    )
-    slices = tuple(cuts.mig(gpu, profile) for profile in table.plain)
-    return [Cut(slices, classes, everyone, carrier, geometries=tuple(geometries))]
-
-
-def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
-    """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
-    each = classes[number]
-    return [
-        Cut((sized,), classes, (number,), carrier, tenant=each.tenant)
-        for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
-        for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
-        if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
-        and each.may_have(sized := cuts.slot(gpu, mechanism, replicas), carrier)
-        and fit(each.need, sized).fits
-    ]
-
-
-def _slot_cuts(
-    gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass], carrier: Carrier
-) -> list[Cut]:
-    """Equal slots: for each count of replicas, the slot times at which the set of classes admitted changes."""
-    offered: list[Cut] = []
-    for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
-        times = {number: slot_times(classes[number].need, gpu, mechanism) for number in members}
-        kept: list[frozenset[int]] = []
-        found: list[list[Cut]] = []
-        # Most replicas first: fewer are of use only for whom they admit beside those.
-        for replicas in range(max(map(len, times.values()), default=0) + 1, 1, -1):
-            plain = cuts.slot(gpu, mechanism, replicas)
-            ranges = {
-                number: here[replicas]
-                for number, here in times.items()
-                if replicas in here and classes[number].may_have(plain, carrier)
-            }
-            cuts_here: list[Cut] = []
-            sets_here: list[frozenset[int]] = []
-            for most in sorted({most for _, most in ranges.values()}):
-                admitted = [number for number, (own, bearable) in ranges.items() if own <= most <= bearable]
-                if any(others.issuperset(admitted) for others in kept):
-                    continue
-                # No lighter than the heaviest pod admitted: its neighbours then are as light as can be said.
-                heaviest = (
-                    None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
-                )
-                sized = cuts.slot(gpu, mechanism, replicas, heaviest)
-                cuts_here.append(Cut((sized,), classes, admitted, carrier, tenant=tenant))
-                sets_here.append(frozenset(admitted))
-            kept += sets_here
-            found.append(cuts_here)
-        offered += [cut for cuts_here in reversed(found) for cut in cuts_here]
-    return offered
 
 
 def node_option(

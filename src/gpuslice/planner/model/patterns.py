@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from gpuslice.planner.model.patterns import Pattern
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuslice.planner.model.options import Cut, GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import Cut, GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
 
 
 Place = tuple[int, int]  # class number, slice index

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from gpuslice.carriers.carrier import Ask
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.seats.requests import Seating
     from gpuslice.workloads.model import Workload

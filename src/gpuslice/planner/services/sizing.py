@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.options import GpuGeometry, NodeOption
+    from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Service
     from gpuslice.workloads.service_kinds import Kind

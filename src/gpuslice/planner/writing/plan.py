@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from gpuslice.plan import artefact
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.packing import cost
@@ -63,17 +65,11 @@ def written(
         settings: that it was made under.
         notes: for its assumptions.
     """
-    return artefact.Plan(
-        api_version=artefact.API_VERSION,
-        kind="Plan",
-        catalog=artefact.CatalogReference(catalog.region, catalog.prices_date),
-        stack=settings.stack.value,
-        overhead=_overhead(settings),
-        policy=settings.policy,
+    return structs.replace(
+        empty(catalog, settings, unplaced, ()),
         summary=_summary(fleet, proof, classes, catalog, settings, all_placed=not unplaced),
         pools=fleet.pools,
         assignments=fleet.assignments,
-        unplaced=unplaced,
         optimal_nodes=optimal_nodes(proof.packing, proof.classes),
         missing=tuple(
             artefact.MissingType(missing.instance_type, usd(missing.price), missing.unbound)
