@@ -91,7 +91,7 @@ def solve(
         workloads: names unique.
         catalog: types and prices.
         settings: rules.
-        clock: work left; a feasible, verified plan with a true bound comes out whenever they end.
+        clock: work left; a feasible, verified plan with a true bound comes out wherever it ends.
         notes: of reading the workloads, for the plan's assumptions.
         told: called as the search goes on.
         interrupted: whether somebody wants no more than what was found so far.

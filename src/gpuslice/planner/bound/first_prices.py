@@ -27,7 +27,7 @@ def first_prices(pricing: Pricing, demand: Floats, clock: Clock) -> tuple[Floats
     Args:
         pricing: of all options.
         demand: replicas of each class.
-        clock: work left. Where they end, the prices are the best so far.
+        clock: work left. Where it ends, the prices are the best so far.
 
     Returns:
         The prices; the best ones at which no node is worth more than it costs; the rows of options to begin with.
