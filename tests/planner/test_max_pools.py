@@ -3,6 +3,7 @@
 import pytest
 from msgspec import UNSET
 
+from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.plan.artefact import Plan
@@ -72,3 +73,24 @@ def test_a_pool_for_each_tenant_is_always_enough_where_everybody_fits_one_model(
     plan = solve(fleet.workloads, choose("", fleet.region), settings, clock=Clock(1.0)).plan
     assert len(plan.pools) <= 3
     assert not plan.unplaced
+
+
+def test_so_few_kinds_are_found_whether_or_not_there_are_too_many_choices_to_price(monkeypatch):
+    classes = classes_of(SHARED)
+    options = offered(classes, CATALOG, Settings(OVERHEAD))
+    priced = [few_kinds(options, classes, most) for most in range(1, 7)]
+    monkeypatch.setattr("gpuslice.planner.homes.cover._MOST_CHOICES", 0)
+    counted = [few_kinds(options, classes, most) for most in range(1, 7)]
+    assert [kinds is None for kinds in priced] == [kinds is None for kinds in counted]
+    assert priced[0] is None
+    for most, (dear, cheap) in enumerate(zip(counted, priced, strict=True), start=1):
+        for kinds in (dear, cheap):
+            if kinds is not None:
+                assert len(kinds) <= most
+                carried = {
+                    number
+                    for option in options
+                    if (option.cut, option.purchase is Purchase.SPOT) in kinds
+                    for number in option.classes
+                }
+                assert carried == set(range(len(classes)))

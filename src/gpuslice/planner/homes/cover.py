@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.planner.programs.highs import INFINITY, Column, Stop, solve_mixed
+from gpuslice.planner.programs.highs import INFINITY, Column, Status, Stop, solve_mixed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,21 +43,26 @@ def few_kinds(
         None: there is no such choice.
     """
     prices = _prices(options, classes)
-    kinds = list(prices)
-    if sum(map(len, prices.values())) > _MOST_CHOICES:
-        columns = [
-            Column(
-                1.0, (0, *sorted(1 + number for number in carried)), (1.0,) * (1 + len(carried)), upper=1.0
-            )
-            for carried in prices.values()
-        ]
-        lower, upper = [0.0, *[1.0] * len(classes)], [float(most), *[INFINITY] * len(classes)]
-    else:
-        columns, lower, upper = _with_choices(prices, len(classes), most)
-    point = solve_mixed(columns, lower, upper, Stop(_GAP, _NODES)).point
-    if point is None:
+    stop = Stop(_GAP, _NODES)
+    answer = None
+    if sum(map(len, prices.values())) <= _MOST_CHOICES:
+        answer = solve_mixed(*_with_choices(prices, len(classes), most), stop)
+    if answer is None or (answer.point is None and answer.status is not Status.INFEASIBLE):
+        answer = solve_mixed(*_of_any_price(prices, len(classes), most), stop)
+    if answer.point is None:
         return None
-    return {kind for kind, taken in zip(kinds, point.values, strict=False) if taken > 0.5}
+    return {kind for kind, taken in zip(prices, answer.point.values, strict=False) if taken > 0.5}
+
+
+def _of_any_price(
+    prices: Mapping[Nodes, Mapping[int, float]], classes: int, most: int
+) -> tuple[list[Column], list[float], list[float]]:
+    """As few kinds as can be: columns, and least and most of each row."""
+    columns = [
+        Column(1.0, (0, *sorted(1 + number for number in carried)), (1.0,) * (1 + len(carried)), upper=1.0)
+        for carried in prices.values()
+    ]
+    return columns, [0.0, *[1.0] * classes], [float(most), *[INFINITY] * classes]
 
 
 def _with_choices(
