@@ -33,6 +33,8 @@ class InstanceType:
         allocatable_cpu_milli, allocatable_memory_mib, max_pods: what Kubernetes can give to pods, daemonsets
             included.
         prices: micro-dollars per hour by purchase; a purchase without a known price is absent.
+        local_storage_gb: of all its instance stores together, in GB of 10^9 bytes; 0: it has none.
+        efa: Elastic Fabric Adapter interfaces that it can have.
     """
 
     name: str
@@ -48,6 +50,8 @@ class InstanceType:
     allocatable_memory_mib: int
     max_pods: int
     prices: Mapping[Purchase, int]
+    local_storage_gb: int = 0
+    efa: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,19 @@ class _Card(Answer, frozen=True):
     maximum_network_interfaces: int
 
 
+class _Efa(Answer, frozen=True):
+    maximum_efa_interfaces: int = 0
+
+
 class _Network(Answer, frozen=True):
     ipv4_addresses_per_interface: int
     network_cards: tuple[_Card, ...]
     default_network_card_index: int = 0
+    efa_info: _Efa = _Efa()
+
+
+class _Storage(Answer, frozen=True):
+    total_size_in_gb: int = msgspec.field(name="TotalSizeInGB", default=0)
 
 
 class _InstanceType(Answer, frozen=True):
@@ -81,6 +90,7 @@ class _InstanceType(Answer, frozen=True):
     memory_info: _MiB
     network_info: _Network
     gpu_info: _Gpus
+    instance_storage_info: _Storage = _Storage()
 
 
 class _InstanceTypesPage(Answer, frozen=True):
@@ -192,6 +202,8 @@ def _entry(described: _InstanceType) -> InstanceTypeEntry:
         vcpu=described.v_cpu_info.default_v_cpus,
         memory=format_memory(described.memory_info.size_in_mib),
         max_pods=_pods(described.network_info),
+        local_storage_gb=described.instance_storage_info.total_size_in_gb,
+        efa=described.network_info.efa_info.maximum_efa_interfaces,
     )
 
 

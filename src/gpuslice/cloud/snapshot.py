@@ -77,6 +77,10 @@ class InstanceTypeEntry(Part, frozen=True, kw_only=True):
     """Of the machine, as EC2 reports it: a quantity."""
     max_pods: Annotated[int, Meta(ge=1, le=100_000)]
     """Pods that the default network card's interfaces have addresses for."""
+    local_storage_gb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """Of all instance stores together, in GB of 10^9 bytes."""
+    efa: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """Elastic Fabric Adapter interfaces that it can have."""
     usd_per_hour: Prices = _NO_PRICES
 
 
@@ -157,6 +161,8 @@ def _entry(instance_type: InstanceType) -> InstanceTypeEntry:
         vcpu=instance_type.vcpu,
         memory=format_memory(instance_type.memory_mib),
         max_pods=instance_type.max_pods,
+        local_storage_gb=instance_type.local_storage_gb,
+        efa=instance_type.efa,
         usd_per_hour=Prices(**prices) if prices else _NO_PRICES,
     )
 
@@ -224,6 +230,8 @@ def _instance_type(entry: InstanceTypeEntry) -> InstanceType:
         allocatable_memory_mib=room.memory_mib,
         max_pods=entry.max_pods,
         prices=MappingProxyType(prices),
+        local_storage_gb=entry.local_storage_gb,
+        efa=entry.efa,
     )
 
 

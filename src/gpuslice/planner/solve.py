@@ -285,6 +285,8 @@ def _termination(
 def _not_planned(workload: Workload) -> str:
     """Why a workload can't be planned at all; empty where it can."""
     kind = workload.target.kind
+    if workload.stays:
+        return "it stays where it is: " + "; ".join(workload.stays)
     if workload.service is not None and kind not in SCALABLE:
         return (
             f"it is sized by its load, and a {kind} has no number of pods in spec.replicas that could follow"

@@ -15,12 +15,12 @@ from msgspec import UNSET, UnsetType
 
 from gpuslice.artefacts.documents import Document, dump_yaml, read_documents, to_plain
 from gpuslice.artefacts.part import API_VERSION
-from gpuslice.artefacts.quoting import quoted, shorten
+from gpuslice.artefacts.quoting import quoted, shorten, shown
 from gpuslice.artefacts.strict import decode
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.need import ANY_GPU, Need, Source
-from gpuslice.units import PPM, format_cpu, format_memory, parse_cpu_milli, parse_memory_mib
+from gpuslice.units import PPM, format_cpu, format_memory, parse_cpu_milli, parse_memory_mib, parse_quantity
 from gpuslice.workloads.entries import (
     Demand,
     GpuRules,
@@ -31,12 +31,14 @@ from gpuslice.workloads.entries import (
     Quantity,
     Replicas,
     ServiceEntry,
+    TakeEntry,
     WorkloadEntry,
     Workloads,
     schema,
 )
 from gpuslice.workloads.model import JOB_KINDS, MOST_REPLICAS, Service, ServiceProfile, Workload
 from gpuslice.workloads.names import LONGEST_NAMESPACE, LONGEST_OBJECT_NAME, is_namespace, is_object_name
+from gpuslice.workloads.node_limits import EPHEMERAL_STORAGE, Take
 from gpuslice.workloads.policy import FREE, Policy
 from gpuslice.workloads.slice_names import slice_name
 from gpuslice.workloads.target import Target
@@ -159,6 +161,8 @@ class _Reading:
             service=self._service(entry.service) if isinstance(entry.service, ServiceEntry) else None,
             measurement=entry.need.measurement,
             notes=entry.notes,
+            takes=self._takes(entry.takes),
+            stays=entry.stays,
         )
         return workload if self.accept_assumed else without_assumed(workload)
 
@@ -209,6 +213,33 @@ class _Reading:
             limitable=limitable(entry.target, preallocates=entry.preallocates),
             gang=stated.gang,
         )
+
+    def _takes(self, entries: tuple[TakeEntry, ...]) -> tuple[Take, ...]:
+        takes: dict[str, Take] = {}
+        for index, entry in enumerate(entries):
+            path = f"takes[{index}]"
+            if entry.resource in takes:
+                raise InputError(
+                    f"{quoted(entry.resource)} is listed twice",
+                    where=f"{self.where}.{path}",
+                    fix="add the two up",
+                )
+            if entry.resource == EPHEMERAL_STORAGE:
+                amount = self._memory(f"{path}.amount", entry.amount)
+            else:
+                amount = self._whole(f"{path}.amount", entry.amount)
+            if amount:
+                most = 0 if isinstance(entry.most, UnsetType) else entry.most
+                takes[entry.resource] = Take(entry.resource, amount, most)
+        return tuple(sorted(takes.values()))
+
+    def _whole(self, path: str, text: Quantity) -> int:
+        amount = self._parsed(path, parse_quantity, text)
+        if amount.denominator != 1 or amount < 0:
+            raise InputError(
+                f"{shown(text)} is no whole number", where=f"{self.where}.{path}", fix="write 1, 2, …"
+            )
+        return int(amount)
 
     def _allow(self, names: tuple[str, ...]) -> frozenset[str]:
         if ANY_GPU in names and len(set(names)) > 1:
@@ -321,6 +352,8 @@ def _to_entry(workload: Workload) -> object:
             interruptible=workload.interruptible,
             preallocates=workload.preallocates,
             service=UNSET if service is None else _to_service_entry(service),
+            takes=tuple(_to_take_entry(take) for take in workload.takes),
+            stays=workload.stays,
             notes=workload.notes,
         )
     )
@@ -332,6 +365,15 @@ def _to_entry(workload: Workload) -> object:
             return {"name": name, "target": target} | rest | {"target": target}
         case _:
             return plain
+
+
+def _to_take_entry(take: Take) -> TakeEntry:
+    stored = take.resource == EPHEMERAL_STORAGE
+    return TakeEntry(
+        resource=take.resource,
+        amount=format_memory(take.amount) if stored else take.amount,
+        most=take.most or UNSET,
+    )
 
 
 def _replicas(workload: Workload) -> int | Replicas:

@@ -59,6 +59,17 @@ class PodRequests(Part, frozen=True, kw_only=True):
     arch: Literal["amd64", "arm64"] = "amd64"
 
 
+class TakeEntry(Part, frozen=True, kw_only=True):
+    """What one pod takes of its node beside CPU, memory and GPUs."""
+
+    resource: Annotated[str, Meta(min_length=1, max_length=400)]
+    """"ephemeral-storage", an extended resource, "host-port/TCP/8080", or a rule: "apart/web/front"."""
+    amount: Quantity
+    """Storage with its unit, "90Gi"; a whole number of everything else."""
+    most: Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
+    """What any node has of it. Left out: what its instance type has."""
+
+
 class NeedEntry(Part, frozen=True, kw_only=True):
     """What one replica needs of a GPU. Memory, duty and `on` all known: it can be sliced."""
 
@@ -156,6 +167,10 @@ class WorkloadEntry(Part, frozen=True, kw_only=True):
     preallocates: bool = False
     """Takes most of the GPU memory that it sees, so that what it holds is not what it needs."""
     service: ServiceEntry | UnsetType = UNSET
+    takes: tuple[TakeEntry, ...] = ()
+    """What limits the pods on a node beside CPU, memory and GPUs: storage, ports, anti-affinity and spreads by host."""
+    stays: tuple[str, ...] = ()
+    """Why it is left where it is; without a reason it is planned."""
     notes: tuple[str, ...] = ()
 
 

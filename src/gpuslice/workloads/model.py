@@ -10,6 +10,7 @@ from gpuslice.workloads.target import Target
 if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
     from gpuslice.workloads.measurement import Measurement
+    from gpuslice.workloads.node_limits import Take
 
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
@@ -82,6 +83,8 @@ class Workload:
         service: demand and profiles, where it is sized by load.
         measurement: how its need was measured, where it was; planning doesn't read it.
         notes: what reading it showed that a person should know.
+        takes: what a pod takes of its node beside CPU, memory and GPUs, ascending.
+        stays: why it is left where it is; empty: it may be planned.
     """
 
     name: str
@@ -99,6 +102,8 @@ class Workload:
     measurement: Measurement | None = None
     notes: tuple[str, ...] = field(default=())
     most_replicas: int = 0
+    takes: tuple[Take, ...] = ()
+    stays: tuple[str, ...] = ()
 
     @property
     def namespace(self) -> str:
