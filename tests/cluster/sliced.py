@@ -183,6 +183,23 @@ def sliced_pod(name="search-1", namespace="search", *, pool="l4-ts4", asks=None,
     )
 
 
+def claiming(name, namespace="search", *, template="one", on="", **fields):
+    """A pod that claims a GPU, and waits unless it is on a node."""
+    made = pod(name, namespace, node=on, **fields)
+    made["spec"]["resourceClaims"] = [{"name": "gpu", "resourceClaimTemplateName": template}]
+    return made
+
+
+def claim_template(name="one", device_class="gpu.nvidia.com", namespace="search"):
+    request = {"name": "gpu", "exactly": {"deviceClassName": device_class}}
+    return {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "ResourceClaimTemplate",
+        "metadata": metadata(name, namespace),
+        "spec": {"spec": {"devices": {"requests": [request]}}},
+    }
+
+
 def seated_pod(name="search-1", namespace="search", *, seat=SEAT, **fields):
     """A pod that goes wherever there is a seat for it."""
     made = sliced_pod(name, namespace, asks=ONE | {seat: "1"}, **fields)

@@ -22,6 +22,8 @@ from tests.cluster.sliced import (
     SEATS,
     TOLERATION,
     TS4,
+    claim_template,
+    claiming,
     cluster,
     cluster_policy,
     config_map,
@@ -288,6 +290,16 @@ FAULTS = [
     ("GS309", seated() | {"more": sliced_pod("more")}, "asks for no seat there"),
     ("GS309", seated() | {"more": seated_pod("more", seat="gpuslice.io/seat-a.b")}, "asks for no seat there"),
     (
+        "GS310",
+        {"claims": claiming("gen-1"), "template": claim_template()},
+        "claims a GPU (gpu.nvidia.com) by DRA, and has no node neither Karpenter on AWS nor gpuslice makes nodes",
+    ),
+    (
+        "GS310",
+        {name: claiming(name, owner=("ReplicaSet", "gen")) for name in ("gen-1", "gen-2")},
+        "as 1 more of its owner's do",
+    ),
+    (
         "GS602",
         seated() | {"node": None, "more": seated_pod("more", on="", phase="Pending", tolerations=[])},
         "add the toleration {key: gpuslice.io/pool, operator: Exists, effect: NoSchedule}",
@@ -541,6 +553,12 @@ def test_codes_are_given_once():
             ),
         },
         {"w": pod("w", asks=ONE, phase="Pending")},
+        {"claims": claiming("gen-1", on="n1"), "template": claim_template()},
+        {"claims": claiming("gen-1", phase="Failed"), "template": claim_template()},
+        {
+            "claims": claiming("nics-1", template="rdma"),
+            "template": claim_template("rdma", "rdma.example.com"),
+        },
         seated(),
         seated() | {"more": seated_pod("more", on="", phase="Pending")},
         # It tolerates every pool of gpuslice's, and its seat keeps it out of this one, which leaves whole GPUs there.

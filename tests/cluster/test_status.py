@@ -11,6 +11,8 @@ from tests.cluster.planned import plan, pool
 from tests.cluster.sliced import (
     ONE,
     SEAT,
+    claim_template,
+    claiming,
     cluster,
     node_pool,
     overlay,
@@ -255,15 +257,7 @@ def test_pending_pods_may_be_those_of_one_namespace():
 
 
 def test_a_pod_that_waits_for_a_claim_is_told_with_what_makes_no_node_for_it():
-    template = {
-        "apiVersion": "resource.k8s.io/v1",
-        "kind": "ResourceClaimTemplate",
-        "metadata": {"name": "one", "namespace": "shop"},
-        "spec": {"spec": {"devices": {"requests": [{"exactly": {"deviceClassName": "gpu.nvidia.com"}}]}}},
-    }
-    waiting, running = pod("claims-1"), pod("claims-2", node="n1")
-    for each in (waiting, running):
-        each["spec"]["resourceClaims"] = [{"name": "g", "resourceClaimTemplateName": "one"}]
-    (told,) = status_of(snapshot(template, waiting, running), CATALOG).pending
+    waiting, running = claiming("claims-1", "shop"), claiming("claims-2", "shop", on="n1")
+    (told,) = status_of(snapshot(claim_template(namespace="shop"), waiting, running), CATALOG).pending
     assert (told.pod, told.asks) == ("shop/claims-1", {"a GPU (gpu.nvidia.com) by DRA": 1})
     assert told.reason.endswith("neither Karpenter on AWS nor gpuslice makes nodes for claims")

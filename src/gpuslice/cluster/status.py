@@ -16,15 +16,13 @@ from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.cluster.client.objects import condition
 from gpuslice.cluster.client.resources import NODE, NODE_POOL
 from gpuslice.cluster.client.roles import TO_VIEW
+from gpuslice.cluster.seen.claims import NO_NODES, waiting_for_claims
 from gpuslice.cluster.seen.inventory import INSTANCE_TYPE, GpuNode, gpu_node, purchase_of, requests_of
 from gpuslice.cluster.seen.machines import POOL, promised, types_of, with_seats
 from gpuslice.cluster.seen.offers import amount, is_slice, seats_asked
-from gpuslice.cluster.seen.snapshot import pod_objects
 from gpuslice.errors import EnvironmentFailedError
 from gpuslice.hardware.resource_names import METERED, SEATS, is_seat
 from gpuslice.units import micro_usd, usd
-from gpuslice.workloads.claims import Claims
-from gpuslice.workloads.objects import fields_of
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
@@ -395,17 +393,8 @@ def _waiting(snapshot: Snapshot, catalog: Catalog, launching: Mapping[str, int])
             coming = sum(launching.get(name, 0) for name in seated.get(seat, ()))
             reason += f"; {coming} with seats for it being launched" if coming else ""
         yield Waiting(pod.name, _asked(pod), pool, reason)
-    yield from _waiting_for_claims(snapshot)
-
-
-def _waiting_for_claims(snapshot: Snapshot) -> Iterator[Waiting]:
-    claims = Claims(snapshot.objects)
-    pods = [pod for pod in snapshot.claiming_pods if not pod.spec.node_name]
-    for pod, plain in zip(pods, pod_objects(pods, snapshot.where), strict=True):
-        used = tuple(claims.uses(fields_of(plain.data, "spec"), 1, plain.namespace))
-        if used:
-            reason = f"{_reason(pod)}; neither Karpenter on AWS nor gpuslice makes nodes for claims"
-            yield Waiting(pod.name, {use.what: 1 for use in used}, "", reason)
+    for pod, claimed in waiting_for_claims(snapshot):
+        yield Waiting(pod.name, dict.fromkeys(claimed, 1), "", f"{_reason(pod)}; {NO_NODES}")
 
 
 def _reason(pod: Pod) -> str:

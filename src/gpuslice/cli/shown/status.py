@@ -126,7 +126,10 @@ def _pending(pods: tuple[Waiting, ...]) -> Iterator[tuple[object, ...]]:
     """One row for all that ask for the same and wait for the same reason, named by the first of them."""
     groups: dict[tuple[str, str], list[Waiting]] = {}
     for pod in pods:
-        asks = ", ".join(f"{_figure(name, count)} {name}" for name, count in pod.asks.items())
+        # A claim is told in words, which say how many by themselves; a resource's name has no space.
+        asks = ", ".join(
+            name if " " in name else f"{_figure(name, count)} {name}" for name, count in pod.asks.items()
+        )
         groups.setdefault((asks, pod.reason), []).append(pod)
     for (asks, reason), group in groups.items():
         name = harmless(group[0].pod) + (", …" if len(group) > 1 else "")

@@ -8,7 +8,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers import table
-from gpuslice.cluster.checks import configurations, drift, mig, nodes, overlays, placement, slices, usage
+from gpuslice.cluster.checks import (
+    claims,
+    configurations,
+    drift,
+    mig,
+    nodes,
+    overlays,
+    placement,
+    slices,
+    usage,
+)
 from gpuslice.cluster.checks.finding import Check, Finding, Seen, Severity, Use
 from gpuslice.cluster.client.resources import CONFIG_MAP
 from gpuslice.cluster.client.roles import TO_VIEW
@@ -34,6 +44,7 @@ CHECKS: Final[tuple[Check, ...]] = tuple(
             *nodes.CHECKS,
             *placement.CHECKS,
             *drift.CHECKS,
+            *claims.CHECKS,
             *(check for name in table.NAMES for check in _OF_CARRIERS[name]),
         ),
         key=lambda check: check.code,
