@@ -25,6 +25,7 @@ from gpuslice.workloads.kinds import built_in
 from gpuslice.workloads.makers import SETTINGS
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
+from gpuslice.workloads.node_limits import Take, host_port
 from gpuslice.workloads.objects import PodSpec, convert
 from gpuslice.workloads.placement import placement
 from gpuslice.workloads.pods import goes_with_gpu, pod_requests
@@ -102,7 +103,36 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
         arch=place.arch,
         preallocates=framework is not None,
         notes=(*template.notes, *_request_notes(requests), *notes, *place.notes, *_spot_notes(stated, place)),
+        takes=_takes(pod, requests),
+        stays=_bound_to_a_node(owner, pod),
     )
+
+
+def _takes(pod: PodSpec, requests: PodRequests) -> tuple[Take, ...]:
+    """What a pod takes of its node beside CPU, memory and GPUs, as far as its own template says."""
+    ports = {
+        # A pod on the host's network has all of its ports there.
+        (port.protocol, port.host_port or port.container_port)
+        for container in (*pod.containers, *pod.init_containers)
+        for port in container.ports
+        if port.host_port or pod.host_network
+    }
+    return tuple(
+        sorted(
+            [
+                *(Take(resource, amount) for resource, amount in requests.others.items()),
+                *(host_port(protocol, number) for protocol, number in ports if number),
+            ]
+        )
+    )
+
+
+def _bound_to_a_node(owner: Object, pod: PodSpec) -> tuple[str, ...]:
+    """Why it can only run on one node; in a pod that runs already, the node's name is the scheduler's."""
+    placed = owner.kind == "Pod" and "status" in owner.data
+    if not pod.node_name or placed:
+        return ()
+    return (f"its template names the node {shorten(pod.node_name)} (spec.nodeName)",)
 
 
 def adopted(workload: Workload, child: Object, owner: Owner) -> Workload:

@@ -19,7 +19,8 @@ from gpuslice.workloads.autoscaling import autoscalers, scaled
 from gpuslice.workloads.claims import Claims
 from gpuslice.workloads.gpu_use import looks_like_gpu, not_understood, pod_uses, quantity_of, uses
 from gpuslice.workloads.kinds import finished, templates
-from gpuslice.workloads.objects import fields_of, whole_number
+from gpuslice.workloads.neighbours import PodRules, rules_of, with_rules
+from gpuslice.workloads.objects import PodSpec, convert, fields_of, whole_number
 from gpuslice.workloads.owners import Family, Key, Object
 from gpuslice.workloads.repeats import suffixes
 from gpuslice.workloads.unplanned import always_uses, why_left_out
@@ -66,17 +67,19 @@ def from_objects(
         for one in census.workloads()
         if not any(fnmatchcase(one.workload.name, pattern) for pattern in exclude)
     ]
-    workloads = sorted(_named_once(counted), key=lambda workload: workload.name)
+    named = with_rules(list(_named_once(counted)), [one.rules for one in counted])
+    workloads = sorted(named, key=lambda workload: workload.name)
     notes = (*census.notes(), *census.repeats(counted))
     return WorkloadSet(region=region, workloads=tuple(workloads), notes=notes), tuple(census.unread)
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """A workload and the object that it was read from."""
+    """A workload, the object that it was read from, and what its pods say of others."""
 
     workload: Workload
     source: Object
+    rules: PodRules
 
 
 class _Census:
@@ -110,15 +113,16 @@ class _Census:
             written.add((obj.path, obj.key))
             owner = self._family.missing_owner(obj) if found else None
             for template in found:
-                workload = self._clear(obj, template)
-                if workload is None:
+                one = self._clear(obj, template)
+                if one is None:
                     continue
+                workload = one.workload
                 if owner is None:
-                    yield _Counted(workload, obj)
+                    yield one
                 elif workload.replicas:  # a ReplicaSet that stands at zero is history
                     # Pods of one absent owner are one workload as long as they are alike.
                     alike = (owner, obj.namespace, workload.need, workload.cpu_milli, workload.memory_mib)
-                    orphans.setdefault(alike, []).append(_Counted(adopted(workload, obj, owner), obj))
+                    orphans.setdefault(alike, []).append(replace(one, workload=adopted(workload, obj, owner)))
         for group in orphans.values():
             first = group[0]
             replicas = sum(one.workload.replicas for one in group)
@@ -213,10 +217,12 @@ class _Census:
             self._others += 1
         return with_gpu
 
-    def _clear(self, obj: Object, template: Template) -> Workload | None:
+    def _clear(self, obj: Object, template: Template) -> _Counted | None:
         """The workload of a template; None where it can't be understood and is left out."""
         try:
-            return self._workload(obj, template)
+            labels = convert(template.labels or {}, dict[str, str], obj.where)
+            rules = rules_of(convert(template.pod, PodSpec, obj.where), obj.namespace, labels)
+            return _Counted(self._workload(obj, template), obj, rules)
         except InputError as error:
             self._refuse(obj, error)
             return None

@@ -59,6 +59,7 @@ def _at(
         pointer="/" + "/".join(key.replace("~", "~0").replace("/", "~1") for key in (*path, "spec")),
         role=role,
         annotations=fields_of(template, "metadata", "annotations"),
+        labels=fields_of(template, "metadata", "labels"),
         notes=notes,
     )
 
@@ -89,7 +90,8 @@ def _knative(data: Fields, where: str) -> Iterator[Template]:
 
 def _pod(data: Fields, where: str) -> Iterator[Template]:
     del where
-    yield Template(pod=fields_of(data, "spec"), replicas=1, pointer="/spec")
+    labels = fields_of(data, "metadata", "labels")
+    yield Template(pod=fields_of(data, "spec"), replicas=1, pointer="/spec", labels=labels)
 
 
 def _daemon_set(data: Fields, where: str) -> Iterator[Template]:
@@ -219,6 +221,7 @@ def _inference_service(data: Fields, where: str) -> Iterator[Template]:
             pointer=f"/spec/{role}",
             role=role,
             annotations=fields_of(component, "annotations"),
+            labels=fields_of(component, "labels"),
             notes=() if least or most else ("it may scale to zero: counted as one",),
         )
         if most > least:

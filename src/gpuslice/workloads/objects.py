@@ -63,6 +63,8 @@ class Port(_Lenient, frozen=True):
     """A container's port; KServe and others write names only."""
 
     container_port: int = 0
+    host_port: int = 0
+    protocol: str = "TCP"
 
 
 class Container(_Lenient, frozen=True):
@@ -104,10 +106,57 @@ class NodeAffinity(_Lenient, frozen=True):
     required_during_scheduling_ignored_during_execution: RequiredNodes = RequiredNodes()
 
 
+class LabelSelector(_Lenient, frozen=True):
+    """Which pods are meant: those for which all of it holds; one without a condition means all pods."""
+
+    match_labels: dict[str, str] = field(default_factory=dict)
+    match_expressions: tuple[Expression, ...] = ()
+
+
+class PodTerm(_Lenient, frozen=True):
+    """Pods beside which a pod must, or may not, run; without a selector it means none."""
+
+    topology_key: str = ""
+    label_selector: LabelSelector | None = None
+    namespaces: tuple[str, ...] = ()
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+
+
+class PodAffinity(_Lenient, frozen=True):
+    """Of affinity among pods, or anti-affinity, only the part that is a must."""
+
+    required_during_scheduling_ignored_during_execution: tuple[PodTerm, ...] = ()
+
+
 class Affinity(_Lenient, frozen=True):
-    """Only the part about nodes."""
+    """Where pods must be: on which nodes, beside which pods, and not beside which."""
 
     node_affinity: NodeAffinity = NodeAffinity()
+    pod_affinity: PodAffinity = PodAffinity()
+    pod_anti_affinity: PodAffinity = PodAffinity()
+
+
+class SpreadConstraint(_Lenient, frozen=True):
+    """A topology spread constraint; without a selector it counts no pods."""
+
+    topology_key: str = ""
+    max_skew: int = 1
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+
+
+class VolumeClaim(_Lenient, frozen=True):
+    """The PersistentVolumeClaim behind a volume."""
+
+    claim_name: str = ""
+
+
+class Volume(_Lenient, frozen=True):
+    """A volume of a pod."""
+
+    persistent_volume_claim: VolumeClaim = VolumeClaim()
 
 
 class PodClaim(_Lenient, frozen=True):
@@ -129,6 +178,10 @@ class PodSpec(_Lenient, frozen=True):
     tolerations: tuple[Toleration, ...] = ()
     affinity: Affinity = Affinity()
     restart_policy: str = ""
+    node_name: str = ""
+    host_network: bool = False
+    topology_spread_constraints: tuple[SpreadConstraint, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     resource_claims: tuple[PodClaim, ...] = ()
 
 

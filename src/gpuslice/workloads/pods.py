@@ -16,6 +16,7 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.units import MIB, parse_quantity
 from gpuslice.workloads.annotations import PREFIX
+from gpuslice.workloads.node_limits import EPHEMERAL_STORAGE
 from gpuslice.workloads.objects import Container
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from gpuslice.workloads.objects import PodSpec, Quantity, Resources
 
-_POD_LEVEL: Final = frozenset({"cpu", "memory"})  # huge pages may be, too, but they are nothing to us
+_POD_LEVEL: Final = frozenset({"cpu", "memory"})  # huge pages may be, too, but no planned node has any
+_HUGE_PAGES: Final = "hugepages-"
+_IN_MIB: Final = frozenset({"memory", EPHEMERAL_STORAGE})
 
 Amounts = Counter[str]  # resource -> milli-CPU, MiB (rounded up per container), or a count
 
@@ -53,12 +56,15 @@ class PodRequests:
     Attributes:
         cpu_milli, memory_mib: effective requests of the whole pod.
         gpus: by extended resource; only GPUs, only those above zero.
+        others: everything else that a node has so much of: MiB of ephemeral storage and of huge pages, extended
+            resources by their names; only those above zero.
         users: containers that ask for a GPU, main containers first.
     """
 
     cpu_milli: int
     memory_mib: int
     gpus: dict[str, int]
+    others: dict[str, int]
     users: tuple[GpuContainer, ...]
 
 
@@ -94,6 +100,11 @@ def pod_requests(pod: PodSpec, where: str) -> PodRequests:
         cpu_milli=totals["cpu"],
         memory_mib=totals["memory"],
         gpus={name: count for name, count in sorted(totals.items()) if is_gpu(name)},
+        others={
+            name: count
+            for name, count in sorted(totals.items())
+            if count and name not in _POD_LEVEL and not goes_with_gpu(name)
+        },
         users=_users(pod, where),
     )
 
@@ -152,7 +163,13 @@ def _parse(quantities: Mapping[str, Quantity], where: str) -> Amounts:
 
 
 def _counts(resource: str) -> bool:
-    return resource in _POD_LEVEL or is_gpu(resource)
+    """Whether a node has so much of it and no more: not so for the words that admission controllers read."""
+    return (
+        resource in _POD_LEVEL
+        or resource == EPHEMERAL_STORAGE
+        or resource.startswith(_HUGE_PAGES)
+        or "/" in resource
+    )
 
 
 def _amount(resource: str, quantity: Quantity, where: str) -> int:
@@ -164,7 +181,8 @@ def _amount(resource: str, quantity: Quantity, where: str) -> int:
         raise InputError(
             f"{resource} {quoted(str(quantity))} is negative", where=where, fix="write what the pod needs"
         )
-    unit = {"cpu": Fraction(1, 1000), "memory": Fraction(MIB)}.get(resource, Fraction(1))
+    in_mib = resource in _IN_MIB or resource.startswith(_HUGE_PAGES)
+    unit = Fraction(1, 1000) if resource == "cpu" else Fraction(MIB if in_mib else 1)
     if is_gpu(resource) and value.denominator != 1:
         raise InputError(
             f"{resource} {quoted(str(quantity))} is no whole number",

@@ -20,6 +20,7 @@ class Template:
         pointer: JSON pointer to the pod's spec inside the object.
         role: what tells it from the object's other templates; empty where there is only one by nature.
         annotations: its own.
+        labels: of its pods, as far as it states them.
         container_path: where its one container stands, if not in a list of containers.
         framework_hint: a framework that the object names instead of an image.
         own_command: whether that framework is started by KServe's own runtime, which hands the arguments on.
@@ -40,3 +41,4 @@ class Template:
     gang: bool = False
     notes: tuple[str, ...] = ()
     most_replicas: int = 0
+    labels: Fields | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from gpuslice.workloads.objects import OwnerReference, PodSpec, Quantity
+from gpuslice.workloads.objects import OwnerReference, PodSpec, Quantity, Volume
 from gpuslice.workloads.target import Toleration
 
 Resources = dict[str, Quantity]
@@ -349,7 +349,7 @@ class _ConfigMapVolume(_Lenient, frozen=True):
     items: tuple[_KeyToPath, ...] = ()
 
 
-class _Volume(_Lenient, frozen=True):
+class _Volume(Volume, frozen=True):
     name: str = ""
     config_map: _ConfigMapVolume = _ConfigMapVolume()
 
