@@ -113,7 +113,7 @@ def test_a_plan_of_every_mechanism_is_bound_whole_and_costs_no_less_than_planned
     assert spread.unbound == 0
     replicas = sum(each.replicas for each in plan.assignments)
     assert sum(count for load in loads_of(plan, workloads).values() for _, count in load) == replicas
-    assert set(offers_of(plan.pools, plan.assignments, plan.stack, catalog)) == {
+    assert set(offers_of(plan.pools, plan.assignments, plan.stack, catalog, workloads)) == {
         each.name for each in plan.pools
     }
     assert spread.most >= micro_usd(plan.summary.bound_usd_per_hour)

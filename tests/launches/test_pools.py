@@ -30,7 +30,9 @@ def rendered(plan: Plan, kind: str) -> dict[str, dict[str, Any]]:
 
 def modelled(plan):
     """Pools by name, and overlays."""
-    pools, overlays = karpenter_pools(offers_of(plan.pools, plan.assignments, plan.stack, CATALOG).values())
+    pools, overlays = karpenter_pools(
+        offers_of(plan.pools, plan.assignments, plan.stack, CATALOG, ()).values()
+    )
     return {pool.name: pool for pool in pools}, overlays
 
 
@@ -99,7 +101,9 @@ def test_pods_of_one_template_are_one_class_wherever_their_seats_are():
 
 def test_daemonsets_take_their_pods_of_every_node():
     plan = PLANS["slots"]
-    pools, overlays = karpenter_pools(offers_of(plan.pools, plan.assignments, plan.stack, CATALOG).values())
+    pools, overlays = karpenter_pools(
+        offers_of(plan.pools, plan.assignments, plan.stack, CATALOG, ()).values()
+    )
     daemons = daemons_of(parse_overhead("cpu=250m,memory=512Mi,pods=5"))
     made = Pools(pools, overlays=overlays, daemons=daemons)
     assert {taken[PODS] for template in made.templates for taken in template.daemons} == {5}

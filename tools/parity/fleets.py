@@ -99,7 +99,8 @@ def scenario_of(
     seed: int,
 ) -> Scenario:
     """All pools and pods of a plan, the pods in an order by the seed."""
-    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
+    workloads = tuple(workloads)
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog, workloads)
     pools, overlays = karpenter_pools(offers.values())
     counts = pods_of(plan.assignments, workloads)
     pods = tuple(arrival.pod for arrival in arrivals(counts, Pattern.AT_ONCE, seed))

@@ -17,6 +17,12 @@ from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
 
+EPHEMERAL_STORAGE: Final = "ephemeral-storage"
+EFA: Final = "vpc.amazonaws.com/efa"
+# What Karpenter v1.14.1 takes off a node's disk (pkg/providers/instancetype/types.go): kube-reserved, and the kubelet's
+# hard eviction threshold nodefs.available, in per cent.
+KUBE_RESERVED_STORAGE_MIB: Final = 1024
+EVICTION_STORAGE_PERCENT: Final = 10
 # Karpenter's setting VM_MEMORY_OVERHEAD_PERCENT, its default, in thousandths: hypervisor, kernel and firmware keep
 # part of what EC2 sells. The real share is smaller on most types (Karpenter learns it from the first node of a
 # type that it sees), so that planning with it errs on the safe side.
@@ -107,6 +113,26 @@ def allocatable(*, vcpu: int, memory_mib: int, pods: int, arch: str) -> Allocata
     return Allocatable(
         cpu_milli=max(0, vcpu * 1000 - kube_reserved_cpu_milli(vcpu)), memory_mib=max(0, memory), pods=pods
     )
+
+
+def allocatable_of(instance_type: InstanceType, resource: str, *, root_volume_gib: int) -> int:
+    """What a node of a type has for pods of a resource other than CPU, memory and GPUs; 0 of what it doesn't have.
+
+    Nodes put all their instance stores together to one disk (instanceStorePolicy RAID0, as gpuslice renders it), and
+    Karpenter reckons with that or else with the root volume.
+
+    Args:
+        instance_type: of the node.
+        resource: ephemeral storage, in MiB, or EFA interfaces; no EKS node has other resources of its own.
+        root_volume_gib: of nodes without an instance store.
+    """
+    if resource == EFA:
+        return instance_type.efa
+    if resource != EPHEMERAL_STORAGE:
+        return 0
+    disk = instance_type.local_storage_gb * 10**9 or root_volume_gib * 1024 * MIB
+    kept = disk - -(-disk * EVICTION_STORAGE_PERCENT // 100)
+    return max(kept // MIB - KUBE_RESERVED_STORAGE_MIB, 0)
 
 
 @dataclass(frozen=True, slots=True)

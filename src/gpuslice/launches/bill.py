@@ -266,7 +266,8 @@ def realised_spread(
         orders: of arrival.
         consolidate: after everything has been consolidated, rather than as first launched.
     """
-    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
+    workloads = tuple(workloads)
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog, workloads)
     loads = loads_of(plan, workloads)
     realiser = Realiser(overhead, consolidate=consolidate)
     return realiser.spread(((offers[name], load) for name, load in loads.items()), orders)

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING
 from gpuslice.carriers.carrier import amounts
 from gpuslice.carriers.pools import POOL_LABEL, weight
 from gpuslice.carriers.table import carrier_asked, carrier_of
+from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, OS, among
 from gpuslice.launches.limits import limits_of, seated_replicas
-from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS, ROOT_VOLUME_GIB
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.plan.artefact import Assignment, Plan, Pool
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.node_limits import Take
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +50,14 @@ class PoolOffer:
 
 @dataclass(frozen=True, slots=True)
 class PodAsk:
-    """What one replica of a workload asks for: milli-CPU, MiB, and (extended resource, amount)."""
+    """What one replica of a workload asks for.
+
+    Attributes:
+        workload: its name.
+        cpu_milli, memory_mib: milli-CPU and MiB.
+        slices: (resource, amount) of everything else that a node has so much of, ascending: slices above all, and
+            what limits how many pods a node holds.
+    """
 
     workload: str
     cpu_milli: int
@@ -61,7 +70,11 @@ PoolLoad = tuple[tuple[PodAsk, int], ...]
 
 
 def offers_of(
-    pools: Iterable[Pool], assignments: Iterable[Assignment], stack: str, catalog: Catalog
+    pools: Iterable[Pool],
+    assignments: Iterable[Assignment],
+    stack: str,
+    catalog: Catalog,
+    workloads: Iterable[Workload],
 ) -> dict[str, PoolOffer]:
     """The pools of a plan, by name.
 
@@ -70,14 +83,19 @@ def offers_of(
         assignments: of the plan; by the replicas of workloads with seats their own pools are limited.
         stack: of the plan.
         catalog: that it was made with.
+        workloads: that it was made for: what limits how many of their pods a node holds counts on every node.
     """
     kinds, replicas = catalog.by_name(), seated_replicas(assignments)
+    taken = sorted({(take.resource, take.most) for workload in workloads for take in workload.takes})
     offers = {}
     for pool in pools:
         types = [kinds[name] for name in pool.instance_types]
         offers[pool.name] = PoolOffer(
             pool.name,
-            tuple((kind, carrier_of(pool, stack).offers(pool, kind).amounts) for kind in types),
+            tuple(
+                (kind, {**carrier_of(pool, stack).offers(pool, kind).amounts, **_others(kind, taken)})
+                for kind in types
+            ),
             frozenset(Purchase(purchase) for purchase in pool.purchases),
             weight(pool),
             limits_of(pool, stack, types, replicas),
@@ -103,7 +121,23 @@ def loads_of(plan: Plan, workloads: Iterable[Workload]) -> dict[str, PoolLoad]:
 def ask_of(assignment: Assignment, workload: Workload) -> PodAsk:
     """What one of its pods asks for."""
     slices = amounts(carrier_asked(assignment.asks).requests(assignment.asks))
-    return PodAsk(workload.name, workload.cpu_milli, workload.memory_mib, tuple(sorted(slices.items())))
+    return pod_ask(workload.name, workload.cpu_milli, workload.memory_mib, slices, workload.takes)
+
+
+def pod_ask(
+    workload: str, cpu_milli: int, memory_mib: int, slices: Mapping[str, int], takes: Iterable[Take]
+) -> PodAsk:
+    """What a pod asks for that takes other resources beside its slices."""
+    others = {take.resource: take.amount for take in takes}
+    return PodAsk(workload, cpu_milli, memory_mib, tuple(sorted({**slices, **others}.items())))
+
+
+def _others(kind: InstanceType, taken: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """What nodes of a type have of resources that some pods take beside CPU, memory and slices."""
+    amounts = {
+        name: most or allocatable_of(kind, name, root_volume_gib=ROOT_VOLUME_GIB) for name, most in taken
+    }
+    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def pods_of(assignments: Iterable[Assignment], workloads: Iterable[Workload]) -> list[tuple[PodClass, int]]:

@@ -127,7 +127,7 @@ def check(plan: Plan, catalog: Catalog, workloads: Iterable[Workload], missing: 
 
 def _promised(plan: Plan, catalog: Catalog) -> dict[str, dict[str, dict[str, int]]]:
     """By pool, instance type and resource."""
-    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog)
+    offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog, ())
     return {
         name: {kind.name: dict(promised) for kind, promised in offer.machines}
         for name, offer in offers.items()

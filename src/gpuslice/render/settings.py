@@ -9,15 +9,12 @@ from typing import Final
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
-from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS, ROOT_VOLUME_GIB
 
 PINNED_IMAGE: Final[Mapping[str, str]] = {Stack.AL2023: "v20260801", Stack.BOTTLEROCKET: "v1.54.0"}
 """The image version rendered where none is asked for. `latest` would replace every node whenever AWS releases one."""
 
 _LEAST_VOLUME_GIB: Final = 20  # EC2 refuses a volume smaller than the image's snapshot
-ROOT_VOLUME_GIB: Final = 200
-"""Karpenter's 20 GiB don't hold two CUDA images (5 to 15 GiB each, unpacked). On types with local NVMe disks, images
-live there (instanceStorePolicy) and this volume stays almost empty."""
 
 CONSOLIDATE_AFTER: Final = f"{CONSOLIDATE_AFTER_SECONDS // 60}m"
 """As Kubernetes writes it."""

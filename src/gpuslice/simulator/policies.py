@@ -123,7 +123,7 @@ def of_plan(
     names = {pool.name: named(pool) for pool in plan.pools}
     offers = tuple(
         replace(offer, name=names[offer.name])
-        for offer in offers_of(plan.pools, plan.assignments, plan.stack, catalog).values()
+        for offer in offers_of(plan.pools, plan.assignments, plan.stack, catalog, workloads).values()
     )
     known = {workload.name: workload for workload in workloads}
     by_name = {pool.name: pool for pool in plan.pools}

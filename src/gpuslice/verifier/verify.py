@@ -32,6 +32,7 @@ from gpuslice.verifier.layouts import (
     slices_of,
     type_violations,
 )
+from gpuslice.verifier.node_limits import limit_violations
 from gpuslice.verifier.policy import policy_violations
 from gpuslice.verifier.seats import counted, misnamed, renamed, seat_violations
 from gpuslice.verifier.services import (
@@ -151,6 +152,8 @@ class _Check:
                 yield from replica_violations(workload, self.assigned[name], unplaced=name in unplaced)
             elif placed != wanted:
                 yield Violation("replicas", name, f"{placed} replicas are assigned, not {wanted}")
+            if placed and workload.stays:
+                yield Violation("stays", name, f"is planned, and stays where it is: {workload.stays[0]}")
             seated = all(self._seats(assignment.pool) for assignment in self.assigned[name])
             if len(self.assigned[name]) > 1 and not workload.splittable and not seated:
                 yield Violation(
@@ -324,6 +327,7 @@ class _Check:
             instance_type.max_pods - pods,
         )
         yield from node_violations(node, layout, instance_type, asks, room, where)
+        yield from limit_violations(node.pods, instance_type, self.workloads, where)
 
     def _ask_assigned(self, workload: Workload, assignments: Sequence[Assignment]) -> Ask:
         asks = [assignment.asks for assignment in assignments]

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-EPHEMERAL_STORAGE: Final = "ephemeral-storage"
-EFA: Final = "vpc.amazonaws.com/efa"
+from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE
+
+__all__ = ["EFA", "EPHEMERAL_STORAGE", "Take", "apart", "by_rule", "host_port", "spread"]
+
 HOST_PORT: Final = "host-port"
 APART: Final = "apart"
 SPREAD: Final = "spread"

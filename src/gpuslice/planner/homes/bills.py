@@ -15,7 +15,7 @@ from gpuslice.carriers.carrier import Share, amounts
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.karpenter.model import CPU, MEMORY, PODS
 from gpuslice.launches.bill import Bill, Launched, Order, Realiser
-from gpuslice.launches.pools import PodAsk, PoolOffer
+from gpuslice.launches.pools import PodAsk, PoolOffer, pod_ask
 from gpuslice.plan import artefact
 from gpuslice.planner import budget
 from gpuslice.planner.model.layouts import layout_of
@@ -280,7 +280,13 @@ class PoolBills:
             self._offers[key] = PoolOffer(
                 planned.name,
                 tuple(
-                    (option.instance_type, pool.cut.carrier.offers(planned, option.instance_type).amounts)
+                    (
+                        option.instance_type,
+                        {
+                            **pool.cut.carrier.offers(planned, option.instance_type).amounts,
+                            **{name: have for name, have in option.others if have},
+                        },
+                    )
                     for option in {option.instance_type.name: option for option in options}.values()
                 ),
                 frozenset(option.purchase for option in options),
@@ -289,15 +295,15 @@ class PoolBills:
 
     def _ask(self, pool: PoolKey, resident: Resident) -> PodAsk:
         """What one replica asks for, as `launches.pools.loads_of` reads it from the plan."""
-        each = self._classes[resident.number]
+        a_class = self._classes[resident.number]
         slice_ = pool.cut.slices[resident.slice_index]
         carrier, share = pool.cut.carrier, None
         if pool.cut.metered:
             ((_, answer),) = pool.cut.fits[resident.number]
-            share = Share(each.need.memory_mib or 0, max(answer.time_milli or 0, 1))
-        asks = carrier.asks(carrier.ask(slice_), each.need.gpus, share)
+            share = Share(a_class.need.memory_mib or 0, max(answer.time_milli or 0, 1))
+        asks = carrier.asks(carrier.ask(slice_), a_class.need.gpus, share)
         slices = amounts(carrier.requests(asks))
-        return PodAsk(resident.name, each.cpu_milli, each.memory_mib, tuple(sorted(slices.items())))
+        return pod_ask(resident.name, a_class.cpu_milli, a_class.memory_mib, slices, a_class.takes)
 
 
 def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:

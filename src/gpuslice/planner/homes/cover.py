@@ -98,6 +98,7 @@ def _prices(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> 
                 units / option.units,
                 member.cpu_milli / max(option.cpu_milli, 1),
                 member.memory_mib / max(option.memory_mib, 1),
+                *(member.taken(name) / max(have, 1) for name, have in option.others),
             )
             price = option.usd * share * member.replicas
             prices[kind][number] = min(price, prices[kind].get(number, price))

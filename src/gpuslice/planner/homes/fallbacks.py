@@ -8,12 +8,14 @@ bill stays about the same.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from operator import le
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.bills import homeless
+from gpuslice.planner.model.options import other_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -95,10 +97,12 @@ def stand_ins(
         ):
             continue
         left = left_for_workloads(kind, overhead)
+        others = other_room(kind, option.others)
         if (
             left.cpu_milli >= option.cpu_milli
             and left.memory_mib >= option.memory_mib
             and left.pods >= option.pods
+            and all(map(le, option.others, others))
         ):
             yield replace(
                 option,
@@ -107,6 +111,7 @@ def stand_ins(
                 cpu_milli=left.cpu_milli,
                 memory_mib=left.memory_mib,
                 pods=left.pods,
+                others=others,
             )
 
 

@@ -12,7 +12,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner import budget
 from gpuslice.planner.homes.filling import Filling
 from gpuslice.planner.homes.first_fit import first_fit
-from gpuslice.planner.model.patterns import Pattern, capacity, usage
+from gpuslice.planner.model.patterns import Pattern, capacity, others_taken, usage
 from gpuslice.planner.model.pools import Home, Load, Place, PoolKey, instances_of, pattern_of, pool_of
 
 if TYPE_CHECKING:
@@ -232,7 +232,9 @@ class PoolPacking:
     def _capacities(self, option: NodeOption, pool: PoolKey) -> tuple[int, ...]:
         """What a node of the pool has; with MIG, instances of each profile count."""
         if option.cut.mechanism is Mechanism.MIG:
-            return option.cpu_milli, option.memory_mib, option.pods, *instances_of(option, pool.geometries)
+            others = (have for _, have in option.others)
+            instances = instances_of(option, pool.geometries)
+            return option.cpu_milli, option.memory_mib, option.pods, *others, *instances
         return capacity(option)
 
     def _sized(self, option: NodeOption, place: Place, resources: int) -> tuple[int, ...]:
@@ -240,9 +242,10 @@ class PoolPacking:
         number, where = place
         if option.cut.mechanism is not Mechanism.MIG:
             return self._size(option, number)
-        each = self._classes[number]
-        instances = (int(where == at) for at in range(resources - 3))
-        return each.cpu_milli, each.memory_mib, 1, *instances
+        a_class = self._classes[number]
+        others = others_taken(a_class, option)
+        instances = (int(where == at) for at in range(resources - 3 - len(others)))
+        return a_class.cpu_milli, a_class.memory_mib, 1, *others, *instances
 
     def _packed(self, pool: PoolKey, load: Load) -> Packed | None:
         nodes: Counter[Pattern] = Counter()

@@ -17,7 +17,7 @@ import numpy as np
 from gpuslice.planner import budget
 from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.relaxation import Tariff
-from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.patterns import Pattern, others_taken
 from gpuslice.planner.programs.highs import INFINITY, Column, LoadProgram, Stop, solve_mixed
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class MigNode:
             )
         ]
         self._reached = [reach[geometry] for geometry in self._geometries]
+        self._room, self._taken = _machine(option, classes)
         self._relaxed: LoadProgram | None = None
         self.work = budget.MIG_LOAD if option.units > 1 else budget.MIG_GEOMETRY * len(self._geometries)
 
@@ -104,27 +105,25 @@ class MigNode:
             most: replicas of each.
         """
         option, levels = self.option, len(self._chain)
-        limits = np.asarray([0.0] * levels + [option.cpu_milli, option.memory_mib, option.pods, option.units])
+        limits = np.asarray([0.0] * levels + [*self._room, option.units])
+        gpus = len(limits) - 1
         classes, geometries = len(option.classes), len(self._reached)
-        entries = np.zeros((levels + 4, classes + geometries))
+        entries = np.zeros((gpus + 1, classes + geometries))
         for column, number in enumerate(option.classes):
-            each = self._classes[number]
             entries[: self._level[number] + 1, column] = 1.0
-            entries[levels : levels + 3, column] = each.cpu_milli, each.memory_mib, 1.0
+            entries[levels:gpus, column] = self._taken[number]
         reached = np.asarray(self._reached, dtype=np.float64).T
         entries[:levels, classes:] = -reached
-        entries[levels + 3, classes:] = 1.0
+        entries[gpus, classes:] = 1.0
         if self._relaxed is None:
             self._relaxed = LoadProgram(entries, limits, np.zeros(classes + geometries), equal=1)
         self._relaxed.limit(np.concatenate([most, np.full(geometries, float(option.units))]))
-        prices = np.maximum(
-            self._relaxed.duals(np.concatenate([values, np.zeros(geometries)]))[: levels + 3], 0.0
-        )
+        prices = np.maximum(self._relaxed.duals(np.concatenate([values, np.zeros(geometries)]))[:gpus], 0.0)
         instances = float((prices[:levels] @ reached).max()) * option.units
         return Tariff(
             prices,
-            instances + float(prices[levels:] @ limits[levels : levels + 3]),
-            prices @ entries[: levels + 3, :classes],
+            instances + float(prices[levels:] @ limits[levels:gpus]),
+            prices @ entries[:gpus, :classes],
         )
 
     def price(
@@ -202,14 +201,14 @@ class MigNode:
         sizes = np.concatenate(
             [
                 needs[:, None] >= np.arange(len(self._chain)),
-                [(self._classes[n].cpu_milli, self._classes[n].memory_mib, 1) for n in option.classes],
+                [self._taken[number] for number in option.classes],
             ],
             axis=1,
         ).astype(np.int64)
         here, most = values[members], np.asarray(wanted, dtype=np.int64)[members]
         best, bound, pattern = threshold, threshold, None
         for geometry, reach in zip(self._geometries, self._reached, strict=True):
-            have = np.asarray([*reach, option.cpu_milli, option.memory_mib, option.pods], dtype=np.int64)
+            have = np.asarray([*reach, *self._room], dtype=np.int64)
             rows = have > 0
             fitting = np.minimum(alone(sizes, have), most)
             load = best_load(
@@ -293,31 +292,44 @@ class MigNode:
     ) -> tuple[list[Column], list[float], list[float]]:
         """Maximise value over replicas of classes and geometries of GPUs, as a minimisation."""
         option, levels = self.option, len(self._chain)
-        # Rows: pods that need at least each profile, against instances; then CPU, memory, pods, GPUs.
+        # Rows: pods that need at least each profile, against instances; then what the machine has, and its GPUs.
+        machine, gpus = range(levels, levels + len(self._room)), levels + len(self._room)
         columns = []
         for number in option.classes:
-            each = self._classes[number]
             needing = range(self._level[number] + 1)
             columns.append(
                 Column(
                     -float(values[number]),
-                    (*needing, levels, levels + 1, levels + 2),
-                    (*[1.0] * len(needing), float(each.cpu_milli), float(each.memory_mib), 1.0),
+                    (*needing, *machine),
+                    (*[1.0] * len(needing), *map(float, self._taken[number])),
                     upper=float(wanted[number]),
                 )
             )
         for reach in self._reached:
             rows = [row for row in range(levels) if reach[row]]
-            columns.append(Column(0.0, (*rows, levels + 3), (*[-float(reach[row]) for row in rows], 1.0)))
-        upper = [0.0] * levels + [
-            float(option.cpu_milli),
-            float(option.memory_mib),
-            float(option.pods),
-            float(option.units),
-        ]
+            columns.append(Column(0.0, (*rows, gpus), (*[-float(reach[row]) for row in rows], 1.0)))
+        upper = [0.0] * levels + [*map(float, self._room), float(option.units)]
         lower = [-INFINITY] * len(upper)
-        lower[levels + 3] = float(option.units)  # every GPU is cut
+        lower[gpus] = float(option.units)  # every GPU is cut
         return columns, lower, upper
+
+
+def _machine(
+    option: NodeOption, classes: Sequence[WorkloadClass]
+) -> tuple[tuple[int, ...], dict[int, tuple[int, ...]]]:
+    """What the machine has, and what a replica of each class takes of that: CPU, memory, pods, and then of `others`.
+
+    Of these, those that more than one class takes: of another, its class is limited by as many as go on a node.
+    """
+    taken = {number: others_taken(classes[number], option) for number in option.classes}
+    shared = [
+        at for at in range(len(option.others)) if sum(amounts[at] > 0 for amounts in taken.values()) > 1
+    ]
+    room = (option.cpu_milli, option.memory_mib, option.pods, *(option.others[at][1] for at in shared))
+    return room, {
+        number: (classes[number].cpu_milli, classes[number].memory_mib, 1, *(amounts[at] for at in shared))
+        for number, amounts in taken.items()
+    }
 
 
 @cache

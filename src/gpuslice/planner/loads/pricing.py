@@ -18,7 +18,7 @@ from gpuslice.planner import budget
 from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.loads.relaxation import RelaxedLoad, Tariff
-from gpuslice.planner.model.patterns import Pattern, capacity, usage
+from gpuslice.planner.model.patterns import FIRST_OTHER, Pattern, capacity, usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +103,13 @@ class Node:
         self.members = np.asarray(option.classes)
         have = np.asarray(capacity(option), dtype=np.int64)
         used = sizes.any(axis=0) & (have > 0)
+        self.alone = alone(sizes[:, used], have[used])
+        # What only one class takes of, its `alone` says it all; of the usual ones, prices are wanted too.
+        used[FIRST_OTHER:] &= np.count_nonzero(sizes[:, FIRST_OTHER:], axis=0) > 1
         # In the largest units of which all sizes are multiples: what is over can't be used, and few cells then count
         # exactly.
         unit = np.gcd.reduce(sizes[:, used], axis=0)
         self.sizes, self.capacity = sizes[:, used] // unit, np.maximum(have[used] // unit, 1)
-        self.alone = alone(self.sizes, self.capacity)
         self.most = np.minimum(self.alone, demand[self.members])
         self.tariff: Tariff | None = None
         usual = (_COARSE, _METERED, _FINE) if option.cut.metered else (_COARSE, _FINE)
@@ -275,7 +277,8 @@ class Pricing:
             if len(admitted) == 1:
                 continue
             # Of the rest, most cuts take the same of everybody, and the others know few sizes or admit few classes.
-            kinds, kind = np.unique(sizes[:, _BESIDE_CPU_AND_MEMORY], axis=0, return_inverse=True)
+            beside = [*_BESIDE_CPU_AND_MEMORY, *range(FIRST_OTHER, sizes.shape[1])]
+            kinds, kind = np.unique(sizes[:, beside], axis=0, return_inverse=True)
             if len(kinds) == 1:
                 continue
             fits: Booleans = np.all(kinds[:, None, :] <= kinds[None, :, :], axis=2)

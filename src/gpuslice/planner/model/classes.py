@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
     from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.node_limits import Take
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class WorkloadClass:
         need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
         members: the workloads, in the order given.
         replicas: of all members together.
+        takes: what each pod takes of its node beside CPU, memory and GPUs, ascending.
         kept_to: what their pods ask for, as `asks_for` has it, when nothing else will do; None: anything.
     """
 
@@ -40,12 +42,17 @@ class WorkloadClass:
     splittable: bool
     members: tuple[Workload, ...]
     replicas: int
+    takes: tuple[Take, ...] = ()
     kept_to: Ask | None = None
 
     @property
     def limited(self) -> bool:
         """Whether a framework of theirs is told how much of the memory that it sees is its own."""
         return any(member.preallocates for member in self.members)
+
+    def taken(self, resource: str) -> int:
+        """What each pod takes of a resource other than CPU, memory and GPUs."""
+        return next((take.amount for take in self.takes if take.resource == resource), 0)
 
     def asks_for(self, slice_: Slice, carrier: Carrier) -> Ask:
         """What a pod template has to say to get a slice."""
@@ -77,22 +84,27 @@ class WorkloadClass:
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
     """Workloads grouped into classes, in the order of each class's first member; those without replicas left out."""
-    groups: dict[tuple[Need, int, int, str, str, bool, bool], list[Workload]] = {}
+    groups: dict[tuple[tuple[Need, int, int, str, str, bool, bool], tuple[Take, ...]], list[Workload]] = {}
     for workload in workloads:
         if workload.replicas:
             key = (
-                workload.need,
-                workload.cpu_milli,
-                workload.memory_mib,
-                workload.tenant,
-                workload.arch,
-                workload.interruptible,
-                workload.splittable,
+                (
+                    workload.need,
+                    workload.cpu_milli,
+                    workload.memory_mib,
+                    workload.tenant,
+                    workload.arch,
+                    workload.interruptible,
+                    workload.splittable,
+                ),
+                workload.takes,
             )
             groups.setdefault(key, []).append(workload)
     return tuple(
-        WorkloadClass(*key, members=tuple(members), replicas=sum(member.replicas for member in members))
-        for key, members in groups.items()
+        WorkloadClass(
+            *key, members=tuple(members), replicas=sum(member.replicas for member in members), takes=takes
+        )
+        for (key, takes), members in groups.items()
     )
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import le
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers import table
+from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import less_margin
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.model.cuts import Cut, cuts_of
 from gpuslice.units import MICRO_USD
+from gpuslice.workloads.node_limits import by_rule
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
@@ -39,6 +43,7 @@ class NodeOption:
         units: whole GPUs or slots; for MIG the number of GPUs.
         gpu_memory_mib, gpu_time_milli: to be shared out on a metered node; else 0.
         classes: numbers of the classes that it may carry, ascending.
+        others: what pods of the fleet take of nodes beside all that, and how much of it the node has.
     """
 
     instance_type: InstanceType
@@ -52,6 +57,7 @@ class NodeOption:
     gpu_memory_mib: int
     gpu_time_milli: int
     classes: tuple[int, ...]
+    others: tuple[tuple[str, int], ...] = ()
 
     @property
     def usd(self) -> float:
@@ -144,12 +150,16 @@ class _Bought:
         self._memory = memory = instance_type.allocatable_memory_mib - overhead.memory_mib
         self._pods = instance_type.max_pods - overhead.pods
         self._gpus = gpus = max(instance_type.gpu_count, 1)
+        taken = {take.resource: take.most for a_class in classes for take in a_class.takes}
+        self._others = other_room(instance_type, sorted(taken.items()))
+        have = dict(self._others)
         self._may = [
             a_class.arch == instance_type.arch
             and (purchase is not Purchase.SPOT or a_class.interruptible)
             and a_class.cpu_milli <= cpu
             and a_class.memory_mib <= memory
             and a_class.need.gpus <= gpus
+            and all(take.amount <= have[take.resource] for take in a_class.takes)
             for a_class in classes
         ]
 
@@ -183,7 +193,24 @@ class _Bought:
             metered_memory_mib(cut.gpu) if cut.metered else 0,
             cut.slices[0].metered_milli or 0,
             admitted,
+            self._others,
         )
+
+
+def other_room(instance_type: InstanceType, taken: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """What a node has of resources other than CPU, memory and GPUs.
+
+    Args:
+        instance_type: of the node.
+        taken: names, and of what a rule among pods makes a resource, how much every node has of it.
+    """
+    return tuple(
+        (
+            name,
+            most if by_rule(name) else allocatable_of(instance_type, name, root_volume_gib=ROOT_VOLUME_GIB),
+        )
+        for name, most in taken
+    )
 
 
 def _most_pods(option: NodeOption, cpu_milli: Sequence[int], memory_mib: Sequence[int]) -> int:
@@ -249,6 +276,7 @@ def _undominated_types(options: Sequence[NodeOption], counted: frozenset[str]) -
                 other.cpu_milli >= option.cpu_milli
                 and other.memory_mib >= option.memory_mib
                 and other.pods >= option.pods
+                and all(map(le, option.others, other.others))
                 for other in standing
             ):
                 standing.append(option)

@@ -9,7 +9,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.model.limits import moved
 from gpuslice.planner.model.options import by_class
-from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.patterns import Pattern, carries, holds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -133,16 +133,7 @@ def _others(
         ):
             continue
         if option.cut is cut and cut.mechanism is Mechanism.MIG:
-            if option.units == pattern.option.units and _has_room(option, counts, classes):
+            if option.units == pattern.option.units and holds(option, counts, classes):
                 yield Pattern(option, pattern.pods, pattern.geometries)
         elif option.cut.mechanism is not Mechanism.MIG and carries(option, counts, classes):
             yield Pattern(option, tuple((number, 0, count) for number, count in sorted(counts.items())))
-
-
-def _has_room(option: NodeOption, counts: dict[int, int], classes: Sequence[WorkloadClass]) -> bool:
-    return (
-        counts.keys() <= set(option.classes)
-        and sum(classes[number].cpu_milli * count for number, count in counts.items()) <= option.cpu_milli
-        and sum(classes[number].memory_mib * count for number, count in counts.items()) <= option.memory_mib
-        and sum(counts.values()) <= option.pods
-    )

@@ -44,8 +44,8 @@ class SeatRealiser:
             stack: what nodes run.
             overhead: of daemonsets, on each node.
         """
-        placed = tuple(assignments)
-        self._offers = tuple(offers_of(pools, placed, stack, catalog).values())
+        placed, workloads = tuple(assignments), tuple(workloads)
+        self._offers = tuple(offers_of(pools, placed, stack, catalog, workloads).values())
         self._overhead = overhead
         self._pods = pods_of(placed, workloads)
         self._laid_out = self._lay_out(self._offers)

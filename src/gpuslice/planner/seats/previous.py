@@ -13,7 +13,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.previous import cut_of
 from gpuslice.planner.model.options import node_option
-from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.patterns import Pattern, carries, holds
 from gpuslice.planner.model.pools import instances_of
 from gpuslice.planner.seats.pools import Had, Own, SeatPool, seat_kind, seat_name
 from gpuslice.planner.seats.requests import askings
@@ -178,10 +178,7 @@ def _full(
         return load if carries(option, load.counts(), classes) else None
     instances = instances_of(option, node.geometries)
     taken = Counter[int]()
-    cpu = memory = 0
-    for number, where, count in load.pods:
+    for _, where, count in load.pods:
         taken[where] += count
-        cpu += classes[number].cpu_milli * count
-        memory += classes[number].memory_mib * count
-    fits = cpu <= option.cpu_milli and memory <= option.memory_mib and taken.total() <= option.pods
+    fits = holds(option, load.counts(), classes)
     return load if fits and all(count <= instances[where] for where, count in taken.items()) else None

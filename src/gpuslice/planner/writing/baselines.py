@@ -19,6 +19,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Baseline
 from gpuslice.plan.tutorials import TUTORIALS, WHOLE_GPUS
+from gpuslice.planner.model.options import other_room
 from gpuslice.units import usd
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
 
 
+_Room = tuple[int, ...]
+"""Units, milli-CPU, MiB, pods, and then what some pods take beside that."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Machine:
     """An instance type as a baseline cuts it: what a pod gets, and how many of those a node has."""
@@ -38,21 +43,33 @@ class _Machine:
     slice_: Slice
     units: int
     left: Allocatable
+    others: tuple[tuple[str, int], ...] = ()
 
     @property
     def price(self) -> int:
         return self.instance_type.prices[Purchase.ON_DEMAND]
 
-    def holds(self, workload_class: WorkloadClass, units: int, room: tuple[int, int, int, int]) -> int:
-        """How many replicas, each with so many units, the room (units, CPU, memory, pods) holds."""
-        return min(
+    def holds(self, workload_class: WorkloadClass, units: int, room: _Room) -> int:
+        """How many replicas, each with so many units, the room holds."""
+        most = min(
             room[0] // units,
-            Allocatable(*room[1:]).holds(workload_class.cpu_milli, workload_class.memory_mib),
+            Allocatable(*room[1:4]).holds(workload_class.cpu_milli, workload_class.memory_mib),
         )
+        for (name, _), have in zip(self.others, room[4:], strict=True):
+            amount = workload_class.taken(name)
+            most = min(most, have // amount) if amount else most
+        return most
 
     @property
-    def room(self) -> tuple[int, int, int, int]:
-        return self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods
+    def room(self) -> _Room:
+        others = (have for _, have in self.others)
+        return self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods, *others
+
+    def sizes(self, workload_class: WorkloadClass) -> _Room:
+        """What one replica takes of the room."""
+        others = (workload_class.taken(name) for name, _ in self.others)
+        size = workload_class.cpu_milli, workload_class.memory_mib, 1
+        return workload_class.need.gpus, *size, *others
 
 
 def baselines(
@@ -65,17 +82,23 @@ def baselines(
         catalog: on-demand prices.
         overhead: of daemonsets.
     """
-    whole = _machines(TUTORIALS[WHOLE_GPUS], catalog, overhead)
+    taken = sorted({(take.resource, take.most) for a_class in classes for take in a_class.takes})
+    whole = _machines(TUTORIALS[WHOLE_GPUS], catalog, overhead, taken)
     priced = []
     for tutorial in TUTORIALS.values():
-        sliced = None if tutorial.name == WHOLE_GPUS else _machines(tutorial, catalog, overhead)
+        sliced = None if tutorial.name == WHOLE_GPUS else _machines(tutorial, catalog, overhead, taken)
         if sliced is None or sliced:
             priced.append(_priced(tutorial, classes, whole, sliced))
     return tuple(baseline for baseline in priced if baseline is not None)
 
 
-def _machines(tutorial: Tutorial, catalog: Catalog, overhead: DaemonsetOverhead) -> list[_Machine]:
-    """The types that can be cut so."""
+def _machines(
+    tutorial: Tutorial,
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    taken: Sequence[tuple[str, int]],
+) -> list[_Machine]:
+    """The types that can be cut so, with what they have of resources that some pods take."""
     machines = []
     for kind in catalog.instance_types:
         gpu = GPUS[kind.gpu]
@@ -87,6 +110,7 @@ def _machines(tutorial: Tutorial, catalog: Catalog, overhead: DaemonsetOverhead)
                     slice_,
                     kind.gpu_count * tutorial.per_gpu(gpu),
                     left_for_workloads(kind, overhead),
+                    other_room(kind, taken),
                 )
             )
     return machines
@@ -169,13 +193,13 @@ def _cheapest(
 
 def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     """How many such machines first-fit needs, the largest pods first."""
-    open_nodes: list[tuple[tuple[int, int, int, int], int]] = []  # room left, and how many nodes are alike
+    open_nodes: list[tuple[_Room, int]] = []  # room left, and how many nodes are alike
     filled_up = 0  # nodes that hold nobody any more, which nobody has to look at
     cpu, memory = min(each.cpu_milli for each in group), min(each.memory_mib for each in group)
     for a_class in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
         left = a_class.replicas
-        sizes = (a_class.need.gpus, a_class.cpu_milli, a_class.memory_mib, 1)
-        after: list[tuple[tuple[int, int, int, int], int]] = []
+        sizes = machine.sizes(a_class)
+        after: list[tuple[_Room, int]] = []
         for room, alike in open_nodes:
             count = machine.holds(a_class, a_class.need.gpus, room)
             full, rest = divmod(left, count) if count else (0, 0)
@@ -203,12 +227,5 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     return filled_up + sum(alike for _, alike in open_nodes)
 
 
-def _less(
-    room: tuple[int, int, int, int], sizes: tuple[int, int, int, int], count: int
-) -> tuple[int, int, int, int]:
-    return (
-        room[0] - sizes[0] * count,
-        room[1] - sizes[1] * count,
-        room[2] - sizes[2] * count,
-        room[3] - sizes[3] * count,
-    )
+def _less(room: _Room, sizes: _Room, count: int) -> _Room:
+    return tuple(have - size * count for have, size in zip(room, sizes, strict=True))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuslice.carriers import table
+from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE, allocatable_of
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.units import format_cpu, format_memory
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
-    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
 
@@ -59,13 +61,33 @@ def reason_against(
         elif workload_class.memory_mib > memory:
             words = f"asks for {format_memory(workload_class.memory_mib)}, {name} has {format_memory(memory)} left"
             misses.append((beyond + 3, memory, words))
+        elif (lacks := _lacks(workload_class, instance_type)) is not None:
+            have, words = lacks
+            misses.append((beyond + 4, have, words))
         elif not instance_type.prices:
             words = f"{name} would do, but its price isn't known: refresh the catalog"
-            misses.append((beyond + 4, 0, words))
+            misses.append((beyond + 5, 0, words))
         elif forbids(policy, instance_type):
             entry = name if name in policy.forbid else instance_type.family
-            misses.append((beyond + 5, 0, f"{name} would do, but policy.forbid has {entry}"))
+            misses.append((beyond + 6, 0, f"{name} would do, but policy.forbid has {entry}"))
     if not misses:
         fits = "what would fit is not wanted, or this stack can't do it"
         return fits if catalog.instance_types else "the catalog has no GPU"
     return max(misses)[2]
+
+
+def _lacks(workload_class: WorkloadClass, instance_type: InstanceType) -> tuple[int, str] | None:
+    """How much of a resource beside CPU, memory and GPUs a type has, where one pod takes more; and that in words."""
+    for take in workload_class.takes:
+        have = take.most or allocatable_of(instance_type, take.resource, root_volume_gib=ROOT_VOLUME_GIB)
+        if take.amount <= have:
+            continue
+        if not have:
+            return 0, f"asks for {take.resource}, and no planned node that would do otherwise has any"
+        amounts = (
+            (format_memory(take.amount), format_memory(have))
+            if take.resource == EPHEMERAL_STORAGE
+            else (f"{take.amount}", f"{have}")
+        )
+        return have, f"asks for {amounts[0]} of {take.resource}, {instance_type.name} has {amounts[1]}"
+    return None

@@ -1,0 +1,41 @@
+"""What limits the pods on a node beside CPU, memory and GPUs: storage, ports, other resources, rules among pods."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gpuslice.cloud.allocatable import allocatable_of
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
+from gpuslice.verifier.layouts import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gpuslice.cloud.catalog import InstanceType
+    from gpuslice.workloads.model import Workload
+
+
+def limit_violations(
+    pods: Mapping[str, int], instance_type: InstanceType, workloads: Mapping[str, Workload], where: str
+) -> Iterator[Violation]:
+    """Of what do the pods of one node take more than it has.
+
+    Args:
+        pods: replicas by workload.
+        instance_type: of the node.
+        workloads: by name.
+        where: to name in violations.
+    """
+    taken: Counter[str] = Counter()
+    have: dict[str, int] = {}
+    for name, replicas in pods.items():
+        for take in workloads[name].takes if name in workloads else ():
+            taken[take.resource] += take.amount * replicas
+            most = take.most or allocatable_of(instance_type, take.resource, root_volume_gib=ROOT_VOLUME_GIB)
+            have[take.resource] = min(most, have.get(take.resource, most))
+    for resource, amount in sorted(taken.items()):
+        if amount > have[resource]:
+            yield Violation(
+                "node-limits", where, f"its pods take {amount} of {resource}, it has {have[resource]}"
+            )
