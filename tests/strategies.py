@@ -18,6 +18,7 @@ from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.hardware.sharing import METERED_TIMES
 from gpuslice.hardware.slices import Slice
 from gpuslice.workloads.model import Workload
+from gpuslice.workloads.node_limits import EFA, EPHEMERAL_STORAGE, Take, apart, host_port, spread
 from gpuslice.workloads.target import Target
 
 OVERHEAD = DaemonsetOverhead(cpu_milli=180, memory_mib=200, pods=8)
@@ -219,3 +220,21 @@ def fleets(draw: st.DrawFn, /, most: int = 6, **kind: Any) -> list[Workload]:
     """Workloads with names of their own."""
     count = draw(st.integers(1, most))
     return [draw(workloads(name=f"team/app{number}", **kind)) for number in range(count)]
+
+
+@st.composite
+def limited_fleets(draw: st.DrawFn, /, most: int = 6, **kind: Any) -> list[Workload]:
+    """Workloads of which some take what limits pods on a node beside CPU, memory and GPUs."""
+    return [replace(each, takes=draw(_takes(each.name))) for each in draw(fleets(most=most, **kind))]
+
+
+@st.composite
+def _takes(draw: st.DrawFn, name: str) -> tuple[Take, ...]:
+    choices = [
+        Take(EPHEMERAL_STORAGE, draw(st.integers(20, 250)) * 1024),
+        Take(EFA, draw(st.integers(1, 2))),
+        host_port("TCP", 8080),
+        apart(draw(st.sampled_from([name, "all"]))),
+        spread(name, draw(st.integers(1, 2))),
+    ]
+    return tuple(sorted(draw(st.sets(st.sampled_from(choices), max_size=2))))

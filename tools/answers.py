@@ -14,6 +14,7 @@ from gpuslice.artefacts.part import API_VERSION
 from gpuslice.hardware.fit import Binds
 from gpuslice.verifier import figures as verify_figures
 from gpuslice.verifier import layouts as verify_layout
+from gpuslice.verifier import node_limits as verify_limits
 from gpuslice.verifier import seats as verify_seats
 from gpuslice.verifier import services as verify_services
 from gpuslice.verifier import verify
@@ -56,7 +57,7 @@ _BINDS: Final = {
     Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",
 }
 
-_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_seats, verify_services)
+_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_limits, verify_seats, verify_services)
 _RULES: Final = {
     "schema": "Every figure is inside the schema.",
     "quantity": "Quantities are quantities and not negative; a pod asks for as many GPUs as it needs.",
@@ -106,6 +107,9 @@ _RULES: Final = {
     "bound": "Bound, optimal and realised price are in that order.",
     "gap": "The gap is (optimal - bound) / optimal.",
     "status": "Infeasible means that somebody is unplaced.",
+    "node-limits": "Pods take no more of a node's storage, ports and other resources than it has, and no more of them "
+    "are on it than anti-affinity and spreads by host allow.",
+    "stays": "Who stays where it is isn't planned.",
     "target": "The plan names the object that the workload names.",
 }
 

@@ -120,8 +120,10 @@ _CONSTANTS: Final = (
     _Constant("memory kept by Graviton machines, MiB", allocatable, "ARM64_CMA_MIB"),
     _Constant("eviction threshold, MiB", allocatable, "EVICTION_THRESHOLD_MIB"),
     _Constant("kube-reserved memory, MiB", allocatable, "KUBE_RESERVED_BASE_MIB"),
+    _Constant("kube-reserved ephemeral storage, MiB", allocatable, "KUBE_RESERVED_STORAGE_MIB"),
+    _Constant("eviction threshold of ephemeral storage, %", allocatable, "EVICTION_STORAGE_PERCENT"),
     _Constant("nodes that a rendered pool may grow to, times those planned", defaults, "NODE_ROOM"),
-    _Constant("rendered root volume, GiB", settings, "ROOT_VOLUME_GIB"),
+    _Constant("rendered root volume, GiB", defaults, "ROOT_VOLUME_GIB"),
     _Constant("rendered consolidateAfter, seconds", defaults, "CONSOLIDATE_AFTER_SECONDS"),
     _Constant("rendered machine images", settings, "PINNED_IMAGE"),
 )

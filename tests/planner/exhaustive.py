@@ -60,7 +60,18 @@ def _room(pods: Pods, each: InstanceType, overhead: DaemonsetOverhead) -> bool:
         and sum(pod.memory_mib for pod in pods) <= each.allocatable_memory_mib - overhead.memory_mib
         and len(pods) <= each.max_pods - overhead.pods
         and all(pod.arch == each.arch for pod in pods)
+        and _limits_kept(pods, each)
     )
+
+
+def _limits_kept(pods: Pods, each: InstanceType) -> bool:
+    disk = each.local_storage_gb * 10**9 or 200 * 2**30
+    have = {"ephemeral-storage": disk * 0.9 / 2**20 - 1024, "vpc.amazonaws.com/efa": each.efa}
+    for take in [take for pod in pods for take in pod.takes]:
+        taken = sum(other.amount for pod in pods for other in pod.takes if other.resource == take.resource)
+        if taken > (take.most or have.get(take.resource, 0)):
+            return False
+    return True
 
 
 def _some_cut(pods: Pods, each: InstanceType) -> bool:

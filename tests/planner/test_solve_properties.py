@@ -16,10 +16,14 @@ from gpuslice.workloads.model import Workload
 from tests.example_budget import few, fewer
 from tests.planner.exhaustive import cheapest, pods_of
 from tests.planner.planned import prices, solved
-from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs, fleets
+from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalogs, fleets, limited_fleets
 
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
+LIMITED_TYPES = tuple(
+    replace(each, local_storage_gb=450 * (at % 3), efa=at % 3) for at, each in enumerate(SMALL_TYPES)
+)
+LIMITED_MIG_TYPES = tuple(replace(each, efa=1) for each in MIG_TYPES)
 small_catalogs = catalogs(types=SMALL_TYPES)
 
 
@@ -55,6 +59,27 @@ def test_the_packing_of_a_tiny_fleet_is_proven_to_be_the_optimum(fleet, catalog)
 @fewer
 @given(fleets(most=3, replicas=2, on=MIG_MODELS), catalogs(types=MIG_TYPES, most=2))
 def test_the_packing_of_a_tiny_fleet_with_mig_is_proven_to_be_the_optimum(fleet, catalog):
+    _agrees_with_exhaustive_search(fleet, catalog)
+
+
+@few
+@given(limited_fleets(), catalogs(types=LIMITED_TYPES), st.sampled_from(Stack))
+def test_every_plan_keeps_what_limits_pods_on_a_node(fleet, catalog, stack):
+    plan = solved(fleet, catalog, stack=stack).plan
+    assert verify(plan, fleet, catalog) == []
+    bound, optimal, realised = prices(plan)
+    assert bound <= optimal <= realised
+
+
+@few
+@given(limited_fleets(most=4, replicas=2), catalogs(types=LIMITED_TYPES, most=3))
+def test_the_packing_of_a_tiny_fleet_with_limits_is_proven_to_be_the_optimum(fleet, catalog):
+    _agrees_with_exhaustive_search(fleet, catalog)
+
+
+@fewer
+@given(limited_fleets(most=3, replicas=2, on=MIG_MODELS), catalogs(types=LIMITED_MIG_TYPES, most=2))
+def test_the_packing_of_a_tiny_fleet_with_mig_and_limits_is_proven_to_be_the_optimum(fleet, catalog):
     _agrees_with_exhaustive_search(fleet, catalog)
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 EPHEMERAL_STORAGE: Final = "ephemeral-storage"
 EFA: Final = "vpc.amazonaws.com/efa"
-# What Karpenter v1.14.1 takes off a node's disk (pkg/providers/instancetype/types.go): kube-reserved, and the kubelet's
-# hard eviction threshold nodefs.available, in per cent.
+# kube-reserved ephemeral storage, as Karpenter v1.14.1 takes it off (pkg/providers/instancetype/types.go).
 KUBE_RESERVED_STORAGE_MIB: Final = 1024
+# The kubelet's hard eviction threshold nodefs.available, in per cent, which Karpenter v1.14.1 takes off too.
 EVICTION_STORAGE_PERCENT: Final = 10
 # Karpenter's setting VM_MEMORY_OVERHEAD_PERCENT, its default, in thousandths: hypervisor, kernel and firmware keep
 # part of what EC2 sells. The real share is smaller on most types (Karpenter learns it from the first node of a
