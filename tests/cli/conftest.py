@@ -52,11 +52,12 @@ def gpuslice(monkeypatch, capsys):
     for name in ("COLUMNS", "NO_COLOR", "GPUSLICE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*arguments: object, stdin: str | bytes = b"", program: str = "gpuslice") -> Ended:
+    def run(*arguments: object, stdin: str | bytes | io.TextIOBase = b"", program: str = "gpuslice") -> Ended:
         content = stdin.encode() if isinstance(stdin, str) else stdin
+        keys = content if isinstance(content, io.TextIOBase) else io.TextIOWrapper(io.BytesIO(content))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", [program, *map(str, arguments)])
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+            patch.setattr(sys, "stdin", keys)
             with pytest.raises(SystemExit) as ended:
                 main()
         out, err = capsys.readouterr()

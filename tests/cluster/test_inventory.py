@@ -7,6 +7,7 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.cluster.seen.inventory import today_of, workloads_of
 from gpuslice.cluster.seen.selector import Selector
 from gpuslice.errors import InputError
+from gpuslice.workloads.models_today import stated
 from tests.cluster.made import deployment, metadata, node, pod, pod_spec, snapshot
 
 GPU = {"nvidia.com/gpu": "1"}
@@ -59,14 +60,14 @@ def test_pods_on_several_models_leave_the_model_open():
         pod("search-2", asks=GPU, owner=("Deployment", "search"), node="n2"),
         node("n1", "g6.xlarge"),
         node("n2", "g5.xlarge"),
-        today="T4",
+        today=stated(["T4"]),
     )
     assert found["shop/search"].need.on is None
     assert "1 on L4" in found["shop/search"].notes[-1]
 
 
 def test_a_model_given_for_all_stands_where_no_pod_runs():
-    assert workloads(deployment("search", asks=GPU), today="T4")["shop/search"].need.on == "T4"
+    assert workloads(deployment("search", asks=GPU), today=stated(["T4"]))["shop/search"].need.on == "T4"
 
 
 def test_pods_of_an_unknown_kind_are_one_workload_that_cannot_be_patched():

@@ -16,6 +16,7 @@ from gpuslice.hardware.need import Source
 from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
 from gpuslice.workloads.manifests import from_manifests
 from gpuslice.workloads.model import Workload
+from gpuslice.workloads.models_today import stated
 from gpuslice.workloads.repository import repository
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -244,7 +245,7 @@ def test_needs_come_from_annotations_and_the_template_wins(scan):
     obj["spec"]["template"] = template(
         annotations={"gpuslice.io/gpu-memory": "5Gi", "gpuslice.io/isolation": "memory"}
     )
-    need = only(scan(obj, today="a10g")).need
+    need = only(scan(obj, today=stated(["a10g"]))).need
     assert (need.memory_mib, need.duty_ppm, need.on, need.isolation) == (
         5120,
         200_000,
@@ -258,9 +259,9 @@ def test_what_an_annotation_says_of_the_gpu_stands_above_the_selector_and_that_a
     selected = thing(
         "Deployment", "x", {"template": template(nodeSelector={"karpenter.k8s.aws/instance-family": "g6"})}
     )
-    assert only(scan(selected, today="T4")).need.on == "L4"
+    assert only(scan(selected, today=stated(["T4"]))).need.on == "L4"
     selected["metadata"]["annotations"] = {"gpuslice.io/gpu-model": "H100"}
-    assert only(scan(selected, today="T4")).need.on == "H100"
+    assert only(scan(selected, today=stated(["T4"]))).need.on == "H100"
 
 
 def test_a_workload_without_annotations_is_unknown_and_a_tenant_by_its_namespace(scan):

@@ -18,6 +18,7 @@ from gpuslice.cli.console import (
     say,
 )
 from gpuslice.cli.explain_workload import dollars, explain_workload, named
+from gpuslice.cli.models_today import ModelsOption
 from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
     AssumedOption,
@@ -31,7 +32,6 @@ from gpuslice.cli.planning import (
     SeatsOption,
     StackOption,
     TimeLimitOption,
-    TodayOption,
     WithoutOption,
     WorkloadsOption,
     make_plan,
@@ -81,7 +81,7 @@ def explain(
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
-    today: TodayOption = "",
+    today: ModelsOption = None,
     accept_assumed: AssumedOption = False,
     without: WithoutOption = None,
     fallback: FallbackOption = True,
@@ -102,7 +102,7 @@ def explain(
         stack=stack,
         overhead=overhead,
         at=at,
-        today=today,
+        today=today or (),
         accept_assumed=accept_assumed,
         without=without,
         fallback=fallback,

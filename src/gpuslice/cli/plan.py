@@ -8,6 +8,7 @@ import typer
 
 from gpuslice.cli.console import CatalogOption, Output, OutputOption, say
 from gpuslice.cli.interruption import INTERRUPTED
+from gpuslice.cli.models_today import ModelsOption
 from gpuslice.cli.plan_file import write_plan
 from gpuslice.cli.planning import (
     DEFAULT_TIME_LIMIT,
@@ -30,7 +31,6 @@ from gpuslice.cli.planning import (
     SpotShareOption,
     StackOption,
     TimeLimitOption,
-    TodayOption,
     WithoutOption,
     WorkloadsOption,
     make_plan,
@@ -48,7 +48,7 @@ def plan(
     catalog_file: CatalogOption = "",
     overhead: OverheadOption = "",
     at: MomentOption = Moment.NOW,
-    today: TodayOption = "",
+    today: ModelsOption = None,
     accept_assumed: AssumedOption = False,
     without: WithoutOption = None,
     policy: PolicyFileOption = "",
@@ -77,7 +77,7 @@ def plan(
         stack=stack,
         overhead=overhead,
         at=at,
-        today=today,
+        today=today or (),
         accept_assumed=accept_assumed,
         without=without,
         fallback=fallback,
@@ -101,7 +101,9 @@ def plan(
         write_plan(made, out)
     print_plan(made, output)
     say(verdict(made))
-    if out:
+    if out and not made.pools:
+        say(f"written to {out}")
+    elif out:
         say(f"written to {out}; next: gpuslice render -f {out} --cluster NAME --role ROLE --out manifests/")
     if made.unplaced:
         say(f"{len(made.unplaced)} of {len(planned.workloads.workloads)} workloads fit nothing")

@@ -13,12 +13,15 @@ import typer
 
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
+from gpuslice.cli.models_today import with_models
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
 from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.solve import Found, Solution
@@ -67,10 +70,6 @@ OverheadOption = Annotated[
 ]
 MomentOption = Annotated[
     Moment, typer.Option("--at", help="Replicas to plan for: now, or the most where they depend on the hour.")
-]
-TodayOption = Annotated[
-    str,
-    typer.Option("--today", metavar="GPU", help="The GPU that manifests run on where nothing in them says."),
 ]
 AssumedOption = Annotated[
     bool,
@@ -211,7 +210,7 @@ def make_plan(
     stack: Stack = Stack.AL2023,
     overhead: str = "",
     at: Moment = Moment.NOW,
-    today: str = "",
+    today: Sequence[str] = (),
     accept_assumed: bool = False,
     without: list[Unwanted] | None = None,
     fallback: bool = True,
@@ -235,7 +234,7 @@ def make_plan(
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
-    workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region, today=today)
+    workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region)
     if not any(workload.replicas or workload.service for workload in workloads.workloads):
         beside = os.path.join(path, "workloads.yaml")  # noqa: PTH118  pathlib costs start-up time
         if os.path.isfile(beside):  # noqa: PTH113  as above
@@ -260,6 +259,8 @@ def make_plan(
         min_saving=min_saving,
     )
     catalog = priced(settings.policy, catalog)
+    workloads, models = with_models(workloads, today, catalog, settings, ask=path != "-")
+    settings = replace(settings, models_today=models)
     from gpuslice.planner import budget
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.solve import solve

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -142,6 +142,8 @@ def read(asked: Replay, check: Callable[[Plan | None, Sequence[str]], None]) -> 
         AnswerIsNoError: the plan breaks a rule.
     """
     from gpuslice.cloud.allocatable import daemonset_overhead, parse_overhead
+    from gpuslice.plan.models_today import as_planned
+    from gpuslice.workloads.models_today import assumed
 
     plan, workloads, peaks = inputs_of([*asked.files], accept_assumed=asked.accept_assumed)
     names = _names(asked.policies)
@@ -150,6 +152,11 @@ def read(asked: Replay, check: Callable[[Plan | None, Sequence[str]], None]) -> 
     timeline = what_if(timeline, asked.allow, asked.isolation)
     catalog, rules = market_of(plan, workloads, asked.catalog, asked.prices)
     overhead = parse_overhead(asked.overhead) if asked.overhead else daemonset_overhead()
+    if plan is not None:
+        on_models = as_planned(timeline.workloads, plan)
+    else:
+        on_models = tuple(assumed(workload, catalog, overhead, rules) for workload in timeline.workloads)
+    timeline = replace(timeline, workloads=on_models)
     return Course(asked, names, timeline, catalog, rules, overhead, plan)
 
 

@@ -25,6 +25,7 @@ from gpuslice.cli.console import (
     progress_of,
     say,
 )
+from gpuslice.cli.models_today import ModelsOption
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gpuslice.cluster.seen.snapshot import Snapshot
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.models_today import StatedModels
 
     Bill = tuple[Today, Catalog]
 
@@ -83,10 +85,7 @@ def scan(
         list[str] | None,
         typer.Option("--exclude", metavar="PATTERN", help="Workloads to leave out, such as 'kube-system/*'."),
     ] = None,
-    today: Annotated[
-        str,
-        typer.Option("--today", metavar="GPU", help="The GPU that workloads run on where nothing else says."),
-    ] = "",
+    today: ModelsOption = None,
     pod: Annotated[
         str,
         typer.Option("--pod", metavar="cpu=2,memory=8Gi", help="Requests of a pod where a trace has none."),
@@ -129,7 +128,10 @@ def scan(
     Without --from or --from-trace it reads the cluster of the current context.
     """
     from gpuslice.cluster.seen.dump import is_dump
+    from gpuslice.workloads.models_today import stated
 
+    models = stated(today or ())
+    read: tuple[WorkloadSet, Bill | None]
     live = not source and not trace
     if (build or strict) and (live or (source is not None and any(map(is_dump, source)))):
         raise InputError("--build and --strict are for manifests", fix="leave them out")
@@ -148,13 +150,15 @@ def scan(
         )
         if dump:
             _dump(snapshot, dump)
-        workloads, bill = _from_snapshot(snapshot, today, exclude or [], region, catalog_file, selector)
-        _tell(workloads, bill, out, output)
+        read = _from_snapshot(snapshot, models, exclude or [], region, catalog_file, selector)
     else:
         wanted = _Wanted(
-            today, namespace or "default", exclude or [], region, catalog_file, strict=strict, build=build
+            models, namespace or "default", exclude or [], region, catalog_file, strict=strict, build=build
         )
-        _tell(*_read(source or [], trace, pod, wanted), out, output)
+        read = _read(source or [], trace, pod, wanted)
+    workloads, bill = read
+    models.refuse_unused([workload.name for workload in workloads.workloads])
+    _tell(workloads, bill, out, output)
 
 
 def _tell(workloads: WorkloadSet, bill: Bill | None, out: str, output: Output) -> None:
@@ -196,7 +200,7 @@ def _refuse_for_files(options: dict[str, str]) -> None:
 
 
 def _from_snapshot(
-    snapshot: Snapshot, today: str, exclude: list[str], region: str, catalog_file: str, selector: str
+    snapshot: Snapshot, today: StatedModels, exclude: list[str], region: str, catalog_file: str, selector: str
 ) -> tuple[WorkloadSet, Bill]:
     from gpuslice.cloud.selection import choose
     from gpuslice.cluster.seen.inventory import today_of, workloads_of
@@ -207,7 +211,7 @@ def _from_snapshot(
     workloads = workloads_of(
         snapshot,
         catalog=catalog,
-        today=today or None,
+        today=today,
         region=region or bill.region or _DEFAULT_REGION,
         exclude=exclude,
         selector=Selector.parse(selector) if selector else None,
@@ -253,7 +257,7 @@ def _say_today(today: Today, catalog: Catalog) -> None:
 class _Wanted:
     """How manifests are to be read."""
 
-    today: str
+    today: StatedModels
     namespace: str
     exclude: list[str]
     region: str
@@ -284,10 +288,14 @@ def _from_trace(trace: str, pod: str, wanted: _Wanted) -> WorkloadSet:
         raise InputError(
             "--build and --strict are for manifests", fix="leave them out: a trace is read whole"
         )
+    if wanted.today.patterns:
+        raise InputError(
+            "--today names workloads, and pods of a trace have no such names", fix="write --today GPU"
+        )
     cpu, memory = _pod_requests(pod)
     return from_trace(
         trace,
-        today=wanted.today or None,
+        today=wanted.today.everywhere or None,
         pod_cpu_milli=cpu,
         pod_memory_mib=memory,
         region=wanted.region or _DEFAULT_REGION,
@@ -310,7 +318,7 @@ def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, Bi
         return replace(found, notes=(*found.notes, *input_notes(read))), bill
     workloads = workloads_in(
         read,
-        today=wanted.today or None,
+        today=wanted.today,
         region=wanted.region or _DEFAULT_REGION,
         exclude=wanted.exclude,
         strict=wanted.strict,

@@ -19,6 +19,7 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
         InputError: the catalog is another than the plan's.
     """
     from gpuslice.cloud.selection import choose
+    from gpuslice.plan.models_today import as_planned
     from gpuslice.report.sections import from_plan
     from gpuslice.report.subject import Subject
     from gpuslice.verifier.verify import verify, verify_alone
@@ -33,4 +34,5 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
         )
     if workloads is None:
         return Subject(plan, catalog, from_plan(plan), False, verify_alone(plan, catalog))
-    return Subject(plan, catalog, workloads.workloads, True, verify(plan, workloads.workloads, catalog))
+    taken = as_planned(workloads.workloads, plan)
+    return Subject(plan, catalog, taken, True, verify(plan, taken, catalog))

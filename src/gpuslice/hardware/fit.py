@@ -199,6 +199,11 @@ def _may_run(need: Need, slice_: Slice) -> Fit | None:
     gpu = slice_.gpu
     if need.allow and ANY_GPU not in need.allow and gpu.name not in need.allow:
         return Fit(Binds.MODEL, f"{gpu.name} is not among the GPUs allowed ({', '.join(sorted(need.allow))})")
+    if need.assumed_on is not None and gpu.name != need.assumed_on:
+        return Fit(
+            Binds.MODEL,
+            f"{gpu.name} is not the {need.assumed_on} that it is assumed to have today: state gpuslice.io/gpu-model",
+        )
     if need.min_compute_capability is not None:
         least = need.min_compute_capability
     elif need.on is not None and not need.allow:
@@ -292,10 +297,10 @@ def _memory(memory_mib: int, on: Gpu | None, slice_: Slice) -> Fit | None:
 
 def _as_today(need: Need, on: Gpu | None, gpu: Gpu) -> Fit | None:
     """A whole GPU for a need not all known: as good as today's in what isn't, unless the owner named the models."""
-    if need.allow:
+    if need.allow or need.assumed_on is not None:
         return None
     if on is None:
-        return Fit(Binds.MODEL, "no GPU model is known: state need.on, or gpu.allow")
+        return Fit(Binds.MODEL, "no GPU model is known: state gpuslice.io/gpu-model, or give --today")
     unknown = []
     if need.memory_mib is None:
         unknown.append(("memory", gpu.memory_mib, on.memory_mib))

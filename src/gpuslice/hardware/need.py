@@ -30,6 +30,8 @@ class Need:
         memory_mib: peak memory of one replica on one GPU, CUDA context included, MiB; None: not known.
         duty_ppm: mean share of time in which it keeps the GPU `on` busy, parts per million; None: not known.
         on: the GPU model on which duty was read, and on which it runs today; None: not known.
+        assumed_on: with `on` not known, the model that it is assumed to have today, of which it gets whole GPUs and
+            nothing else; None: nothing is assumed.
         source: where the figures come from.
         isolation: the least that is wanted.
         allow: GPU models it may run on; empty: whatever fits; {ANY_GPU}: explicitly any.
@@ -59,6 +61,7 @@ class Need:
     gang: bool = False
     slices: frozenset[str] = frozenset()
     beside: str = ""
+    assumed_on: str | None = None
 
     @property
     def known(self) -> bool:

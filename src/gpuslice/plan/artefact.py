@@ -208,6 +208,19 @@ class Overhead(Part, frozen=True):
     pods: Count
 
 
+class ModelsToday(Part, frozen=True):
+    """GPU models that workloads run on today, by workload, where nothing in what was planned says them."""
+
+    stated: dict[Name, str] = field(default_factory=dict)
+    """By whoever planned."""
+    assumed: dict[Name, str] = field(default_factory=dict)
+    """By the plan: that of the cheapest machine which Karpenter launches for a pod as it is. Each has whole GPUs of it,
+    and of no other."""
+
+
+NO_MODELS: Final = ModelsToday()
+
+
 class BillSpread(Part, frozen=True):
     """What Karpenter's bill comes to, as pods arrive in one order or another."""
 
@@ -287,6 +300,8 @@ class Plan(Part, frozen=True, kw_only=True):
     overhead: Overhead
     policy: Policy = Policy()
     """What it was allowed to buy."""
+    models_today: ModelsToday = NO_MODELS
+    """What it takes for known of workloads, beside what they say themselves."""
     summary: Summary
     pools: tuple[Pool, ...]
     assignments: tuple[Assignment, ...]

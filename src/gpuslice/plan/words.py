@@ -34,7 +34,10 @@ def need_in_words(need: Need) -> str:
         return f"{need.gpus} whole GPUs per pod"
     memory = "memory not known" if need.memory_mib is None else format_memory(need.memory_mib)
     duty = "duty not known" if need.duty_ppm is None else f"busy {need.duty_ppm / PPM:.1%} of the time"
-    parts = [f"{memory}, {duty}, on {need.on or 'a GPU that is not known'} ({need.source})"]
+    on = need.on or (
+        f"{need.assumed_on}, which is assumed," if need.assumed_on else "a GPU that is not known"
+    )
+    parts = [f"{memory}, {duty}, on {on} ({need.source})"]
     if need.isolation is not Isolation.NONE:
         parts.append(f"isolation {need.isolation}")
     if need.max_slowdown_milli is not None:

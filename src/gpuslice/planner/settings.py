@@ -29,6 +29,7 @@ class Settings:
         min_saving: share of the bill that is enough.
         fallback: whether pools get a second instance type where that costs next to nothing.
         seats: whether nodes offer a seat for each replica, so that a workload's pods may be in many pools.
+        models_today: GPU models that workloads were said or assumed to run on, beside what they say themselves.
     """
 
     overhead: DaemonsetOverhead
@@ -41,3 +42,4 @@ class Settings:
     min_saving: float = DEFAULT_MIN_SAVING
     fallback: bool = True
     seats: bool = False
+    models_today: artefact.ModelsToday = artefact.NO_MODELS

@@ -21,6 +21,7 @@ from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
 from gpuslice.hardware.sharing import MEMORY_MARGIN, SEES_ALL
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Node
+from gpuslice.plan.models_today import as_planned
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
 from gpuslice.verifier.figures import figure_violations, form_violations, sum_violations
 from gpuslice.verifier.layouts import (
@@ -63,7 +64,7 @@ def verify(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> list[
         catalog: that it names.
     """
     # What isn't even a plan can't be asked the other questions.
-    return list(form_violations(plan)) or list(_Check(plan, workloads, catalog).all())
+    return list(form_violations(plan)) or list(_Check(plan, as_planned(workloads, plan), catalog).all())
 
 
 def verify_alone(plan: Plan, catalog: Catalog) -> list[Violation]:

@@ -42,13 +42,12 @@ _MOST_GPUS: Final = 64
 _RUNS_ONCE: Final = frozenset({"Never", "OnFailure"})
 
 
-def workload_of(owner: Object, template: Template, *, today: str | None = None) -> Workload:
+def workload_of(owner: Object, template: Template) -> Workload:
     """A pod template that asks for a GPU, as a workload.
 
     Args:
         owner: the object that holds it.
         template: the template.
-        today: the GPU model that it runs on, where nothing in it says.
 
     Raises:
         InputError: a field, annotation or quantity that can't be understood.
@@ -73,7 +72,7 @@ def workload_of(owner: Object, template: Template, *, today: str | None = None) 
     framework = _framework(user, template)
     gang = template.gang or (template.replicas > 1 and starts_ranks(user.container))
     gang = gang if stated.gang is None else stated.gang
-    need, notes = _need(stated, place, requests, framework, today, where)
+    need, notes = _need(stated, place, requests, framework, where)
     if framework is not None and need.gpus == 1:
         why = why_no_limit(framework, in_ray=template.application is not None)
         notes += [f"{framework.name}'s own limit can't be set in the pod: {why}"] if why else []
@@ -176,7 +175,6 @@ def _need(
     place: Placement,
     requests: PodRequests,
     framework: Framework | None,
-    today: str | None,
     where: str,
 ) -> tuple[Need, list[str]]:
     notes = []
@@ -202,7 +200,7 @@ def _need(
             gpus=sum(requests.gpus.values()),
             memory_mib=memory,
             duty_ppm=stated.duty_ppm if alone else None,
-            on=stated.on or place.on or today,
+            on=stated.on or place.on,
             source=source,
             isolation=stated.isolation or Isolation.NONE,
             allow=_allow(stated, place, where),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gpuslice.errors import InputError
-from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.resource_names import is_gpu
 from gpuslice.workloads.artefact import WorkloadSet
 from gpuslice.workloads.assemble import adopted, workload_of
@@ -19,6 +18,7 @@ from gpuslice.workloads.autoscaling import autoscalers, scaled
 from gpuslice.workloads.claims import Claims
 from gpuslice.workloads.gpu_use import looks_like_gpu, not_understood, pod_uses, quantity_of, uses
 from gpuslice.workloads.kinds import finished, templates
+from gpuslice.workloads.models_today import NONE_STATED
 from gpuslice.workloads.neighbours import PodRules, rules_of, with_rules
 from gpuslice.workloads.objects import PodSpec, convert, fields_of, whole_number
 from gpuslice.workloads.owners import Family, Key, Object
@@ -29,6 +29,7 @@ from gpuslice.workloads.use import words_of
 
 if TYPE_CHECKING:
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.models_today import StatedModels
     from gpuslice.workloads.objects import Fields
     from gpuslice.workloads.template import Template
     from gpuslice.workloads.use import Use
@@ -39,7 +40,7 @@ _NAMED: Final = 6  # of what is given several times, in a note
 def from_objects(
     objects: list[Object],
     *,
-    today: str | None = None,
+    today: StatedModels = NONE_STATED,
     region: str = "us-east-1",
     exclude: Sequence[str] = (),
     strict: bool = False,
@@ -49,7 +50,7 @@ def from_objects(
 
     Args:
         objects: with their owners among them, as far as known.
-        today: the GPU model that workloads run on where their object doesn't say.
+        today: GPU models that workloads run on where their object doesn't say.
         region: of the workload set.
         exclude: patterns of workload names to leave out.
         strict: refuse all where one object can't be understood. In a cluster with a thousand of them one is always
@@ -57,11 +58,9 @@ def from_objects(
         passed_over: objects with pods and without a GPU that aren't among them.
 
     Raises:
-        InputError: `today` is no GPU; if strict, an object or annotation that can't be understood.
+        InputError: if strict, an object or annotation that can't be understood.
     """
-    census = _Census(
-        objects, gpu_named(today).name if today else None, strict=strict, passed_over=passed_over
-    )
+    census = _Census(objects, strict=strict, passed_over=passed_over)
     counted = [
         one
         for one in census.workloads()
@@ -70,7 +69,8 @@ def from_objects(
     named = with_rules(list(_named_once(counted)), [one.rules for one in counted])
     workloads = sorted(named, key=lambda workload: workload.name)
     notes = (*census.notes(), *census.repeats(counted))
-    return WorkloadSet(region=region, workloads=tuple(workloads), notes=notes), tuple(census.unread)
+    on_models = tuple(today.given_to(workload) for workload in workloads)
+    return WorkloadSet(region=region, workloads=on_models, notes=notes), tuple(census.unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,9 @@ class _Counted:
 class _Census:
     """One input being read: its objects, their templates, and what was seen on the way."""
 
-    def __init__(self, objects: list[Object], today: str | None, *, strict: bool, passed_over: int) -> None:
+    def __init__(self, objects: list[Object], *, strict: bool, passed_over: int) -> None:
         self._objects = objects
         self._strict = strict
-        self._today = today
         self._family = Family(objects)
         self._claims = Claims(objects)
         self.unread: list[Unread] = []
@@ -235,7 +234,7 @@ class _Census:
         strange = _other_resources(template.pod)
         if strange:
             template = replace(template, notes=(*template.notes, *strange))
-        return workload_of(obj, template, today=self._today)
+        return workload_of(obj, template)
 
     def _borrowed_replicas(self) -> dict[Key, int]:
         """Argo Rollouts that use a Deployment's template: the pods are theirs, the template is its."""

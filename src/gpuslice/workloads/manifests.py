@@ -23,6 +23,7 @@ from gpuslice.workloads.build import built
 from gpuslice.workloads.census import from_objects
 from gpuslice.workloads.claims import Claims
 from gpuslice.workloads.gpu_use import uses
+from gpuslice.workloads.models_today import NONE_STATED
 from gpuslice.workloads.objects import Metadata, convert, fields_of
 from gpuslice.workloads.owners import Object, controller
 from gpuslice.workloads.relevance import Piece, has_gpu_word, pieces
@@ -31,6 +32,7 @@ from gpuslice.workloads.unread import Unread, refuse, unread_notes
 
 if TYPE_CHECKING:
     from gpuslice.workloads.artefact import WorkloadSet
+    from gpuslice.workloads.models_today import StatedModels
     from gpuslice.workloads.objects import Fields
     from gpuslice.workloads.repository import Build
 
@@ -65,7 +67,7 @@ class Manifests:
 def from_manifests(
     paths: Sequence[str],
     *,
-    today: str | None = None,
+    today: StatedModels = NONE_STATED,
     region: str = "us-east-1",
     namespace: str = "default",
     exclude: Sequence[str] = (),
@@ -77,7 +79,7 @@ def from_manifests(
 
     Args:
         paths: files, directories (read with all below them), or "-" for standard input.
-        today: the GPU model that workloads run on where their manifest doesn't say.
+        today: GPU models that workloads run on where their manifest doesn't say.
         region: of the workload set.
         namespace: of objects that name none.
         exclude: patterns of workload names to leave out, such as "kube-system/*".
@@ -93,7 +95,7 @@ def from_manifests(
 
 
 def workloads_in(
-    read: Manifests, *, today: str | None, region: str, exclude: Sequence[str], strict: bool
+    read: Manifests, *, today: StatedModels, region: str, exclude: Sequence[str], strict: bool
 ) -> WorkloadSet:
     """The workloads in what was read, and notes on everything else that has to do with GPUs.
 

@@ -25,7 +25,6 @@ def read(
     at: Literal["now", "peak"] = "now",
     accept_assumed: bool = False,
     region: str = DEFAULT_REGION,
-    today: str = "",
 ) -> WorkloadSet:
     """Workloads from workloads.yaml, or from a file or directory of manifests with annotations.
 
@@ -34,7 +33,6 @@ def read(
         at: which replicas count where there are both: in workloads.yaml, or where something scales manifests.
         accept_assumed: believe figures whose source is `assumed`.
         region: of manifests, which don't say; workloads.yaml does.
-        today: the GPU model that manifests run on where they don't say.
 
     Raises:
         InputError: what is wrong with it, and where.
@@ -49,7 +47,7 @@ def read(
                 where="stdin" if path == "-" else path,
                 fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
             )
-    found = from_manifests([path], region=region, today=today or None)
+    found = from_manifests([path], region=region)
     if at == "peak":
         found = replace(found, workloads=tuple(map(at_peak, found.workloads)))
     return found if accept_assumed else replace(found, workloads=tuple(map(without_assumed, found.workloads)))

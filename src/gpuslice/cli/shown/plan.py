@@ -16,16 +16,21 @@ _WORTH_SEATS: Final = 0.01  # of the bill
 
 def print_plan(made: Plan, output: Output) -> None:
     """The plan on stdout, in the form asked for."""
+    from gpuslice.plan.models_today import assumed_in_words
+
     match output:
         case Output.NAME:
             print_names(pool.name for pool in made.pools)
         case Output.TABLE:
+            models = assumed_in_words(made.models_today)
+            if models:
+                print_text(f"{models}\n")
             print_summary(made)
             if made.pools:
                 _print_assignments(made)
                 _print_pools(made.pools)
             print_list("Not placed", [f"{left.workload}: {left.reason}" for left in made.unplaced])
-            print_list("Assumed", made.assumptions)
+            print_list("Assumed", [words for words in made.assumptions if words != models])
         case _:
             print_data(made, output)
 

@@ -14,6 +14,7 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import gpu_named
 from gpuslice.hardware.resource_names import WHOLE_GPU, is_gpu
 from gpuslice.workloads.census import from_objects
+from gpuslice.workloads.models_today import NONE_STATED
 from gpuslice.workloads.owners import Family
 from gpuslice.workloads.pods import pod_requests
 from gpuslice.workloads.unread import unread_notes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gpuslice.cluster.seen.snapshot import Snapshot
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.models_today import StatedModels
     from gpuslice.workloads.owners import Key, Object
 
 INSTANCE_TYPE: Final = "node.kubernetes.io/instance-type"
@@ -101,7 +103,7 @@ def workloads_of(
     snapshot: Snapshot,
     *,
     catalog: Catalog,
-    today: str | None = None,
+    today: StatedModels = NONE_STATED,
     region: str,
     exclude: Sequence[str] = (),
     selector: Selector | None = None,
@@ -111,13 +113,10 @@ def workloads_of(
     Args:
         snapshot: the cluster.
         catalog: knows which GPU an instance type has.
-        today: the model where nothing says.
+        today: models where nothing says.
         region: of the workload set.
         exclude: patterns of workload names to leave out.
         selector: keep only workloads whose top object has such labels.
-
-    Raises:
-        InputError: `today` is no GPU.
     """
     pods = pod_objects(snapshot.gpu_pods, snapshot.where)
     objects = [*snapshot.objects, *pods, *pod_objects(snapshot.claiming_pods, snapshot.where)]
@@ -126,10 +125,9 @@ def workloads_of(
         objects = [each for each in objects if selector.matches(_top(each, family).metadata.labels)]
     models = _models_by_owner(snapshot, catalog, family, pods)
     found, unread = from_objects(objects, region=region, exclude=exclude)
-    fallback = gpu_named(today).name if today else None
     return replace(
         found,
-        workloads=tuple(_placed(workload, models, fallback) for workload in found.workloads),
+        workloads=tuple(_placed(workload, models, today) for workload in found.workloads),
         notes=(*found.notes, *unread_notes(unread)),
     )
 
@@ -238,14 +236,15 @@ def _models_by_owner(
     return found
 
 
-def _placed(workload: Workload, models: Mapping[Key, Counter[str]], fallback: str | None) -> Workload:
+def _placed(workload: Workload, models: Mapping[Key, Counter[str]], today: StatedModels) -> Workload:
     """The workload with the GPU that its pods run on, where nothing in its template says."""
     namespace, _, name = workload.name.partition("/")
     seen = models.get((workload.target.kind, namespace, workload.target.name or name), Counter())
     if workload.need.on is None and len(seen) == 1:
         return replace(workload, need=replace(workload.need, on=next(iter(seen))))
-    if workload.need.on is None and fallback is not None and not seen:
-        return replace(workload, need=replace(workload.need, on=fallback))
+    told = today.by_name(workload.name) if seen else today.of(workload.name)
+    if workload.need.on is None and told is not None:
+        return today.given_to(workload)
     if workload.need.on is None and len(seen) > 1:
         where = ", ".join(f"{count} on {model}" for model, count in seen.most_common())
         note = f"its pods run on several GPU models ({shorten(where)}): state gpuslice.io/gpu-model"

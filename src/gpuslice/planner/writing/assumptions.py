@@ -26,6 +26,7 @@ def assumptions(
     catalog: Catalog,
     overhead: DaemonsetOverhead | None,
     notes: Sequence[str],
+    models: str = "",
 ) -> tuple[str, ...]:
     """The assumptions of a plan, one a line.
 
@@ -35,8 +36,10 @@ def assumptions(
         catalog: its prices.
         overhead: of daemonsets, where that is our default; None: the user stated it.
         notes: of reading the workloads.
+        models: which GPU models are assumed for workloads of which nothing says; empty: none.
     """
     found = [
+        *filter(None, (models,)),
         f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
     ]
     if overhead is not None:

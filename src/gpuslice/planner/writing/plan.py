@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from gpuslice.plan import artefact
+from gpuslice.plan.models_today import assumed_in_words
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.writing.assemble import optimal_nodes
@@ -81,6 +82,7 @@ def written(
             catalog,
             None if not settings.overhead_assumed else settings.overhead,
             (*_by_packing(fleet.by_packing, len(fleet.pools)), *notes),
+            assumed_in_words(settings.models_today),
         ),
     )
 
@@ -160,6 +162,7 @@ def empty(
         stack=settings.stack.value,
         overhead=_overhead(settings),
         policy=settings.policy,
+        models_today=settings.models_today,
         summary=artefact.Summary("infeasible" if unplaced else "optimal", "gap", 0.0, 0.0, 0.0, 0.0),
         pools=(),
         assignments=(),
