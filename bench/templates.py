@@ -18,6 +18,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import SliceIndex, numbered
 from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.programs.highs import INFINITY, Column, Stop, solve_mixed
 from gpuslice.planner.settings import Settings
@@ -27,17 +28,17 @@ from tests.random_fleets import read_fleet
 _SECONDS: Final = 60.0
 _GAP: Final = 0.002
 _NODES: Final = 2_000  # of branch and bound
-Key = Callable[[Pattern, int], Hashable]  # of a pattern, and the index of a slice in its cut
+Key = Callable[[Pattern, SliceIndex], Hashable]  # of a pattern, and the index of a slice in its cut
 
 
-def resource(pattern: Pattern, where: int) -> Hashable:
+def resource(pattern: Pattern, where: SliceIndex) -> Hashable:
     """What a template would ask for: pools of any GPU that offer it could be named side by side."""
     cut = pattern.option.cut
     shared = "metered" if cut.metered else cut.mechanism if cut.mechanism is Mechanism.MPS else ""
     return cut.carrier.ask(cut.slices[where]), shared, pattern.option.purchase
 
 
-def pool(pattern: Pattern, where: int) -> Hashable:
+def pool(pattern: Pattern, where: SliceIndex) -> Hashable:
     """The one pool that a template names today, and its slice there."""
     return Home(pool_of(pattern), where)
 
@@ -60,7 +61,7 @@ def cheapest(patterns: Sequence[Pattern], classes: Sequence[WorkloadClass], key:
             Column(pattern.option.usd, tuple(row for row, _ in ordered), tuple(count for _, count in ordered))
         )
     upper = [INFINITY] * len(lower)
-    for number, each in enumerate(classes):
+    for number, each in numbered(classes):
         for workload in () if each.splittable else each.members:
             one = len(lower)
             lower.append(1.0)

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gpuslice.advice.allowances import Kind, steps
-from gpuslice.advice.reduced_costs import reduced_costs, reduced_together
+from gpuslice.advice.reduced_costs import Part, reduced_costs, reduced_together
 from gpuslice.advice.savings import Change, Changes, changes, saving
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.limits import limits_of
+from gpuslice.planner.model.places import numbered
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
 from gpuslice.workloads.policy import FREE, Policy, priced
@@ -299,8 +300,8 @@ def test_no_plan_after_a_step_is_below_the_bound_less_the_estimate(fleet, catalo
     assume(relaxation is not None)
     assert relaxation is not None
     asked_of = {
-        (number, member.replicas): steps(each, catalog)
-        for number, each in enumerate(solution.classes)
+        Part(number, member.replicas): steps(each, catalog)
+        for number, each in numbered(solution.classes)
         for member in each.members
     }
     costs = reduced_costs(
@@ -335,8 +336,8 @@ def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_toge
     assume(relaxation is not None)
     assert relaxation is not None
     possible = {
-        member.name: ((number, member.replicas), steps(each, catalog))
-        for number, each in enumerate(solution.classes)
+        member.name: (Part(number, member.replicas), steps(each, catalog))
+        for number, each in numbered(solution.classes)
         for member in each.members
     }
     taken = {

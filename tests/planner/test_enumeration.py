@@ -17,6 +17,7 @@ from gpuslice.planner.loads import enumeration
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.places import ClassNumber
 from gpuslice.workloads.model import Workload
 from tests.example_budget import few
 from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
@@ -31,7 +32,7 @@ def _laid_out(fleet, catalog) -> tuple[tuple[NodeOption, ...], tuple[WorkloadCla
     return node_options(classes, catalog, OVERHEAD, Stack.AL2023), classes
 
 
-def _every_load(option: NodeOption, classes: Sequence[WorkloadClass]) -> Iterator[dict[int, int]]:
+def _every_load(option: NodeOption, classes: Sequence[WorkloadClass]) -> Iterator[dict[ClassNumber, int]]:
     numbers = option.classes
     for counts in product(*(range(classes[number].replicas + 1) for number in numbers)):
         load = {number: count for number, count in zip(numbers, counts, strict=True) if count}
@@ -39,11 +40,11 @@ def _every_load(option: NodeOption, classes: Sequence[WorkloadClass]) -> Iterato
             yield load
 
 
-def _lacks(option: NodeOption, load: dict[int, int], values: np.ndarray) -> float:
+def _lacks(option: NodeOption, load: dict[ClassNumber, int], values: np.ndarray) -> float:
     return option.usd - float(sum(values[number] * count for number, count in load.items()))
 
 
-def _holds(pattern: Pattern, load: dict[int, int]) -> bool:
+def _holds(pattern: Pattern, load: dict[ClassNumber, int]) -> bool:
     have = pattern.counts()
     return all(have.get(number, 0) >= count for number, count in load.items())
 

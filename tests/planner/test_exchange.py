@@ -17,6 +17,7 @@ from gpuslice.planner.loads.pricing import Pricing
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.places import ClassNumber, numbers_of, pods_in_slots
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4_LARGE, OVERHEAD, catalog_of
 
@@ -34,7 +35,7 @@ CLASSES = classes_of(
         _workload("b/small", 2_000, 50_000, 100),
     ]
 )
-SMALL, MIDDLE, LARGE, OTHER = range(4)
+SMALL, MIDDLE, LARGE, OTHER = numbers_of(CLASSES)
 OPTIONS = node_options(CLASSES, catalog_of(L4_LARGE), OVERHEAD, Stack.AL2023)
 METERED = next(each for each in OPTIONS if each.cut.metered and each.cut.tenant == "a")
 
@@ -70,7 +71,9 @@ def test_of_two_equal_classes_only_one_is_the_easier():
 def test_exchanges_made_cost_nothing_and_cover_as_the_master_counted(nodes, first, second):
     amounts: dict[Pattern, float] = defaultdict(float)
     for larges, middles, amount in nodes:
-        pods = tuple((number, 0, count) for number, count in ((MIDDLE, middles), (LARGE, larges)) if count)
+        pods = pods_in_slots(
+            {number: count for number, count in ((MIDDLE, middles), (LARGE, larges)) if count}
+        )
         if pods:
             amounts[Pattern(METERED, pods)] += amount
     exchanges = ((MIDDLE, LARGE), (SMALL, MIDDLE))
@@ -91,7 +94,9 @@ def test_exchanges_made_cost_nothing_and_cover_as_the_master_counted(nodes, firs
 def test_whole_exchanges_leave_whole_nodes(nodes, first, second):
     packing: Counter[Pattern] = Counter()
     for larges, middles, count in nodes:
-        pods = tuple((number, 0, each) for number, each in ((MIDDLE, middles), (LARGE, larges)) if each)
+        pods = pods_in_slots(
+            {number: carried for number, carried in ((MIDDLE, middles), (LARGE, larges)) if carried}
+        )
         if pods:
             packing[Pattern(METERED, pods)] += count
     exchanges = ((MIDDLE, LARGE), (SMALL, MIDDLE))
@@ -105,7 +110,7 @@ def test_whole_exchanges_leave_whole_nodes(nodes, first, second):
     assert _covered(whole, SMALL) == times[1]
 
 
-def _covered(amounts: Mapping[Pattern, float], number: int) -> float:
+def _covered(amounts: Mapping[Pattern, float], number: ClassNumber) -> float:
     return sum(amount * pattern.counts().get(number, 0) for pattern, amount in amounts.items())
 
 

@@ -12,6 +12,7 @@ from gpuslice.planner.homes import moves as home_search
 from gpuslice.planner.homes import program as home_program
 from gpuslice.planner.homes.packing import PoolPacking
 from gpuslice.planner.model.classes import classes_of
+from gpuslice.planner.model.places import ONLY_SLICE, Place, load_from, numbers_of
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import Solution, offered, solve
 from tests.random_fleets import read_fleet
@@ -54,11 +55,11 @@ def test_nothing_is_cheaper_than_the_bound_that_spares_looking(seed):
     chance = random.Random(seed)
     seen = 0
     for _ in range(300):
-        pool = chance.choice(pools.pools_for([chance.randrange(len(classes))]) or [None])
+        pool = chance.choice(pools.pools_for([chance.choice(numbers_of(classes))]) or [None])
         if pool is None:
             continue
         at_home = [number for number in sorted(pool.cut.fits) if chance.random() < 0.5]
-        load = tuple(((number, 0), chance.randint(1, 9)) for number in at_home)
+        load = load_from({Place(number, ONLY_SLICE): chance.randint(1, 9) for number in at_home})
         least = pools.least(pool, load) - 1e-6
         packed, likely = pools.pack(pool, load), pools.likely(pool, load)
         assert packed is None or least <= packed.price

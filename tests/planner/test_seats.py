@@ -25,6 +25,7 @@ from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import node_options
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import ClassNumber, numbered, pods_in_slots
 from gpuslice.planner.programs.highs import Answer, Ended, Status
 from gpuslice.planner.seats.launches import SeatRealiser
 from gpuslice.planner.seats.pools import SeatedFleet
@@ -50,6 +51,7 @@ from tests.strategies import (
     fleets,
 )
 
+FIRST, SECOND = ClassNumber(0), ClassNumber(1)
 MIG_TYPES = (L4, H100, replace(A100_X8, gpu_count=2))
 MIG_MODELS = ("L4", "H100", "A100-40GB")
 ORDERS: tuple[Order, ...] = tuple((pattern, 77 + seed) for pattern in Arrivals for seed in range(2))
@@ -138,7 +140,9 @@ def metered(types, classes):
 def test_nodes_of_a_pool_of_its_own_are_filled_where_a_packing_left_them_half_empty():
     classes = classes_of([workload("red/a", 6, "L4", 5000, 0.05)])
     node = metered((L4,), classes)[L4.name]
-    fleet = seated_by({Pattern(node, ((0, 0, 2),)): 3}, classes, (Pattern(node, ((0, 0, 4),)),))
+    fleet = seated_by(
+        {Pattern(node, pods_in_slots({FIRST: 2})): 3}, classes, (Pattern(node, pods_in_slots({FIRST: 4})),)
+    )
     (pool,) = fleet.pools()
     assert [(each.count, each.pods) for each in pool.nodes] == [(1, {"red/a": 4}), (1, {"red/a": 2})]
     assert cost(fleet.packing()) == 2 * node.price
@@ -166,15 +170,15 @@ def test_beside_pods_that_ask_for_mig_the_others_are_packed_anew_and_share_nodes
     classes, catalog = classes_of(members), catalog_of(L4, H100)
     options = node_options(classes, catalog, OVERHEAD, stack=Stack.AL2023)
     begin: Counter[Pattern] = Counter()
-    for number, one in enumerate(classes):
+    for number, one in numbered(classes):
         alone = [
             pattern
             for option in options
             if option.admits(number)
             for pattern in each_alone(option, number, classes)
         ]
-        cheapest = min(alone, key=lambda pattern: pattern.option.price / pattern.pods[0][2])
-        begin[cheapest] += -(-one.replicas // cheapest.pods[0][2])
+        cheapest = min(alone, key=lambda pattern: pattern.option.price / pattern.pods[0].replicas)
+        begin[cheapest] += -(-one.replicas // cheapest.pods[0].replicas)
 
     def without_mig(some):
         return node_options(some, catalog, OVERHEAD, Stack.AL2023, frozenset({"mig"}))
@@ -197,13 +201,13 @@ def test_no_node_is_planned_whose_pods_all_find_free_seats_elsewhere():
     nodes = metered((L4, L4_LARGE), classes)
     cheap, dear = nodes[L4.name], nodes[L4_LARGE.name]
     packing = {
-        Pattern(cheap, ((0, 0, 4),)): 1,
-        Pattern(cheap, ((0, 0, 2),)): 1,  # two seats are free here …
-        Pattern(dear, ((0, 0, 1), (1, 0, 1))): 3,
-        Pattern(cheap, ((1, 0, 4),)): 1,
-        Pattern(dear, ((0, 0, 1),)): 1,  # … and this one's pod finds one
+        Pattern(cheap, pods_in_slots({FIRST: 4})): 1,
+        Pattern(cheap, pods_in_slots({FIRST: 2})): 1,  # two seats are free here …
+        Pattern(dear, pods_in_slots({FIRST: 1, SECOND: 1})): 3,
+        Pattern(cheap, pods_in_slots({SECOND: 4})): 1,
+        Pattern(dear, pods_in_slots({FIRST: 1})): 1,  # … and this one's pod finds one
     }
-    alone = (Pattern(cheap, ((0, 0, 4),)), Pattern(cheap, ((1, 0, 4),)))
+    alone = (Pattern(cheap, pods_in_slots({FIRST: 4})), Pattern(cheap, pods_in_slots({SECOND: 4})))
     fleet = seated_by(packing, classes, alone)
     carried = dict.fromkeys(("red/a", "red/b"), 0)
     for pool in fleet.pools():

@@ -9,13 +9,14 @@ prices still make a bound, so that the bound falls by no more than the estimate,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from gpuslice.advice.allowances import Kind
 from gpuslice.planner.loads.pricing import Patience, Pricing
 from gpuslice.planner.model.limits import Limits
+from gpuslice.planner.model.places import ClassNumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from gpuslice.planner.programs.arrays import Floats
 
     Offer = Callable[[Sequence[WorkloadClass]], tuple[NodeOption, ...]]
-    Part = tuple[int, int]  # number of a class, and replicas of a workload that is one of its members
-    StepsOf = Mapping[Part, Sequence[Step]]
 
 # Classes after a step beside those of the plan, and at least a part of these: more make more cuts, and each is asked of
 # all; fewer lay out the same options more often.
@@ -40,10 +39,22 @@ _ROUNDS: Final = 20  # each lowers the price; a handful is usual
 _NOTHING: Final = 1e-9  # of a node's price
 
 
+class Part(NamedTuple):
+    """A workload, as a part of its class.
+
+    Attributes:
+        class_number: of its class.
+        replicas: its own.
+    """
+
+    class_number: ClassNumber
+    replicas: int
+
+
 def reduced_costs(
     classes: Sequence[WorkloadClass],
     relaxation: Relaxation,
-    steps: StepsOf,
+    steps: Mapping[Part, Sequence[Step]],
     offer: Offer,
     *,
     limits: Sequence[Limit],
@@ -70,9 +81,9 @@ def reduced_costs(
         for at, each in enumerate(variants, start=len(classes)):
             if clock.over():
                 break
-            now = float(relaxation.duals[each.part[0]])
+            now = float(relaxation.duals[each.part.class_number])
             for step in each.steps:
-                found[each.part, step] = now - market.price(at, each.part, step.gpu)
+                found[each.part, step] = now - market.price(ClassNumber(at), each.part, step.gpu)
     return found
 
 
@@ -103,7 +114,7 @@ def reduced_together(
     return market.together([part for part, _ in taken])
 
 
-def _in_parts(steps: StepsOf, most: int) -> list[dict[Part, Sequence[Step]]]:
+def _in_parts(steps: Mapping[Part, Sequence[Step]], most: int) -> list[dict[Part, Sequence[Step]]]:
     parts: list[dict[Part, Sequence[Step]]] = [{}]
     size = 0
     for part, group in steps.items():
@@ -166,7 +177,7 @@ class _Market:
         self._worth: Floats = np.zeros(len(classes))
         self._worth[: len(relaxation.duals)] = relaxation.duals
 
-    def price(self, number: int, instead_of: Part, model: str = "") -> float:
+    def price(self, number: ClassNumber, instead_of: Part, model: str = "") -> float:
         """The highest price of a replica at which no node is worth more than it costs, at most the one that it has.
 
         Args:
@@ -175,8 +186,8 @@ class _Market:
             model: of GPU, of the nodes in question; empty: all.
         """
         pricing, values, demand = self._pricing, self._worth.copy(), self._demand.copy()
-        values[number] = values[instead_of[0]]
-        demand[instead_of[0]] -= instead_of[1]
+        values[number] = values[instead_of.class_number]
+        demand[instead_of.class_number] -= instead_of.replicas
         for _ in range(_ROUNDS):
             before = values[number]
             for row, _ in pricing.relaxed(values, demand, tolerance=_NOTHING, clock=self._clock):

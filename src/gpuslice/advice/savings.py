@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gpuslice.advice.allowances import Kind, PolicyStep, Step, policy_steps, steps
-from gpuslice.advice.reduced_costs import reduced_costs, reduced_together
+from gpuslice.advice.reduced_costs import Part, reduced_costs, reduced_together
 from gpuslice.errors import AnswerIsNoError
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.planner.loads.pricing import Patience, Pricing
 from gpuslice.planner.model.limits import Limits, limits_of
+from gpuslice.planner.model.places import numbered
 from gpuslice.planner.solve import offered
 from gpuslice.units import HOURS_A_MONTH, micro_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gpuslice.advice.reduced_costs import Part
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan
     from gpuslice.planner.bound.columns import Relaxation
@@ -131,14 +131,15 @@ def changes(
         return Changes((), 0)
     named = {workload.name: workload for workload in workloads}
     members = {
-        member.name: (number, member.replicas)
-        for number, a_class in enumerate(classes)
+        member.name: Part(number, member.replicas)
+        for number, a_class in numbered(classes)
         for member in a_class.members
         if not name or member.name == name
     }
-    paid = {part: float(relaxation.duals[part[0]]) * part[1] for part in members.values()}
+    paid = {part: float(relaxation.duals[part.class_number]) * part.replicas for part in members.values()}
     asked_of = {
-        part: steps(classes[part[0]], catalog) for part in sorted(paid, key=lambda each: (-paid[each], each))
+        part: steps(classes[part.class_number], catalog)
+        for part in sorted(paid, key=lambda each: (-paid[each], each))
     }
     costs = reduced_costs(
         classes,
@@ -152,7 +153,7 @@ def changes(
     missed: list[str] = []
     alone: list[_Taken] = []
     for member, part in members.items():
-        priced = {step: costs[part, step] * part[1] for step in asked_of[part] if (part, step) in costs}
+        priced = {step: costs[part, step] * part.replicas for step in asked_of[part] if (part, step) in costs}
         if len(priced) < len(asked_of[part]):
             missed.append(member)
         here = [_Taken(named[member], part, step, usd) for step, usd in priced.items()]

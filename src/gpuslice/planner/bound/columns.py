@@ -25,6 +25,7 @@ from gpuslice.planner.loads.enumeration import Listed, listed
 from gpuslice.planner.loads.pricing import Patience, Priced, Pricing
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
+from gpuslice.planner.model.places import ONLY_SLICE, PodsAtPlace
 from gpuslice.planner.programs.highs import Column, Ended, LinearMaster
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.limits import Limit
     from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.planner.programs.arrays import Floats
 
 _SMOOTHING = 0.4  # weight of the best duals so far; of 0.3 to 0.8 the quickest on large traces and fleets
@@ -365,12 +367,14 @@ def _solved(
     return mix.value, mix.amounts, prices, mix.short[:classes]
 
 
-def alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> Pattern | None:
+def alone(option: NodeOption, number: ClassNumber, classes: Sequence[WorkloadClass]) -> Pattern | None:
     """A node with as many replicas of one class as it carries, at most those there are; None if not one."""
-    return max(each_alone(option, number, classes), key=lambda pattern: pattern.pods[0][2], default=None)
+    return max(
+        each_alone(option, number, classes), key=lambda pattern: pattern.pods[0].replicas, default=None
+    )
 
 
-def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]) -> list[Pattern]:
+def each_alone(option: NodeOption, number: ClassNumber, classes: Sequence[WorkloadClass]) -> list[Pattern]:
     """The same, with MIG for each of the profiles that fit the class."""
     room = [
         have // need
@@ -379,11 +383,12 @@ def each_alone(option: NodeOption, number: int, classes: Sequence[WorkloadClass]
     ]
     count = min([*room, classes[number].replicas])
     if option.cut.mechanism is not Mechanism.MIG:
-        return [Pattern(option, ((number, 0, count),))] if count else []
+        return [Pattern(option, (PodsAtPlace(number, ONLY_SLICE, count),))] if count else []
     found = []
     for where, _ in option.cut.fits[number]:
         geometry = max(option.cut.geometries, key=lambda geometry: (dict(geometry).get(where, 0), geometry))
         here = min(count, dict(geometry).get(where, 0) * option.units)
         if here:
-            found.append(Pattern(option, ((number, where, here),), (geometry,) * option.units))
+            pods = PodsAtPlace(number, where, here)
+            found.append(Pattern(option, (pods,), (geometry,) * option.units))
     return found

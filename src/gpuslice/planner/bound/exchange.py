@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import ClassNumber, Place, pods_at
 from gpuslice.planner.programs.highs import Column
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Exchange = tuple[int, int]  # classes: the easier, the harder
+    Exchange = tuple[ClassNumber, ClassNumber]  # the easier, the harder
 
 _NOTHING: Final = 1e-9
 
@@ -37,7 +38,10 @@ def exchanges_of(easier: NDArray[np.bool_]) -> tuple[Exchange, ...]:
     as_floats = strictly.astype(np.float32)
     between = (as_floats @ as_floats) > 0.5
     rank = strictly.sum(axis=0)
-    pairs = [(int(first), int(second)) for first, second in np.argwhere(strictly & ~between)]
+    pairs = [
+        (ClassNumber(int(first)), ClassNumber(int(second)))
+        for first, second in np.argwhere(strictly & ~between)
+    ]
     return tuple(sorted(pairs, key=lambda pair: (-rank[pair[1]], pair)))
 
 
@@ -53,7 +57,7 @@ def made(
     """
     mixed = {pattern: amount for pattern, amount in amounts.items() if amount > _NOTHING}
     # In order, not as a set: patterns are told apart by their options' identity, and so would be the order of a set.
-    holders: dict[int, dict[Pattern, None]] = defaultdict(dict)
+    holders: dict[ClassNumber, dict[Pattern, None]] = defaultdict(dict)
     for pattern in mixed:
         for number in pattern.counts():
             holders[number][pattern] = None
@@ -108,18 +112,14 @@ def column_of(exchange: Exchange) -> Column:
     return Column(0.0, tuple(row for row, _ in entries), tuple(value for _, value in entries))
 
 
-def _replaced(pattern: Pattern, harder: int, easier: int, most: int | None = None) -> Pattern:
-    pods: dict[tuple[int, int], int] = defaultdict(int)
+def _replaced(pattern: Pattern, harder: ClassNumber, easier: ClassNumber, most: int | None = None) -> Pattern:
+    pods: dict[Place, int] = defaultdict(int)
     left = pattern.counts()[harder] if most is None else most
     for number, index, count in pattern.pods:
         moved = min(count, left) if number == harder else 0
         left -= moved
         if moved:
-            pods[easier, index] += moved
+            pods[Place(easier, index)] += moved
         if count > moved:
-            pods[number, index] += count - moved
-    return Pattern(
-        pattern.option,
-        tuple(sorted((number, index, count) for (number, index), count in pods.items())),
-        pattern.geometries,
-    )
+            pods[Place(number, index)] += count - moved
+    return Pattern(pattern.option, pods_at(pods), pattern.geometries)

@@ -17,6 +17,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.launches.bill import NOTHING, Spread
 from gpuslice.planner.homes.bills import Resident, Residents, load_of, residents_of
 from gpuslice.planner.homes.fallbacks import Missing, missing_types, with_fallback
+from gpuslice.planner.model.places import ONLY_SLICE
 from gpuslice.planner.model.pools import Home
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber, SliceIndex
     from gpuslice.planner.model.pools import PoolKey
     from gpuslice.workloads.model import Workload
 
@@ -55,7 +57,7 @@ class CarriedOut:
     """
 
     packing: Packing
-    homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
+    homes: dict[ClassNumber, tuple[tuple[Workload, Home, int], ...]]
     options: dict[PoolKey, tuple[NodeOption, ...]]
     spread: Spread
     by_packing: int
@@ -106,7 +108,7 @@ class _Search:
         self._packings = packings
         self._bills = bills
         self._workloads = {member.name: member for a_class in classes for member in a_class.members}
-        tenants: dict[PoolKey, list[tuple[int, Workload, int, int]]] = defaultdict(list)
+        tenants: dict[PoolKey, list[tuple[ClassNumber, Workload, SliceIndex, int]]] = defaultdict(list)
         for number, homes in realisation.homes.items():
             for workload, home, replicas in homes:
                 tenants[home.pool].append((number, workload, home.slice_index, replicas))
@@ -154,7 +156,7 @@ class _Search:
         self,
         pool: PoolKey,
         group: Residents,
-        pools_for: Callable[[Iterable[int]], Iterable[PoolKey]],
+        pools_for: Callable[[Iterable[ClassNumber]], Iterable[PoolKey]],
         may_go_on: Callable[[], bool],
     ) -> bool:
         if any(self._stays(resident) for resident in group):
@@ -300,7 +302,7 @@ class _Search:
 
     def _moved(self, pool: PoolKey, group: Residents, other: PoolKey) -> dict[PoolKey, Residents]:
         """Both pools after some of one have gone to the other."""
-        moved = tuple(Resident(each.name, each.number, 0, each.replicas) for each in group)
+        moved = tuple(Resident(each.name, each.number, ONLY_SLICE, each.replicas) for each in group)
         return {
             pool: tuple(each for each in self._pools[pool] if each not in group),
             other: self._together(self._pools.get(other, ()), moved),
@@ -322,7 +324,7 @@ class _Search:
             outcomes[pool] = with_fallback(pool, residents, found, bills=self._bills, second=second)
         spread = _spread(outcomes.values(), self._bills.orders)
         packing: Packing = Counter()
-        homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
+        homes: dict[ClassNumber, list[tuple[Workload, Home, int]]] = defaultdict(list)
         for pool, residents in self._pools.items():
             options = outcomes[pool].options
             if outcomes[pool].packed:
@@ -361,7 +363,7 @@ def _looseness(pool: PoolKey) -> tuple[int, int]:
 def _is_slower(resident: Resident, here: PoolKey, there: PoolKey) -> bool:
     """Whether somebody would run slower there, or nobody can say."""
     now = dict(here.cut.fits[resident.number])[resident.slice_index].slowdown
-    then = dict(there.cut.fits[resident.number])[0].slowdown
+    then = dict(there.cut.fits[resident.number])[ONLY_SLICE].slowdown
     return now != then and (now is None or then is None or then > now)
 
 

@@ -20,6 +20,7 @@ from gpuslice.plan import artefact
 from gpuslice.planner import budget
 from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import Place, load_from, pods_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
-    from gpuslice.planner.model.pools import Load, PoolKey
+    from gpuslice.planner.model.places import ClassNumber, Load, SliceIndex
+    from gpuslice.planner.model.pools import PoolKey
     from gpuslice.workloads.model import Workload
 
 
@@ -45,8 +47,8 @@ class Resident:
     """
 
     name: str
-    number: int
-    slice_index: int
+    number: ClassNumber
+    slice_index: SliceIndex
     replicas: int
 
 
@@ -314,19 +316,19 @@ def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
 
 def load_of(residents: Residents) -> Load:
     """What a pool carries, as packings know it."""
-    load: Counter[tuple[int, int]] = Counter()
+    load: Counter[Place] = Counter()
     for resident in residents:
-        load[resident.number, resident.slice_index] += resident.replicas
-    return tuple(sorted(load.items()))
+        load[Place(resident.number, resident.slice_index)] += resident.replicas
+    return load_from(load)
 
 
 def _weight(total: int, orders: int, worst: int) -> int:
     return (total // orders + worst) // 2
 
 
-def residents_of(tenants: Iterable[tuple[int, Workload, int, int]]) -> Residents:
+def residents_of(tenants: Iterable[tuple[ClassNumber, Workload, SliceIndex, int]]) -> Residents:
     """Residents of one pool, of (class number, workload, slice index, replicas): in the plan's order."""
-    together: dict[tuple[str, int, int], int] = defaultdict(int)
+    together: dict[tuple[str, SliceIndex, ClassNumber], int] = defaultdict(int)
     for number, workload, slice_index, replicas in tenants:
         together[workload.name, slice_index, number] += replicas
     return tuple(
@@ -343,11 +345,10 @@ def _pattern(
         for option in options
         if option.instance_type.name == node.instance_type and option.purchase is node.purchase
     )
-    counts: dict[tuple[int, int], int] = defaultdict(int)
+    counts: dict[Place, int] = defaultdict(int)
     for ask, count in node.pods:
-        counts[asks[ask].number, asks[ask].slice_index] += count
+        counts[Place(asks[ask].number, asks[ask].slice_index)] += count
     geometries = pool.geometries
     if option.cut.mechanism is Mechanism.MIG and len(geometries) == 1:
         geometries = geometries * option.units
-    pods = tuple((number, where, count) for (number, where), count in sorted(counts.items()))
-    return Pattern(option, pods, geometries)
+    return Pattern(option, pods_at(counts), geometries)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuslice.planner.model.options import NodeOption
-    from gpuslice.planner.model.pools import Place
+    from gpuslice.planner.model.places import Place
 
 
 class Filling:

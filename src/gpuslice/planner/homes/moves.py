@@ -13,19 +13,19 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.homes.packing import POOL_FEE
+from gpuslice.planner.model.places import ONLY_SLICE, Place, load_from
 from gpuslice.planner.model.pools import Home, PoolKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.pools import Load
+    from gpuslice.planner.model.places import ClassNumber, Member
     from gpuslice.workloads.model import Workload
 
-    Member = tuple[int, int]  # class number, position among its members
-    Spread = dict[int, list[tuple[Workload, Home, int]]]
+    Spread = dict[ClassNumber, list[tuple[Workload, Home, int]]]
 
 _ROUNDS: Final = 3  # of taking out and putting back, for each workload
 _MOST_TAKEN_OUT: Final = 6
@@ -36,7 +36,7 @@ class Homes:
 
     Attributes:
         home: of each workload that needs one.
-        members: of each pool, replicas by (class number, slice index).
+        members: of each pool, replicas by place.
         spread: replicas of workloads that need none, by class number.
     """
 
@@ -52,26 +52,26 @@ class Homes:
         self._pools = pools
         self.spread = spread
         self._candidates = candidates
-        self.members: dict[PoolKey, Counter[tuple[int, int]]] = defaultdict(Counter)
+        self.members: dict[PoolKey, Counter[Place]] = defaultdict(Counter)
         # Moves between pools that are as they were when these moves saved nothing need no second look.
         self._moves = 0
         self._changed: dict[PoolKey, int] = {}
         self._costs: dict[PoolKey, int] = {}
         for number, dealt in spread.items():
             for _, home, count in dealt:
-                self.members[home.pool][number, home.slice_index] += count
-        self.home: dict[Member, Home] = {}  # of each member: (class number, position)
+                self.members[home.pool][Place(number, home.slice_index)] += count
+        self.home: dict[Member, Home] = {}
         for member, home in homes.items():
             self._settle(member, home)
 
     def _settle(self, member: Member, home: Home) -> None:
         self.home[member] = home
-        self.members[home.pool][member[0], home.slice_index] += self._replicas(member)
+        self.members[home.pool][Place(member.class_number, home.slice_index)] += self._replicas(member)
         self._costs.pop(home.pool, None)
 
     def _leave(self, member: Member) -> None:
         home = self.home[member]
-        self.members[home.pool][member[0], home.slice_index] -= self._replicas(member)
+        self.members[home.pool][Place(member.class_number, home.slice_index)] -= self._replicas(member)
         self._costs.pop(home.pool, None)
 
     def total(self) -> int:
@@ -84,16 +84,16 @@ class Homes:
             self._costs[pool] = self._cost(pool, self.members.get(pool, Counter())) or 0
         return self._costs[pool]
 
-    def _cost(self, pool: PoolKey, members: Counter[tuple[int, int]]) -> int | None:
-        load = load_of(members)
+    def _cost(self, pool: PoolKey, members: Counter[Place]) -> int | None:
+        load = load_from(members)
         if not load:
             return 0
         price = self._pools.likely(pool, load)
         return None if price is None else price + self._pools.wishes.fee
 
-    def _least(self, pool: PoolKey, members: Counter[tuple[int, int]]) -> float:
+    def _least(self, pool: PoolKey, members: Counter[Place]) -> float:
         """What `_cost` is at least: sooner known."""
-        load = load_of(members)
+        load = load_from(members)
         return self._pools.least(pool, load) + self._pools.wishes.fee if load else 0.0
 
     def improve(self, clock: Clock) -> None:
@@ -105,7 +105,7 @@ class Homes:
 
     def _move(self, clock: Clock) -> None:
         """Move workloads, one by one and a pool or two at a time, while that saves anything."""
-        looked: dict[tuple[int, int], int] = {}
+        looked: dict[Member, int] = {}
         merged: dict[tuple[PoolKey, PoolKey], int] = {}
         moved = True
         while moved:
@@ -140,10 +140,12 @@ class Homes:
         members = [member for member, home in self.home.items() if home.pool in pools]
         if len(members) < 2 or any(self._stays(member) for member in members):
             return False
-        homes = dict.fromkeys([*(Home(pool, 0) for pool in pools), *self._candidates[members[0][0]]])
+        homes = dict.fromkeys(
+            [*(Home(pool, ONLY_SLICE) for pool in pools), *self._candidates[members[0].class_number]]
+        )
         if self._pools.wishes.fee > POOL_FEE:  # pools are to be few: wherever all of them fit
             anywhere = self._pools.pools_for(number for number, _ in members)
-            homes |= dict.fromkeys(Home(pool, 0) for pool in anywhere)
+            homes |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in anywhere)
         choices = (
             dict.fromkeys(members, home)
             for home in homes
@@ -153,13 +155,13 @@ class Homes:
         )
         return self._best_of(choices, clock)
 
-    def _stays(self, member: tuple[int, int]) -> bool:
+    def _stays(self, member: Member) -> bool:
         return self._classes[member[0]].members[member[1]].name in self._pools.wishes.kept
 
-    def _homes_for(self, number: int) -> list[Home]:
+    def _homes_for(self, number: ClassNumber) -> list[Home]:
         """Homes worth a look for a class: what column generation found for it, and what is open."""
         found = dict.fromkeys(self._candidates[number])
-        found |= dict.fromkeys(Home(pool, 0) for pool in self.members if not pool.geometries)
+        found |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in self.members if not pool.geometries)
         return [home for home in found if number in home.pool.cut.fits]
 
     def _best_of(self, choices: Iterable[dict[Member, Home]], clock: Clock) -> bool:
@@ -183,7 +185,7 @@ class Homes:
 
     def _saving(self, moves: dict[Member, Home], least: int) -> int | None:
         """Micro-dollars an hour that moves save; None: not more than the least, or somebody doesn't fit there."""
-        after: dict[PoolKey, Counter[tuple[int, int]]] = {}
+        after: dict[PoolKey, Counter[Place]] = {}
         for member, home in moves.items():
             here, number = self.home[member], member[0]
             for pool, where, change in (
@@ -192,7 +194,7 @@ class Homes:
             ):
                 if pool not in after:
                     after[pool] = self.members.get(pool, Counter()).copy()
-                after[pool][number, where] += change
+                after[pool][Place(number, where)] += change
         saving = sum(self._now(pool) for pool in after)
         if saving - sum(self._least(pool, members) for pool, members in after.items()) <= least:
             return None
@@ -239,10 +241,10 @@ class Homes:
     def _cheapest_home(self, member: Member) -> Home:
         """Where a workload that lives nowhere adds least."""
         number, replicas = member[0], self._replicas(member)
-        choices: list[tuple[float, int, Home, Counter[tuple[int, int]]]] = []
+        choices: list[tuple[float, int, Home, Counter[Place]]] = []
         for at, home in enumerate(self._homes_for(number)):
             members = self.members.get(home.pool, Counter()).copy()
-            members[number, home.slice_index] += replicas
+            members[Place(number, home.slice_index)] += replicas
             choices.append((self._least(home.pool, members) - self._now(home.pool), at, home, members))
         best: tuple[int, int, Home] | None = None
         for least, at, home, members in sorted(choices, key=lambda choice: choice[:2]):
@@ -256,10 +258,5 @@ class Homes:
             raise AssertionError("a workload fits nowhere, not even where it was")
         return best[-1]
 
-    def _replicas(self, member: tuple[int, int]) -> int:
+    def _replicas(self, member: Member) -> int:
         return self._classes[member[0]].members[member[1]].replicas
-
-
-def load_of(members: Mapping[tuple[int, int], int]) -> Load:
-    """What is left of so many replicas by (class number, slice index), as packings know it."""
-    return tuple(sorted((place, count) for place, count in members.items() if count > 0))

@@ -13,7 +13,8 @@ from gpuslice.planner import budget
 from gpuslice.planner.homes.filling import Filling
 from gpuslice.planner.homes.first_fit import first_fit
 from gpuslice.planner.model.patterns import Pattern, capacity, others_taken, usage
-from gpuslice.planner.model.pools import Home, Load, Place, PoolKey, instances_of, pattern_of, pool_of
+from gpuslice.planner.model.places import Place, load_from
+from gpuslice.planner.model.pools import Home, PoolKey, instances_of, pattern_of, pool_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.cuts import Cut
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber, Load, LoadEntry
     from gpuslice.planner.programs.arrays import Floats
 
 
@@ -93,11 +95,11 @@ class PoolPacking:
             for (cut, spot), offered in self._by_cut.items()
             if cut.mechanism is not Mechanism.MIG
         }
-        self._pools_for: dict[frozenset[int], list[PoolKey]] = {}
+        self._pools_for: dict[frozenset[ClassNumber], list[PoolKey]] = {}
         self._by_pool: dict[PoolKey, list[tuple[NodeOption, tuple[int, ...]]]] = {}
         self._known: dict[tuple[PoolKey, Load], Packed | None] = {}
-        self._sizes: dict[tuple[NodeOption, int], tuple[int, ...]] = {}
-        self._admitted: dict[NodeOption, frozenset[int]] = {}
+        self._sizes: dict[tuple[NodeOption, ClassNumber], tuple[int, ...]] = {}
+        self._admitted: dict[NodeOption, frozenset[ClassNumber]] = {}
         self._likely: dict[tuple[PoolKey, Load], int | None] = {}
         self._rates: dict[PoolKey, tuple[float, ...]] = {}
         self._shares: dict[tuple[PoolKey, Place], tuple[float, ...]] = {}
@@ -110,10 +112,10 @@ class PoolPacking:
             pool = pool_of(pattern)
             nodes[pool].append((pattern, count))
             for number, where, carried in pattern.pods:
-                loads[pool][number, where] += carried * count
+                loads[pool][Place(number, where)] += carried * count
         for pool, load in loads.items():
             price = sum(pattern.option.price * count for pattern, count in nodes[pool])
-            key = (pool, tuple(sorted(load.items())))
+            key = (pool, load_from(load))
             found = self.pack(*key)
             if found is None or price < found.price:
                 self._known[key] = Packed(price, tuple(nodes[pool]))
@@ -140,7 +142,7 @@ class PoolPacking:
             ]
         return found
 
-    def pools_for(self, numbers: Iterable[int]) -> list[PoolKey]:
+    def pools_for(self, numbers: Iterable[ClassNumber]) -> list[PoolKey]:
         """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
         wanted = frozenset(numbers)
         if wanted not in self._pools_for:
@@ -202,9 +204,9 @@ class PoolPacking:
                 best = price if best is None else min(best, price)
         return best
 
-    def _karpenters_order(self, entry: tuple[Place, int]) -> tuple[int, int]:
-        each = self._classes[entry[0][0]]
-        return -each.cpu_milli, -each.memory_mib
+    def _karpenters_order(self, entry: LoadEntry) -> tuple[int, int]:
+        a_class = self._classes[entry.place.class_number]
+        return -a_class.cpu_milli, -a_class.memory_mib
 
     def least(self, pool: PoolKey, load: Load) -> float:
         """Micro-dollars an hour below which no nodes carry the load, by the resource that comes dearest."""
@@ -289,7 +291,7 @@ class PoolPacking:
     def _filling(self, option: NodeOption, pool: PoolKey, load: Load) -> Filling:
         """A node as it is filled."""
         admitted = self._admitted_by(option)
-        here = [(place, count) for place, count in load if place[0] in admitted]
+        here = [(place, count) for place, count in load if place.class_number in admitted]
         capacities = self._capacities(option, pool)
         sizes = [self._sized(option, place, len(capacities)) for place, _ in here]
         # What is worth most for the largest share that it takes goes in first, as often as it fits.
@@ -297,7 +299,8 @@ class PoolPacking:
             max(need / max(most, 1) for need, most in zip(size, capacities, strict=True)) for size in sizes
         ]
         ranked = sorted(
-            range(len(here)), key=lambda at: (-self._values[here[at][0][0]] / shares[at], here[at][0])
+            range(len(here)),
+            key=lambda at: (-self._values[here[at][0].class_number] / shares[at], here[at][0]),
         )
         return Filling(
             option,
@@ -306,13 +309,13 @@ class PoolPacking:
             sum(count for _, count in load) - sum(count for _, count in here),
         )
 
-    def _admitted_by(self, option: NodeOption) -> frozenset[int]:
+    def _admitted_by(self, option: NodeOption) -> frozenset[ClassNumber]:
         """The classes that a node may carry."""
         if option not in self._admitted:
             self._admitted[option] = frozenset(option.classes)
         return self._admitted[option]
 
-    def _size(self, option: NodeOption, number: int) -> tuple[int, ...]:
+    def _size(self, option: NodeOption, number: ClassNumber) -> tuple[int, ...]:
         if (option, number) not in self._sizes:
             self._sizes[option, number] = usage(number, option, self._classes)
         return self._sizes[option, number]

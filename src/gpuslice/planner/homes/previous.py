@@ -17,6 +17,7 @@ from gpuslice.plan.artefact import Change
 from gpuslice.planner.model.cuts import Cut
 from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.options import node_option
+from gpuslice.planner.model.places import SliceIndex, numbered, numbers_of
 from gpuslice.planner.model.pools import Home, PoolKey
 from gpuslice.units import usd
 from gpuslice.workloads.policy import Policy, forbids
@@ -57,7 +58,7 @@ def homes_kept(
     types = {kind.name: kind for kind in catalog.instance_types if not forbids(policy, kind)}
     numbers = {
         member.name: number
-        for number, a_class in enumerate(classes)
+        for number, a_class in numbered(classes)
         if not a_class.splittable
         for member in a_class.members
     }
@@ -152,7 +153,7 @@ def cut_of(
 ) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     """The pool's cut, for the classes that fit it now; None where it can't be made any more as it was."""
     gpu = GPUS[pool.layout.gpu]
-    everyone = range(len(classes))
+    everyone = numbers_of(classes)
     slice_: Slice
     match Mechanism(pool.layout.mechanism):
         case Mechanism.WHOLE:
@@ -173,7 +174,7 @@ def cut_of(
                 slice_ = cuts.slot(gpu, mechanism, layout.replicas, time)
             members = [
                 number
-                for number, each in enumerate(classes)
+                for number, each in numbered(classes)
                 if each.tenant == pool.tenant and fit(each.need, slice_).fits
             ]
             cut, geometries = Cut((slice_,), classes, members, carrier, tenant=pool.tenant), ()
@@ -186,7 +187,7 @@ def _mig_cut(
     gpu = GPUS[layout.gpu]
     if gpu.mig is None:
         return None
-    index = {profile.name: at for at, profile in enumerate(gpu.mig.plain)}
+    index = {profile.name: SliceIndex(at) for at, profile in enumerate(gpu.mig.plain)}
     listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
     if listed is UNSET or not all(entry.profile in index for geometry in listed for entry in geometry):
         return None
@@ -194,5 +195,5 @@ def _mig_cut(
         tuple(sorted((index[entry.profile], entry.count) for entry in geometry)) for geometry in listed
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
-    cut = Cut(slices, classes, range(len(classes)), carrier, geometries=tuple(dict.fromkeys(geometries)))
+    cut = Cut(slices, classes, numbers_of(classes), carrier, geometries=tuple(dict.fromkeys(geometries)))
     return (cut, geometries) if layout_of(cut, geometries) == layout else None

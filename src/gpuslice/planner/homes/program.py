@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import Member, PodsAtPlace, numbered
 from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, begin_mixed
 
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.planner.programs.arrays import Floats
     from gpuslice.planner.programs.highs import Answer
-
-    Member = tuple[int, int]  # class number, position among its members
 
 
 _NODES: Final = 4  # of branch and bound: more find nothing that the search wouldn't
@@ -61,7 +61,7 @@ class HomeProgram:
             return
         rows, lower, columns = _supply(patterns, classes)
         upper = [INFINITY] * len(lower)
-        homes: dict[int, list[tuple[Home, int]]] = defaultdict(list)
+        homes: dict[ClassNumber, list[tuple[Home, int]]] = defaultdict(list)
         for (number, home), row in rows.items():
             if home is not None:
                 homes[number].append((home, row))
@@ -71,7 +71,7 @@ class HomeProgram:
                 lower.append(1.0)
                 upper.append(1.0)
                 for home, row in offered:
-                    self._choices.append(((number, position), home))
+                    self._choices.append((Member(number, position), home))
                     columns.append(Column(0.0, (row, one), (-float(workload.replicas), 1.0), upper=1.0))
         self._clock = clock
         self._begun = begin_mixed(
@@ -93,10 +93,10 @@ class HomeProgram:
         chosen = {
             member: home for (member, home), value in zip(self._choices, taken, strict=True) if value > 0.5
         }
-        wanted: Counter[tuple[int, Home | None]] = Counter()
+        wanted: Counter[tuple[ClassNumber, Home | None]] = Counter()
         for (number, position), home in chosen.items():
             wanted[number, home] += self._classes[number].members[position].replicas
-        for number, a_class in enumerate(self._classes):
+        for number, a_class in numbered(self._classes):
             if a_class.splittable:
                 wanted[number, None] = a_class.replicas
         amounts = Counter(
@@ -118,7 +118,7 @@ def _likely(patterns: Sequence[Pattern], values: Floats) -> list[Pattern]:
         if pattern.option.usd
     }
     ranked = sorted(patterns, key=lambda pattern: lost.get(pattern, 0.0))
-    best: dict[int, dict[Home, None]] = defaultdict(dict)
+    best: dict[ClassNumber, dict[Home, None]] = defaultdict(dict)
     for pattern in ranked:
         for number, where, _ in pattern.pods:
             if len(best[number]) < _LIKELY:
@@ -131,18 +131,20 @@ def _likely(patterns: Sequence[Pattern], values: Floats) -> list[Pattern]:
     covered = {number for pattern in likely for number, _, _ in pattern.pods}
     # Whom the best homes of others leave out can live alone.
     return likely + [
-        pattern for pattern in patterns if len(pattern.pods) == 1 and pattern.pods[0][0] not in covered
+        pattern
+        for pattern in patterns
+        if len(pattern.pods) == 1 and pattern.pods[0].class_number not in covered
     ]
 
 
 def _supply(
     patterns: Sequence[Pattern], classes: Sequence[WorkloadClass]
-) -> tuple[dict[tuple[int, Home | None], int], list[float], list[Column]]:
+) -> tuple[dict[tuple[ClassNumber, Home | None], int], list[float], list[Column]]:
     """Rows, with their least, and the patterns as columns over them.
 
     A row is what a home has of a class, less what its tenants take; or the whole demand of a splittable class.
     """
-    rows: dict[tuple[int, Home | None], int] = {}
+    rows: dict[tuple[ClassNumber, Home | None], int] = {}
     lower: list[float] = []
     columns: list[Column] = []
     for pattern in patterns:
@@ -162,7 +164,7 @@ def _supply(
 
 
 def _without_surplus(
-    amounts: Packing, wanted: Counter[tuple[int, Home | None]], classes: Sequence[WorkloadClass]
+    amounts: Packing, wanted: Counter[tuple[ClassNumber, Home | None]], classes: Sequence[WorkloadClass]
 ) -> Packing:
     """The nodes with no more replicas than wanted. Cheap nodes fill first: surplus comes off the dear ones."""
     packing: Packing = Counter()
@@ -176,7 +178,7 @@ def _without_surplus(
         left = amount
         while left:
             pods = []
-            used: Counter[tuple[int, Home | None]] = Counter()
+            used: Counter[tuple[ClassNumber, Home | None]] = Counter()
             same = True  # as long as places are filled as they can be, or not at all
             for key, (number, where, count) in zip(keys, pattern.pods, strict=True):
                 carried = min(count, wanted[key])
@@ -184,7 +186,7 @@ def _without_surplus(
                 wanted[key] -= carried
                 if carried:
                     used[key] += carried
-                    pods.append((number, where, carried))
+                    pods.append(PodsAtPlace(number, where, carried))
             if not pods:
                 break
             more = min(wanted[key] // carried for key, carried in used.items()) if same else 0

@@ -30,6 +30,7 @@ from gpuslice.planner.model.classes import homes_of
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.options import by_class
 from gpuslice.planner.model.packing import cost
+from gpuslice.planner.model.places import numbered
 from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.packing.repair import within
 from gpuslice.units import MICRO_USD
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.model.patterns import Pattern
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.planner.model.pools import PoolKey
     from gpuslice.planner.programs.arrays import Floats
     from gpuslice.planner.settings import Settings
@@ -335,14 +337,14 @@ class Search:
         there = set(offered)
         if all(pattern.option in there for pattern in packing):
             return within(packing, offered, self.classes, self.limits, clock=self._clock)
-        known: dict[int, list[Pattern]] = defaultdict(list)
+        known: dict[ClassNumber, list[Pattern]] = defaultdict(list)
         for pattern in relaxation.patterns:
             counts = pattern.counts()
             if len(counts) == 1 and pattern.option in there:
                 known[next(iter(counts))].append(pattern)
         carriers = by_class(offered)
         result: Packing = Counter()
-        for number, a_class in enumerate(self.classes):
+        for number, a_class in numbered(self.classes):
             found = known[number]
             if not found or not self._clock.over():
                 alones = (alone(option, number, self.classes) for option in carriers.get(number, ()))

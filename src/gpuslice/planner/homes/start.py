@@ -14,10 +14,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuslice.planner.homes.moves import Homes, load_of
+from gpuslice.planner.homes.moves import Homes
 from gpuslice.planner.homes.program import HomeProgram
 from gpuslice.planner.model.classes import homes_of
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import Member, Place, load_from, numbered
 from gpuslice.planner.model.pools import Home, pool_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.homes.packing import PoolPacking
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.workloads.model import Workload
 
 
@@ -41,7 +43,7 @@ class Realisation:
     """
 
     packing: Packing
-    homes: dict[int, tuple[tuple[Workload, Home, int], ...]]
+    homes: dict[ClassNumber, tuple[tuple[Workload, Home, int], ...]]
 
 
 def realise(
@@ -70,8 +72,8 @@ def realise(
     patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
     candidates = _candidates(patterns, classes)
     kept = {
-        (number, position): pools.wishes.kept[workload.name]
-        for number, each in enumerate(classes)
+        Member(number, position): pools.wishes.kept[workload.name]
+        for number, each in numbered(classes)
         for position, workload in enumerate(() if each.splittable else each.members)
         if workload.name in pools.wishes.kept
     }
@@ -92,10 +94,10 @@ def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadCla
     """The nodes and homes found."""
     packing: Packing = Counter()
     for pool, members in found.members.items():
-        packed = pools.pack(pool, load) if (load := load_of(members)) else None
+        packed = pools.pack(pool, load) if (load := load_from(members)) else None
         if packed is not None:
             packing.update(dict(packed.nodes))
-    homes: dict[int, list[tuple[Workload, Home, int]]] = defaultdict(list)
+    homes: dict[ClassNumber, list[tuple[Workload, Home, int]]] = defaultdict(list)
     for (number, position), home in found.home.items():
         workload = classes[number].members[position]
         homes[number].append((workload, home, workload.replicas))
@@ -106,20 +108,21 @@ def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadCla
 
 def _homes_in(
     packing: Packing, candidates: list[list[Home]], classes: Sequence[WorkloadClass], pools: PoolPacking
-) -> dict[tuple[int, int], Home]:
+) -> dict[Member, Home]:
     """For every workload that needs one, the home that has most of its class in a packing and takes all of it."""
-    found: dict[tuple[int, int], Home] = {}
-    places: dict[int, Counter[Home]] = defaultdict(Counter)
+    found: dict[Member, Home] = {}
+    places: dict[ClassNumber, Counter[Home]] = defaultdict(Counter)
     for pattern, nodes in packing.items():
         for number, where, count in pattern.pods:
             places[number][Home(pool_of(pattern), where)] += count * nodes
-    for number, each in enumerate(classes):
+    for number, each in numbered(classes):
         ranked = [home for home, _ in places[number].most_common()]
         for position, workload in enumerate(() if each.splittable else each.members):
-            found[number, position] = next(
+            found[Member(number, position)] = next(
                 home
                 for home in [*ranked, *candidates[number]]
-                if pools.pack(home.pool, (((number, home.slice_index), workload.replicas),)) is not None
+                if pools.pack(home.pool, load_from({Place(number, home.slice_index): workload.replicas}))
+                is not None
             )
     return found
 
@@ -135,14 +138,14 @@ def _candidates(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -
 
 def _spread_homes(
     packing: Packing, classes: Sequence[WorkloadClass]
-) -> dict[int, list[tuple[Workload, Home, int]]]:
+) -> dict[ClassNumber, list[tuple[Workload, Home, int]]]:
     """Replicas of the splittable classes, dealt to their members as the packing has places for them."""
-    places: dict[int, Counter[Home]] = defaultdict(Counter)
+    places: dict[ClassNumber, Counter[Home]] = defaultdict(Counter)
     for pattern, nodes in packing.items():
         for number, where, count in pattern.pods:
             if classes[number].splittable:
                 places[number][Home(pool_of(pattern), where)] += count * nodes
-    found: dict[int, list[tuple[Workload, Home, int]]] = {}
+    found: dict[ClassNumber, list[tuple[Workload, Home, int]]] = {}
     for number, homes in places.items():
         queue = list(homes.items())
         dealt: list[tuple[Workload, Home, int]] = []

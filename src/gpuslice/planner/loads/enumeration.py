@@ -17,6 +17,7 @@ import numpy as np
 
 from gpuslice.planner import budget
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import pods_in_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.loads.pricing import Node
     from gpuslice.planner.loads.relaxation import Tariff
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.planner.programs.arrays import Floats, Integers
 
-    Load = tuple[tuple[int, int], ...]  # (class number, replicas), ascending
+    Load = tuple[tuple[ClassNumber, int], ...]  # replicas by class, ascending
 
 _MOST_LOOKS: Final = 300_000
 """At loads, whole ones or in part: a tenth of a second, and perhaps again with less slack."""
@@ -154,4 +156,4 @@ def _full(node: Node, counts: Integers) -> Integers:
 def _pattern(node: Node, load: Load) -> Pattern:
     if node.mig is not None:
         return node.mig.carrying(dict(load))
-    return Pattern(node.option, tuple((number, 0, count) for number, count in load))
+    return Pattern(node.option, pods_in_slots(dict(load)))

@@ -18,16 +18,18 @@ from gpuslice.planner import budget
 from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.relaxation import Tariff
 from gpuslice.planner.model.patterns import Pattern, others_taken
+from gpuslice.planner.model.places import Place, pods_at
 from gpuslice.planner.programs.highs import INFINITY, Column, LoadProgram, Stop, solve_mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.cuts import GpuGeometry
     from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.places import ClassNumber, SliceIndex
     from gpuslice.planner.programs.arrays import Floats, Integers
 
     Booleans = NDArray[np.bool_]
@@ -52,7 +54,7 @@ class MigNode:
         slices = option.cut.slices
         # From the smallest to the largest: instance indices of the cut in the order of the chain.
         self._chain = sorted(
-            range(len(slices)), key=lambda i: (slices[i].memory_mib, slices[i].compute, slices[i].bandwidth)
+            option.cut.indices, key=lambda i: (slices[i].memory_mib, slices[i].compute, slices[i].bandwidth)
         )
         rank = {where: position for position, where in enumerate(self._chain)}
         self._level = {
@@ -84,7 +86,7 @@ class MigNode:
         """Of each geometry, how many instances of each profile of the chain or a larger one."""
         return self._reached
 
-    def level(self, number: int) -> int:
+    def level(self, number: ClassNumber) -> int:
         """Where in the chain the smallest profile is that a class fits."""
         return self._level[number]
 
@@ -178,7 +180,7 @@ class MigNode:
             full &= ~(room[:, levels == level].any(axis=1) & self.carried(more))
         return full
 
-    def carrying(self, counts: dict[int, int]) -> Pattern:
+    def carrying(self, counts: Mapping[ClassNumber, int]) -> Pattern:
         """The node with so many replicas of each class, which are carried: quickly, and not as plain as can be."""
         reached, geometries = _together(tuple(self._reached), self.option.units)
         needed = np.zeros(len(self._chain), dtype=np.int64)
@@ -227,7 +229,7 @@ class MigNode:
                 pattern = self._plainest(taken, (geometry,))
         return best, max(bound, best), pattern
 
-    def _plainest(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+    def _plainest(self, counts: Mapping[ClassNumber, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
         """A node with these replicas, those of a class all on the smallest profile that will do, if that can be.
 
         A Deployment asks for one profile: what is spread over several can't be carried out as it is.
@@ -236,7 +238,7 @@ class MigNode:
             counts: replicas of each class.
             geometries: that carry them, if nothing is plainer.
         """
-        wanted: Counter[int] = Counter()
+        wanted: Counter[SliceIndex] = Counter()
         for number, count in counts.items():
             wanted[self._chain[self._level[number]]] += count
         profiles = sorted(wanted)
@@ -268,24 +270,23 @@ class MigNode:
         program = LoadProgram((sizes / have).T, np.ones(len(have)), most.astype(np.float64))
         return np.maximum(program.duals(values), 0.0) / have
 
-    def filled(self, counts: dict[int, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
+    def filled(self, counts: Mapping[ClassNumber, int], geometries: tuple[GpuGeometry, ...]) -> Pattern:
         """The pattern with so many replicas of each class, each in the smallest instance that is left for it."""
-        free: Counter[int] = Counter()
+        free: Counter[SliceIndex] = Counter()
         for geometry in geometries:
             for where, count in geometry:
                 free[where] += count
-        pods: Counter[tuple[int, int]] = Counter()
+        pods: Counter[Place] = Counter()
         for number in sorted(self.option.classes, key=lambda a_class: -self._level[a_class]):
             left = counts.get(number, 0)
             # The most demanding class first, from the smallest instance that will do.
             for where in self._chain[self._level[number] :]:
                 here = min(left, free[where])
                 if here:
-                    pods[number, where] += here
+                    pods[Place(number, where)] += here
                     free[where] -= here
                     left -= here
-        placed = tuple(sorted((number, where, count) for (number, where), count in pods.items()))
-        return Pattern(self.option, placed, geometries)
+        return Pattern(self.option, pods_at(pods), geometries)
 
     def _program(
         self, values: Floats, wanted: Sequence[int]

@@ -19,6 +19,7 @@ from gpuslice.planner.loads.knapsack import Effort, alone, best_load
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.loads.relaxation import RelaxedLoad, Tariff
 from gpuslice.planner.model.patterns import FIRST_OTHER, Pattern, capacity, usage
+from gpuslice.planner.model.places import numbers_of, pods_in_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.cuts import Cut
     from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.planner.programs.arrays import Floats, Integers
 
     Booleans = NDArray[np.bool_]
@@ -185,7 +187,9 @@ class Node:
         return load.bound, [
             (
                 value,
-                Pattern(self.option, tuple((self.option.classes[item], 0, count) for item, count in counts)),
+                Pattern(
+                    self.option, pods_in_slots({self.option.classes[item]: count for item, count in counts})
+                ),
             )
             for value, counts in found
         ]
@@ -391,7 +395,7 @@ class Pricing:
         feasible: Floats = values * shares
         return feasible
 
-    def cheapest_alone(self, a_class: int, among: Booleans) -> list[tuple[NodeOption, int]]:
+    def cheapest_alone(self, a_class: int, among: Booleans) -> list[tuple[NodeOption, ClassNumber]]:
         """For each class, the options on which a replica is cheapest where it has the node for itself.
 
         Args:
@@ -406,7 +410,7 @@ class Pricing:
         by_fleet = self._usd[rows] * np.ceil(self._demand[members] / alone)
         ends = np.searchsorted(members, np.arange(len(self._classes) + 1))
         found = []
-        for number in range(len(self._classes)):
+        for number in numbers_of(self._classes):
             here = slice(ends[number], ends[number + 1])
             for costs in (by_replica[here], by_fleet[here]):
                 cheapest = rows[here][np.argsort(costs, kind="stable")[:a_class]]

@@ -12,6 +12,7 @@ from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.mig import maximal_geometries
 from gpuslice.hardware.sharing import METERED_TIMES
 from gpuslice.hardware.slices import Slice
+from gpuslice.planner.model.places import ONLY_SLICE, SliceIndex, numbered, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.mig_profiles import MigTable
     from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.places import ClassNumber
 
-    Fits = Mapping[int, tuple[tuple[int, Fit], ...]]
-    GpuGeometry = tuple[
-        tuple[int, int], ...
-    ]  # (index of the profile among the cut's slices, count), ascending
+    Fits = Mapping[ClassNumber, tuple[tuple[SliceIndex, Fit], ...]]
+    GpuGeometry = tuple[tuple[SliceIndex, int], ...]  # how many instances of each profile, ascending
 
 
 class Cut:
@@ -44,7 +44,7 @@ class Cut:
         self,
         slices: tuple[Slice, ...],
         classes: Sequence[WorkloadClass],
-        members: Iterable[int],
+        members: Iterable[ClassNumber],
         carrier: Carrier,
         *,
         tenant: str = "",
@@ -66,7 +66,8 @@ class Cut:
 
         Asked late: most cuts are found to be beaten before.
         """
-        found: dict[int, tuple[tuple[int, Fit], ...]] = {}
+        found: dict[ClassNumber, tuple[tuple[SliceIndex, Fit], ...]] = {}
+        offered = list(zip(self.indices, self.slices, strict=True))
         for number in self._members:
             each_class = self._classes[number]
             need = each_class.need
@@ -74,7 +75,7 @@ class Cut:
             good = tuple(
                 [
                     (index, answer)
-                    for index, slice_ in enumerate(self.slices)
+                    for index, slice_ in offered
                     # Most slices are too small for most: that needs no reasons.
                     if least <= slice_.memory_mib
                     and each_class.may_have(slice_, self.carrier)
@@ -84,6 +85,11 @@ class Cut:
             if good:
                 found[number] = good
         return found
+
+    @property
+    def indices(self) -> list[SliceIndex]:
+        """The indices of its slices, in order."""
+        return [SliceIndex(index) for index in range(len(self.slices))]
 
     @property
     def gpu(self) -> Gpu:
@@ -105,7 +111,7 @@ class Cut:
         """Pods per GPU, for all but MIG."""
         return self.slices[0].sharers
 
-    def admitted(self) -> Iterable[int]:
+    def admitted(self) -> Iterable[ClassNumber]:
         """Numbers of the classes that fit."""
         shared = self.mechanism in {Mechanism.TIME_SLICING, Mechanism.MPS} and not self.metered
         return self._members if shared else self.fits  # slots were sized for their members
@@ -122,9 +128,9 @@ def cuts_of(
         classes: to place.
         carrier: by which pods get the slices.
     """
-    everyone = range(len(classes))
+    everyone = numbers_of(classes)
     whole = cuts.whole(gpu)
-    renamed = [number for number, a_class in enumerate(classes) if a_class.renames(whole, carrier)]
+    renamed = [number for number, a_class in numbered(classes) if a_class.renames(whole, carrier)]
     by_own_name = sorted({*everyone} - {*renamed})
     offered = [
         Cut((whole,), classes, by_own_name, carrier),
@@ -137,8 +143,8 @@ def cuts_of(
         Cut((cuts.fractional(gpu, fraction),), classes, everyone, carrier) for fraction in sorted(fractions)
     ]
     # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
-    tenants: dict[str, list[int]] = defaultdict(list)
-    for number, a_class in enumerate(classes):
+    tenants: dict[str, list[ClassNumber]] = defaultdict(list)
+    for number, a_class in numbered(classes):
         if a_class.need.slices:
             offered += _measured_cuts(gpu, number, classes, carrier)
         elif a_class.need.known and a_class.need.isolation is not Isolation.HARDWARE:
@@ -155,15 +161,15 @@ def cuts_of(
 
 def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
     """All profiles in any geometry; where there are uniform ones only, a cut for each profile."""
-    everyone = range(len(classes))
+    everyone = numbers_of(classes)
     instances = carrier.instances(gpu.name)
     if instances is not None:
         return [
-            Cut((cuts.mig(gpu, profile),), classes, everyone, carrier, geometries=(((0, count),),))
+            Cut((cuts.mig(gpu, profile),), classes, everyone, carrier, geometries=(((ONLY_SLICE, count),),))
             for name, count in instances.items()
             if (profile := table.profile(name)) is not None
         ]
-    index = {profile.name: i for i, profile in enumerate(table.plain)}
+    index = {profile.name: SliceIndex(i) for i, profile in enumerate(table.plain)}
     # Cutting more never hurts, an instance may stay empty: the geometries to which nothing can be added are enough.
     geometries = sorted(
         tuple(sorted((index[name], count) for name, count in geometry))
@@ -173,7 +179,9 @@ def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carri
     return [Cut(slices, classes, everyone, carrier, geometries=tuple(geometries))]
 
 
-def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
+def _measured_cuts(
+    gpu: Gpu, number: ClassNumber, classes: Sequence[WorkloadClass], carrier: Carrier
+) -> list[Cut]:
     """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
     each = classes[number]
     return [
@@ -187,7 +195,7 @@ def _measured_cuts(gpu: Gpu, number: int, classes: Sequence[WorkloadClass], carr
 
 
 def _slot_cuts(
-    gpu: Gpu, tenant: str, members: Sequence[int], classes: Sequence[WorkloadClass], carrier: Carrier
+    gpu: Gpu, tenant: str, members: Sequence[ClassNumber], classes: Sequence[WorkloadClass], carrier: Carrier
 ) -> list[Cut]:
     """Equal slots: for each count of replicas, the slot times at which the set of classes admitted changes."""
     offered: list[Cut] = []

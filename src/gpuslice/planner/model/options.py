@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.places import ClassNumber
 
 
 METERED: Final = "metered"  # a way of time-slicing, refused apart from the rest of it
@@ -56,7 +57,7 @@ class NodeOption:
     units: int
     gpu_memory_mib: int
     gpu_time_milli: int
-    classes: tuple[int, ...]
+    classes: tuple[ClassNumber, ...]
     others: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -64,7 +65,7 @@ class NodeOption:
         """Dollars per hour, for the solver."""
         return self.price / MICRO_USD
 
-    def admits(self, number: int) -> bool:
+    def admits(self, number: ClassNumber) -> bool:
         """Whether it may carry a class."""
         at = bisect_left(self.classes, number)
         return at < len(self.classes) and self.classes[at] == number
@@ -114,9 +115,9 @@ def node_options(
     return tuple(sorted(kept, key=lambda option: (option.price, option.instance_type.name, option.purchase)))
 
 
-def by_class(options: Iterable[NodeOption]) -> dict[int, list[NodeOption]]:
+def by_class(options: Iterable[NodeOption]) -> dict[ClassNumber, list[NodeOption]]:
     """For each class that any of the options may carry, those that may, in their order."""
-    found: dict[int, list[NodeOption]] = defaultdict(list)
+    found: dict[ClassNumber, list[NodeOption]] = defaultdict(list)
     for option in options:
         for number in option.classes:
             found[number].append(option)

@@ -7,6 +7,7 @@ from operator import le
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.mechanisms import Mechanism
+from gpuslice.planner.model.places import PodsAtPlace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.cuts import GpuGeometry
     from gpuslice.planner.model.options import NodeOption
+    from gpuslice.planner.model.places import ClassNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +24,22 @@ class Pattern:
 
     Attributes:
         option: the node.
-        pods: (class number, index of the slice in the option's cut, count), ascending, counts positive.
+        pods: by class and slice of the option's cut, ascending.
         geometries: for MIG, how each GPU is cut, in a canonical order; else empty.
     """
 
     option: NodeOption
-    pods: tuple[tuple[int, int, int], ...]
+    pods: tuple[PodsAtPlace, ...]
     geometries: tuple[GpuGeometry, ...] = ()
 
-    def counts(self) -> dict[int, int]:
+    def counts(self) -> dict[ClassNumber, int]:
         """Replicas by class number."""
-        total: dict[int, int] = {}
+        total: dict[ClassNumber, int] = {}
         for number, _, count in self.pods:
             total[number] = total.get(number, 0) + count
         return total
 
-    def without(self, surplus: Mapping[int, int]) -> Pattern:
+    def without(self, surplus: Mapping[ClassNumber, int]) -> Pattern:
         """The same node with so many replicas of each class taken off."""
         left = dict(surplus)
         pods = []
@@ -45,7 +47,7 @@ class Pattern:
             off = min(left.get(number, 0), count)
             left[number] = left.get(number, 0) - off
             if count > off:
-                pods.append((number, index, count - off))
+                pods.append(PodsAtPlace(number, index, count - off))
         return Pattern(self.option, tuple(pods), self.geometries)
 
 
@@ -59,7 +61,7 @@ FIRST_OTHER: Final = 6
 """Where in `Amounts` the resources begin that only some fleets take: storage, ports, rules among pods."""
 
 
-def usage(number: int, option: NodeOption, classes: Sequence[WorkloadClass]) -> Amounts:
+def usage(number: ClassNumber, option: NodeOption, classes: Sequence[WorkloadClass]) -> Amounts:
     """What one replica takes of a node.
 
     With MIG, whose units depend on the geometry, these are 0, and the slices are the fewest that it can do with, which
@@ -100,7 +102,7 @@ def capacity(option: NodeOption) -> Amounts:
     return option.units, *room, option.gpu_memory_mib, option.gpu_time_milli, *others
 
 
-def carries(option: NodeOption, counts: Mapping[int, int], classes: Sequence[WorkloadClass]) -> bool:
+def carries(option: NodeOption, counts: Mapping[ClassNumber, int], classes: Sequence[WorkloadClass]) -> bool:
     """Whether a node of an option other than MIG can carry so many of each class."""
     if not all(map(option.admits, counts)):
         return False
@@ -112,7 +114,7 @@ def carries(option: NodeOption, counts: Mapping[int, int], classes: Sequence[Wor
     return all(map(le, totals, most))
 
 
-def holds(option: NodeOption, counts: Mapping[int, int], classes: Sequence[WorkloadClass]) -> bool:
+def holds(option: NodeOption, counts: Mapping[ClassNumber, int], classes: Sequence[WorkloadClass]) -> bool:
     """Whether a node has CPU, memory, pods and `others` for so many of each class, whatever its GPUs are cut into."""
     if not all(map(option.admits, counts)):
         return False

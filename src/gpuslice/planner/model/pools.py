@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import pods_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuslice.planner.model.cuts import Cut, GpuGeometry
     from gpuslice.planner.model.options import NodeOption
-
-
-Place = tuple[int, int]  # class number, slice index
-Load = tuple[tuple[Place, int], ...]  # with replicas, ascending
+    from gpuslice.planner.model.places import Place, SliceIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Home:
     """Where replicas go: a pool, and the slice that they ask for there."""
 
     pool: PoolKey
-    slice_index: int
+    slice_index: SliceIndex
 
 
 def pool_of(pattern: Pattern) -> PoolKey:
@@ -61,6 +59,5 @@ def instances_of(option: NodeOption, geometries: tuple[GpuGeometry, ...]) -> tup
 
 def pattern_of(option: NodeOption, pool: PoolKey, counts: Mapping[Place, int]) -> Pattern:
     """A node of a pool that carries so many replicas by place."""
-    pods = tuple(sorted((number, where, count) for (number, where), count in counts.items()))
     geometries = pool.geometries * option.units if len(pool.geometries) == 1 else pool.geometries
-    return Pattern(option, pods, geometries)
+    return Pattern(option, pods_at(counts), geometries)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpuslice.planner.model.places import ClassNumber
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -70,7 +72,7 @@ def _at_once(
     """
     result = Counter(packing)
     totals = limits.totals(result)
-    carrying: dict[int, list[tuple[Pattern, dict[int, int]]]] = defaultdict(list)
+    carrying: dict[int, list[tuple[Pattern, dict[ClassNumber, int]]]] = defaultdict(list)
     for pattern in patterns:
         counts = pattern.counts()
         if any(left[number] > 0 for number in counts):
@@ -79,10 +81,10 @@ def _at_once(
 
     prices: list[float] = np.maximum(duals, _LEAST_WORTH).tolist()
 
-    def worth(counts: dict[int, int]) -> float:
+    def worth(counts: dict[ClassNumber, int]) -> float:
         return float(sum(prices[number] * min(count, left[number]) for number, count in counts.items()))
 
-    for number in np.flatnonzero(left).tolist():
+    for number in map(ClassNumber, np.flatnonzero(left).tolist()):
         while left[number] > 0:
             rooms = [limits.room(pattern.option, totals) for pattern, _ in carrying[number]]
             allowed = [
@@ -95,15 +97,15 @@ def _at_once(
             _, at = min(allowed)
             (pattern, counts), room = carrying[number][at], rooms[at]
             # Nobody beyond who is left: else a million nodes would be taken one by one, for one replica on them.
-            surplus = {each: count - int(left[each]) for each, count in counts.items() if count > left[each]}
+            surplus = {one: count - int(left[one]) for one, count in counts.items() if count > left[one]}
             chosen = pattern.without(surplus) if surplus else pattern
             whole = min(int(left[number] // count) for number, count in chosen.counts().items())
             times = whole if room is None else min(whole, room)
             result[chosen] += times
             for row, weight in enumerate(limits.weights(pattern.option)):
                 totals[row] += weight * times
-            for each, count in chosen.counts().items():
-                left[each] -= count * times
+            for one, count in chosen.counts().items():
+                left[one] -= count * times
     return result
 
 

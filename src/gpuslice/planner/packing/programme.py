@@ -16,6 +16,7 @@ from gpuslice.planner.model.limits import moved
 from gpuslice.planner.model.options import by_class
 from gpuslice.planner.model.packing import Packing, cost
 from gpuslice.planner.model.patterns import Pattern, carries
+from gpuslice.planner.model.places import numbered, pods_in_slots
 from gpuslice.planner.packing.dive import dive
 from gpuslice.planner.packing.repair import reserved_first, within
 from gpuslice.planner.programs.highs import INFINITY, Ended, Stop, begin_mixed
@@ -216,7 +217,7 @@ def trimmed(
 ) -> Packing:
     """The packing without surplus replicas, its emptier nodes made as small and cheap as the limits let them be."""
     totals = limits.totals(packing)
-    surplus = Counter({number: -a_class.replicas for number, a_class in enumerate(classes)})
+    surplus = Counter({number: -a_class.replicas for number, a_class in numbered(classes)})
     for pattern, count in packing.items():
         for number, carried in pattern.counts().items():
             surplus[number] += carried * count
@@ -263,5 +264,5 @@ def cheapest_home(
             and limits.allows(totals, pattern.option, option)
             and carries(option, counts, classes)
         ):
-            return Pattern(option, tuple((number, 0, count) for number, count in sorted(counts.items())))
+            return Pattern(option, pods_in_slots(counts))
     return pattern

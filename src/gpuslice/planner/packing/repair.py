@@ -10,6 +10,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.model.limits import moved
 from gpuslice.planner.model.options import by_class
 from gpuslice.planner.model.patterns import Pattern, carries, holds
+from gpuslice.planner.model.places import pods_in_slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.limits import Limits
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber
 
 
 def within(
@@ -70,7 +72,7 @@ def within(
 def _cheapest_change(
     packing: Packing,
     row: int,
-    carriers: Mapping[int, Sequence[NodeOption]],
+    carriers: Mapping[ClassNumber, Sequence[NodeOption]],
     classes: Sequence[WorkloadClass],
     limits: Limits,
     totals: Sequence[int],
@@ -136,4 +138,4 @@ def _others(
             if option.units == pattern.option.units and holds(option, counts, classes):
                 yield Pattern(option, pattern.pods, pattern.geometries)
         elif option.cut.mechanism is not Mechanism.MIG and carries(option, counts, classes):
-            yield Pattern(option, tuple((number, 0, count) for number, count in sorted(counts.items())))
+            yield Pattern(option, pods_in_slots(counts))

@@ -24,6 +24,7 @@ from gpuslice.hardware.resource_names import seat_of
 from gpuslice.plan import artefact
 from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import ONLY_SLICE, Place, numbered, pods_at
 from gpuslice.planner.writing.assemble import Dealer, assignment, base_name
 from gpuslice.units import parse_quantity, usd
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.cuts import GpuGeometry
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import SliceIndex
     from gpuslice.planner.seats.requests import Seating
     from gpuslice.workloads.model import Workload
 
@@ -139,7 +141,7 @@ class SeatedFleet:
         """
         self._second = second
         self._numbers = {
-            member.name: number for number, a_class in enumerate(classes) for member in a_class.members
+            member.name: number for number, a_class in numbered(classes) for member in a_class.members
         }
         self._workloads = {member.name: member for a_class in classes for member in a_class.members}
         seated = {
@@ -156,11 +158,10 @@ class SeatedFleet:
         found: Packing = Counter()
         for pool in self._pools.values():
             for counts, alike in pool.nodes:
-                pods: Counter[tuple[int, int]] = Counter()
+                pods: Counter[Place] = Counter()
                 for name, count in counts:
-                    pods[self._numbers[name], self._slice(pool.kind, name)] += count
-                load = tuple((*place, count) for place, count in sorted(pods.items()))
-                found[Pattern(pool.kind.option, load, pool.kind.geometries)] += alike
+                    pods[Place(self._numbers[name], self._slice(pool.kind, name))] += count
+                found[Pattern(pool.kind.option, pods_at(pods), pool.kind.geometries)] += alike
         return found
 
     def pools(self) -> tuple[artefact.Pool, ...]:
@@ -194,16 +195,12 @@ class SeatedFleet:
             seat=seat_name(workload),
         )
 
-    def _slice(self, kind: SeatKind, workload: str) -> int:
+    def _slice(self, kind: SeatKind, workload: str) -> SliceIndex:
         """Which of the cut's slices it asks for: of MIG there is one for each profile, and a resource for each."""
-        slices = kind.option.cut.slices
+        cut = kind.option.cut
         return next(
-            (
-                at
-                for at, slice_ in enumerate(slices)
-                if kind.option.cut.carrier.ask(slice_) == self._asks.get(workload)
-            ),
-            0,
+            (at for at in cut.indices if cut.carrier.ask(cut.slices[at]) == self._asks.get(workload)),
+            ONLY_SLICE,
         )
 
     def _pool(self, name: str, pool: SeatPool) -> artefact.Pool:
@@ -270,7 +267,7 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
     nodes: dict[tuple[SeatKind, Counts], int] = defaultdict(int)
     dealer = Dealer(
         (number, None, member, member.replicas)
-        for number, a_class in enumerate(seating.classes)
+        for number, a_class in numbered(seating.classes)
         for member in a_class.members
     )
     for pattern, dealt, alike in dealer.nodes(seating.packing):
@@ -282,7 +279,7 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
         for counts, alike in pool.nodes:
             nodes[pool.kind, counts] += alike
     own = dict(had.own)
-    for number, one in enumerate(seating.classes):
+    for number, one in numbered(seating.classes):
         for member in one.members:
             if member.name not in own:
                 own[member.name] = _own(member, seating.alone[number], nodes)
@@ -311,7 +308,7 @@ def _own(workload: Workload, alone: Iterable[Pattern], nodes: Iterable[tuple[Sea
         if [name for name, _ in counts] == [workload.name]:
             most[kind] = max(counts[0][1], most.get(kind, 0))
     for each in alone:
-        most[seat_kind(each)] = max(each.pods[0][2], most.get(seat_kind(each), 0))
+        most[seat_kind(each)] = max(each.pods[0].replicas, most.get(seat_kind(each), 0))
 
     def a_replica(kind: SeatKind) -> tuple[float, int]:
         return kind.option.price / min(most[kind], workload.replicas), kind.option.price

@@ -14,6 +14,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.previous import cut_of
 from gpuslice.planner.model.options import node_option
 from gpuslice.planner.model.patterns import Pattern, carries, holds
+from gpuslice.planner.model.places import Place, PodsAtPlace, numbered, pods_at
 from gpuslice.planner.model.pools import instances_of
 from gpuslice.planner.seats.pools import Had, Own, SeatPool, seat_kind, seat_name
 from gpuslice.planner.seats.requests import askings
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.plan.artefact import Plan, Pool
     from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.planner.model.places import ClassNumber, SliceIndex
 
 
 def seats_kept(
@@ -50,7 +52,7 @@ def seats_kept(
         stack: what nodes run.
     """
     types = {kind.name: kind for kind in catalog.instance_types if not forbids(policy, kind)}
-    numbers = {member.name: number for number, a_class in enumerate(classes) for member in a_class.members}
+    numbers = {member.name: number for number, a_class in numbered(classes) for member in a_class.members}
     asks = _asks(previous, classes, numbers)
     patterns: dict[str, Pattern] = {}
     for pool in previous.pools:
@@ -121,9 +123,9 @@ def loads_of_some(
         classes: all of them.
         some: as `unseated` has them.
     """
-    number_of = {member.name: number for number, a_class in enumerate(classes) for member in a_class.members}
-    parts: dict[tuple[int, Ask | None], int] = {}
-    for part, each in enumerate(some):
+    number_of = {member.name: number for number, a_class in numbered(classes) for member in a_class.members}
+    parts: dict[tuple[ClassNumber, Ask | None], ClassNumber] = {}
+    for part, each in numbered(some):
         parts[number_of[each.members[0].name], each.kept_to] = part
     for pattern in known:
         for asking in askings(pattern, classes):
@@ -131,12 +133,14 @@ def loads_of_some(
             for (number, where, count), ask in zip(pattern.pods, asking, strict=True):
                 here = parts.get((number, ask), parts.get((number, None)))
                 if here is not None:
-                    pods.append((here, where, min(count, some[here].replicas)))
+                    pods.append(PodsAtPlace(here, where, min(count, some[here].replicas)))
             if pods:
                 yield Pattern(pattern.option, tuple(sorted(pods)), pattern.geometries)
 
 
-def _asks(previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str, int]) -> dict[str, Ask]:
+def _asks(
+    previous: Plan, classes: Sequence[WorkloadClass], numbers: Mapping[str, ClassNumber]
+) -> dict[str, Ask]:
     """What the pods of each workload that is still there ask for under a plan, as classes have it."""
     pools = {pool.name: pool for pool in previous.pools if pool.seats}
     found: dict[str, set[Ask]] = defaultdict(set)
@@ -157,12 +161,12 @@ def _full(
     node: Pattern,
     seats: Mapping[str, int],
     asks: Mapping[str, Ask],
-    numbers: Mapping[str, int],
+    numbers: Mapping[str, ClassNumber],
     classes: Sequence[WorkloadClass],
 ) -> Pattern | None:
     """The node with all seats taken; None where it doesn't carry that (any more)."""
     option = node.option
-    pods: Counter[tuple[int, int]] = Counter()
+    pods: Counter[Place] = Counter()
     for name, count in seats.items():
         one = replace(classes[numbers[name]], kept_to=asks[name])
         fitting = [
@@ -172,12 +176,12 @@ def _full(
         ]
         if not fitting or not option.admits(numbers[name]):
             return None
-        pods[numbers[name], fitting[0]] += count
-    load = Pattern(option, tuple((*place, count) for place, count in sorted(pods.items())), node.geometries)
+        pods[Place(numbers[name], fitting[0])] += count
+    load = Pattern(option, pods_at(pods), node.geometries)
     if option.cut.mechanism is not Mechanism.MIG:
         return load if carries(option, load.counts(), classes) else None
     instances = instances_of(option, node.geometries)
-    taken = Counter[int]()
+    taken: Counter[SliceIndex] = Counter()
     for _, where, count in load.pods:
         taken[where] += count
     fits = holds(option, load.counts(), classes)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from gpuslice.planner.bound.columns import ColumnGeneration, each_alone
 from gpuslice.planner.model.limits import Limits
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.patterns import Pattern
+from gpuslice.planner.model.places import ClassNumber, PodsAtPlace, numbered, numbers_of
 from gpuslice.planner.packing.programme import Packings, cheapest_of, trimmed
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
 
@@ -34,13 +35,24 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.packing import Packing
     from gpuslice.workloads.model import Workload
 
-    Place = tuple[int, Ask]  # class number, what its pods ask for
     Asking = tuple[Ask, ...]  # of a pattern's pods, entry by entry
 
 _NODES: Final = 100  # of branch and bound
 _ALONE: Final = 2  # nodes for each place alone, cheapest first
 _MUCH_DEARER: Final = 2
 _MOST_CHOICES: Final = 2_000  # of workloads; beyond, all of a class ask alike
+
+
+class AskingClass(NamedTuple):
+    """Replicas of a class that ask for the same.
+
+    Attributes:
+        class_number: of the class, among all those to place.
+        ask: what their pods ask for.
+    """
+
+    class_number: ClassNumber
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +104,7 @@ def seating(
             packing[same] += count
     by_number = {number: place for place, number in numbers.items()}
     own = []
-    for number in range(len(kept)):
+    for number in numbers_of(kept):
         _, ask = place = by_number[number]
         alone = (_renumbered(pattern, (ask,), numbers) for pattern in lonely[place])
         own.append(tuple(each for each in alone if each is not None))
@@ -116,23 +128,25 @@ def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking,
     )
 
 
-def _alone(options: Iterable[NodeOption], classes: Sequence[WorkloadClass]) -> dict[Place, list[Pattern]]:
+def _alone(
+    options: Iterable[NodeOption], classes: Sequence[WorkloadClass]
+) -> dict[AskingClass, list[Pattern]]:
     """For each place that there can be, the nodes on which a replica is cheapest with none of another class."""
-    found: dict[Place, list[Pattern]] = defaultdict(list)
+    found: dict[AskingClass, list[Pattern]] = defaultdict(list)
     for option in options:
         for number in option.classes:
             for pattern in each_alone(option, number, classes):
                 for (ask,) in askings(pattern, classes):
-                    found[number, ask].append(pattern)
+                    found[AskingClass(number, ask)].append(pattern)
     return {
         place: sorted(group, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
         for place, group in found.items()
     }
 
 
-def _likely(lonely: Mapping[Place, Sequence[Pattern]]) -> Iterator[Pattern]:
+def _likely(lonely: Mapping[AskingClass, Sequence[Pattern]]) -> Iterator[Pattern]:
     """Of the nodes of one class alone, those on which a replica isn't much dearer than elsewhere."""
-    least: dict[int, float] = {}
+    least: dict[ClassNumber, float] = {}
     for (number, _), found in lonely.items():
         least[number] = min(_a_replica(found[0]), least.get(number, math.inf))
     for (number, _), found in lonely.items():
@@ -142,27 +156,27 @@ def _likely(lonely: Mapping[Place, Sequence[Pattern]]) -> Iterator[Pattern]:
 
 def _a_replica(pattern: Pattern) -> float:
     """Micro-dollars an hour of each replica on a node of one class."""
-    return pattern.option.price / pattern.pods[0][2]
+    return pattern.option.price / pattern.pods[0].replicas
 
 
 def _begun(
-    packing: Packing, classes: Sequence[WorkloadClass], lonely: Mapping[Place, Sequence[Pattern]]
-) -> tuple[dict[int, Ask], Counter[tuple[Pattern, Asking]]]:
+    packing: Packing, classes: Sequence[WorkloadClass], lonely: Mapping[AskingClass, Sequence[Pattern]]
+) -> tuple[dict[ClassNumber, Ask], Counter[tuple[Pattern, Asking]]]:
     """A choice to begin from, which is there however short time is.
 
     All of a class ask for what most of its replicas get by the packing, or where they are cheapest alone; whoever then
     has no place is on nodes alone.
     """
-    votes: dict[int, Counter[Ask]] = defaultdict(Counter)
+    votes: dict[ClassNumber, Counter[Ask]] = defaultdict(Counter)
     for pattern, count in packing.items():
         for asking in askings(pattern, classes):
             for (number, _, carried), ask in zip(pattern.pods, asking, strict=True):
                 votes[number][ask] += carried * count
-    asks: dict[int, Ask] = {}
+    asks: dict[ClassNumber, Ask] = {}
     for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
         asks.setdefault(number, ask)
     asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
-    left = {number: a_class.replicas for number, a_class in enumerate(classes)}
+    left = {number: a_class.replicas for number, a_class in numbered(classes)}
     nodes: Counter[tuple[Pattern, Asking]] = Counter()
     for pattern, count in packing.items():
         for asking in askings(pattern, classes):
@@ -178,27 +192,27 @@ def _begun(
                 break
     for number, missing in left.items():
         if missing > 0:
-            alone = lonely[number, asks[number]][0]
-            nodes[alone, (asks[number],)] += -(-missing // alone.pods[0][2])
+            alone = lonely[AskingClass(number, asks[number])][0]
+            nodes[alone, (asks[number],)] += -(-missing // alone.pods[0].replicas)
     return asks, nodes
 
 
 def _chosen(
     patterns: Sequence[Pattern],
     classes: Sequence[WorkloadClass],
-    begun: tuple[dict[int, Ask], Counter[tuple[Pattern, Asking]]],
+    begun: tuple[dict[ClassNumber, Ask], Counter[tuple[Pattern, Asking]]],
     *,
     gap: float,
     clock: Clock,
 ) -> tuple[dict[str, Ask], Counter[tuple[Pattern, Asking]]]:
     """What each workload asks for, by its name, and nodes: the integer program's, or those begun with."""
-    rows: dict[Place, int] = {}
+    rows: dict[AskingClass, int] = {}
     columns, nodes = [], []
     for pattern in patterns:
         for asking in askings(pattern, classes):
             entries: Counter[int] = Counter()
             for (number, _, count), ask in zip(pattern.pods, asking, strict=True):
-                entries[rows.setdefault((number, ask), len(rows))] += count
+                entries[rows.setdefault(AskingClass(number, ask), len(rows))] += count
             ordered = sorted(entries.items())
             nodes.append((pattern, asking))
             columns.append(
@@ -209,13 +223,13 @@ def _chosen(
                 )
             )
     lower, upper = [0.0] * len(rows), [INFINITY] * len(rows)
-    places: dict[int, list[Place]] = defaultdict(list)
+    places: dict[ClassNumber, list[AskingClass]] = defaultdict(list)
     for place in rows:
-        places[place[0]].append(place)
+        places[place.class_number].append(place)
     many = sum(len(classes[number].members) * len(group) for number, group in places.items()) > _MOST_CHOICES
     choices: list[tuple[tuple[Workload, ...], Ask]] = []
     begins: list[float] = []
-    for number, a_class in enumerate(classes):
+    for number, a_class in numbered(classes):
         together = many or a_class.splittable
         for group in (a_class.members,) if together else ((member,) for member in a_class.members):
             one = len(lower)
@@ -223,8 +237,8 @@ def _chosen(
             upper.append(1.0)
             replicas = float(sum(member.replicas for member in group))
             for place in places[number]:
-                choices.append((group, place[1]))
-                begins.append(float(begun[0][number] == place[1]))
+                choices.append((group, place.ask))
+                begins.append(float(begun[0][number] == place.ask))
                 columns.append(Column(0.0, (rows[place], one), (-replicas, 1.0), upper=1.0))
     start = np.array([float(begun[1][node]) for node in nodes] + begins)
     answer = solve_mixed(
@@ -249,31 +263,33 @@ def _chosen(
 
 def _kept(
     classes: Sequence[WorkloadClass], asked: Mapping[str, Ask]
-) -> tuple[tuple[WorkloadClass, ...], dict[Place, int]]:
+) -> tuple[tuple[WorkloadClass, ...], dict[AskingClass, ClassNumber]]:
     """The classes, parted by what their members ask for, those that ask for MIG profiles last; and their numbers."""
-    members: dict[Place, list[Workload]] = defaultdict(list)
-    for number, a_class in enumerate(classes):
+    members: dict[AskingClass, list[Workload]] = defaultdict(list)
+    for number, a_class in numbered(classes):
         for member in a_class.members:
-            members[number, asked[member.name]].append(member)
-    places = sorted(members, key=lambda place: place[1].mechanism is Mechanism.MIG)
+            members[AskingClass(number, asked[member.name])].append(member)
+    places = sorted(members, key=lambda place: place.ask.mechanism is Mechanism.MIG)
     kept = tuple(
         replace(
-            classes[number],
-            members=tuple(members[number, ask]),
-            replicas=sum(workload.replicas for workload in members[number, ask]),
-            kept_to=ask,
+            classes[place.class_number],
+            members=tuple(members[place]),
+            replicas=sum(workload.replicas for workload in members[place]),
+            kept_to=place.ask,
         )
-        for number, ask in places
+        for place in places
     )
-    return kept, {place: number for number, place in enumerate(places)}
+    return kept, {place: ClassNumber(number) for number, place in enumerate(places)}
 
 
-def _renumbered(pattern: Pattern, asking: Asking, numbers: Mapping[Place, int]) -> Pattern | None:
+def _renumbered(
+    pattern: Pattern, asking: Asking, numbers: Mapping[AskingClass, ClassNumber]
+) -> Pattern | None:
     """The same node with the classes' new numbers, without those places that nobody asks for; None: nobody is left."""
     pods = sorted(
-        (numbers[number, ask], where, count)
+        PodsAtPlace(numbers[asker], where, count)
         for (number, where, count), ask in zip(pattern.pods, asking, strict=True)
-        if (number, ask) in numbers
+        if (asker := AskingClass(number, ask)) in numbers
     )
     return Pattern(pattern.option, tuple(pods), pattern.geometries) if pods else None
 

@@ -16,6 +16,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner import budget
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.model.patterns import Pattern, capacity, usage
+from gpuslice.planner.model.places import numbers_of, pods_in_slots
 from gpuslice.planner.programs.highs import INFINITY, Column, Ended, Stop, solve_mixed
 from gpuslice.workloads.service_kinds import exactly
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.cuts import GpuGeometry
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
+    from gpuslice.planner.model.places import ClassNumber
     from gpuslice.workloads.model import Service
     from gpuslice.workloads.service_kinds import Kind
 
@@ -113,7 +115,7 @@ class _Program:
         self._classes = classes
         self._kinds: dict[Kind, tuple[int, int]] = {}  # column, and how many replicas one of it stands for
         self._nodes: dict[NodeOption, int] = {}
-        self._loads: dict[NodeOption, dict[int, int]] = {}  # column of each class's replicas
+        self._loads: dict[NodeOption, dict[ClassNumber, int]] = {}  # column of each class's replicas
         self._cuts: dict[NodeOption, tuple[MigNode, list[tuple[GpuGeometry, int]]]] = {}
         self._supply = [self._row(float(supply.fixed), INFINITY) for supply in supplies]
         covers = {name: self._row(1.0, INFINITY) for name in services}
@@ -233,7 +235,7 @@ class _Program:
         return None if any(left) else found
 
     def _filled(
-        self, option: NodeOption, nodes: int, load: dict[int, int], geometries: list[GpuGeometry]
+        self, option: NodeOption, nodes: int, load: dict[ClassNumber, int], geometries: list[GpuGeometry]
     ) -> Iterable[Pattern]:
         """Nodes with as much of the load as goes in, the largest first; what doesn't stays in `load`."""
         mig = self._cuts[option][0] if option in self._cuts else None
@@ -244,7 +246,7 @@ class _Program:
             for geometry in mine if mig is not None else ():
                 each = mig.reached[mig.geometries.index(geometry)] if mig is not None else ()
                 reach = [a + b for a, b in zip(reach, each, strict=True)]
-            counts: dict[int, int] = {}
+            counts: dict[ClassNumber, int] = {}
             for number in sorted(load, key=lambda member: self._size(option, mig, member), reverse=True):
                 use = usage(number, option, self._classes)
                 most = [load[number], *(have // each for have, each in zip(room, use, strict=True) if each)]
@@ -260,9 +262,9 @@ class _Program:
             if counts and mig is not None:
                 yield mig.filled(counts, mine)
             elif counts:
-                yield Pattern(option, tuple((number, 0, count) for number, count in sorted(counts.items())))
+                yield Pattern(option, pods_in_slots(counts))
 
-    def _size(self, option: NodeOption, mig: MigNode | None, number: int) -> tuple[float, ...]:
+    def _size(self, option: NodeOption, mig: MigNode | None, number: ClassNumber) -> tuple[float, ...]:
         shares = [
             each / most
             for each, most in zip(usage(number, option, self._classes), capacity(option), strict=True)
@@ -294,8 +296,8 @@ def cheapest_alone(
 ) -> dict[Kind, int]:
     """For each service the kind that would be cheapest if there were nobody else."""
     best: dict[str, tuple[float, Kind]] = {}
-    for number, each in enumerate(supplies):
-        for kind in each.kinds:
+    for number, supply in zip(numbers_of(classes), supplies, strict=True):
+        for kind in supply.kinds:
             for option in options:
                 if option.admits(number):
                     share = max(

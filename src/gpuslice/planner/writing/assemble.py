@@ -15,6 +15,7 @@ from gpuslice.hardware.sharing import SEES_ALL, less_margin
 from gpuslice.plan import artefact
 from gpuslice.planner.homes.previous import names_kept
 from gpuslice.planner.model.layouts import layout_of
+from gpuslice.planner.model.places import numbered
 from gpuslice.planner.model.pools import pool_of
 from gpuslice.planner.writing.reasons import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.model.patterns import Pattern
+    from gpuslice.planner.model.places import ClassNumber, SliceIndex
     from gpuslice.planner.model.pools import Home, PoolKey
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.service_kinds import Kind
@@ -50,7 +52,7 @@ def optimal_nodes(packing: Packing, classes: Sequence[WorkloadClass]) -> tuple[a
     """The cheapest packing, with replicas of classes dealt to their members in order."""
     dealt = Dealer(
         (number, None, member, member.replicas)
-        for number, a_class in enumerate(classes)
+        for number, a_class in numbered(classes)
         for member in a_class.members
     )
     found: Counter[tuple[str, str, int, artefact.Layout, Dealt]] = Counter()
@@ -176,7 +178,9 @@ class Assembly:
                 found.append(self._assignment(number, workload, home, count))
         return tuple(sorted(found, key=lambda each: (each.workload, each.pool, each.slice)))
 
-    def _assignment(self, number: int, workload: Workload, home: Home, count: int) -> artefact.Assignment:
+    def _assignment(
+        self, number: ClassNumber, workload: Workload, home: Home, count: int
+    ) -> artefact.Assignment:
         option = min(
             (pattern.option for pattern in self._members[home.pool]), key=lambda option: option.price
         )
@@ -242,9 +246,9 @@ class _Open:
 class Dealer:
     """Deals the replicas of classes that nodes carry to the workloads behind them."""
 
-    def __init__(self, replicas: Iterable[tuple[int, int | None, Workload, int]]) -> None:
+    def __init__(self, replicas: Iterable[tuple[ClassNumber, SliceIndex | None, Workload, int]]) -> None:
         """Take (class number, slice index or None for any, workload, replicas)."""
-        self._left: dict[tuple[int, int | None], deque[_Open]] = defaultdict(deque)
+        self._left: dict[tuple[ClassNumber, SliceIndex | None], deque[_Open]] = defaultdict(deque)
         for number, where, workload, count in replicas:
             self._left[number, where].append(_Open(workload, count))
 
@@ -273,7 +277,7 @@ class Dealer:
                 left -= alike
                 yield pattern, tuple((*key, carried) for key, carried in sorted(pods.items())), alike
 
-    def _take(self, number: int, where: int | None, wanted: int) -> list[tuple[_Open, int]]:
+    def _take(self, number: ClassNumber, where: SliceIndex | None, wanted: int) -> list[tuple[_Open, int]]:
         """Replicas for one place of one node: of which workloads, and how many of each."""
         taken: list[tuple[_Open, int]] = []
         entries = self._left[number, where] or self._left[number, None]
