@@ -49,13 +49,13 @@ def test_the_table_says_what_it_costs_who_goes_where_and_what_was_assumed(gpusli
     assert ended.code == 0
     costs, workloads, pools, assumed = blocks(ended.out)
     assert [re.split(r"\s{2,}", line.strip())[0] for line in costs[1:4]] == [
-        "today",
+        "whole GPUs",
         "planned",
         "proven least",
     ]
     dollars = [float(re.findall(r"[\d,]+\.\d\d", line)[0].replace(",", "")) for line in costs[1:4]]
     assert dollars[0] > dollars[1] >= dollars[2]
-    assert "less: $" in costs[2]
+    assert "less than whole GPUs: $" in costs[2]
     assert workloads[0].split() == ["WORKLOAD", "PODS", "SLOWDOWN", "POOL", "WHY"]
     assert [line.split()[:2] for line in workloads[1:]] == [["shop/search", "2"], ["shop/train", "1"]]
     assert "its need is not known" in workloads[2]

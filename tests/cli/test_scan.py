@@ -137,7 +137,7 @@ def test_a_dump_is_scanned_like_its_cluster(gpuslice, tmp_path):
     assert ended.code == 0
     assert "shop/search" in ended.out
     assert "1 GPUs held; asked for: 1 nvidia.com/gpu" in ended.err
-    assert "today: $0.80 an hour ($588 a month)" in ended.err
+    assert "now: $0.80 an hour ($588 a month)" in ended.err
     assert "'on': L4" in (tmp_path / "workloads.yaml").read_text()
     assert gpuslice("scan", "--from", tmp_path / "dump", "-l", "app=other", "-o", "name").out.strip() == ""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud import snapshot as catalogs
 from gpuslice.cluster.seen import dump
-from gpuslice.cluster.seen.inventory import today_of, workloads_of
+from gpuslice.cluster.seen.inventory import inventory_of, workloads_of
 from gpuslice.cluster.seen.redact import redacted
 from gpuslice.cluster.seen.snapshot import Unread
 from gpuslice.errors import InputError
@@ -56,7 +56,7 @@ def test_what_is_read_back_leads_to_the_same_answers(tmp_path):
         before.served,
         before.unread,
     )
-    assert today_of(after, catalog) == today_of(before, catalog)
+    assert inventory_of(after, catalog) == inventory_of(before, catalog)
     found, expected = (
         workloads_of(each, catalog=catalog, region="us-east-1").workloads for each in (after, before)
     )

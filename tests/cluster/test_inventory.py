@@ -1,10 +1,9 @@
-"""Workloads of a cluster, and today's bill."""
+"""Workloads of a cluster, and the GPU nodes that it holds."""
 
 import pytest
 
 from gpuslice.cloud import snapshot as catalogs
-from gpuslice.cloud.catalog import Purchase
-from gpuslice.cluster.seen.inventory import today_of, workloads_of
+from gpuslice.cluster.seen.inventory import inventory_of, workloads_of
 from gpuslice.cluster.seen.selector import Selector
 from gpuslice.errors import InputError
 from gpuslice.workloads.models_today import stated
@@ -105,8 +104,8 @@ def test_ended_pods_hold_nothing():
     assert not workloads(pod("done", asks=GPU, phase="Succeeded"))
 
 
-def test_the_bill_is_the_nodes_prices():
-    found = today_of(
+def test_nodes_are_those_with_gpus_and_pods_those_that_ask_for_one():
+    found = inventory_of(
         snapshot(
             node("n1", "g6.xlarge"),
             node("n2", "g6.xlarge"),
@@ -118,28 +117,21 @@ def test_the_bill_is_the_nodes_prices():
         ),
         CATALOG,
     )
-    types = CATALOG.by_name()
-    assert found.usd_micro == sum(
-        types[name].prices[Purchase.ON_DEMAND] for name in ("g6.xlarge", "g6.xlarge", "g5.12xlarge")
-    )
     assert found.cards == 6
     assert found.asked == {"nvidia.com/gpu": 2, "nvidia.com/gpu.shared": 1}
     assert found.pending == 1
-    assert [each.pods for each in found.nodes] == [1, 0, 1]
+    assert [gpu_node.pods for gpu_node in found.nodes] == [1, 0, 1]
 
 
-def test_nodes_without_a_price_are_named_not_guessed():
-    found = today_of(
+def test_a_node_of_no_known_type_has_the_model_of_its_labels():
+    found = inventory_of(
         snapshot(
             node("n1", "g6.xlarge", labels={"topology.kubernetes.io/region": "eu-west-1"}),
             node("n2", "own-server", labels={"nvidia.com/gpu.product": "NVIDIA-L4-SHARED"}),
-            node("n3", "g6.xlarge", labels={"karpenter.sh/capacity-type": "spot"}),
         ),
         CATALOG,
     )
-    assert [each.name for each in found.unpriced] == ["n1", "n2"]
-    assert [each.gpu for each in found.nodes] == ["L4", "L4", "L4"]
-    assert [each.assumed_price for each in found.nodes] == [False, False, True]
+    assert [gpu_node.gpu for gpu_node in found.nodes] == ["L4", "L4"]
     assert found.region == ""
 
 

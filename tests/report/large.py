@@ -99,7 +99,13 @@ def large(nodes: int, seed: int = 0) -> tuple[Plan, tuple[Workload, ...], Catalo
         stack="al2023",
         overhead=Overhead("185m", "184Mi", 10),
         summary=Summary(
-            "optimal", "gap", total, total, total, 0.0, (Baseline("whole-gpu", today, 0, "whole GPUs"),)
+            "optimal",
+            "gap",
+            total,
+            total,
+            total,
+            0.0,
+            baselines=(Baseline("whole-gpu", today, 0, "whole GPUs"),),
         ),
         pools=tuple(pools),
         assignments=tuple(assignments),

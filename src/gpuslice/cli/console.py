@@ -139,9 +139,18 @@ def _terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def red(text: str) -> str:
+    """Text for stdout that nobody may miss: in red, where colours are shown."""
+    return _styled(text, "1;31")
+
+
 def _bold(text: str) -> str:
+    return _styled(text, "1")
+
+
+def _styled(text: str, style: str) -> str:
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not _terminal()
-    return text if plain else f"\x1b[1m{text}\x1b[0m"
+    return text if plain else f"\x1b[{style}m{text}\x1b[0m"
 
 
 def _write(text: str) -> None:

@@ -31,12 +31,15 @@ from gpuslice.cli.planning import (
     SpotShareOption,
     StackOption,
     TimeLimitOption,
+    Unknown,
+    UnknownOption,
     WithoutOption,
     WorkloadsOption,
     make_plan,
 )
 from gpuslice.cli.shown.plan import print_plan, verdict
 from gpuslice.hardware.stack import Stack
+from gpuslice.plan.comparison import dearer_than_now
 from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 
 
@@ -50,6 +53,7 @@ def plan(
     at: MomentOption = Moment.NOW,
     today: ModelsOption = None,
     accept_assumed: AssumedOption = False,
+    unknown: UnknownOption = Unknown.KEEP,
     without: WithoutOption = None,
     policy: PolicyFileOption = "",
     forbid: ForbidOption = None,
@@ -64,12 +68,16 @@ def plan(
     gap: GapOption = DEFAULT_GAP,
     effort: EffortOption = 1.0,
     time_limit: TimeLimitOption = DEFAULT_TIME_LIMIT,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where the plan is dearer than what is paid now.")
+    ] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Find the cheapest way to slice and buy GPUs that gives every workload what it needs.
 
-    Exits with 1 if a workload fits nothing; the others are planned all the same. After Ctrl-C the best plan so far
-    comes out, marked as such, and the exit code is 130; Ctrl-C a second time ends at once.
+    Exits with 1 if a workload fits nothing; the others are planned all the same. Those that are left where they are,
+    with the reason, aren't counted as such. After Ctrl-C the best plan so far comes out, marked as such, and the exit
+    code is 130; Ctrl-C a second time ends at once.
     """
     planned = make_plan(
         file,
@@ -79,6 +87,7 @@ def plan(
         at=at,
         today=today or (),
         accept_assumed=accept_assumed,
+        unknown=unknown,
         without=without,
         fallback=fallback,
         seats=seats,
@@ -105,8 +114,17 @@ def plan(
         say(f"written to {out}")
     elif out:
         say(f"written to {out}; next: gpuslice render -f {out} --cluster NAME --role ROLE --out manifests/")
-    if made.unplaced:
-        say(f"{len(made.unplaced)} of {len(planned.workloads.workloads)} workloads fit nothing")
+    dearer = dearer_than_now(made.summary)
+    if dearer and output is not Output.TABLE:
+        say(dearer)
+    of = len(planned.workloads.workloads)
+    stays = sum(left.stays for left in made.unplaced)
+    if stays:
+        say(f"{stays} of {of} workloads are left where they are")
+    if len(made.unplaced) > stays:
+        say(f"{len(made.unplaced) - stays} of {of} workloads fit nothing")
+        raise typer.Exit(1)
+    if dearer and strict:
         raise typer.Exit(1)
     if made.summary.termination == "time-limit":
         say("--time-limit ended the search: run again, it may end elsewhere; this is the best plan so far")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIME_LIMIT: Final = 120.0  # ten times what the work usually takes
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 50_000
+_NAMED: Final = 5  # workloads in a question before the rest is counted
 
 
 class Unwanted(StrEnum):
@@ -48,6 +50,14 @@ class Moment(StrEnum):
 
     NOW = "now"
     PEAK = "peak"
+
+
+class Unknown(StrEnum):
+    """What becomes of a workload that shares a GPU now, and of which nobody knows what it needs."""
+
+    KEEP = "keep"
+    WHOLE = "whole"
+    ASK = "ask"
 
 
 WorkloadsOption = Annotated[
@@ -75,6 +85,14 @@ AssumedOption = Annotated[
     bool,
     typer.Option(
         "--accept-assumed", help="Believe needs whose source is `assumed`; else they count as unknown."
+    ),
+]
+UnknownOption = Annotated[
+    Unknown,
+    typer.Option(
+        "--unknown",
+        help="Workloads of unknown need that have a share of a GPU now: keep leaves them on it, whole plans them on "
+        "whole GPUs, ask asks.",
     ),
 ]
 WithoutOption = Annotated[
@@ -212,6 +230,7 @@ def make_plan(
     at: Moment = Moment.NOW,
     today: Sequence[str] = (),
     accept_assumed: bool = False,
+    unknown: Unknown = Unknown.KEEP,
     without: list[Unwanted] | None = None,
     fallback: bool = True,
     seats: bool = False,
@@ -248,9 +267,11 @@ def make_plan(
             where="stdin" if path == "-" else path,
             fix=f"gpuslice scan --from {'PATH' if path == '-' else path} says what is in manifests",
         )
+    workloads = _with_unknown(workloads, unknown)
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
     settings = replace(
         settings,
+        today=workloads.today,
         without=frozenset(unwanted.value for unwanted in without or ()),
         fallback=fallback,
         seats=seats,
@@ -282,6 +303,36 @@ def make_plan(
             interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
+
+
+def _with_unknown(workloads: WorkloadSet, unknown: Unknown) -> WorkloadSet:
+    """The workloads, those of unknown need left on the share of a GPU that they have, or as a person says.
+
+    Raises:
+        InputError: there is nobody to ask.
+    """
+    from gpuslice.workloads.today import left_on_shares
+
+    left = left_on_shares(workloads.workloads, workloads.today)
+    concerned = [
+        after.name for before, after in zip(workloads.workloads, left, strict=True) if before is not after
+    ]
+    if unknown is Unknown.ASK and concerned:
+        if not _at_a_terminal():
+            raise InputError(
+                "--unknown ask needs a terminal, to ask in",
+                fix="--unknown keep leaves these workloads on the share that they have, whole plans whole GPUs",
+            )
+        named = ", ".join(concerned[:_NAMED]) + (
+            f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
+        )
+        question = f"The need of {named} isn't known, and they share GPUs now. Plan whole GPUs for them?"
+        unknown = Unknown.WHOLE if typer.confirm(question, err=True) else Unknown.KEEP
+    return workloads if unknown is Unknown.WHOLE else replace(workloads, workloads=left)
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def in_words(found: Found) -> str:

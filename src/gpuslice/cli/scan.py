@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -30,13 +29,13 @@ from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.cluster.seen.inventory import Today
+    from gpuslice.cluster.seen.inventory import Inventory
     from gpuslice.cluster.seen.snapshot import Snapshot
     from gpuslice.workloads.artefact import WorkloadSet
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.models_today import StatedModels
 
-    Bill = tuple[Today, Catalog]
+    Held = tuple[Inventory, Catalog]
 
 _DEFAULT_REGION: Final = "us-east-1"  # that of the bundled catalog
 
@@ -131,7 +130,7 @@ def scan(
     from gpuslice.workloads.models_today import stated
 
     models = stated(today or ())
-    read: tuple[WorkloadSet, Bill | None]
+    read: tuple[WorkloadSet, Held | None]
     live = not source and not trace
     if (build or strict) and (live or (source is not None and any(map(is_dump, source)))):
         raise InputError("--build and --strict are for manifests", fix="leave them out")
@@ -156,12 +155,12 @@ def scan(
             models, namespace or "default", exclude or [], region, catalog_file, strict=strict, build=build
         )
         read = _read(source or [], trace, pod, wanted)
-    workloads, bill = read
+    workloads, held = read
     models.refuse_unused([workload.name for workload in workloads.workloads])
-    _tell(workloads, bill, out, output)
+    _tell(workloads, held, out, output)
 
 
-def _tell(workloads: WorkloadSet, bill: Bill | None, out: str, output: Output) -> None:
+def _tell(workloads: WorkloadSet, held: Held | None, out: str, output: Output) -> None:
     """Write and print what was read, and what of it a person should know."""
     if out:
         from gpuslice.artefacts.output import write_atomically
@@ -172,8 +171,13 @@ def _tell(workloads: WorkloadSet, bill: Bill | None, out: str, output: Output) -
     for note in workloads.notes:
         say(f"note: {note}")
     say(_summary(workloads))
-    if bill is not None:
-        _say_today(*bill)
+    if held is not None:
+        from gpuslice.cli.shown.today import say_inventory, say_today
+
+        inventory, catalog = held
+        say_inventory(inventory)
+        if workloads.today is not None:
+            say_today(workloads.today, catalog)
     if out:
         say(f"written to {out}")
 
@@ -201,56 +205,24 @@ def _refuse_for_files(options: dict[str, str]) -> None:
 
 def _from_snapshot(
     snapshot: Snapshot, today: StatedModels, exclude: list[str], region: str, catalog_file: str, selector: str
-) -> tuple[WorkloadSet, Bill]:
+) -> tuple[WorkloadSet, Held]:
     from gpuslice.cloud.selection import choose
-    from gpuslice.cluster.seen.inventory import today_of, workloads_of
+    from gpuslice.cluster.seen.inventory import inventory_of, workloads_of
     from gpuslice.cluster.seen.selector import Selector
+    from gpuslice.cluster.seen.today import today_of
 
     catalog = choose(catalog_file)
-    bill = today_of(snapshot, catalog)
+    inventory = inventory_of(snapshot, catalog)
     workloads = workloads_of(
         snapshot,
         catalog=catalog,
         today=today,
-        region=region or bill.region or _DEFAULT_REGION,
+        region=region or inventory.region or _DEFAULT_REGION,
         exclude=exclude,
         selector=Selector.parse(selector) if selector else None,
     )
     say_unread(snapshot.unread)
-    return workloads, (bill, catalog)
-
-
-def _say_today(today: Today, catalog: Catalog) -> None:
-    """Dollars, GPUs held, GPUs asked for, and what isn't known."""
-    from gpuslice.units import HOURS_A_MONTH, format_usd
-
-    types = Counter(node.instance_type or "of unknown type" for node in today.nodes)
-    listed = ", ".join(f"{count} {name}" for name, count in types.most_common())
-    say(f"{len(today.nodes):,} GPU nodes{f' ({listed})' if listed else ''}")
-    asked = ", ".join(f"{count:,} {name}" for name, count in today.asked.items()) or "none"
-    idle = sum(1 for node in today.nodes if not node.pods)
-    words = f"{today.cards:,} GPUs held; asked for: {asked}"
-    if idle:
-        words += f"; {idle:,} nodes without a GPU pod"
-    if today.pending:
-        words += f"; {today.pending:,} pods wait for a node"
-    say(words)
-    month = today.usd_micro * HOURS_A_MONTH
-    say(
-        f"today: {format_usd(today.usd_micro)} an hour ({format_usd(month, digits=0)} a month), prices of "
-        f"{catalog.prices_date} in {catalog.region}"
-    )
-    if today.unpriced:
-        unknown = sorted(
-            {f"{each.instance_type or each.name} in {each.region or '?'}" for each in today.unpriced}
-        )
-        say(
-            f"note: without a price, and not in that sum: {len(today.unpriced)} nodes ({', '.join(unknown[:4])}); "
-            "`gpuslice catalog refresh` makes a catalog of your region"
-        )
-    assumed = sum(node.assumed_price for node in today.nodes)
-    if assumed:
-        say(f"note: {assumed} spot or reserved nodes are counted at the on-demand price: theirs isn't known")
+    return replace(workloads, today=today_of(snapshot, catalog, workloads)), (inventory, catalog)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +238,7 @@ class _Wanted:
     build: bool
 
 
-def _read(source: list[str], trace: str, pod: str, wanted: _Wanted) -> tuple[WorkloadSet, Bill | None]:
+def _read(source: list[str], trace: str, pod: str, wanted: _Wanted) -> tuple[WorkloadSet, Held | None]:
     if source and trace:
         raise InputError(
             "--from and --from-trace were both given",
@@ -302,7 +274,7 @@ def _from_trace(trace: str, pod: str, wanted: _Wanted) -> WorkloadSet:
     )
 
 
-def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, Bill | None]:
+def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, Held | None]:
     """Workloads of manifests; those with nodes among them are a cluster, which says what it has today."""
     from gpuslice.workloads.manifests import input_notes, read_manifests, workloads_in
 
@@ -312,10 +284,10 @@ def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, Bi
 
     if is_of_a_cluster(read.objects) and not wanted.strict:
         snapshot = snapshot_of_objects(read.objects, ", ".join(source))
-        found, bill = _from_snapshot(
+        found, held = _from_snapshot(
             snapshot, wanted.today, wanted.exclude, wanted.region, wanted.catalog_file, ""
         )
-        return replace(found, notes=(*found.notes, *input_notes(read))), bill
+        return replace(found, notes=(*found.notes, *input_notes(read))), held
     workloads = workloads_in(
         read,
         today=wanted.today,
@@ -398,6 +370,18 @@ def _missing(workload: Workload) -> list[str]:
     return [word for word, value in values.items() if value is None]
 
 
+def _without(workloads: WorkloadSet, unknown: list[Workload]) -> str:
+    """What becomes of workloads of unknown need."""
+    from gpuslice.workloads.today import left_on_shares
+
+    left = left_on_shares(unknown, workloads.today)
+    kept = sum(after is not before for before, after in zip(unknown, left, strict=True))
+    if not kept:
+        return "a whole GPU each"
+    others = ", the others a whole GPU each" if kept < len(unknown) else ""
+    return f"{kept:,} keep the share of a GPU that they have{others}"
+
+
 def _summary(workloads: WorkloadSet) -> str:
     found = workloads.workloads
     several = sum(workload.need.gpus > 1 for workload in found)
@@ -406,7 +390,7 @@ def _summary(workloads: WorkloadSet) -> str:
     pods = sum(workload.replicas for workload in found)
     words = (
         f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - len(unknown):,} with a known need, "
-        f"{len(unknown):,} without (a whole GPU each), {several:,} of several GPUs"
+        f"{len(unknown):,} without ({_without(workloads, unknown)}), {several:,} of several GPUs"
     )
     if nowhere:
         words += (

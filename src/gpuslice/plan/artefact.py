@@ -181,6 +181,10 @@ class Unplaced(Part, frozen=True):
     workload: Name
     replicas: Count
     reason: str
+    stays: bool = False
+    """Whether it is left where it is, which is no fault of the plan."""
+    whole_gpus_usd_per_hour: Usd | UnsetType = UNSET
+    """What whole GPUs for it would cost, where it is left; absent: that isn't known."""
 
 
 class Baseline(Part, frozen=True):
@@ -191,6 +195,33 @@ class Baseline(Part, frozen=True):
     misfits: Count
     """Workloads that it would run outside their rules, or not at all; its price has them in."""
     note: str = ""
+    on_spot: Count = 0
+    """Of these workloads, those that run on spot nodes, or may: they don't pay its price, which is on demand."""
+
+
+class Now(Part, frozen=True, kw_only=True):
+    """What is paid now for all GPU nodes of the cluster, as it was read there."""
+
+    usd_per_hour: Usd
+    """As far as prices are known."""
+    unpriced: Count = 0
+    """Nodes whose price isn't known: they are in none of these figures but this and the next."""
+    unpriced_on_demand_usd_per_hour: Usd = 0.0
+    """What those would come to on demand, as far as that is known."""
+    staying_usd_per_hour: Usd = 0.0
+    """Of `usdPerHour`, nodes that go on beside the plan's: they carry pods that this plan leaves where they are."""
+    idle_usd_per_hour: Usd = 0.0
+    """Of `usdPerHour`, nodes without a pod that has a GPU: they can go without any plan."""
+    nodes: Count
+    read: str = ""
+    """On which day; empty: the input didn't say."""
+    prices: str = ""
+    """Of which day they are."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the price of every node is known."""
+        return not self.unpriced
 
 
 class CatalogReference(Part, frozen=True):
@@ -268,7 +299,10 @@ class Summary(Part, frozen=True):
     """Proven: no plan within the rules costs less."""
     gap: Annotated[float, Meta(ge=0, le=1)]
     """(optimal - bound) / optimal."""
+    now: Now | UnsetType = UNSET
+    """What is paid now, where workloads were read from a cluster; absent: nothing is known of it."""
     baselines: tuple[Baseline, ...] = ()
+    """Hypothetical ways to run what is planned."""
     change: Change | UnsetType = UNSET
     """Against the previous plan, where one was given and anybody may stay."""
     any_pools_usd_per_hour: Usd | UnsetType = UNSET
@@ -277,6 +311,11 @@ class Summary(Part, frozen=True):
     """Of a plan with seats: what it would be without."""
     spread: BillSpread | UnsetType = UNSET
     """The realised bill over orders of arrival, dollars per hour; absent where there is nothing to place."""
+
+    @property
+    def after_usd_per_hour(self) -> float:
+        """What will be paid: the plan's nodes, and those that go on beside them."""
+        return self.usd_per_hour + (self.now.staying_usd_per_hour if self.now is not UNSET else 0.0)
 
 
 class MissingType(Part, frozen=True):

@@ -1,4 +1,4 @@
-"""How people run GPUs today, as tutorials have it: what a plan and a replay of it are put beside."""
+"""How tutorials run GPUs: what a plan and a replay of it are put beside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tutorial:
         note: what it does, in words.
         slice_of: what a pod has of a GPU; None where the GPU can't be cut so.
         per_gpu: how many such slices a GPU has; 0 where it can't be cut so.
-        anywhere: whether another model than today's will do.
+        anywhere: whether another model than the one that a workload runs on will do.
     """
 
     name: str

@@ -12,6 +12,7 @@ from gpuslice.workloads.policy import FREE, Policy
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import DaemonsetOverhead
+    from gpuslice.workloads.today import Today
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Settings:
         previous: plan to keep to, unless moving saves enough.
         min_saving: share of the bill that is enough.
         fallback: whether pools get a second instance type where that costs next to nothing.
+        today: what runs and is paid for; None: nothing of it is known. It decides nothing.
         seats: whether nodes offer a seat for each replica, so that a workload's pods may be in many pools.
         models_today: GPU models that workloads were said or assumed to run on, beside what they say themselves.
     """
@@ -43,3 +45,4 @@ class Settings:
     fallback: bool = True
     seats: bool = False
     models_today: artefact.ModelsToday = artefact.NO_MODELS
+    today: Today | None = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from gpuslice.plan import artefact
 from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import ColumnGeneration, Relaxation
@@ -19,6 +21,7 @@ from gpuslice.planner.packing.programme import Packings
 from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, refuse_seats, with_seats
 from gpuslice.planner.services.mixing import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.settings import Settings
+from gpuslice.planner.writing.baselines import whole_gpus_for
 from gpuslice.planner.writing.fleet import Fleet, one_pool_each
 from gpuslice.planner.writing.plan import Proof, empty, repaired, written
 from gpuslice.planner.writing.unplaced import reason_against
@@ -170,7 +173,13 @@ def _laid_out(workloads: Sequence[Workload], catalog: Catalog, settings: Setting
     refused = {workload.name: reason for workload in workloads if (reason := _not_planned(workload))}
     wanted = [workload for workload in workloads if workload.replicas and workload.name not in refused]
     unplaced = [
-        artefact.Unplaced(workload.name, workload.replicas, refused[workload.name])
+        artefact.Unplaced(
+            workload.name,
+            workload.replicas,
+            refused[workload.name],
+            bool(workload.stays),
+            whole_gpus_for(workload, catalog, settings.overhead) if workload.stays else UNSET,
+        )
         for workload in workloads
         if workload.name in refused
     ]

@@ -42,6 +42,7 @@ from gpuslice.workloads.node_limits import EPHEMERAL_STORAGE, Take
 from gpuslice.workloads.policy import FREE, Policy
 from gpuslice.workloads.slice_names import slice_name
 from gpuslice.workloads.target import Target
+from gpuslice.workloads.today import Today, check_today
 
 __all__ = [
     "WorkloadSet",
@@ -69,12 +70,14 @@ class WorkloadSet:
         workloads: names unique.
         notes: what a person should know about all of them.
         policy: what plans for them may buy.
+        today: what runs and is paid for; None: nothing of it was read.
     """
 
     region: str
     workloads: tuple[Workload, ...]
     notes: tuple[str, ...] = ()
     policy: Policy = FREE
+    today: Today | None = None
 
 
 def default_slowdown(kind: str) -> tuple[int | None, bool]:
@@ -121,7 +124,10 @@ def parse_workloads(
             )
         seen[entry.name] = index
         workloads.append(_Reading(f"{place} ({shorten(entry.name)})", at, accept_assumed).workload(entry))
-    return WorkloadSet(artefact.region, tuple(workloads), artefact.notes, artefact.policy)
+    today = None if isinstance(artefact.today, UnsetType) else artefact.today
+    if today is not None:
+        check_today(today, f"{where}: today")
+    return WorkloadSet(artefact.region, tuple(workloads), artefact.notes, artefact.policy, today)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,7 @@ class _Reading:
             tenant=entry.name.partition("/")[0] if isinstance(entry.tenant, UnsetType) else entry.tenant,
             slowdown_defaulted=defaulted,
             interruptible=entry.interruptible,
+            on_spot=entry.on_spot,
             arch=entry.pod.arch,
             preallocates=entry.preallocates,
             service=self._service(entry.service) if isinstance(entry.service, ServiceEntry) else None,
@@ -306,6 +313,7 @@ def to_artefact(workloads: WorkloadSet) -> dict[str, object]:
         "region": workloads.region,
         **({"notes": list(workloads.notes)} if workloads.notes else {}),
         **({"policy": to_plain(workloads.policy)} if workloads.policy != FREE else {}),
+        **({"today": to_plain(workloads.today)} if workloads.today is not None else {}),
         "workloads": [_to_entry(workload) for workload in workloads.workloads],
     }
 
@@ -350,6 +358,7 @@ def _to_entry(workload: Workload) -> object:
             ),
             max_slowdown=slowdown,
             interruptible=workload.interruptible,
+            on_spot=workload.on_spot,
             preallocates=workload.preallocates,
             service=UNSET if service is None else _to_service_entry(service),
             takes=tuple(_to_take_entry(take) for take in workload.takes),

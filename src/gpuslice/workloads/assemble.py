@@ -99,6 +99,7 @@ def workload_of(owner: Object, template: Template) -> Workload:
         tenant=stated.tenant or owner.namespace,
         slowdown_defaulted=defaulted,
         interruptible=bool(stated.interruptible),
+        on_spot=place.spot,
         arch=place.arch,
         preallocates=framework is not None,
         notes=(*template.notes, *_request_notes(requests), *notes, *place.notes, *_spot_notes(stated, place)),

@@ -15,6 +15,7 @@ from gpuslice.workloads.measurement import Measurement
 from gpuslice.workloads.model import MOST_REPLICAS, SLO_SHARE
 from gpuslice.workloads.policy import Policy
 from gpuslice.workloads.target import Target
+from gpuslice.workloads.today import Today
 
 SCHEMA_ID: Final = "https://gpuslice.io/schemas/v1alpha1/workloads.json"
 
@@ -164,6 +165,8 @@ class WorkloadEntry(Part, frozen=True, kw_only=True):
     """Expected, against `need.on`, under contention. Left out: 2, and none for jobs."""
     interruptible: bool = False
     """May run on spot."""
+    on_spot: bool = False
+    """Its pods ask for spot nodes now, so that on-demand prices are not what it pays."""
     preallocates: bool = False
     """Takes most of the GPU memory that it sees, so that what it holds is not what it needs."""
     service: ServiceEntry | UnsetType = UNSET
@@ -183,6 +186,8 @@ class Workloads(Part, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     policy: Policy = Policy()
     """What plans for these workloads may buy. Left out: whatever is cheapest."""
+    today: Today | UnsetType = UNSET
+    """What runs and is paid for, where `gpuslice scan` read it from a cluster."""
     workloads: tuple[WorkloadEntry, ...]
 
 

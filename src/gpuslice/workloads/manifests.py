@@ -28,6 +28,7 @@ from gpuslice.workloads.objects import Metadata, convert, fields_of
 from gpuslice.workloads.owners import Object, controller
 from gpuslice.workloads.relevance import Piece, has_gpu_word, pieces
 from gpuslice.workloads.repository import repository
+from gpuslice.workloads.today import shares_asked
 from gpuslice.workloads.unread import Unread, refuse, unread_notes
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def workloads_in(
     if not found.workloads and not found.notes and not read.values:
         refuse(one for one in (*read.unread, *unclear) if one.matters)
         _refuse_unbuilt(read.builds)
-    return replace(found, notes=(*found.notes, *input_notes(read, unclear)))
+    return replace(found, notes=(*found.notes, *shares_asked(found.workloads), *input_notes(read, unclear)))
 
 
 def input_notes(read: Manifests, unclear: Sequence[Unread] = ()) -> tuple[str, ...]:

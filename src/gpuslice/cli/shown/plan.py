@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cli.console import Output, print_data, print_list, print_names, print_table, print_text, say
+from gpuslice.cli.console import (
+    Output,
+    print_data,
+    print_list,
+    print_names,
+    print_table,
+    print_text,
+    red,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gpuslice.plan.artefact import Assignment, Plan, Pool, Summary
+    from gpuslice.plan.artefact import Assignment, Now, Plan, Pool, Summary, Unplaced
 
 _WORTH_SEATS: Final = 0.01  # of the bill
 
 
 def print_plan(made: Plan, output: Output) -> None:
     """The plan on stdout, in the form asked for."""
+    from gpuslice.plan.comparison import dearer_than_now
     from gpuslice.plan.models_today import assumed_in_words
 
     match output:
         case Output.NAME:
             print_names(pool.name for pool in made.pools)
         case Output.TABLE:
+            dearer = dearer_than_now(made.summary)
+            if dearer:
+                print_text(red(dearer))
             models = assumed_in_words(made.models_today)
             if models:
                 print_text(f"{models}\n")
@@ -29,17 +42,18 @@ def print_plan(made: Plan, output: Output) -> None:
             if made.pools:
                 _print_assignments(made)
                 _print_pools(made.pools)
-            print_list("Not placed", [f"{left.workload}: {left.reason}" for left in made.unplaced])
+            for title, stays in (("Not placed", False), ("Left where it is", True)):
+                print_list(title, [_left_in_words(left) for left in made.unplaced if left.stays is stays])
             print_list("Assumed", [words for words in made.assumptions if words != models])
         case _:
             print_data(made, output)
 
 
 def print_summary(made: Plan) -> None:
-    """What it costs today, what it will cost, how far that is from the proven least, and what else was thinkable."""
+    """What is paid now, what it will cost, how far that is from the proven least, and what else was thinkable."""
     from msgspec import UNSET
 
-    from gpuslice.plan.tutorials import WHOLE_GPUS
+    from gpuslice.plan.comparison import whole_gpus
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
@@ -47,12 +61,21 @@ def print_summary(made: Plan) -> None:
     def row(name: str, usd: float, words: str) -> tuple[str, str, str, str]:
         return name, _dollars(usd), _dollars(usd * HOURS_A_MONTH, 0), words
 
-    today = [baseline for baseline in summary.baselines if baseline.name == WHOLE_GPUS]
-    others = [baseline for baseline in summary.baselines if baseline.name != WHOLE_GPUS]
-    rows = [
-        *(row("today", baseline.usd_per_hour, baseline.note) for baseline in today),
-        row("planned", summary.usd_per_hour, _saving(summary)),
-    ]
+    whole, now = whole_gpus(summary), summary.now
+    others = [baseline for baseline in summary.baselines if baseline is not whole]
+    rows = []
+    hypothetical = []
+    if whole is not None:
+        words = f"hypothetical: {whole.note}{', at on-demand prices' if whole.on_spot else ''}"
+        hypothetical.append(row("whole GPUs", whole.usd_per_hour, words))
+    if now is UNSET:  # then this is all that there is to put a plan beside
+        rows, hypothetical = hypothetical, rows
+    else:
+        rows.append(row("now", now.usd_per_hour, _now_in_words(now)))
+    rows.append(row("planned", summary.usd_per_hour, _saving(summary)))
+    if now is not UNSET and now.staying_usd_per_hour:
+        words = "nodes of today that carry pods of whom this plan leaves where they are"
+        rows.append(row("left as it is", now.staying_usd_per_hour, words))
     spread = summary.spread
     if spread is not UNSET and spread.highest - spread.lowest >= 0.005:
         words = f"as pods arrive, Karpenter's bill comes to ${spread.lowest:,.2f} to ${spread.highest:,.2f}"
@@ -77,6 +100,7 @@ def print_summary(made: Plan) -> None:
             row("moved", change.free_usd_per_hour, words if change.kept else words.replace("would ", ""))
         )
     rows.append(row("proven least", summary.bound_usd_per_hour, _proof(summary)))
+    rows += hypothetical
     rows += [
         row(
             baseline.name,
@@ -101,18 +125,33 @@ def _way_there(made: Plan) -> str:
 
 
 def _saving(summary: Summary) -> str:
-    """What the plan saves, in words: "35.4% less: $54.67 an hour"."""
-    from gpuslice.plan.tutorials import WHOLE_GPUS
+    """What the plan saves, in words: "35.4% less than now: $54.67 an hour"."""
+    from gpuslice.plan.comparison import comparison
 
-    today = next(
-        (baseline.usd_per_hour for baseline in summary.baselines if baseline.name == WHOLE_GPUS), 0.0
-    )
-    if not today:
-        return ""
-    saved = today - summary.usd_per_hour
-    if abs(saved) < today / 1000:
-        return "slicing saves nothing here: gpuslice explain tells what binds"
-    return f"{abs(saved) / today:.1%} {'less' if saved > 0 else 'more'}: ${abs(saved):,.2f} an hour"
+    found = comparison(summary)
+    return "" if found is None else found.in_words
+
+
+def _left_in_words(left: Unplaced) -> str:
+    """Why a workload isn't planned, and what whole GPUs for it would cost where it stays."""
+    from msgspec import UNSET
+
+    words = f"{left.workload}: {left.reason}"
+    if left.whole_gpus_usd_per_hour is not UNSET:
+        words += f"; whole GPUs for it would be ${left.whole_gpus_usd_per_hour:,.2f} an hour"
+    return words
+
+
+def _now_in_words(now: Now) -> str:
+    """What `now` is of, and what of it isn't known."""
+    when = f", read {now.read}" if now.read else ""
+    words = f"{now.nodes:,} GPU node{'s' * (now.nodes != 1)}{when}"
+    if not now.unpriced:
+        return words
+    words += f"; not in this sum, as their price isn't known: {now.unpriced:,} of them"
+    if now.unpriced_on_demand_usd_per_hour:
+        words += f", which on demand are ${now.unpriced_on_demand_usd_per_hour:,.2f} an hour"
+    return words
 
 
 def _proof(summary: Summary) -> str:
@@ -129,7 +168,14 @@ def _proof(summary: Summary) -> str:
 
 def verdict(made: Plan) -> str:
     """The plan in one line, for the end of whatever was printed."""
+    from msgspec import UNSET
+
     words = f"planned for ${made.summary.usd_per_hour:,.2f} an hour"
+    now = made.summary.now
+    if not made.pools and made.unplaced and all(left.stays for left in made.unplaced):
+        return "nothing is planned: everybody is left where it is"
+    if now is not UNSET and now.staying_usd_per_hour:
+        words += f", and ${now.staying_usd_per_hour:,.2f} goes on for nodes left as they are"
     saving = _saving(made.summary)
     return f"{words}, {saving}" if saving else words
 

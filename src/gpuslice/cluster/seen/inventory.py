@@ -1,4 +1,4 @@
-"""What a cluster's workloads need, which GPUs they have today, and what that costs."""
+"""What a cluster's workloads need, and which GPU nodes it holds."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class GpuNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Today:
-    """What a cluster's GPUs cost and do today.
+class Inventory:
+    """The GPU nodes that a cluster holds, and what is asked of them.
 
     Attributes:
         nodes: with GPUs, by name.
@@ -84,19 +84,9 @@ class Today:
     region: str
 
     @property
-    def usd_micro(self) -> int:
-        """An hour, as far as prices are known."""
-        return sum(node.usd_micro or 0 for node in self.nodes)
-
-    @property
     def cards(self) -> int:
         """GPUs held."""
         return sum(node.cards or 0 for node in self.nodes)
-
-    @property
-    def unpriced(self) -> tuple[GpuNode, ...]:
-        """Nodes whose price isn't known."""
-        return tuple(node for node in self.nodes if node.usd_micro is None)
 
 
 def workloads_of(
@@ -132,8 +122,8 @@ def workloads_of(
     )
 
 
-def today_of(snapshot: Snapshot, catalog: Catalog) -> Today:
-    """What the cluster's GPUs cost and do."""
+def inventory_of(snapshot: Snapshot, catalog: Catalog) -> Inventory:
+    """The GPU nodes of a cluster, and what its pods ask for."""
     nodes = tuple(
         found for node in snapshot.nodes if (found := gpu_node(node, snapshot, catalog)) is not None
     )
@@ -141,7 +131,7 @@ def today_of(snapshot: Snapshot, catalog: Catalog) -> Today:
     for pod in snapshot.gpu_pods:
         asked.update(requests_of(pod))
     regions = {node.region for node in nodes if node.region}
-    return Today(
+    return Inventory(
         nodes=nodes,
         asked=dict(sorted(asked.items())),
         pending=sum(not gpu_pod.spec.node_name for gpu_pod in snapshot.gpu_pods),

@@ -1,4 +1,6 @@
-"""What the same workloads would cost as people run them today: whole GPUs, uniform time-slicing, all-1g MIG.
+"""What the same workloads would cost as tutorials run them: whole GPUs, uniform time-slicing, all-1g MIG.
+
+All of it is hypothetical: what is paid now is read from a cluster, or isn't known.
 
 Each is packed first-fit onto the types that are cheapest per pod, or onto those that are cheapest for the pods of
 each kind alone, whichever comes to less: a node of eight GPUs may cost no more per GPU than a node of one, and is no
@@ -11,6 +13,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET, UnsetType
+
 from gpuslice.cloud.allocatable import Allocatable, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.hardware import cut as cuts
@@ -19,6 +23,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Baseline
 from gpuslice.plan.tutorials import TUTORIALS, WHOLE_GPUS
+from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.options import other_room
 from gpuslice.units import usd
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.slices import Slice
     from gpuslice.plan.tutorials import Tutorial
     from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.workloads.model import Workload
 
 
 _Room = tuple[int, ...]
@@ -90,6 +96,15 @@ def baselines(
         if sliced is None or sliced:
             priced.append(_priced(tutorial, classes, whole, sliced))
     return tuple(baseline for baseline in priced if baseline is not None)
+
+
+def whole_gpus_for(workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead) -> float | UnsetType:
+    """Dollars an hour of whole GPUs for one workload, on nodes of its own; UNSET: no machine can be named for it."""
+    tutorial = TUTORIALS[WHOLE_GPUS]
+    classes = classes_of([workload])
+    taken = [(take.resource, take.most) for a_class in classes for take in a_class.takes]
+    found = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None)
+    return UNSET if found is None else found.usd_per_hour
 
 
 def _machines(
@@ -158,18 +173,19 @@ def _packed(
         if not fit(a_class.need, machine.slice_).fits:
             misfits += len(a_class.members)
     price = sum(_nodes(chosen[key], group) * chosen[key].price for key, group in groups.items())
-    return Baseline(tutorial.name, usd(price), misfits, tutorial.note)
+    spot = sum(member.on_spot or member.interruptible for a_class in classes for member in a_class.members)
+    return Baseline(tutorial.name, usd(price), misfits, tutorial.note, spot)
 
 
 def _cheapest(
     each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bool, alone: bool
 ) -> _Machine | None:
-    """The machine with the lowest price: of today's model, else of one that fits whole.
+    """The machine with the lowest price: of the model that it runs on, else of one that fits whole.
 
     Args:
         each: to run.
         machines: to choose from.
-        anywhere: whether another model than today's will do.
+        anywhere: whether another model than the one that it runs on will do.
         alone: whether the price is that of nodes for its replicas alone; else of a replica's part of a full node.
     """
     candidates: list[tuple[bool, float, str, _Machine]] = []

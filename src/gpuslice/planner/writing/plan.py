@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import UNSET, UnsetType, structs
 
 from gpuslice.plan import artefact
 from gpuslice.plan.models_today import assumed_in_words
@@ -17,9 +17,10 @@ from gpuslice.planner.writing.baselines import baselines
 from gpuslice.units import format_cpu, format_memory, usd
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.service_kinds import on_whole_gpus
+from gpuslice.workloads.today import bill
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Termination
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.settings import Settings
     from gpuslice.planner.writing.fleet import Fleet
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.today import Today
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def written(
     """
     return structs.replace(
         empty(catalog, settings, unplaced, ()),
-        summary=_summary(fleet, proof, classes, catalog, settings, all_placed=not unplaced),
+        summary=_summary(fleet, proof, classes, catalog, settings, all_placed=_all_placed(unplaced)),
         pools=fleet.pools,
         assignments=fleet.assignments,
         optimal_nodes=optimal_nodes(proof.packing, proof.classes),
@@ -107,7 +109,8 @@ def _summary(
         optimal_usd_per_hour=usd(best),
         bound_usd_per_hour=usd(proof.bound),
         gap=round(gap, 6),
-        baselines=baselines(_as_today(classes, catalog), catalog, settings.overhead),
+        now=_now(settings.today, {assignment.workload for assignment in fleet.assignments}),
+        baselines=baselines(_on_whole_gpus(classes, catalog), catalog, settings.overhead),
         change=fleet.change,
         any_pools_usd_per_hour=fleet.any_pools,
         one_pool_each=fleet.one_pool_each,
@@ -143,7 +146,7 @@ def _by_packing(pools: int, of: int) -> tuple[str, ...]:
     return (words,)
 
 
-def _as_today(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[WorkloadClass, ...]:
+def _on_whole_gpus(classes: tuple[WorkloadClass, ...], catalog: Catalog) -> tuple[WorkloadClass, ...]:
     """The classes, with services on as many whole GPUs as they take."""
     workloads = [member for a_class in classes for member in a_class.members]
     if all(workload.service is None for workload in workloads):
@@ -163,11 +166,40 @@ def empty(
         overhead=_overhead(settings),
         policy=settings.policy,
         models_today=settings.models_today,
-        summary=artefact.Summary("infeasible" if unplaced else "optimal", "gap", 0.0, 0.0, 0.0, 0.0),
+        summary=artefact.Summary(
+            "optimal" if _all_placed(unplaced) else "infeasible",
+            "gap",
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            now=_now(settings.today, ()),
+        ),
         pools=(),
         assignments=(),
         unplaced=unplaced,
         assumptions=tuple(notes),
+    )
+
+
+def _all_placed(unplaced: Sequence[artefact.Unplaced]) -> bool:
+    """Whether nobody is without a place who isn't left where it is."""
+    return all(left.stays for left in unplaced)
+
+
+def _now(today: Today | None, leaving: Collection[str]) -> artefact.Now | UnsetType:
+    """What is paid now, and what of it goes on where these workloads go to the plan's nodes."""
+    if today is None:
+        return UNSET
+    return artefact.Now(
+        usd_per_hour=bill(today.nodes),
+        unpriced=today.unpriced,
+        unpriced_on_demand_usd_per_hour=today.on_demand_usd,
+        staying_usd_per_hour=bill(today.staying(leaving)),
+        idle_usd_per_hour=today.idle_usd,
+        nodes=sum(node.count for node in today.nodes),
+        read=today.read,
+        prices=today.prices,
     )
 
 
