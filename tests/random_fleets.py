@@ -16,7 +16,7 @@ _GPUS: Final = {"T4": 14_000, "A10G": 21_000, "L4": 21_000, "A100-80GB": 76_000}
 _TENANTS: Final = ("search", "media", "research", "health", "platform")
 
 
-def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0) -> str:
+def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0, limits: bool = False) -> str:
     """workloads.yaml of a random fleet.
 
     Args:
@@ -24,12 +24,15 @@ def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0) ->
         workloads: how many.
         tenants: how many, five at most.
         pods: so many in all, about; 0: as chance has it, some five a workload.
+        limits: whether some pods are kept apart or spread by host, have host ports, or take storage of their node.
     """
     rng = random.Random(seed)
     listed = [_workload(rng, number, _TENANTS[:tenants]) for number in range(workloads)]
     if pods:
         share = pods / sum(each["replicas"] for each in listed)
         listed = [each | {"replicas": max(1, round(each["replicas"] * share))} for each in listed]
+    if limits:
+        listed = [each | {"takes": _takes(random.Random(f"{seed} {each['name']}"), each)} for each in listed]
     return dump_yaml(
         {
             "apiVersion": "gpuslice.io/v1alpha1",
@@ -40,11 +43,11 @@ def fleet(seed: int, workloads: int = 50, *, tenants: int = 4, pods: int = 0) ->
     )
 
 
-def read_fleet(seed: int, workloads: int = 50, *, tenants: int = 4) -> WorkloadSet:
-    """A random fleet as gpuslice reads it; arguments as of `fleet`."""
+def read_fleet(seed: int, workloads: int = 50, *, tenants: int = 4, limits: bool = False) -> WorkloadSet:
+    """A random fleet as gpuslice reads it; see `fleet` for what is asked of it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "workloads.yaml"
-        path.write_text(fleet(seed, workloads, tenants=tenants))
+        path.write_text(fleet(seed, workloads, tenants=tenants, limits=limits))
         return read(str(path), at="now", accept_assumed=False, region="us-east-1")
 
 
@@ -71,3 +74,17 @@ def _workload(rng: random.Random, number: int, tenants: Sequence[str]) -> dict[s
     if not job and rng.random() < 0.5:
         entry["maxSlowdown"] = rng.choice((1.3, 1.5, 2.5, 4))
     return entry
+
+
+def _takes(rng: random.Random, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    takes: list[dict[str, Any]] = []
+    name, kind = entry["name"], rng.random()
+    if kind < 0.2:
+        takes.append({"resource": f"apart/{name}", "amount": 1, "most": 1})
+    elif kind < 0.35:
+        takes.append({"resource": f"spread/{name}", "amount": 1, "most": rng.randint(1, 3)})
+    if rng.random() < 0.15:
+        takes.append({"resource": f"host-port/TCP/{rng.choice((8080, 9000))}", "amount": 1, "most": 1})
+    if rng.random() < 0.2:
+        takes.append({"resource": "ephemeral-storage", "amount": f"{rng.randint(10, 120)}Gi"})
+    return takes

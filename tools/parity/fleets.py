@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cloud.allocatable import daemonset_overhead
+from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE, allocatable_of, daemonset_overhead
 from gpuslice.cloud.selection import choose
+from gpuslice.cloud.snapshot import bundled
+from gpuslice.karpenter.model import PodTerm, Spread
+from gpuslice.karpenter.requirements import HOSTNAME
 from gpuslice.karpenter.rollout import Pattern, arrivals
 from gpuslice.launches.pools import daemons_of, karpenter_pools, offers_of, pods_of
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.units import MICRO_USD, micro_usd
+from gpuslice.workloads.node_limits import SPREAD, by_rule
 from tests.random_fleets import read_fleet
 from tools.parity.compare import Comparison, answers, compare
 from tools.parity.scenario import Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.karpenter.model import NodePool, Overlay, PodClass
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
 
@@ -59,7 +66,7 @@ class PlannedFleet:
 
 
 def planned_fleets(
-    binary: str, sizes: Iterable[int] = SIZES, *, seats: bool = False
+    binary: str, sizes: Iterable[int] = SIZES, *, seats: bool = False, limits: bool = False
 ) -> Iterator[PlannedFleet]:
     """Random fleets: planned, and all their pods put before the real Karpenter at once, in an empty cluster.
 
@@ -67,10 +74,11 @@ def planned_fleets(
         binary: the real one's driver.
         sizes: workloads of each fleet.
         seats: whether plans may have seats.
+        limits: whether some pods are kept apart or spread by host, have host ports, or take storage of their node.
     """
     overhead = daemonset_overhead()
     for seed, size in enumerate(sizes, _FIRST_SEED):
-        workloads = read_fleet(seed, size)
+        workloads = read_fleet(seed, size, limits=limits)
         catalog = choose("", workloads.region)
         settings = Settings(overhead, seats=seats)
         plan = solve(workloads.workloads, catalog, settings, clock=Clock(_SECONDS)).plan
@@ -103,8 +111,62 @@ def scenario_of(
     offers = offers_of(plan.pools, plan.assignments, plan.stack, catalog, workloads)
     pools, overlays = karpenter_pools(offers.values())
     counts = pods_of(plan.assignments, workloads)
+    most = {take.resource: take.most for workload in workloads for take in workload.takes}
+    if most:
+        pools, overlays = [_with_disk(pool) for pool in pools], [_of_slices(overlay) for overlay in overlays]
+        counts = [(_ruled(pod, most), count) for pod, count in counts]
     pods = tuple(arrival.pod for arrival in arrivals(counts, Pattern.AT_ONCE, seed))
     return Scenario(name, tuple(pools), pods, tuple(overlays), daemons_of(overhead))
+
+
+def _with_disk(pool: NodePool) -> NodePool:
+    """The pool with disks as Karpenter knows them: of instance types, not of overlays."""
+    kinds = {kind.name: kind for kind in bundled().instance_types}
+    return replace(
+        pool,
+        instance_types=tuple(
+            replace(
+                each,
+                capacity={
+                    **each.capacity,
+                    EPHEMERAL_STORAGE: allocatable_of(
+                        kinds[each.name], EPHEMERAL_STORAGE, root_volume_gib=ROOT_VOLUME_GIB
+                    ),
+                },
+            )
+            for each in pool.instance_types
+        ),
+    )
+
+
+def _of_slices(overlay: Overlay) -> Overlay:
+    """The overlay as it is rendered: slices alone."""
+    kept = {
+        name: amount
+        for name, amount in overlay.capacity.items()
+        if name != EPHEMERAL_STORAGE and not by_rule(name)
+    }
+    return replace(overlay, capacity=kept)
+
+
+def _ruled(pod: PodClass, most: Mapping[str, int]) -> PodClass:
+    """The pods with their rules as Kubernetes writes them: a port keeps apart all who have it.
+
+    Args:
+        pod: with a resource for each rule.
+        most: of these, on each node.
+    """
+    named = {name: re.sub(r"[^a-z0-9]+", "-", name.lower()) for name in pod.requests if by_rule(name)}
+    spreads = {name: label for name, label in named.items() if name.startswith(f"{SPREAD}/")}
+    return replace(
+        pod,
+        requests={name: amount for name, amount in pod.requests.items() if not by_rule(name)},
+        labels={**pod.labels, **dict.fromkeys(named.values(), "true")},
+        apart=tuple(
+            PodTerm(HOSTNAME, ((label, "true"),)) for name, label in named.items() if name not in spreads
+        ),
+        spreads=tuple(Spread(HOSTNAME, most[name], ((label, "true"),)) for name, label in spreads.items()),
+    )
 
 
 def table(found: Iterable[PlannedFleet]) -> str:

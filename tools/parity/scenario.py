@@ -76,7 +76,7 @@ def to_json(scenario: Scenario) -> Json:
 
 
 def _quantities(resources: Mapping[str, int]) -> dict[str, str]:
-    units = {"cpu": "m", "memory": "Mi"}
+    units = {"cpu": "m", "memory": "Mi", "ephemeral-storage": "Mi"}
     return {key: f"{amount}{units.get(key, '')}" for key, amount in resources.items()}
 
 
