@@ -41,3 +41,13 @@ def test_karpenter_launches_what_plans_of_random_fleets_promise(driver):
         pods = sum(len(one.scenario.pods) for one in each.compared)
         assert pods == each.pods * len(each.compared) > 0
         assert each.cheapest <= each.launched <= 1.05 * each.planned
+
+
+def test_karpenter_launches_just_the_planned_nodes_where_pods_have_limits_of_their_own(driver):
+    found = list(planned_fleets(driver, (10, 12, 20, 30), seats=True, limits=True))
+    assert [each.compared for each in found if not all(one.exact for one in each.compared)] == []
+    for each in found:
+        assert each.launched == pytest.approx(each.planned)
+        kinds = {pod.kind for one in each.compared for pod in one.scenario.pods}
+        assert any(kind.apart for kind in kinds)
+        assert any(kind.spreads for kind in kinds)

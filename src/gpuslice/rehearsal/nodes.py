@@ -15,18 +15,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gpuslice.cloud.allocatable import machine_memory_mib
+from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE, allocatable_of, machine_memory_mib
 from gpuslice.cloud.catalog import Catalog, InstanceType
 from gpuslice.errors import GpusliceError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.stacks import Stack
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.rehearsal import device_plugin
 from gpuslice.rehearsal.ec2 import NVIDIA
 from gpuslice.rehearsal.karpenter import PlayedEc2
 from gpuslice.rehearsal.user_data import Boot, boot
 
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
-_EPHEMERAL: Final = "180Gi"
 _FEATURE_NAMESPACE: Final = "kube-system"
 _FEATURE_NODE: Final = "nfd.node.kubernetes.io/node-name"
 _STARTED_S: Final = 30
@@ -246,7 +246,8 @@ class NodePlayer:
             "cpu": str(instance.vcpu),
             "memory": f"{machine_memory_mib(instance.memory_mib, instance.arch)}Mi",
             "pods": str(instance.max_pods),
-            "ephemeral-storage": _EPHEMERAL,
+            EPHEMERAL_STORAGE: f"{_allocatable(instance, EPHEMERAL_STORAGE)}Mi",
+            **({EFA: str(instance.efa)} if instance.efa else {}),
         }
         allocatable = capacity | {
             "cpu": f"{instance.allocatable_cpu_milli}m",
@@ -403,3 +404,7 @@ class NodePlayer:
 
 def _now(field: str = "lastTransitionTime") -> dict[str, str]:
     return {field: datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _allocatable(instance: InstanceType, resource: str) -> int:
+    return allocatable_of(instance, resource, root_volume_gib=ROOT_VOLUME_GIB)

@@ -20,6 +20,7 @@ from gpuslice.launches.pools import offers_of
 from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.rehearsal import cluster as scratch
 from gpuslice.rehearsal.comparison import Comparison, LaunchedNode, Outcome, compare
+from gpuslice.rehearsal.node_rules import rules_of
 from gpuslice.render import manifests
 from gpuslice.render.patches import tolerations
 from gpuslice.units import parse_quantity
@@ -240,19 +241,28 @@ def _pods(plan: Plan, workloads: Mapping[str, Workload]) -> Iterator[dict[str, A
 
 
 def _pod(name: str, assignment: Assignment, workload: Workload) -> dict[str, Any]:
-    requests = {"cpu": f"{workload.cpu_milli}m", "memory": f"{workload.memory_mib}Mi"}
-    resources = {"requests": requests, "limits": carrier_asked(assignment.asks).requests(assignment.asks)}
+    limits = rules_of(workload.takes)
+    resources = {
+        "requests": {
+            "cpu": f"{workload.cpu_milli}m",
+            "memory": f"{workload.memory_mib}Mi",
+            **limits.requests,
+        },
+        "limits": {**carrier_asked(assignment.asks).requests(assignment.asks), **limits.requests},
+    }
     pool = {} if assignment.asks.seat else {POOL_LABEL: assignment.pool}
     return {
         "metadata": {
             "name": name,
             "namespace": NAMESPACE,
+            "labels": limits.labels,
             "annotations": {_WORKLOAD: assignment.workload},
         },
         "spec": {
             "nodeSelector": {**pool, "kubernetes.io/arch": workload.arch},
             "tolerations": tolerations(assignment),
-            "containers": [{"name": "main", "image": _IMAGE, "resources": resources}],
+            "containers": [{"name": "main", "image": _IMAGE, "resources": resources, "ports": limits.ports}],
+            **limits.spec,
         },
     }
 
