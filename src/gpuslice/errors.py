@@ -34,7 +34,7 @@ class GpusliceError(Exception):
         return f"{head}\n{self.fix}" if self.fix else head
 
     def inside(self, where: str) -> GpusliceError:
-        """The same error, seen from one level further out (a file, a parent field)."""
+        """The error as it is seen from one level further out (a file, a parent field)."""
         joined = f"{where}{self.where}" if self.where[:1] in {"[", "."} else f"{where}: {self.where}"
         return type(self)(self.message, where=joined if self.where else where, fix=self.fix)
 

@@ -102,7 +102,7 @@ def reduced_together(
     worth more than it costs, which is quick and says too much rather than too little.
 
     Args:
-        classes: as of `reduced_costs`, like all else.
+        classes: of the plan.
         relaxation: the proof of its bound.
         taken: one step for each of some workloads.
         offer: the node options for some classes.

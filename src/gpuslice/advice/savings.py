@@ -253,7 +253,7 @@ def _of_tenants(
     settings: Settings,
     clock: Clock,
 ) -> list[Change]:
-    """The same step for several workloads of a tenant, which may then share GPUs with each other."""
+    """Steps that several workloads of a tenant take together, which may then share GPUs with each other."""
     together: dict[tuple[str, str], list[_Taken]] = {}
     for taken in alone:
         need, worth = taken.step.taken(taken.workload).need, taken.usd * HOURS_A_MONTH >= LEAST_WORTH

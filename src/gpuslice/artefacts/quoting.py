@@ -15,7 +15,7 @@ def shorten(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The same in quotes."""
+    """The text in quotes, or its beginning with "..."; control characters escaped."""
     return repr(text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "...")
 
 

@@ -95,7 +95,7 @@ class Refusal:
     fix: str = ""
 
     def error(self) -> InputError:
-        """As an error of the one who wrote the plan."""
+        """The refusal as an error of the one who wrote the plan."""
         return InputError(self.reason, where=self.where, fix=self.fix)
 
 
@@ -123,7 +123,7 @@ class PodChange:
     Attributes:
         limits: what it asks for from now on, by resource.
         gone_from_limits: names that its limits may have today, and that the plan decides about.
-        gone_from_requests: the same of its requests.
+        gone_from_requests: names that its requests may have today, and that the plan decides about.
     """
 
     limits: Mapping[str, str]
@@ -151,7 +151,7 @@ class Carrier(Protocol):
 
     @property
     def name(self) -> CarrierName:
-        """As `Pool.carrier` has it."""
+        """How a plan names it in a pool's `carrier`."""
 
     @property
     def kinds(self) -> Sequence[Kind]:

@@ -20,7 +20,7 @@ _CARRIERS: Final[Mapping[str, Callable[[Stack], Carrier]]] = {DEVICE_PLUGIN: Dev
 _ASKED: Final[Mapping[type[Asks], str]] = {Extended: DEVICE_PLUGIN}
 
 NAMES: Final = tuple(_CARRIERS)
-"""All of them."""
+"""The names of all carriers."""
 
 
 @cache

@@ -137,7 +137,7 @@ def check_policies(names: Sequence[str], where: str) -> None:
 
 
 def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
-    """The same demand of workloads with other rules."""
+    """A timeline whose workloads have other rules, their demand as it was."""
     from gpuslice.hardware.gpus import gpu_named
     from gpuslice.hardware.mechanisms import Isolation
 

@@ -129,7 +129,7 @@ def doctor(
 
 
 def _checks(only: list[str]) -> list[Check]:
-    """Those that are asked for, or all."""
+    """The checks that are asked for, or all."""
     from gpuslice.cluster.checks.doctor import CHECKS
 
     unknown = sorted(set(only) - {check.code for check in CHECKS})

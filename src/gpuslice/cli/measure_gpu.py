@@ -291,7 +291,7 @@ def _session(pid: int) -> int:
 
 
 def _workloads(file: str, name: str, load: Load | None) -> Mapping[str, Workload]:
-    """Those of the file, before anything is run for minutes that couldn't be written then."""
+    """The workloads of the file, by name, before anything is run for minutes that couldn't be written then."""
     from gpuslice.errors import nearest
     from gpuslice.workloads.artefact import read_workloads
 

@@ -161,13 +161,13 @@ class _Patience:
         self.end()
 
     def begin_again(self) -> None:
-        """Its time is a whole one from now."""
+        """Give it all its time again, from now."""
         self.end()
         self._timer = threading.Timer(ANSWER_SECONDS, self._driver.kill)
         self._timer.start()
 
     def end(self) -> None:
-        """It may take as long as it does."""
+        """Let it take as long as it does."""
         self._timer.cancel()
 
 

@@ -108,7 +108,7 @@ class _Running:
         return Ended(process.returncode, out, err)
 
     def end(self) -> None:
-        """No more of them."""
+        """Stop all that run, and begin no more."""
         with self._lock:
             self._ended = True
             for process in self._processes:

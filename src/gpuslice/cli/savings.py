@@ -49,7 +49,7 @@ SavingsLimitOption = Annotated[
 
 @dataclass(slots=True)
 class Savings:
-    """What was found.
+    """The changes that would make a plan cheaper.
 
     Attributes:
         changes: with their estimates, those not worth a look left out.
@@ -153,7 +153,7 @@ def _again(
 
 
 def savings_data(found: Savings) -> list[dict[str, object]]:
-    """The same for programs: what was planned with first."""
+    """Savings for programs: those that were planned with come first."""
     listed = [
         _entry(each.change)
         | {

@@ -106,7 +106,7 @@ def allocatable(*, vcpu: int, memory_mib: int, pods: int, arch: str) -> Allocata
     Args:
         vcpu: of the machine.
         memory_mib: of the machine, as EC2 reports it.
-        pods: as by `max_pods`.
+        pods: the most that the kubelet admits, which `max_pods` says.
         arch: "amd64" or "arm64".
     """
     memory = machine_memory_mib(memory_mib, arch) - kube_reserved_memory_mib(pods) - EVICTION_THRESHOLD_MIB

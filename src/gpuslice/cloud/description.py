@@ -69,7 +69,7 @@ class GpuFacts(_Part, frozen=True):
     fraction: str
     """The part of a card that each is: "1" for whole GPUs."""
     memory: str
-    """As EC2 reports it, of one."""
+    """What EC2 reports, of one."""
     usable_memory: str
     """What processes can use, of one."""
     compute_capability: str

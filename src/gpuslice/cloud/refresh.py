@@ -37,7 +37,7 @@ def refresh(clients: Clients, region: str, now: dt.datetime) -> Refreshed:
     """Everything with NVIDIA GPUs that EC2 offers in a region, with its prices.
 
     Args:
-        clients: as by `gpuslice.cloud.aws.connect`.
+        clients: of AWS, which `gpuslice.cloud.aws.connect` makes.
         region: the one that the clients are for.
         now: with its time zone; the catalog bears its date.
 

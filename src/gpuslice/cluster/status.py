@@ -65,9 +65,9 @@ class Slices(_Part, frozen=True):
     promised: int | None
     """By NodeOverlays, of the nodes that are there; None: no overlay speaks of it, or that can't be told."""
     registered: int
-    """What the nodes offer."""
+    """How many the nodes offer."""
     used: int
-    """What pods on the nodes ask for."""
+    """How many the pods on the nodes ask for."""
 
 
 class PoolInPlan(_Part, frozen=True):
@@ -89,19 +89,19 @@ class PoolStatus(_Part, frozen=True):
     """NodeClaims that have no node yet."""
     slices: tuple[Slices, ...]
     usd_per_hour: float
-    """As far as prices are known."""
+    """Of the nodes whose prices are known."""
     unpriced: int
     """Nodes whose price isn't."""
     plan: PoolInPlan | None
 
     @property
     def nodes(self) -> int:
-        """All that are there."""
+        """How many nodes there are."""
         return sum(machine.nodes for machine in self.machines)
 
     @property
     def ready(self) -> int:
-        """Those that say so."""
+        """How many nodes say that they are ready."""
         return sum(machine.ready for machine in self.machines)
 
 

@@ -92,7 +92,7 @@ def _queue(copies: int, alone: float, in_turns: float) -> float:
     Args:
         copies: customers.
         alone: share of its cycle that one spends in service when alone.
-        in_turns: the same with what taking turns costs.
+        in_turns: share of its cycle that one spends in service, with what taking turns costs.
     """
     waiting = alone  # mean customers in service, seen by the next
     cycle = 1.0

@@ -133,7 +133,7 @@ def _eviction(kind: PodClass) -> float:
 
 
 def within_budgets(listed: Iterable[Candidate], left: Mapping[str, int]) -> tuple[list[Candidate], bool]:
-    """Those that budgets let go, in their order, and whether any was held back."""
+    """The candidates that budgets let go, in their order, and whether any was held back."""
     remaining = dict(left)
     found, held = [], False
     for candidate in listed:

@@ -38,7 +38,7 @@ def restore(order: list[C], changed: int) -> None:
 
 
 def restore_stable(order: list[C], changed: int) -> None:
-    """As `restore`, with equals in the order in which they came."""
+    """Sort after one claim has got a pod, claims with as many pods in the order in which they came."""
     _slide(order, changed)
 
 

@@ -52,7 +52,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fleet:
-    """What it comes to.
+    """What a rollout comes to.
 
     Attributes:
         nodes: in the end, with their pods.

@@ -135,7 +135,7 @@ class Group:
         return self._any(each for each in open_ if node.has(each)) | self._any(open_)
 
     def _any(self, domains: Iterable[str]) -> frozenset[str]:
-        """One of these."""
+        """One of these domains, by chance; none of none."""
         listed = sorted(domains)
         return frozenset({self.chance.choice(listed)} if listed else ())
 

@@ -61,7 +61,7 @@ class Answers:
     """Answers about pods, each on one GPU. They may be added from several threads: sums are made one at a time."""
 
     def __init__(self, sources: Iterable[Source], jobs: Container[str], stuck: Container[Source]) -> None:
-        """Nothing has come back.
+        """Begin with no answer.
 
         Args:
             sources: of which pods answers count.

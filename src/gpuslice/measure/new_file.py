@@ -52,7 +52,7 @@ def _workload(name: str, full: str, measured: Measured) -> Workload:
 
 
 def _names(found: Iterable[str]) -> dict[str, str]:
-    """As Kubernetes has names: a trace may call its pods anything. Those that become alike are numbered."""
+    """Names such as Kubernetes has: a trace may call its pods anything. Those that become alike are numbered."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for text in found:

@@ -57,7 +57,7 @@ def profiles_of(gpu: str | None, shares: Sequence[Share], *, mps: bool, batch: i
 
 
 def profile_fields(profile: ServiceProfile) -> dict[str, object]:
-    """As in workloads.yaml."""
+    """The fields of a profile in workloads.yaml."""
     return {
         "slice": profile.slice,
         "batch": profile.batch,

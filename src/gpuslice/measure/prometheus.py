@@ -135,7 +135,7 @@ class Server:
         return matrix.result
 
     def counts(self, query: str, span: tuple[int, int], step: int) -> Iterator[list[Series]]:
-        """As `ask_in_halves`, where every value is a count.
+        """The answers to a query whose values are counts, the span parted where one answer would be too long.
 
         Raises:
             EnvironmentFailedError: also where one is none.

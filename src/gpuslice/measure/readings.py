@@ -164,7 +164,7 @@ def from_samples(
 
 
 def mark_sharers(readings: Iterable[Readings]) -> list[Readings]:
-    """The same, each with the replicas that were on its GPU at the same time.
+    """Readings with the replicas that were on their GPU at the same time.
 
     What is read of a shared GPU is the sum of all on it: time-slicing and MPS have no counters for each process.
     """
@@ -189,7 +189,7 @@ def mark_sharers(readings: Iterable[Readings]) -> list[Readings]:
 
 
 def one_after_the_other(readings: Iterable[Readings]) -> list[Readings]:
-    """The same, with what a replica did on several GPUs in turn put together; at the same time it stays apart.
+    """Readings with what a replica did on several GPUs in turn put together; at the same time it stays apart.
 
     A replica moves when it is restarted or made anew: its duty is the mean over all its time, not the busiest GPU's.
     Activity is that of the part with the most readings.

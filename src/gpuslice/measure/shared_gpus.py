@@ -22,7 +22,7 @@ _MOST_POINTS: Final = 100_000  # of one answer
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Who shares.
+    """Pods and nodes that share GPUs.
 
     Attributes:
         pods: that asked for a shared GPU, by (namespace, pod).

@@ -69,7 +69,7 @@ class Node(Part, frozen=True):
     purchase: Literal["on-demand", "spot", "reserved"]
     count: Positive
     usd_per_hour: Usd
-    """Of one node."""
+    """Price of one node."""
     pods: dict[str, Positive]
     """What one such node carries: replicas by workload."""
 
@@ -145,7 +145,7 @@ class Served(Part, frozen=True):
     throughput: Figure
     """Of one replica: the rate of its profile x the processes."""
     latency_ms: Figure
-    """Of a batch."""
+    """Of a batch, in milliseconds."""
     limit_ms: Figure
     """Which that must be below."""
     batch: Positive
@@ -272,13 +272,13 @@ class Change(Part, frozen=True):
     restarts: Count
     """Replicas whose pod template changes, in this plan."""
     free_restarts: Count
-    """The same, with everybody where it is cheapest."""
+    """Replicas whose pod template would change with everybody where it is cheapest."""
     min_saving: Annotated[float, Meta(ge=0, le=1)]
     """Share of the bill that moving must save."""
 
 
 class OnePoolEach(Part, frozen=True):
-    """The same workloads without seats, each in one pool."""
+    """What the plan would be without seats, each workload in one pool."""
 
     usd_per_hour: Usd
     pools: Count

@@ -91,7 +91,7 @@ class Clock:
         return max(self._ledger.wall(), _LEAST_ON_THE_WALL)
 
     def keeping(self, seconds: float) -> Clock:
-        """The same budget less so many seconds, kept for what comes after."""
+        """A clock that ends so many seconds before this one: they are kept for what comes after."""
         return self._part(self._end - seconds, ends=self._ends)
 
     def share(self, part: float) -> Clock:

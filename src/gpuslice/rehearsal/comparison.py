@@ -28,7 +28,7 @@ class NodeLine(_Line, frozen=True):
     planned: int
     launched: int
     usd_per_hour: float
-    """Of one."""
+    """The price of one node."""
 
 
 class SliceLine(_Line, frozen=True):

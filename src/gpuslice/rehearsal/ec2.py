@@ -150,7 +150,7 @@ def _put_parameter(region: str, name: str, value: str) -> None:
 
 
 def _launch_the_cheapest(settings: Settings) -> None:
-    """As EC2 does with the strategies that Karpenter asks for; without capacity there is an error for each offer."""
+    """Launch as EC2 does by Karpenter's strategies; without capacity there is an error for each offer."""
     from moto.core.responses import ActionResult
     from moto.ec2.models import fleets as model
     from moto.ec2.responses import fleets as responses

@@ -17,7 +17,7 @@ PINNED_IMAGE: Final[Mapping[str, str]] = {Stack.AL2023: "v20260801", Stack.BOTTL
 _LEAST_VOLUME_GIB: Final = 20  # EC2 refuses a volume smaller than the image's snapshot
 
 CONSOLIDATE_AFTER: Final = f"{CONSOLIDATE_AFTER_SECONDS // 60}m"
-"""As Kubernetes writes it."""
+"""How long Karpenter waits after a change of a node's pods, as Kubernetes writes durations."""
 
 _CLUSTER: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 _ROLE: Final = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)

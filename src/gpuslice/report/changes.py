@@ -48,7 +48,9 @@ class Offer:
     """A slice that would do for all replicas.
 
     Attributes:
-        slice, per_node, instance_type: as of `Alternative`.
+        slice: its name.
+        instance_type: the cheapest node for it.
+        per_node: how many of the replicas that node carries.
         slowdown: expected; None: not known.
         alone: dollars an hour of as many nodes as all replicas fill, no other workload on them.
         shared: dollars an hour of all replicas, if others fill what they leave of the last node.
@@ -93,7 +95,8 @@ class After:
     """What a workload could have after one change.
 
     Attributes:
-        words, most: as of `Change`.
+        words: what changes.
+        most: whether what it saves is only the most that it can be.
         found: alternatives then.
     """
 

@@ -79,12 +79,12 @@ class PoolPicture:
 
     @property
     def count(self) -> int:
-        """How many nodes."""
+        """How many nodes the pool has."""
         return sum(node.node.count for node in self.nodes)
 
     @property
     def usd_per_hour(self) -> float:
-        """Of all of them."""
+        """Dollars an hour of all its nodes."""
         return sum(node.node.usd_per_hour * node.node.count for node in self.nodes)
 
 
@@ -207,7 +207,7 @@ def _instances(gpu: str, geometry: Sequence[GeometryEntry]) -> list[Part]:
 
 
 def _memory_mib(part: Part, layout: Layout) -> int:
-    """What a slice has."""
+    """The memory of a slice, MiB."""
     gpu = GPUS[layout.gpu]
     profile = gpu.mig.profile(part.slice.rpartition("/")[2]) if gpu.mig is not None else None
     if layout.mechanism == "mig" and profile is not None:

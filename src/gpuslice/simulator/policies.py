@@ -69,7 +69,7 @@ class Policy:
     Attributes:
         name, note: in words.
         offers: what its pools offer.
-        pools: the same, ready for the model of Karpenter.
+        pools: its pools as the model of Karpenter takes them.
         places: by workload; who isn't there has no place.
         misfits: workloads that have a place outside their rules.
         standing: replicas of services sized by their load, which is one figure: as many at all times.

@@ -37,7 +37,7 @@ class Outcome(Part, frozen=True):
     usd: Amount
     """The sum over all nodes of price times life, within the replay."""
     usd_per_month: Amount
-    """The same rate kept up for 730 hours."""
+    """What the mean rate of the replay, kept up for 730 hours, comes to."""
     gpu_hours_bought: Amount
     gpu_hours_used: Amount
     """Of slices with a pod in them, each as large as its share of the card's memory."""

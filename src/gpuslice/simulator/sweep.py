@@ -34,7 +34,7 @@ class Sweep(Part, frozen=True, kw_only=True):
     api_version: ApiVersion
     kind: Literal["Sweep"]
     policies: Annotated[tuple[Name, ...], Meta(min_length=1)]
-    """As `--policies` takes them."""
+    """Names of policies, in the words of the option `--policies`."""
     what_ifs: Annotated[tuple[WhatIf, ...], Meta(min_length=1)] = (WhatIf("as it is"),)
     seeds: Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)] = (0,)
     """Of the daily wave, and of spot interruptions."""

@@ -88,7 +88,16 @@ def default_slowdown(kind: str) -> tuple[int | None, bool]:
 def read_workloads(
     path: str | Path, *, at: Literal["now", "peak"] = "now", accept_assumed: bool = False
 ) -> WorkloadSet:
-    """Workloads from a file; "-" is standard input. See `parse_workloads`."""
+    """Workloads from a file.
+
+    Args:
+        path: of the file; "-" is standard input.
+        at: which replicas count where an entry has both.
+        accept_assumed: believe figures whose source is `assumed`; else they count as not known, with a note.
+
+    Raises:
+        InputError: with file, path of the field, what was found and what would be right.
+    """
     return parse_workloads(read_documents(path), at=at, accept_assumed=accept_assumed)
 
 

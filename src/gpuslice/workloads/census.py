@@ -152,7 +152,7 @@ class _Census:
             yield f"{kind} {', '.join(once)} {held} {what}: left out, {why}"
 
     def repeats(self, counted: Iterable[_Counted]) -> Iterator[str]:
-        """That objects are given several times, by different directories or files."""
+        """Notes on objects that are given several times, by different directories or files."""
         often = Counter(key for key, _ in {(one.source.key, one.source.path) for one in counted})
         repeated = sorted(
             f"{kind} {namespace}/{name}" for (kind, namespace, name), n in often.items() if n > 1

@@ -25,7 +25,7 @@ class Bad:
     lines: list[int] = field(default_factory=list)
 
     def add(self, line: int) -> None:
-        """Count one more."""
+        """Count one more line that was skipped."""
         self.count += 1
         if len(self.lines) < _LINES_SHOWN:
             self.lines.append(line)

@@ -248,7 +248,7 @@ def _inference_service(data: Fields, where: str) -> Iterator[Template]:
 
 
 def _role(name: object) -> str:
-    """As a part of a workload's name."""
+    """The role as a part of a workload's name."""
     return re.sub(r"[^a-z0-9]+", "-", str(name)[:60].lower()).strip("-")
 
 

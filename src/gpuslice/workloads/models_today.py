@@ -53,7 +53,7 @@ class StatedModels:
         return replace(workload, need=replace(workload.need, on=model))
 
     def refuse_unused(self, names: Collection[str]) -> None:
-        """That every pattern is of some workload.
+        """Make sure that every pattern is of some workload.
 
         Raises:
             InputError: one is of none.

@@ -49,7 +49,7 @@ class SliceName:
     part: str
 
     def __str__(self) -> str:
-        """See `Slice.name`."""
+        """The name that a slice has in artefacts: "H100/mig/1g.10gb", "L4/whole"."""
         return "/".join(filter(None, (self.gpu.name, self.mechanism.value, self.part)))
 
     @property

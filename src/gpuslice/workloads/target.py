@@ -70,7 +70,7 @@ class Target(Part, frozen=True):
         tolerations: of the pod today. A patch replaces the whole list, so it has to repeat them.
         gpu_limits: extended resources for GPUs in the container's limits today, and those of gpuslice's own that an
             earlier plan had it ask for beside them.
-        gpu_requests: the same in its requests.
+        gpu_requests: extended resources for GPUs in the container's requests today.
         has_node_selector: whether the pod has a node selector today: a JSON patch adds to what is there, and has to
             make what isn't.
         has_env: whether the container has a list of variables today, likewise.

@@ -50,7 +50,7 @@ class Ref(Part, frozen=True):
 
     @property
     def resource(self) -> Resource:
-        """Its kind."""
+        """The kind of object that it is."""
         return Resource(self.kind, self.group, self.version, self.plural, namespaced=bool(self.namespace))
 
     def is_a(self, resource: Resource) -> bool:
@@ -59,7 +59,7 @@ class Ref(Part, frozen=True):
 
     @property
     def path(self) -> str:
-        """At the API server."""
+        """Where the API server has it."""
         return self.resource.path(self.name, self.namespace)
 
     @property

@@ -119,11 +119,11 @@ def _table() -> Iterator[Permission]:
 
 
 TABLE: Final = tuple(_table())
-"""All of them."""
+"""Every permission that gpuslice needs, by role."""
 
 
 def of_role(role: Role) -> tuple[Permission, ...]:
-    """What a role has."""
+    """The permissions of a role, and of those below it."""
     order = list(Role)
     return tuple(each for each in TABLE if order.index(each.role) <= order.index(role))
 
@@ -159,7 +159,7 @@ class Subject:
 
     @property
     def object(self) -> Object:
-        """As in a binding."""
+        """The subject of a binding that it is."""
         if self.kind == "ServiceAccount":
             return {"kind": self.kind, "name": self.name, "namespace": self.namespace}
         return {"apiGroup": _RBAC, "kind": self.kind, "name": self.name}
@@ -244,7 +244,7 @@ class Asked:
     name: str = ""
 
     def __str__(self) -> str:
-        """As people say it: "patch nodepools.karpenter.sh"."""
+        """The permission in words: "patch nodepools.karpenter.sh"."""
         what = f"{self.verb} {self.resource.title}"
         what += f" {self.name}" if self.name else ""
         return f"{what} in namespace {self.namespace}" if self.namespace else what

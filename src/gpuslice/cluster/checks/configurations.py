@@ -151,7 +151,7 @@ def _place(plugin: DevicePlugin) -> str:
 
 
 def _object(plugin: DevicePlugin) -> str:
-    """As kubectl names what holds a plugin's settings."""
+    """What holds a plugin's settings, as kubectl names it."""
     kind, _, name = plugin.title.partition(" ")
     if plugin.runner is None:
         return f"{kind.lower()} {name}"

@@ -27,7 +27,7 @@ class Severity(StrEnum):
     RISK = "risk"
     """It works, and will cost money or somebody's neighbour."""
     UNKNOWN = "unknown"
-    """It couldn't be looked at."""
+    """Whether it works couldn't be looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def _together(seen: Seen) -> Iterator[Finding]:
 
 
 def _on_one_gpu(node: Node, asked: Sequence[tuple[Pod, int]], seen: Seen) -> bool:
-    """Whether all of a node's pods that use a GPU are on the same, and what each asked for is known."""
+    """Whether all of a node's pods that use a GPU are on one GPU, and what each asked for is known."""
     kind = seen.catalog.by_name().get(node.labels.get(INSTANCE_TYPE, ""))
     users = [each for each in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(each)]
     return kind is not None and kind.gpu_count <= 1 and len(users) == len(asked)

@@ -28,7 +28,7 @@ class _Credential(Struct, frozen=True):
 
 
 class PluginAuth(ExecAuth):
-    """As lightkube's, which waits for ever for a plug-in that hangs."""
+    """Credentials by a plug-in, which gets so much time: lightkube waits for ever for one that hangs."""
 
     def __init__(self, plugin: UserExec, *, seconds: float = PATIENCE) -> None:
         super().__init__(plugin)

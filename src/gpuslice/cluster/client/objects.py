@@ -176,17 +176,17 @@ class NodePool(_Lenient, frozen=True):
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of its nodes."""
+        """Labels that its nodes get."""
         return self.spec.template.metadata.labels
 
     @property
     def taints(self) -> tuple[Taint, ...]:
-        """Of its nodes."""
+        """Taints that its nodes get."""
         return self.spec.template.spec.taints
 
     @property
     def requirements(self) -> tuple[Requirement, ...]:
-        """On its nodes."""
+        """What its nodes have to meet."""
         return self.spec.template.spec.requirements
 
 
@@ -380,7 +380,7 @@ class Runner(_Lenient, frozen=True):
 
     @property
     def pod(self) -> _RunnerPodSpec:
-        """Of its pods."""
+        """The spec of its pods."""
         return self.spec.template.spec
 
 

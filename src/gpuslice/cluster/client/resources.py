@@ -20,17 +20,17 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """As it stands in an object."""
+        """Group and version as an object states them: "karpenter.sh/v1"."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def title(self) -> str:
-        """As kubectl writes it: "nodepools.karpenter.sh"."""
+        """The name that kubectl knows it by: "nodepools.karpenter.sh"."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
     def group_kind(self) -> str:
-        """As the ApplySet convention writes it: "NodePool.karpenter.sh"."""
+        """The name that the ApplySet convention has for it: "NodePool.karpenter.sh"."""
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
     def path(self, name: str = "", namespace: str = "") -> str:

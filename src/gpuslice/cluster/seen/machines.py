@@ -56,7 +56,7 @@ def types_of(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
 
 
 def admitted(pool: NodePool, catalog: Catalog) -> tuple[InstanceType, ...]:
-    """The same, of a pool that says nothing of machines too: it admits them all."""
+    """The GPU instance types that a NodePool admits: all of them where it says nothing of machines."""
     own = _own(pool)
     return tuple(kind for kind in catalog.instance_types if admits(pool.requirements, labels_of(kind) | own))
 

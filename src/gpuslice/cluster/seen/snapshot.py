@@ -213,5 +213,5 @@ def object_of(data: Mapping[str, object], where: str) -> Object:
 
 
 def objects_of(items: Iterable[Mapping[str, object]], where: str) -> tuple[Object, ...]:
-    """The same of many."""
+    """Plain data of many objects, each with its metadata."""
     return tuple(object_of(item, where) for item in items)

@@ -57,7 +57,7 @@ _ROUGH = 0.002  # tolerance where patterns are wanted, not proof
 
 
 def _untold(_value: float, _bound: float) -> None:
-    """Nobody listens."""
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class ColumnGeneration:
         return listed(self._pricing.nodes(demand), prices, slack, clock)
 
     def plainest(self, pattern: Pattern) -> Pattern:
-        """The same node, its MIG instances as like as can be: listed ones are cut in a hurry."""
+        """A pattern with its MIG instances as like as can be: listed ones are cut in a hurry."""
         return self._pricing.plainest(pattern)
 
     def again(
@@ -375,7 +375,7 @@ def alone(option: NodeOption, number: ClassNumber, classes: Sequence[WorkloadCla
 
 
 def each_alone(option: NodeOption, number: ClassNumber, classes: Sequence[WorkloadClass]) -> list[Pattern]:
-    """The same, with MIG for each of the profiles that fit the class."""
+    """Nodes with as many replicas of one class as they carry: one at most, with MIG one for each profile that fits."""
     room = [
         have // need
         for have, need in zip(capacity(option), usage(number, option, classes), strict=True)

@@ -48,7 +48,7 @@ def exchanges_of(easier: NDArray[np.bool_]) -> tuple[Exchange, ...]:
 def made(
     amounts: dict[Pattern, float], exchanges: Sequence[Exchange], times: Sequence[float]
 ) -> dict[Pattern, float]:
-    """The same fractional mix with its exchanges made: patterns alone.
+    """A fractional mix of patterns and exchanges with its exchanges made: patterns alone.
 
     Args:
         amounts: of the patterns.
@@ -85,7 +85,13 @@ def made(
 def made_whole(
     packing: Counter[Pattern], exchanges: Sequence[Exchange], times: Sequence[int]
 ) -> Counter[Pattern]:
-    """As `made`, for whole nodes and whole exchanges."""
+    """Whole nodes with whole exchanges made, no more than there are places for: the nodes after that.
+
+    Args:
+        packing: the nodes.
+        exchanges: in the order of `exchanges_of`.
+        times: how often each.
+    """
     nodes = Counter(packing)
     for (easier, harder), wanted in zip(exchanges, times, strict=True):
         left = wanted

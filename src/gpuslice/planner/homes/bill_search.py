@@ -227,7 +227,7 @@ class _Search:
         return None if found is None else found.weight + self._packings.wishes.fee
 
     def _packed(self, pool: PoolKey, residents: Residents) -> int | None:
-        """The same for nodes that are packed by us, or filled as they are likely to be: whichever is cheaper."""
+        """What nodes cost that are packed by us, or filled as they are likely to be: whichever is cheaper."""
         if not residents:
             return 0
         found, likely = self._packings.pack(pool, load_of(residents)), self._likely(pool, residents)
@@ -236,14 +236,14 @@ class _Search:
         return min(found.price + self._packings.wishes.fee, likely)
 
     def _likely(self, pool: PoolKey, residents: Residents) -> int | None:
-        """The same as Karpenter is likely to have it."""
+        """What Karpenter's nodes are likely to cost."""
         if not residents:
             return 0
         price = self._packings.likely(pool, load_of(residents))
         return None if price is None else price + self._packings.wishes.fee
 
     def _least(self, after: Mapping[PoolKey, Residents]) -> float:
-        """The same at least: soonest known."""
+        """What nodes cost at least: soonest known."""
         packings = self._packings
         return sum(
             packings.least(pool, load_of(residents)) + packings.wishes.fee

@@ -57,7 +57,7 @@ def few_kinds(
 def _of_any_price(
     prices: Mapping[Nodes, Mapping[int, float]], classes: int, most: int
 ) -> tuple[list[Column], list[float], list[float]]:
-    """As few kinds as can be: columns, and least and most of each row."""
+    """The program for as few kinds as can be: columns, and least and most of each row."""
     columns = [
         Column(1.0, (0, *sorted(1 + number for number in carried)), (1.0,) * (1 + len(carried)), upper=1.0)
         for carried in prices.values()

@@ -132,7 +132,7 @@ class PoolPacking:
         return [option for option, _ in self._offered(pool)]
 
     def _offered(self, pool: PoolKey) -> list[tuple[NodeOption, tuple[int, ...]]]:
-        """The same, each with what it has."""
+        """The nodes that a pool may have, cheapest first, each with what it has."""
         found = self._by_pool.get(pool)
         if found is None:
             found = self._by_pool[pool] = [

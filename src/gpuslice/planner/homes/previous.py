@@ -124,7 +124,7 @@ def traded(
     Args:
         previous: plan, which is carried out.
         kept: with everybody who may where it is: micro-dollars an hour, and who goes where.
-        free: the same with everybody where it is cheapest.
+        free: with everybody where it is cheapest: micro-dollars an hour, and who goes where.
         min_saving: share of the bill that moving must save.
     """
     stayed, moved = (restarts(previous, assignments) for _, assignments in (kept, free))

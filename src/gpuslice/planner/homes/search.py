@@ -83,7 +83,7 @@ class Search:
         kept: float,
         second: Callable[[NodeOption], Iterable[NodeOption]],
     ) -> None:
-        """Keep it.
+        """Keep what all searches share.
 
         Args:
             options: nodes to choose from, cheapest first.
@@ -104,7 +104,7 @@ class Search:
         self._begun: HomeProgram | None = None
 
     def with_more(self, nodes: Sequence[NodeOption]) -> Search:
-        """The same search with more nodes to choose from."""
+        """A search with more nodes to choose from."""
         options = sorted(
             [*self.options, *nodes], key=lambda each: (each.price, each.instance_type.name, each.purchase)
         )
@@ -122,7 +122,7 @@ class Search:
         patterns of the cheapest packing help.
 
         Args:
-            relaxation: as of `carried`.
+            relaxation: where replicas would best be, and what they are worth.
         """
         if not self.limits.all and homes_of(self.classes) > _FEW_HOMES and not self._clock.over():
             self._begun = HomeProgram(
@@ -147,8 +147,8 @@ class Search:
         Each pool is made to cost something, and then more, until they merge.
 
         Args:
-            relaxation: as of `carried`.
-            packing: as of `carried`.
+            relaxation: where replicas would best be, what they are worth, and the limits' tolls.
+            packing: the cheapest one.
             carried: what was found without a cap.
             most: pools.
             wishes: that it was found with.

@@ -66,20 +66,20 @@ class Tolled:
         )
 
     def packing(self, packing: Packing) -> Packing:
-        """The same nodes as the search sees them."""
+        """A packing as the search sees it: its nodes are of the options with tolls."""
         result: Packing = Counter()
         for pattern, count in packing.items():
             result[replace(pattern, option=self._tolled[pattern.option])] += count
         return result
 
     def relaxation(self, relaxation: Relaxation) -> Relaxation:
-        """The same patterns as the search sees them, those of options that aren't offered left out."""
+        """A relaxation as the search sees it: its patterns are of the options with tolls, and of none else."""
         known = [pattern for pattern in relaxation.patterns if pattern.option in self._tolled]
         patterns = dict.fromkeys(replace(each, option=self._tolled[each.option]) for each in known)
         return replace(relaxation, patterns=tuple(patterns))
 
     def bought(self, packing: Packing) -> Packing:
-        """The same nodes with their own prices, reserved ones first."""
+        """A packing that the search found, its nodes at their own prices, reserved ones first."""
         result: Packing = Counter()
         for pattern, count in packing.items():
             result[replace(pattern, option=self._plain[pattern.option])] += count

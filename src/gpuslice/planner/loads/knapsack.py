@@ -69,7 +69,12 @@ class Effort:
 
 
 def alone(sizes: Integers, capacity: Integers) -> Integers:
-    """How many of each item go on a node that carries nothing else; shapes as of `best_load`, but capacity may be 0."""
+    """How many of each item go on a node that carries nothing else, shape (items,).
+
+    Args:
+        sizes: what one of each item takes, shape (items, resources).
+        capacity: of the node, shape (resources,); may be 0.
+    """
     most: Integers = np.where(sizes > 0, capacity // np.maximum(sizes, 1), np.iinfo(np.int64).max).min(axis=1)
     return most
 

@@ -169,7 +169,7 @@ class MigNode:
         """Whether nothing can be added to loads that are carried, shape (loads,).
 
         Args:
-            counts: as of `carried`.
+            counts: replicas of the option's classes, shape (loads, classes).
             room: whether CPU, memory and what there is leave room for one more of each class, shape (loads, classes).
         """
         full = np.ones(len(counts), dtype=np.bool_)
@@ -190,13 +190,13 @@ class MigNode:
         return self.filled(counts, tuple(self._geometries[at] for at in chosen))
 
     def plainest(self, pattern: Pattern) -> Pattern:
-        """The same load with each class on the smallest profile that will do, if that can be."""
+        """A pattern's load with each class on the smallest profile that will do, if that can be."""
         return self._plainest(pattern.counts(), pattern.geometries)
 
     def _by_geometry(
         self, values: Floats, wanted: Sequence[int], threshold: float
     ) -> tuple[float, float, Pattern | None]:
-        """As `price`, for a single GPU: a knapsack for each geometry, its resources the conditions of the chain."""
+        """The best load of a single GPU: a knapsack for each geometry, its resources the conditions of the chain."""
         option = self.option
         members = np.asarray(option.classes)
         needs = np.asarray([self._level[number] for number in option.classes])

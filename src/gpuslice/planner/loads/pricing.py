@@ -98,7 +98,8 @@ class Node:
         Args:
             option: the node to buy.
             classes: all of them.
-            sizes: as of the attribute, in the order of `capacity`.
+            sizes: what a replica of each class that it may carry takes, shape (members, resources), the resources in
+                the order of `capacity`.
             demand: replicas of each class, shape (all classes,).
         """
         self.option = option
@@ -227,7 +228,7 @@ class Pricing:
         return self._nodes
 
     def plainest(self, pattern: Pattern) -> Pattern:
-        """The same node, its MIG instances as like as can be."""
+        """A pattern with its MIG instances as like as can be."""
         mig = next(node.mig for node in self._nodes if node.option is pattern.option)
         return pattern if mig is None else mig.plainest(pattern)
 
@@ -361,9 +362,9 @@ class Pricing:
         The most promising first. Not all of them, if no time remains after.
 
         Args:
-            values: as of `solve`.
-            demand: as of `solve`.
-            tolerance: as of `solve`.
+            values: what a replica of each class is worth, dollars, not negative.
+            demand: replicas of each class, at most all of them.
+            tolerance: by which share of its price a node may be worth more.
             most: after so many, don't look for more.
             clock: work left.
         """

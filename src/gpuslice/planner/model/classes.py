@@ -26,7 +26,7 @@ class WorkloadClass:
     """Replicas alike in need, pod size, tenant and rules.
 
     Attributes:
-        need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: as of each member.
+        need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: what all members have alike.
         members: the workloads, in the order given.
         replicas: of all members together.
         takes: what each pod takes of its node beside CPU, memory and GPUs, ascending.

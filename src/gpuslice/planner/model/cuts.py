@@ -98,7 +98,7 @@ class Cut:
 
     @property
     def mechanism(self) -> Mechanism:
-        """How."""
+        """How it is cut."""
         return self.slices[0].mechanism
 
     @property

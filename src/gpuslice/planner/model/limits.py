@@ -117,7 +117,7 @@ class Limits:
         return self._weights[option]
 
     def entries(self, option: NodeOption) -> tuple[float, ...]:
-        """The same in the solver's units."""
+        """What one node takes of each limit, in the solver's units."""
         return tuple(w / limit.unit for w, limit in zip(self._weights[option], self.all, strict=True))
 
     def first_tolls(self) -> Floats:

@@ -40,7 +40,7 @@ class Pattern:
         return total
 
     def without(self, surplus: Mapping[ClassNumber, int]) -> Pattern:
-        """The same node with so many replicas of each class taken off."""
+        """The node with so many replicas of each class taken off."""
         left = dict(surplus)
         pods = []
         for number, index, count in self.pods:

@@ -101,7 +101,7 @@ class Packings:
         return cost(packing) <= self.bound / (1 - self._gap) * MICRO_USD
 
     def _within(self, packing: Packing) -> Packing | None:
-        """The same, trimmed, with what is reserved in use; None: no limits allow that."""
+        """A packing trimmed, with what is reserved in use; None: no limits allow that."""
         small = trimmed(packing, self._options, self._classes, self._limits)
         found = within(small, self._options, self._classes, self._limits, clock=self._clock)
         return None if found is None else reserved_first(found, self._options, self._limits)
@@ -251,7 +251,7 @@ def cheapest_home(
     limits: Limits,
     totals: Sequence[int],
 ) -> Pattern:
-    """The same load on the cheapest node that carries it and that the limits, used up to these totals, allow.
+    """The load of a pattern on the cheapest node that carries it and that the limits, used up to these totals, allow.
 
     The options, cheapest first, need be those alone that may carry one of its classes.
     """

@@ -125,7 +125,7 @@ def reserved_first(packing: Packing, options: Sequence[NodeOption], limits: Limi
 def _others(
     pattern: Pattern, options: Iterable[NodeOption], classes: Sequence[WorkloadClass], *, same_pool: bool
 ) -> Iterable[Pattern]:
-    """The same load on every other option that carries it."""
+    """The load of a pattern on every other option that carries it."""
     counts = pattern.counts()
     cut = pattern.option.cut
     spot = pattern.option.purchase is Purchase.SPOT

@@ -188,7 +188,7 @@ def beside_one_pool(fleet: Fleet, other: Within) -> Fleet:
 
     Args:
         fleet: with seats.
-        other: the same workloads in one pool each.
+        other: the fleet without seats: its workloads in one pool each.
     """
     pools = {pool_of(pattern) for pattern in other.carried.packing}
     one = artefact.OnePoolEach(usd(cost(other.carried.packing)), len(pools))

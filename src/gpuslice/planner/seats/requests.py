@@ -285,7 +285,7 @@ def _kept(
 def _renumbered(
     pattern: Pattern, asking: Asking, numbers: Mapping[AskingClass, ClassNumber]
 ) -> Pattern | None:
-    """The same node with the classes' new numbers, without those places that nobody asks for; None: nobody is left."""
+    """A node with the classes' new numbers, without those places that nobody asks for; None: nobody is left."""
     pods = sorted(
         PodsAtPlace(numbers[asker], where, count)
         for (number, where, count), ask in zip(pattern.pods, asking, strict=True)

@@ -46,7 +46,7 @@ class Sized:
         workloads: services of one kind each, in the order given; those that can't be served left out.
         unplaced: these, with their reasons.
         bound: proven: no plan for everybody who can be placed costs less, dollars per hour.
-        cheapest: the same services, several kinds of each where that is cheaper: (classes, nodes that carry them, or
+        cheapest: all services with several kinds of each where that is cheaper: (classes, nodes that carry them, or
             None where these are still to be found).
     """
 
@@ -214,7 +214,7 @@ def _with_replicas(
     named: Mapping[tuple[str, frozenset[str]], Kind],
     replicas: Mapping[Kind, int],
 ) -> tuple[WorkloadClass, ...]:
-    """The same classes, their services' members with so many replicas."""
+    """Classes whose services' members have so many replicas."""
     found = []
     for a_class in classes:
         members = tuple(
