@@ -155,3 +155,46 @@ def test_the_node_of_a_pod_that_runs_is_the_schedulers_choice():
     }
     assert read(running)["shop/one"].stays != ()
     assert read(running | {"status": {"phase": "Running"}})["shop/one"].stays == ()
+
+
+def claim(name: str, volume: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"volumeName": volume},
+    }
+
+
+def volume(name: str, key: str = ZONE, place: str = "us-east-1a") -> dict[str, Any]:
+    term = {"matchExpressions": [{"key": key, "operator": "In", "values": [place]}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "namespace": ""},
+        "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}},
+    }
+
+
+def test_who_has_a_volume_in_a_zone_stays():
+    volumes = [{"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}]
+    found = read(deployment(volumes=volumes), claim("cache", "pv-1"), volume("pv-1"))
+    assert "us-east-1a" in found["shop/web"].stays[0]
+    found = read(deployment(volumes=volumes), claim("cache", "pv-1"), volume("pv-1", HOST, "ip-1"))
+    assert "on ip-1" in found["shop/web"].stays[0]
+
+
+def test_a_volume_that_is_nowhere_yet_or_everywhere_binds_nobody():
+    volumes = [{"name": "cache", "persistentVolumeClaim": {"claimName": "cache"}}]
+    shared = volume("pv-1") | {"spec": {}}
+    assert read(deployment(volumes=volumes), claim("cache", ""))["shop/web"].stays == ()
+    assert read(deployment(volumes=volumes), claim("cache", "pv-1"), shared)["shop/web"].stays == ()
+
+
+def test_a_stateful_set_stays_where_any_of_its_pods_has_a_volume():
+    made = deployment() | {"kind": "StatefulSet"}
+    made["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "data"}}]
+    found = read(
+        made, claim("data-web-3", "pv-1"), volume("pv-1", "topology.ebs.csi.aws.com/zone", "us-east-1b")
+    )
+    assert "us-east-1b" in found["shop/web"].stays[0]

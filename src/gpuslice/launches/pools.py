@@ -86,14 +86,14 @@ def offers_of(
         workloads: that it was made for: what limits how many of their pods a node holds counts on every node.
     """
     kinds, replicas = catalog.by_name(), seated_replicas(assignments)
-    taken = sorted({(take.resource, take.most) for workload in workloads for take in workload.takes})
+    taken = taken_by(workloads)
     offers = {}
     for pool in pools:
         types = [kinds[name] for name in pool.instance_types]
         offers[pool.name] = PoolOffer(
             pool.name,
             tuple(
-                (kind, {**carrier_of(pool, stack).offers(pool, kind).amounts, **_others(kind, taken)})
+                (kind, {**carrier_of(pool, stack).offers(pool, kind).amounts, **others_of(kind, taken)})
                 for kind in types
             ),
             frozenset(Purchase(purchase) for purchase in pool.purchases),
@@ -132,8 +132,18 @@ def pod_ask(
     return PodAsk(workload, cpu_milli, memory_mib, tuple(sorted({**slices, **others}.items())))
 
 
-def _others(kind: InstanceType, taken: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """What nodes of a type have of resources that some pods take beside CPU, memory and slices."""
+def taken_by(workloads: Iterable[Workload]) -> list[tuple[str, int]]:
+    """The resources that pods take beside CPU, memory and slices, and how much any node has of each; 0: by its type."""
+    return sorted({(take.resource, take.most) for workload in workloads for take in workload.takes})
+
+
+def others_of(kind: InstanceType, taken: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """What nodes of a type have of resources that some pods take beside CPU, memory and slices.
+
+    Args:
+        kind: of the nodes.
+        taken: see `taken_by`.
+    """
     amounts = {
         name: most or allocatable_of(kind, name, root_volume_gib=ROOT_VOLUME_GIB) for name, most in taken
     }

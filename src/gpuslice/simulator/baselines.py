@@ -16,7 +16,7 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
-from gpuslice.launches.pools import PodAsk, PoolOffer, pod_class
+from gpuslice.launches.pools import PoolOffer, others_of, pod_ask, pod_class, taken_by
 from gpuslice.plan.artefact import GeometryEntry, Layout, Pool
 from gpuslice.plan.tutorials import TUTORIALS, tutorial_name
 from gpuslice.simulator.policies import Place, Policy, Share, pools_of
@@ -62,6 +62,7 @@ def baseline(
     offers: dict[str, PoolOffer] = {}
     places: dict[str, Place] = {}
     misfits = []
+    taken = taken_by(workloads)
     standing: dict[str, int] = {}
     for stated in workloads:
         workload = stated if stated.service is None else on_whole_gpus(stated, catalog)
@@ -81,13 +82,16 @@ def baseline(
         parts = (gpu.name.lower(), slice_.mechanism.value, workload.tenant if shares else "", workload.arch)
         pool = "-".join(filter(None, parts))
         if pool not in offers:
-            offers[pool] = _offer(pool, slice_, count, workload.arch, catalog)
+            offers[pool] = _offer(pool, slice_, count, workload.arch, catalog, taken)
         if not fit(workload.need, slice_).fits:
             misfits.append(workload.name)
         asks = CARRIER.asks(CARRIER.ask(slice_), workload.need.gpus)
-        asked = tuple(sorted(amounts(CARRIER.requests(asks)).items()))
+        asked = amounts(CARRIER.requests(asks))
         places[workload.name] = Place(
-            pod_class(pool, PodAsk(workload.name, workload.cpu_milli, workload.memory_mib, asked)),
+            pod_class(
+                pool,
+                pod_ask(workload.name, workload.cpu_milli, workload.memory_mib, asked, workload.takes),
+            ),
             {
                 pool: Share(
                     workload.need.gpus / count,
@@ -133,6 +137,9 @@ def _chosen(
             continue
         if not left_for_workloads(kind, overhead).holds(workload.cpu_milli, workload.memory_mib):
             continue
+        have = others_of(kind, taken_by([workload]))
+        if any(have.get(take.resource, 0) < take.amount for take in workload.takes):
+            continue
         slices[gpu.name] = slice_
         price = kind.prices[Purchase.ON_DEMAND] / kind.gpu_count
         candidates.append((not same and not anywhere, price, gpu.name))
@@ -142,13 +149,20 @@ def _chosen(
     return GPUS[name], slices[name]
 
 
-def _offer(name: str, slice_: Slice, per_gpu: int, arch: str, catalog: Catalog) -> PoolOffer:
+def _offer(
+    name: str,
+    slice_: Slice,
+    per_gpu: int,
+    arch: str,
+    catalog: Catalog,
+    taken: Sequence[tuple[str, int]],
+) -> PoolOffer:
     """A pool of all sizes of a model, bought on demand."""
     pool = Pool(name, _layout(slice_, per_gpu), (), (), (), CARRIER.name)
     return PoolOffer(
         name,
         tuple(
-            (kind, CARRIER.offers(pool, kind).amounts)
+            (kind, {**CARRIER.offers(pool, kind).amounts, **others_of(kind, taken)})
             for kind in catalog.instance_types
             if kind.gpu == slice_.gpu.name
             and kind.gpu_count

@@ -26,6 +26,7 @@ from gpuslice.workloads.repeats import suffixes
 from gpuslice.workloads.unplanned import always_uses, why_left_out
 from gpuslice.workloads.unread import Unread
 from gpuslice.workloads.use import words_of
+from gpuslice.workloads.volumes import Volumes
 
 if TYPE_CHECKING:
     from gpuslice.workloads.model import Workload
@@ -90,6 +91,8 @@ class _Census:
         self._strict = strict
         self._family = Family(objects)
         self._claims = Claims(objects)
+        self._volumes = Volumes(objects)
+        self._volumes = Volumes(objects)
         self.unread: list[Unread] = []
         self._borrowed = self._borrowed_replicas()
         self._bounds = autoscalers(objects, self._refuse)
@@ -234,7 +237,9 @@ class _Census:
         strange = _other_resources(template.pod)
         if strange:
             template = replace(template, notes=(*template.notes, *strange))
-        return workload_of(obj, template)
+        workload = workload_of(obj, template)
+        bound = self._volumes.bound(obj, template)
+        return replace(workload, stays=(*workload.stays, *bound)) if bound else workload
 
     def _borrowed_replicas(self) -> dict[Key, int]:
         """Argo Rollouts that use a Deployment's template: the pods are theirs, the template is its."""

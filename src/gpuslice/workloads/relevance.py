@@ -20,13 +20,13 @@ GPU_WORDS: Final = (
 # Kinds that say something about pods elsewhere.
 _ALWAYS: Final = frozenset(
     {"HorizontalPodAutoscaler", "ScaledObject", "Rollout", "Node", "DeviceClass", "ResourceClaimTemplate"}
-    | {"ResourceClaim", "TrainJob", "LLMInferenceService"}
+    | {"ResourceClaim", "TrainJob", "LLMInferenceService", "PersistentVolume", "PersistentVolumeClaim"}
 )
 # Kinds that hold no pods, whatever words are in them; those of other groups than Kubernetes' own may.
 _NEVER: Final = frozenset(
     {"CustomResourceDefinition", "ConfigMap", "Secret", "Service", "ServiceAccount", "Namespace", "Event"}
     | {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Ingress", "NetworkPolicy", "Endpoints"}
-    | {"PersistentVolume", "PersistentVolumeClaim", "StorageClass", "EndpointSlice", "Lease"}
+    | {"StorageClass", "EndpointSlice", "Lease"}
     | {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "APIService", "PodDisruptionBudget"}
 )
 _PODS: Final = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicaSet"})

@@ -33,6 +33,8 @@ from gpuslice.cluster.client.resources import (
     OWNERS,
     POD,
     STATEFUL_SET,
+    VOLUME,
+    VOLUME_CLAIM,
     Resource,
 )
 from gpuslice.cluster.client.roles import Role
@@ -83,6 +85,8 @@ def _table() -> Iterator[Permission]:
     for resource in OWNERS:
         yield Permission(Role.VIEW, resource, ("list",), "whose pods they are; the GPU machinery's own")
     yield Permission(Role.VIEW, AUTOSCALER, ("list",), "how many replicas there may be")
+    for resource in (VOLUME_CLAIM, VOLUME):
+        yield Permission(Role.VIEW, resource, ("list",), "which zone a workload's volumes are in")
     for each in CUSTOM_OWNERS:
         yield Permission(Role.VIEW, each, ("list",), "whose pods they are")
     for each in NODE_SIDE:

@@ -52,6 +52,8 @@ REPLICATION_CONTROLLER: Final = Resource("ReplicationController", "", "v1", "rep
 JOB: Final = Resource("Job", "batch", "v1", "jobs")
 CRON_JOB: Final = Resource("CronJob", "batch", "v1", "cronjobs")
 AUTOSCALER: Final = Resource("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers")
+VOLUME: Final = Resource("PersistentVolume", "", "v1", "persistentvolumes", namespaced=False)
+VOLUME_CLAIM: Final = Resource("PersistentVolumeClaim", "", "v1", "persistentvolumeclaims")
 NODE_POOL: Final = Resource("NodePool", "karpenter.sh", "v1", "nodepools", namespaced=False)
 NODE_CLAIM: Final = Resource("NodeClaim", "karpenter.sh", "v1", "nodeclaims", namespaced=False)
 NODE_OVERLAY: Final = Resource("NodeOverlay", "karpenter.sh", "v1alpha1", "nodeoverlays", namespaced=False)

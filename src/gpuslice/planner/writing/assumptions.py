@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE
 from gpuslice.cloud.description import mig_confidence
 from gpuslice.hardware.facts import Confidence
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.units import format_cpu, format_memory
 
 if TYPE_CHECKING:
@@ -72,6 +74,15 @@ def assumptions(
     if sources:
         listed = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
         found.append(f"needs by source: {listed}")
+    taken = {take.resource for a_class in classes for take in a_class.takes}
+    if EPHEMERAL_STORAGE in taken:
+        found.append(
+            f"disks of nodes: their instance stores together, or else a root volume of {ROOT_VOLUME_GIB}Gi, as rendered"
+        )
+    if EFA in taken:
+        found.append(
+            f"nodes give out {EFA} once AWS's device plugin for EFA runs there, which isn't rendered"
+        )
     # Pods of a trace have notes on where they come from, which nobody needs here.
     remarks = [f"{m.name}: {note}" for _, m in members if m.target.kind != "Pod" for note in m.notes]
     return (*found, *_hardware(pools, catalog), *notes, *remarks)
