@@ -270,13 +270,13 @@ def _parse_json(text: bytes, name: str) -> object:
     except msgspec.MsgspecError as error:
         if "UTF-8" in str(error):  # since msgspec 0.23, which doesn't say where
             _decoded(text, name)
-        found = _BYTE.search(str(error))
-        at = int(found[1]) if found else 0
+        byte_position = _BYTE.search(str(error))
+        at = int(byte_position[1]) if byte_position else 0
         line, column = text.count(b"\n", 0, at) + 1, at - text.rfind(b"\n", 0, at)
         problem = _BYTE.sub("", str(error)).removeprefix("JSON is malformed: ")
         raise _NotJsonError(
             f"is not valid JSON: {problem[:1].lower()}{problem[1:]}",
-            where=f"{name}:{line}:{column}" if found else name,
+            where=f"{name}:{line}:{column}" if byte_position else name,
             fix="check that it is complete and holds one JSON document",
         ) from None
     if data is None:
@@ -293,8 +293,8 @@ def _deeper_than(limit: int, data: object) -> bool:
     for _ in range(limit):
         level = [
             child
-            for each in level
-            for child in (each.values() if isinstance(each, dict) else each)
+            for branch in level
+            for child in (branch.values() if isinstance(branch, dict) else branch)
             if isinstance(child, dict | list)
         ]
     return bool(level)

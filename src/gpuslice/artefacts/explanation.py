@@ -38,9 +38,9 @@ def explain(raw: object, kind: type, problem: str, *, where: str) -> InputError:
     if isinstance(top, inspect.StructType) and (error := _other_kind(raw, top, where)) is not None:
         return error
     if (at := not_finite(raw)) is not None:
-        found = shown(_at(raw, at))
+        written = shown(_at(raw, at))
         return InputError(
-            f"found {found}, which is no number", where=_place(where, raw, at), fix="write a finite number"
+            f"found {written}, which is no number", where=_place(where, raw, at), fix="write a finite number"
         )
     path, is_key = _path(problem)
     return _explained(raw, top, _found_key(raw, kind, path, problem), is_key=is_key, where=where)
@@ -102,14 +102,14 @@ def _other_kind(raw: object, top: inspect.StructType, where: str) -> InputError 
 
 def _path(message: str) -> tuple[tuple[Step | None, ...], bool]:
     """The path in a message of msgspec's, None standing for some key, and whether a key itself is wrong."""
-    found = _ERROR.fullmatch(message)
-    if found is None:
+    match = _ERROR.fullmatch(message)
+    if match is None:
         return (), False
     steps = tuple(
         None if step["some"] else int(step["index"]) if step["index"] else step["field"]
-        for step in _STEP.finditer(found["path"])
+        for step in _STEP.finditer(match["path"])
     )
-    return steps, found["key"] is not None
+    return steps, match["key"] is not None
 
 
 def _found_key(raw: object, kind: type, path: tuple[Step | None, ...], message: str) -> tuple[Step, ...]:
@@ -177,10 +177,10 @@ def _explained(
                 if key in {"true", "True"} and "on" in known:
                     hint = "write on: tools of YAML 1.1 take that word for true, and write it so"
                 return InputError("unknown field", where=_place(where, raw, (*path, str(key))), fix=hint)
-        for each in struct.fields:
-            if each.required and each.encode_name not in value:
+        for fact in struct.fields:
+            if fact.required and fact.encode_name not in value:
                 return InputError(
-                    f"has no {each.encode_name}", where=place, fix=f"add it: {_allowed(each.type)}"
+                    f"has no {fact.encode_name}", where=place, fix=f"add it: {_allowed(fact.type)}"
                 )
     if is_key:
         return InputError("has a key that is no text", where=place, fix="quote the key")

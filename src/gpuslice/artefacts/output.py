@@ -121,14 +121,17 @@ def _refuse_foreign(target: Path, path: str | Path) -> None:
         raise InputError(
             "is the directory that you are in", where=str(path), fix="name a new directory inside it"
         )
-    found = {
+    files_there = {
         (Path(folder) / name).relative_to(target).as_posix()
         for folder, folders, names in os.walk(target)
-        for name in (*names, *(each for each in folders if (Path(folder) / each).is_symlink()))
+        for name in (
+            *names,
+            *(folder_name for folder_name in folders if (Path(folder) / folder_name).is_symlink()),
+        )
     }
     listing = target / LISTING
     lines = listing.read_text(errors="replace").splitlines() if listing.is_file() else []
-    foreign = sorted(found - set(lines) - ({LISTING} if lines else set()))
+    foreign = sorted(files_there - set(lines) - ({LISTING} if lines else set()))
     if foreign:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(

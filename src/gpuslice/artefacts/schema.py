@@ -42,12 +42,12 @@ def json_schema(kind: type, *, title: str, schema_id: str) -> dict[str, object]:
 
 def _structs(kind: type) -> list[type[msgspec.Struct]]:
     """The struct and all inside it."""
-    found: dict[type[msgspec.Struct], None] = {}
+    structs: dict[type[msgspec.Struct], None] = {}
     todo: list[object] = [msgspec.inspect.type_info(kind)]
     while todo:
         match todo.pop():
-            case msgspec.inspect.StructType(cls=cls, fields=fields) if cls not in found:
-                found[cls] = None
+            case msgspec.inspect.StructType(cls=cls, fields=fields) if cls not in structs:
+                structs[cls] = None
                 todo.extend(field.type for field in fields)
             case msgspec.inspect.UnionType(types=types):
                 todo.extend(types)
@@ -57,7 +57,7 @@ def _structs(kind: type) -> list[type[msgspec.Struct]]:
                 todo.append(inner)
             case _:
                 pass
-    return list(found)
+    return list(structs)
 
 
 def _describe(definition: dict[str, object], struct: type[msgspec.Struct]) -> None:
@@ -82,8 +82,8 @@ def _field_texts(struct: type) -> dict[str, str]:
     _, _, attributes = inspect.cleandoc(struct.__doc__ or "").partition("\nAttributes:\n")
     # An entry begins at the section's indentation; its further lines are deeper.
     for entry in re.split(r"\n(?=\S)", textwrap.dedent(attributes)):
-        if found := _ENTRY.fullmatch(entry.strip()):
-            texts |= dict.fromkeys(found["names"].split(", "), " ".join(found["text"].split()))
+        if match := _ENTRY.fullmatch(entry.strip()):
+            texts |= dict.fromkeys(match["names"].split(", "), " ".join(match["text"].split()))
     source = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
     body = source.body if isinstance(source, ast.ClassDef) else []
     for field, below in pairwise(body):

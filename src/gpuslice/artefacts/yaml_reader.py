@@ -268,7 +268,7 @@ class _Composer:
 
     def _merged(self, value: object, event: yaml.Event) -> list[dict[str, object]]:
         listed = value if isinstance(value, list) else [value]
-        mappings = [each for each in listed if isinstance(each, dict)]
+        mappings = [entry for entry in listed if isinstance(entry, dict)]
         if len(mappings) != len(listed):
             self._refuse(
                 event,

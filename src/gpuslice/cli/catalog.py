@@ -89,12 +89,12 @@ def show_type(
     from gpuslice.cloud.selection import choose, find
 
     chosen = choose(catalog_file, region)
-    found = find(chosen, name)
+    instance_type = find(chosen, name)
     if output is Output.NAME:
-        print_text(found.name)
+        print_text(instance_type.name)
         return
     daemonsets = parse_overhead(overhead) if overhead else daemonset_overhead()
-    description = describe(chosen, found, daemonsets, assumed=not overhead)
+    description = describe(chosen, instance_type, daemonsets, assumed=not overhead)
     if output is not Output.TABLE:
         print_data(description, output)
         return

@@ -68,8 +68,8 @@ def say_unread(unread: Iterable[Unread]) -> None:
     from gpuslice.cluster.client.roles import TO_VIEW
 
     missing = [*unread]
-    for each in missing:
-        say(f"note: {each.what} can't be read: {each.why}")
+    for kind in missing:
+        say(f"note: {kind.what} can't be read: {kind.why}")
     if missing:
         say(f"note: what can't be read is taken for absent; ask for the role of who looks: {TO_VIEW}")
 
@@ -83,13 +83,13 @@ def secret_in(path: str) -> str:
     if not path:
         return ""
     try:
-        found = Path(path).read_text(encoding="utf-8").strip()
+        secret = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise InputError(
             f"can't be read: {error.strerror}", where=path, fix="name a file that holds a token"
         ) from None
     except UnicodeDecodeError:
         raise InputError("is no text", where=path, fix="name a file that holds a token") from None
-    if not found:
+    if not secret:
         raise InputError("is empty", where=path, fix="name a file that holds a token")
-    return found
+    return secret

@@ -84,10 +84,12 @@ def print_table(
     lines = []
     for number, (row, front) in enumerate(zip(cells, before, strict=True)):
         if not prose or room is None or start + widths[-1] <= room:
-            found = [front.rstrip()]
+            wrapped = [front.rstrip()]
         else:
-            found = _with_prose(_aligned(row[:-1], widths, numbers), row[-1], start, room, heading=not number)
-        lines += found if number else [_bold(name) for name in found]
+            wrapped = _with_prose(
+                _aligned(row[:-1], widths, numbers), row[-1], start, room, heading=not number
+            )
+        lines += wrapped if number else [_bold(name) for name in wrapped]
     print_text("\n".join(lines))
 
 

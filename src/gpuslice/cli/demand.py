@@ -142,7 +142,7 @@ def what_if(timeline: Timeline, allow: str, isolation: str) -> Timeline:
     from gpuslice.hardware.mechanisms import Isolation
 
     try:
-        models = frozenset(gpu_named(each).name for each in allow.split(",") if each.strip())
+        models = frozenset(gpu_named(model).name for model in allow.split(",") if model.strip())
     except InputError as error:
         raise error.inside("--allow") from None
     if allow and not models:

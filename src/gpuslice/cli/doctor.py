@@ -178,14 +178,14 @@ def _use(url: str, token_file: str, sigv4: str) -> dict[str, Use]:
     server = Server(Access(url, bearer=secret_in(token_file), sigv4_region=sigv4))
     try:
         with progress(f"asking {server.url} …"):
-            found = lately(server, int(time.time()))
+            lately_used = lately(server, int(time.time()))
     except TooMuchError as error:
         raise EnvironmentFailedError(f"can't say how GPUs are used: {error}", where=server.url) from None
     finally:
         server.close()
-    if not found:
+    if not lately_used:
         say(f"note: {server.url} has no reading of a GPU of the last {MINUTES} minutes")
-    return {node: Use(each.memory_mib, each.busy) for node, each in found.items()}
+    return {node: Use(now.memory_mib, now.busy) for node, now in lately_used.items()}
 
 
 def _readings(sources: list[str]) -> list[Reading]:
@@ -193,11 +193,11 @@ def _readings(sources: list[str]) -> list[Reading]:
     from gpuslice.cluster.checks.finding import Reading
     from gpuslice.measure.exposition import load
 
-    found = []
+    readings = []
     for source in sources:
         with progress(f"reading {source.partition('?')[0].rpartition('@')[2][:80]} …"):
-            found += [Reading(one.node, one.pods, one.memory_mib) for one in load(source)]
-    return found
+            readings += [Reading(one.node, one.pods, one.memory_mib) for one in load(source)]
+    return readings
 
 
 def _with(readings: list[Reading], use: dict[str, Use], snapshot: Snapshot) -> dict[str, Use]:
@@ -220,11 +220,11 @@ def _held(files: list[str]) -> dict[str, int]:
     """GPU memory by pod, of all nodes; of a pod that is told of twice the most."""
     from gpuslice.measure.pod_memory import load
 
-    found: dict[str, int] = {}
+    held: dict[str, int] = {}
     for name in files:
         for uid, memory in load(name).items():
-            found[uid] = max(memory, found.get(uid, 0))
-    return found
+            held[uid] = max(memory, held.get(uid, 0))
+    return held
 
 
 def _say_strangers(held: dict[str, int], snapshot: Snapshot) -> None:

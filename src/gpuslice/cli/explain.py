@@ -113,16 +113,16 @@ def explain(
     )
     if workload:
         named(planned, workload)
-    found = None
+    found_savings = None
     if savings:
-        found = find_savings(
+        found_savings = find_savings(
             planned, effort=effort, time_limit=time_limit, limit=savings_limit, name=workload
         )
     if workload:
-        explain_workload(planned, workload, output, found)
+        explain_workload(planned, workload, output, found_savings)
     else:
-        _explain_plan(planned, output, found)
-    exit_after(found)
+        _explain_plan(planned, output, found_savings)
+    exit_after(found_savings)
 
 
 def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> None:
@@ -146,7 +146,9 @@ def _explain_plan(planned: Planned, output: Output, savings: Savings | None) -> 
             if drivers:
                 _print_drivers(drivers)
             _print_missing(made.missing)
-            print_list("Not placed", [f"{each.workload}: {each.reason}" for each in made.unplaced])
+            print_list(
+                "Not placed", [f"{left_out.workload}: {left_out.reason}" for left_out in made.unplaced]
+            )
             if savings is not None:
                 print_savings(savings, planned)
         case _:
@@ -181,7 +183,10 @@ def _print_missing(missing: Sequence[MissingType]) -> None:
         print_text("\nWhat it means while EC2 is out of an instance type:")
         print_table(
             ("missing", "$ an hour more", "pods that wait"),
-            [(each.instance_type, f"{each.usd_per_hour:+.2f}", each.waiting) for each in missing],
+            [
+                (instance_type.instance_type, f"{instance_type.usd_per_hour:+.2f}", instance_type.waiting)
+                for instance_type in missing
+            ],
             right=("$ an hour more", "pods that wait"),
         )
 
@@ -267,9 +272,9 @@ def _drivers(planned: Planned) -> list[tuple[str, float, float]]:
     solution = planned.solution
     if solution.relaxation is None:
         return []
-    found = [
+    drivers = [
         (member.name, float(price), float(price) * member.replicas)
         for a_class, price in zip(solution.classes, solution.relaxation.duals, strict=True)
         for member in a_class.members
     ]
-    return sorted(found, key=lambda entry: (-entry[2], entry[0]))
+    return sorted(drivers, key=lambda entry: (-entry[2], entry[0]))

@@ -56,11 +56,13 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
     placed = [assignment for assignment in made.assignments if assignment.workload == name]
     pools = {assignment.pool for assignment in placed}
     given = [pool.layout for pool in made.pools if pool.name in pools]
-    found = alternatives(workload, planned.catalog, planned.settings.overhead, planned.settings.stack, given)
-    missed = [each for each in made.unplaced if each.workload == name]
+    could_have = alternatives(
+        workload, planned.catalog, planned.settings.overhead, planned.settings.stack, given
+    )
+    missed = [left_out for left_out in made.unplaced if left_out.workload == name]
     match output:
         case Output.NAME:
-            print_names(each.slice for each in found if each.answer.fits)
+            print_names(alternative.slice for alternative in could_have if alternative.answer.fits)
         case Output.TABLE:
             _print_placed(placed)
             for miss in missed:
@@ -68,7 +70,7 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
             if not placed and not missed:
                 print_text(f"{name}: no replicas, so nothing to place")
             print_text(f"  need: {need_in_words(workload.need)}")
-            _print_alternatives(found, {assignment.slice for assignment in placed})
+            _print_alternatives(could_have, {assignment.slice for assignment in placed})
             if savings is not None:
                 print_savings(savings, planned)
         case _:
@@ -77,7 +79,7 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
                     "workload": name,
                     "assignments": placed,
                     "unplaced": missed,
-                    "alternatives": [_plain(alternative) for alternative in found],
+                    "alternatives": [_plain(alternative) for alternative in could_have],
                     **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
@@ -89,15 +91,15 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
     from gpuslice.advice.services import choices
 
     settings, made = planned.settings, planned.solution.plan
-    found = choices(workload, planned.catalog, settings.overhead, settings.stack)
+    offers = choices(workload, planned.catalog, settings.overhead, settings.stack)
     placed = [part for part in made.assignments if part.workload == workload.name]
     missed = [left for left in made.unplaced if left.workload == workload.name]
     match output:
         case Output.NAME:
-            print_names(dict.fromkeys(choice.profile.slice for choice in found if not choice.reason))
+            print_names(dict.fromkeys(choice.profile.slice for choice in offers if not choice.reason))
         case Output.TABLE:
             _print_service(workload, placed, missed)
-            _print_choices(found, placed)
+            _print_choices(offers, placed)
             if savings is not None:
                 print_savings(savings, planned)
         case _:
@@ -106,7 +108,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
                     "workload": workload.name,
                     "assignments": placed,
                     "unplaced": missed,
-                    "profiles": [_plain_choice(choice) for choice in found],
+                    "profiles": [_plain_choice(choice) for choice in offers],
                     **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
@@ -114,7 +116,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
 
 
 def _plain_choice(choice: Choice) -> dict[str, object]:
-    found: dict[str, object] = {
+    fields: dict[str, object] = {
         "slice": choice.profile.slice,
         "batch": choice.profile.batch,
         "processes": choice.profile.processes,
@@ -122,12 +124,12 @@ def _plain_choice(choice: Choice) -> dict[str, object]:
         "throughput": choice.throughput,
     }
     if choice.replicas:
-        found["replicas"] = choice.replicas
+        fields["replicas"] = choice.replicas
     if choice.price is not None:
-        found |= {"usdPerHour": choice.price / 1e6, "instanceType": choice.instance_type}
+        fields |= {"usdPerHour": choice.price / 1e6, "instanceType": choice.instance_type}
     if choice.reason:
-        found["reason"] = choice.reason
-    return found
+        fields["reason"] = choice.reason
+    return fields
 
 
 def _print_service(workload: Workload, placed: Sequence[Assignment], missed: Sequence[Unplaced]) -> None:
@@ -150,9 +152,9 @@ def _print_service(workload: Workload, placed: Sequence[Assignment], missed: Seq
     print_text(f"  load: {load_in_words(service)}")
 
 
-def _print_choices(found: Sequence[Choice], placed: Sequence[Assignment]) -> None:
+def _print_choices(listed: Sequence[Choice], placed: Sequence[Assignment]) -> None:
     """Its profiles: what each would take, and below them those that won't do."""
-    offered = [choice for choice in found if not choice.reason]
+    offered = [choice for choice in listed if not choice.reason]
     chosen = {
         (part.service.batch, part.service.processes, part.service.latency_ms)
         for part in placed
@@ -184,7 +186,7 @@ def _print_choices(found: Sequence[Choice], placed: Sequence[Assignment]) -> Non
         "Won't do",
         [
             f"{profile.slice}, batch {profile.batch}, processes {profile.processes}: {choice.reason}"
-            for choice in found
+            for choice in listed
             if choice.reason
             for profile in (choice.profile,)
         ],
@@ -201,11 +203,11 @@ def _print_placed(placed: Sequence[Assignment]) -> None:
             print_text(f"  why: {assignment.because}")
 
 
-def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
+def _print_alternatives(listed: Sequence[Alternative], chosen: set[str]) -> None:
     """What would do, cheapest first, and below it what would not and why."""
     from gpuslice.advice.words import refusals
 
-    offered = [each for each in found if each.price is not None]
+    offered = [alternative for alternative in listed if alternative.price is not None]
     if offered:
         print_text("")
         print_table(
@@ -226,22 +228,22 @@ def _print_alternatives(found: Sequence[Alternative], chosen: set[str]) -> None:
             right=("$ an hour per pod", "pods a node", "slowdown"),
         )
         say(_CHOSEN)
-    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
+    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(listed)])
 
 
 def _plain(alternative: Alternative) -> dict[str, object]:
-    found: dict[str, object] = {"slice": alternative.slice, "fits": alternative.answer.fits}
+    fields: dict[str, object] = {"slice": alternative.slice, "fits": alternative.answer.fits}
     if alternative.answer.binds is not None:
-        found |= {"binds": alternative.answer.binds.value, "reason": alternative.answer.reason}
+        fields |= {"binds": alternative.answer.binds.value, "reason": alternative.answer.reason}
     if alternative.price is not None:
-        found |= {
+        fields |= {
             "usdPerHourPerPod": alternative.price / 1e6,
             "instanceType": alternative.instance_type,
             "podsPerNode": alternative.per_node,
         }
     if alternative.answer.slowdown is not None:
-        found["expectedSlowdown"] = round(float(alternative.answer.slowdown), 3)
-    return found
+        fields["expectedSlowdown"] = round(float(alternative.answer.slowdown), 3)
+    return fields
 
 
 def dollars(micro: int | None, digits: int = 2) -> str:

@@ -78,7 +78,7 @@ app.command()(demo.demo)
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 environment failed."""
     debug = "--debug" in sys.argv or bool(os.environ.get("GPUSLICE_DEBUG"))
-    arguments = [each for each in sys.argv[1:] if each != "--debug"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         exit_code = app(args=arguments or ["--help"], prog_name=_program(arguments), standalone_mode=False)
     except GpusliceError as error:
@@ -133,7 +133,7 @@ def _fail(text: str, exit_code: int, *, debug: bool) -> None:
         traceback.print_exc()
     half = _LONGEST_LINE // 2
     lines = [
-        each if len(each) <= _LONGEST_LINE else f"{each[:half]} … {each[-half:]}" for each in text.split("\n")
+        line if len(line) <= _LONGEST_LINE else f"{line[:half]} … {line[-half:]}" for line in text.split("\n")
     ]
     # What is quoted may be anybody's: nothing in it may move a terminal's cursor.
     shown = "\n".join(

@@ -113,7 +113,7 @@ def measure_prometheus(
     server = Server(access)
     try:
         with progress_of(f"asking {server.url}") as advance:
-            found = read_needs(
+            readings = read_needs(
                 server,
                 workloads,
                 start=end - seconds,
@@ -124,18 +124,18 @@ def measure_prometheus(
     finally:
         server.close()
     asked = Window(seconds, utc(end), Means.PROMETHEUS)
-    needs = {name: pool(group, asked, quantile=quantile) for name, group in found.items()}
+    needs = {name: pool(group, asked, quantile=quantile) for name, group in readings.items()}
     print_needs(needs, output)
     write_into(file, needs, out=out, dry_run=dry_run, output=output)
 
 
 def _labels(match: str) -> str:
     """Matchers as they stand between braces. They hold for kube-state-metrics' series too, which tell who shares."""
-    found = match.strip().removeprefix("{").removesuffix("}").strip(" ,")
+    selector = match.strip().removeprefix("{").removesuffix("}").strip(" ,")
     own = sorted(
-        set(re.findall(r"([a-zA-Z_]\w*)\s*[=!]", re.sub(r'"(\\.|[^"\\])*"', "", found))) & _OF_ONE_SCRAPE
+        set(re.findall(r"([a-zA-Z_]\w*)\s*[=!]", re.sub(r'"(\\.|[^"\\])*"', "", selector))) & _OF_ONE_SCRAPE
     )
-    if own or (found and '"' not in found):
+    if own or (selector and '"' not in selector):
         from gpuslice.errors import InputError
 
         raise InputError(
@@ -145,7 +145,7 @@ def _labels(match: str) -> str:
             where="--match",
             fix="match one that kube-state-metrics' series have too, such as 'cluster=\"prod\"'",
         )
-    return found
+    return selector
 
 
 def _basic(user: str, token_file: str) -> tuple[str, str] | None:

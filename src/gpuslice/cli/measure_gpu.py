@@ -124,16 +124,16 @@ def measure_gpu(
     _check_file(file, workload, asked)
     load = _load(demand, slo_ms)
     workloads = _workloads(file, workload, load) if file else {}
-    found = _measure(asked, warm_up, seconds)
-    profiles = _profiles(asked, found[0], batch)
-    print_watched(found, profiles, quantile=quantile, output=output, everything=everything)
+    gpus_watched = _measure(asked, warm_up, seconds)
+    profiles = _profiles(asked, gpus_watched[0], batch)
+    print_watched(gpus_watched, profiles, quantile=quantile, output=output, everything=everything)
     if not file:
         return
     from gpuslice.measure.gpu import need_of
 
     write_into(
         file,
-        {workload: need_of(found[0].watched, quantile=quantile)},
+        {workload: need_of(gpus_watched[0].watched, quantile=quantile)},
         out=out,
         dry_run=dry_run,
         output=output,
@@ -195,13 +195,13 @@ def _check_file(file: str, workload: str, asked: _Asked) -> None:
     refuse_stdin(file)
 
 
-def _profiles(asked: _Asked, found: WatchedGpu, batch: int) -> list[ServiceProfile]:
+def _profiles(asked: _Asked, watched_gpu: WatchedGpu, batch: int) -> list[ServiceProfile]:
     """Of a service that the program is; none where nothing tells how much it does."""
     from gpuslice.measure.profiles import profiles_of
 
-    if len(found.shares) <= 1 or not asked.tells:
+    if len(watched_gpu.shares) <= 1 or not asked.tells:
         return []
-    return profiles_of(found.watched.readings.model, found.shares, mps=asked.mps, batch=batch)
+    return profiles_of(watched_gpu.watched.readings.model, watched_gpu.shares, mps=asked.mps, batch=batch)
 
 
 def _with_profiles(
@@ -295,18 +295,18 @@ def _workloads(file: str, name: str, load: Load | None) -> Mapping[str, Workload
     from gpuslice.errors import nearest
     from gpuslice.workloads.artefact import read_workloads
 
-    found = {workload.name: workload for workload in read_workloads(file, accept_assumed=True).workloads}
-    if name not in found:
+    workloads = {workload.name: workload for workload in read_workloads(file, accept_assumed=True).workloads}
+    if name not in workloads:
         raise InputError(
             f"{name[:80]!r} is not in {file}",
             where="--workload",
-            fix=nearest(name, list(found)) or "name a workload of the file, as namespace/name",
+            fix=nearest(name, list(workloads)) or "name a workload of the file, as namespace/name",
         )
-    if load is not None and found[name].service is not None:
+    if load is not None and workloads[name].service is not None:
         raise InputError(
             f"{name} is a service already", where="--demand", fix="leave out --demand and --slo-ms"
         )
-    return found
+    return workloads
 
 
 def _load(demand: str, slo_ms: float) -> Load | None:
@@ -314,12 +314,12 @@ def _load(demand: str, slo_ms: float) -> Load | None:
 
     if not demand and not slo_ms:
         return None
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(\S.*)", demand)
-    if found is None or not slo_ms:
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(\S.*)", demand)
+    if match is None or not slo_ms:
         raise InputError(
             "--demand and --slo-ms go together", fix='write --demand "800 requests/s" --slo-ms 200'
         )
-    return Load(float(found[1]), found[2].strip(), slo_ms)
+    return Load(float(match[1]), match[2].strip(), slo_ms)
 
 
 def _progress(pattern: str, counter_file: str) -> Progress:
@@ -336,7 +336,7 @@ def _progress(pattern: str, counter_file: str) -> Progress:
 
 
 def _copies(text: str) -> tuple[int, ...]:
-    parts = [each.strip() for each in text.split(",") if each.strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdigit() and 1 <= int(part) <= _MOST_COPIES for part in parts if len(part) < 4):
         raise InputError(f"{text[:40]!r} are no numbers of copies", where="--copies", fix="write 1,2,4,8")
     if any(len(part) >= 4 for part in parts):

@@ -299,7 +299,7 @@ def make_plan(
                 lambda: 0.0 if interrupted() else started + time_limit - time.monotonic(),
             ),
             notes=workloads.notes,
-            told=lambda found: say_now(f"planning … {in_words(found)}"),
+            told=lambda progress: say_now(f"planning … {in_words(progress)}"),
             interrupted=interrupted,
         )
     return Planned(workloads, catalog, settings, solution)
@@ -335,11 +335,11 @@ def _at_a_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def in_words(found: Found) -> str:
+def in_words(progress: Found) -> str:
     """How far planning has come: what was found, what is proven, and how far apart they are."""
-    gap = max(found.usd - found.bound, 0.0) / found.usd if found.usd else 0.0
-    what = "plan" if found.whole else "fractional mix"
-    return f"{what} ${found.usd:,.2f}, nothing below ${found.bound:,.2f} an hour, gap {gap:.1%}"
+    gap = max(progress.usd - progress.bound, 0.0) / progress.usd if progress.usd else 0.0
+    what = "plan" if progress.whole else "fractional mix"
+    return f"{what} ${progress.usd:,.2f}, nothing below ${progress.bound:,.2f} an hour, gap {gap:.1%}"
 
 
 def _policy(path: str, workloads: WorkloadSet, buying: Buying, catalog: Catalog) -> Policy:

@@ -47,8 +47,8 @@ def parts() -> dict[str, str]:
 
     root = Path(gpuslice.__file__).parent
     content = hashlib.sha256()
-    for each in sorted(root.rglob("*.py")):
-        content.update(each.relative_to(root).as_posix().encode() + b"\0" + each.read_bytes())
+    for file in sorted(root.rglob("*.py")):
+        content.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     own = f"{gpuslice.__version__} (code {content.hexdigest()[:8]})"
     return {"gpuslice": own, **{name: version(name) for name in ("highspy", "msgspec", "numpy")}}
 
@@ -75,17 +75,15 @@ def replayed(
 
     here = socket.gethostname()
     try:
-        found = parts()
+        versions = parts()
     except ModuleNotFoundError as error:
         lines = (
             f"error: Ray's worker on {here} has no {error.name}\ninstall gpuslice {wanted['gpuslice']} there"
         )
         return 3, "", lines
     for name, version in wanted.items():
-        if found[name] != version:
-            lines = (
-                f"error: Ray's worker on {here} has {name} {found[name]}, here is {version}\ninstall the same"
-            )
+        if versions[name] != version:
+            lines = f"error: Ray's worker on {here} has {name} {versions[name]}, here is {version}\ninstall the same"
             return 3, "", lines
     from gpuslice.cli.main import main as gpuslice
 

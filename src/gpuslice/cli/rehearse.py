@@ -72,20 +72,22 @@ def rehearse(
         raise InputError("parts for rehearsing are missing", fix="pip install 'gpuslice[rehearse]'")
     plan = read_plan(plan_file)
     catalog = priced(plan.policy, choose(catalog_file, plan.catalog.region))
-    found = read(workloads_file, at="now", accept_assumed=True, region=plan.catalog.region)
+    workload_set = read(workloads_file, at="now", accept_assumed=True, region=plan.catalog.region)
     from gpuslice.rehearsal.build import build
     from gpuslice.rehearsal.cluster import scratch_cluster
     from gpuslice.rehearsal.rehearse import Patience, check
     from gpuslice.rehearsal.rehearse import rehearse as run
 
-    check(plan, catalog, found.workloads, missing or ())
+    check(plan, catalog, workload_set.workloads, missing or ())
     # A polite end is an end like Ctrl-C: everything that was started ends with us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     binaries = build(say)
     say("starting a control plane, a played EC2 and Karpenter")
     with scratch_cluster(binaries, catalog, directory=Path(logs) if logs else None) as cluster:
         cluster.ec2.out_of_capacity(tuple(missing or ()))
-        outcome = run(cluster, plan, catalog, found.workloads, patience=Patience(quiet_s=quiet), say=say)
+        outcome = run(
+            cluster, plan, catalog, workload_set.workloads, patience=Patience(quiet_s=quiet), say=say
+        )
     _print(outcome, output)
     if not outcome.matches:
         raise typer.Exit(1)
@@ -132,7 +134,7 @@ def _print(outcome: Comparison, output: Output) -> None:
         print_text("")
         print_table(
             ("workload", "pool", "pods", "bound", "why"),
-            [(each.workload, each.pool, each.replicas, each.bound, each.why) for each in unbound],
+            [(line.workload, line.pool, line.replicas, line.bound, line.why) for line in unbound],
             right=("pods", "bound"),
         )
     print_list("Troubles", outcome.troubles)

@@ -226,11 +226,11 @@ def _print(objects: tuple[RenderedFile, ...], output: Output) -> None:
 
 def _names(files: tuple[RenderedFile, ...]) -> list[str]:
     """Every object as `kind.group/name`, as kubectl prints them."""
-    found = []
+    names = []
     for file in files:
         for entry in file.objects if file.applied else ():
             group = str(entry["apiVersion"]).rpartition("/")[0]
             metadata = entry["metadata"]
             name = metadata["name"] if isinstance(metadata, dict) else ""
-            found.append(".".join(filter(None, (str(entry["kind"]).lower(), group))) + f"/{name}")
-    return found
+            names.append(".".join(filter(None, (str(entry["kind"]).lower(), group))) + f"/{name}")
+    return names

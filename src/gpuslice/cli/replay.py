@@ -173,10 +173,10 @@ def run(course: Course) -> tuple[Simulation, Plan | None]:
                 plan = plan or course.plan_for(course.timeline.workloads)
             outcomes.append(_outcome(course, name, plan if name == PLAN else None, look))
     replayed = plan if PLAN in course.names else None
-    found = simulation(
+    outcome = simulation(
         course.timeline, outcomes, course.catalog, replayed, tuple(_assumptions(course.asked, look))
     )
-    return found, plan
+    return outcome, plan
 
 
 def _outcome(course: Course, name: str, plan: Plan | None, look: float) -> Outcome:

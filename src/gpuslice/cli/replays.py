@@ -77,8 +77,8 @@ def here(commands: Sequence[Sequence[str]], jobs: int) -> Generator[tuple[int, E
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         numbers = {pool.submit(running.replay, group): number for number, group in enumerate(commands)}
         try:
-            for each in as_completed(numbers):
-                yield numbers[each], each.result()
+            for future in as_completed(numbers):
+                yield numbers[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             running.end()

@@ -80,21 +80,21 @@ def _simulation(path: str, plan: Plan, files: list[str]) -> Simulation:
     from gpuslice.simulator.result import Simulation
 
     document = read_documents(path)[0]
-    found = decode(document.data, Simulation, where=document.where)
-    if found.plan and found.plan != digest(plan):
+    replay = decode(document.data, Simulation, where=document.where)
+    if replay.plan and replay.plan != digest(plan):
         raise InputError(
             "is of another plan",
             where=document.where,
             fix=f"replay this one: gpuslice simulate {' '.join(f'-f {name}' for name in files)} …",
         )
-    if (found.region, found.prices) != (plan.catalog.region, plan.catalog.prices):
+    if (replay.region, replay.prices) != (plan.catalog.region, plan.catalog.prices):
         raise InputError(
-            f"has prices of {found.region[:40]} of {found.prices[:40]}, the plan is of {plan.catalog.region[:40]} "
+            f"has prices of {replay.region[:40]} of {replay.prices[:40]}, the plan is of {plan.catalog.region[:40]} "
             f"of {plan.catalog.prices[:40]}",
             where=document.where,
             fix="replay with the plan's catalog: --catalog FILE",
         )
-    return found
+    return replay
 
 
 def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, WorkloadSet | None]:
@@ -107,7 +107,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
     from gpuslice.workloads.sources import read
 
     plans: list[Plan] = []
-    found: list[WorkloadSet] = []
+    workload_sets: list[WorkloadSet] = []
     manifests: list[str] = []
     for path in files:
         if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises on a name that is too long
@@ -116,7 +116,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
         documents = read_documents(path)
         match documents[0].data:
             case {"kind": "Workloads"}:
-                found.append(parse_workloads(documents, at=at.value, accept_assumed=accept_assumed))
+                workload_sets.append(parse_workloads(documents, at=at.value, accept_assumed=accept_assumed))
             case {"apiVersion": str(version), "kind": str()} if not version.startswith("gpuslice.io/"):
                 if path == "-":
                     raise InputError(
@@ -125,7 +125,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
                 manifests.append(path)
             case _:
                 plans.append(plan_in(documents))
-    sets = len(found) + len(manifests)
+    sets = len(workload_sets) + len(manifests)
     if len(plans) != 1 or sets > 1:
         raise InputError(
             f"{len(plans)} plans and {sets} sets of workloads are named",
@@ -133,5 +133,7 @@ def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, 
             fix="name one plan, and at most one file or directory with its workloads",
         )
     region = plans[0].catalog.region
-    found += [read(path, at=at.value, accept_assumed=accept_assumed, region=region) for path in manifests]
-    return plans[0], found[0] if found else None
+    workload_sets += [
+        read(path, at=at.value, accept_assumed=accept_assumed, region=region) for path in manifests
+    ]
+    return plans[0], workload_sets[0] if workload_sets else None

@@ -75,16 +75,19 @@ class Savings:
             (each.change.kind, each.change.whose): each.usd_per_hour
             for each in sorted(self.confirmed, key=lambda saving: saving.usd_per_hour)
         }
-        found = [
-            each
-            for each in self.confirmed
-            if each.usd_per_hour * HOURS_A_MONTH >= LEAST_WORTH
+        worthwhile = [
+            saving
+            for saving in self.confirmed
+            if saving.usd_per_hour * HOURS_A_MONTH >= LEAST_WORTH
             and not any(
-                alone.get((each.change.kind, member.name), 0.0) >= each.usd_per_hour
-                for member in (each.change.workloads if len(each.change.workloads) > 1 else ())
+                alone.get((saving.change.kind, member.name), 0.0) >= saving.usd_per_hour
+                for member in (saving.change.workloads if len(saving.change.workloads) > 1 else ())
             )
         ]
-        return sorted(found, key=lambda each: (-round(each.agreed, 6), each.change.whose, each.change.words))
+        return sorted(
+            worthwhile,
+            key=lambda saving: (-round(saving.agreed, 6), saving.change.whose, saving.change.words),
+        )
 
 
 def find_savings(
@@ -106,7 +109,7 @@ def find_savings(
     workloads, solution = planned.workloads.workloads, planned.solution
     estimating = time.monotonic() + _ESTIMATING * limit
     with interruptible() as interrupted, progress_of("planning again …") as done:
-        found = changes(
+        promising = changes(
             solution,
             workloads,
             planned.catalog,
@@ -114,14 +117,14 @@ def find_savings(
             clock=Clock(_ESTIMATING * limit, lambda: 0.0 if interrupted() else estimating - time.monotonic()),
             name=name,
         )
-        result = Savings(found)
+        result = Savings(promising)
         slowest = 0.0
-        for at, change in enumerate(found.found):
+        for at, change in enumerate(promising.found):
             left = ends - time.monotonic()
             if interrupted() or at >= _AGAIN or left <= min(time_limit, _SLOWER * slowest):
-                result.estimated = list(found.found[at:])
+                result.estimated = list(promising.found[at:])
                 break
-            done(at, min(len(found.found), _AGAIN))
+            done(at, min(len(promising.found), _AGAIN))
             started = time.monotonic()
             again = _again(planned, effort, started + min(time_limit, left), interrupted)
             planned_with = saving(change, solution.plan, workloads, again)
@@ -152,19 +155,19 @@ def _again(
     return again
 
 
-def savings_data(found: Savings) -> list[dict[str, object]]:
+def savings_data(savings: Savings) -> list[dict[str, object]]:
     """Savings for programs: those that were planned with come first."""
     listed = [
-        _entry(each.change)
+        _entry(saving.change)
         | {
-            "usdPerHour": round(each.usd_per_hour, 6),
-            "usdPerMonth": round(each.usd_per_hour * HOURS_A_MONTH, 2),
-            "provenUsdPerHour": round(each.proven, 6),
+            "usdPerHour": round(saving.usd_per_hour, 6),
+            "usdPerMonth": round(saving.usd_per_hour * HOURS_A_MONTH, 2),
+            "provenUsdPerHour": round(saving.proven, 6),
             "confirmed": True,
         }
-        for each in found.worth
+        for saving in savings.worth
     ]
-    return listed + [_entry(change) | {"confirmed": False} for change in found.estimated]
+    return listed + [_entry(change) | {"confirmed": False} for change in savings.estimated]
 
 
 def _entry(change: Change) -> dict[str, object]:
@@ -177,40 +180,43 @@ def _entry(change: Change) -> dict[str, object]:
     }
 
 
-def print_savings(found: Savings, planned: Planned) -> None:
+def print_savings(savings: Savings, planned: Planned) -> None:
     """What would save something, the most first; what was only estimated; and what the rest comes to."""
     from gpuslice.cloud.catalog import Purchase
 
-    if found.worth:
-        _print_confirmed(found.worth, planned.solution.plan.summary)
-    if found.estimated:
+    if savings.worth:
+        _print_confirmed(savings.worth, planned.solution.plan.summary)
+    if savings.estimated:
         print_text("\nEstimated by the prices of the proof, not planned again:")
         print_table(
             ("$ a month", "whose", "change"),
-            [(_month(each.estimate), each.whose, each.words) for each in found.estimated[:_ESTIMATED_SHOWN]],
+            [
+                (_month(change.estimate), change.whose, change.words)
+                for change in savings.estimated[:_ESTIMATED_SHOWN]
+            ],
             right=("$ a month",),
         )
-        if len(found.estimated) > _ESTIMATED_SHOWN:
-            say(f"{len(found.estimated) - _ESTIMATED_SHOWN} more changes: -o json lists them all")
-    print_text("\n" + _rest(found))
+        if len(savings.estimated) > _ESTIMATED_SHOWN:
+            say(f"{len(savings.estimated) - _ESTIMATED_SHOWN} more changes: -o json lists them all")
+    print_text("\n" + _rest(savings))
     if not any(Purchase.SPOT in kind.prices for kind in planned.catalog.instance_types):
         say("spot is left out, as the catalog has no prices for it: see gpuslice catalog refresh")
 
 
 def _print_confirmed(worth: Sequence[Saving], summary: Summary) -> None:
-    proven = any(each.proven for each in worth)
+    proven = any(saving.proven for saving in worth)
     print_text("\nWhat one change would save, planned again with it and nothing else changed:")
     print_table(
         ("$ a month", "estimate", *(["proven"] if proven else []), "whose", "change"),
         [
             (
-                _month(each.usd_per_hour),
-                _month(each.change.estimate),
-                *([_month(each.proven) if each.proven else None] if proven else []),
-                each.change.whose,
-                each.change.words,
+                _month(saving.usd_per_hour),
+                _month(saving.change.estimate),
+                *([_month(saving.proven) if saving.proven else None] if proven else []),
+                saving.change.whose,
+                saving.change.words,
             )
-            for each in worth
+            for saving in worth
         ],
         right=("$ a month", "estimate", "proven"),
     )
@@ -228,12 +234,12 @@ def _print_confirmed(worth: Sequence[Saving], summary: Summary) -> None:
     )
 
 
-def _rest(found: Savings) -> str:
+def _rest(savings: Savings) -> str:
     """What the changes that aren't listed come to."""
-    asked, missed, tried = found.changes.asked, found.changes.missed, len(found.confirmed)
-    useless = tried - len(found.worth)
+    asked, missed, tried = savings.changes.asked, savings.changes.missed, len(savings.confirmed)
+    useless = tried - len(savings.worth)
     parts = []
-    if found.worth or found.estimated:
+    if savings.worth or savings.estimated:
         parts.append(f"{asked} changes were priced; by the prices of the proof no other saves $1 a month.")
         if useless:
             parts.append(f"{useless} of the {tried} planned with save nothing.")
@@ -242,7 +248,7 @@ def _rest(found: Savings) -> str:
     elif not missed:
         parts.append("Nothing that is placed has a rule to loosen.")
     if missed:
-        most = _month(found.changes.most)
+        most = _month(savings.changes.most)
         parts.append(
             f"There was no time for {len(missed)} workload{'s' * (len(missed) != 1)}; a change of one of these saves "
             f"${most} a month at most, as it adds no more to the least possible bill."
@@ -254,11 +260,11 @@ def _month(usd_per_hour: float) -> str:
     return f"{usd_per_hour * HOURS_A_MONTH:,.2f}"
 
 
-def exit_after(found: Savings | None) -> None:
+def exit_after(savings: Savings | None) -> None:
     """After Ctrl-C, end as shells expect it, with all said that was found.
 
     Raises:
         typer.Exit: it was pressed.
     """
-    if found is not None and found.interrupted:
+    if savings is not None and savings.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -284,10 +284,10 @@ def _from_manifests(source: list[str], wanted: _Wanted) -> tuple[WorkloadSet, He
 
     if is_of_a_cluster(read.objects) and not wanted.strict:
         snapshot = snapshot_of_objects(read.objects, ", ".join(source))
-        found, held = _from_snapshot(
+        scanned, held = _from_snapshot(
             snapshot, wanted.today, wanted.exclude, wanted.region, wanted.catalog_file, ""
         )
-        return replace(found, notes=(*found.notes, *input_notes(read))), held
+        return replace(scanned, notes=(*scanned.notes, *input_notes(read))), held
     workloads = workloads_in(
         read,
         today=wanted.today,
@@ -383,13 +383,13 @@ def _without(workloads: WorkloadSet, unknown: list[Workload]) -> str:
 
 
 def _summary(workloads: WorkloadSet) -> str:
-    found = workloads.workloads
-    several = sum(workload.need.gpus > 1 for workload in found)
-    unknown = [each for each in found if _missing(each)]
-    nowhere = sum(workload.need.on is None for workload in found)
-    pods = sum(workload.replicas for workload in found)
+    listed = workloads.workloads
+    several = sum(workload.need.gpus > 1 for workload in listed)
+    unknown = [workload for workload in listed if _missing(workload)]
+    nowhere = sum(workload.need.on is None for workload in listed)
+    pods = sum(workload.replicas for workload in listed)
     words = (
-        f"{len(found):,} workloads, {pods:,} GPU pods: {len(found) - several - len(unknown):,} with a known need, "
+        f"{len(listed):,} workloads, {pods:,} GPU pods: {len(listed) - several - len(unknown):,} with a known need, "
         f"{len(unknown):,} without ({_without(workloads, unknown)}), {several:,} of several GPUs"
     )
     if nowhere:

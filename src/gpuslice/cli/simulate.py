@@ -174,25 +174,25 @@ def simulate(
         return
     _check_alone(ray, jobs)
     course = read(asked, partial(_check_outputs, out, plan_out, prices))
-    found, plan = run(course)
-    _print(found, out, output)
+    replayed, plan = run(course)
+    _print(replayed, out, output)
     _say_written(asked, out, plan_out, plan, made=course.plan is None)
 
 
-def _print(found: Simulation, out: str, output: Output) -> None:
+def _print(replayed: Simulation, out: str, output: Output) -> None:
     from gpuslice.artefacts.documents import dump_json
     from gpuslice.artefacts.output import write_atomically
     from gpuslice.cli.shown.simulation import print_simulation
 
     if out:
-        write_atomically(out, dump_json(found))
+        write_atomically(out, dump_json(replayed))
     match output:
         case Output.NAME:
-            print_names(outcome.name for outcome in found.outcomes)
+            print_names(outcome.name for outcome in replayed.outcomes)
         case Output.TABLE:
-            print_simulation(found)
+            print_simulation(replayed)
         case _:
-            print_data(found, output)
+            print_data(replayed, output)
 
 
 def _say_written(asked: Replay, out: str, plan_out: str, plan: Plan | None, *, made: bool) -> None:

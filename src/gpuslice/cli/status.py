@@ -95,8 +95,8 @@ def status(
             return
         with progress("reading the cluster …"):
             snapshot = look()
-    found = _show(snapshot, catalog, plan, namespace, output)
-    if found.differing:
+    standing = _show(snapshot, catalog, plan, namespace, output)
+    if standing.differing:
         raise typer.Exit(1)
 
 
@@ -157,17 +157,17 @@ def _show(
     from gpuslice.cluster.client.roles import TO_VIEW
     from gpuslice.cluster.status import status_of
 
-    found = status_of(snapshot, catalog, plan, namespace)
+    standing = status_of(snapshot, catalog, plan, namespace)
     match output:
         case Output.TABLE:
-            print_status(found)
+            print_status(standing)
         case Output.NAME:
-            print_names(harmless(pool.name) for pool in found.pools if pool.name)
+            print_names(harmless(pool.name) for pool in standing.pools if pool.name)
         case _:
-            print_data(found, output)
-    for note in found.notes:
+            print_data(standing, output)
+    for note in standing.notes:
         say(f"note: {harmless(note)}")
     if snapshot.unread:
         say(f"note: ask for the role of who looks: {TO_VIEW}")
-    say(summary(found))
-    return found
+    say(summary(standing))
+    return standing

@@ -54,7 +54,7 @@ def run(path: str, common: Replay, jobs: int | None, out: str, output: Output, *
     folder = Path(path).with_suffix(".cells")
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{_key(command, content)}.json" for command in commands]
-    missing = [each for each in zip(commands, files, strict=True) if not each[1].exists()]
+    missing = [cell for cell in zip(commands, files, strict=True) if not cell[1].exists()]
     if len(missing) < len(cells):
         say(f"{len(cells) - len(missing)} of {len(cells)} replays are in {folder} already")
     with (
@@ -62,8 +62,8 @@ def run(path: str, common: Replay, jobs: int | None, out: str, output: Output, *
         closing(_replayed([command for command, _ in missing], jobs, ray)) as ended,
     ):
         shown(len(cells) - len(missing), len(cells))
-        for done, (number, each) in enumerate(ended, len(cells) - len(missing) + 1):
-            _keep(each, *missing[number])
+        for done, (number, cell_result) in enumerate(ended, len(cells) - len(missing) + 1):
+            _keep(cell_result, *missing[number])
             shown(done, len(cells))
     result = SweepResult(
         api_version=API_VERSION,
@@ -120,10 +120,10 @@ def _read(path: str) -> Sweep:
     count = len(names) * len(sweep.policies) * len(sweep.seeds)
     if count > MOST_CELLS:
         raise InputError(f"is {count:,} replays", where=document.where, fix=f"{MOST_CELLS:,} at most")
-    for each in sweep.what_ifs:
-        if each.prices and not _beside(path, each.prices).is_file():
+    for case in sweep.what_ifs:
+        if case.prices and not _beside(path, case.prices).is_file():
             raise InputError(
-                f"{each.prices[:60]!r} is no file", where=f"{document.where}: {each.name}", fix="name prices"
+                f"{case.prices[:60]!r} is no file", where=f"{document.where}: {case.name}", fix="name prices"
             )
     return sweep
 

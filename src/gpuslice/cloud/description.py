@@ -33,7 +33,7 @@ def mechanisms(instance_type: InstanceType) -> tuple[Mechanism, ...]:
     if not instance_type.gpu_count:
         return (Mechanism.FRACTIONAL,)
     has = GPUS[instance_type.gpu].mechanisms - {Mechanism.FRACTIONAL}
-    return tuple(each for each in Mechanism if each in has)
+    return tuple(mechanism for mechanism in Mechanism if mechanism in has)
 
 
 def mig_offered(instance_type: InstanceType) -> bool:
@@ -178,7 +178,7 @@ def rows(description: Description) -> list[tuple[str, str]]:
         ("whole card", ", ".join(card)),
         *([("MIG profiles", ", ".join(gpu.mig_profiles))] if gpu.mig_profiles else []),
         ("mechanisms", ", ".join(description.mechanisms)),
-        *((f"price, {each}", _price(description, each)) for each in description.usd_per_hour),
+        *((f"price, {purchase}", _price(description, purchase)) for purchase in description.usd_per_hour),
         *(("note", note) for note in description.notes),
     ]
 

@@ -158,11 +158,13 @@ def spot_prices(ec2: Client, names: list[str], now: dt.datetime) -> dict[str, fl
         # now on" is one price per type and zone.
         StartTime=now,
     ):
-        for each in page.spot_price_history:
-            key = (each.instance_type, each.availability_zone)
+        for spot_price in page.spot_price_history:
+            key = (spot_price.instance_type, spot_price.availability_zone)
             known = newest.get(key)
-            if each.product_description in _LINUX and (known is None or known.timestamp < each.timestamp):
-                newest[key] = each
+            if spot_price.product_description in _LINUX and (
+                known is None or known.timestamp < spot_price.timestamp
+            ):
+                newest[key] = spot_price
     zones: dict[str, list[float]] = {}
     for (name, _), spot in newest.items():
         price = dollars(spot.spot_price)

@@ -246,7 +246,7 @@ def _fraction(entry: InstanceTypeEntry) -> Fraction:
             )
         return Fraction(1)
     parts, slash, whole = entry.gpu_fraction.partition("/")
-    digits = all(each.isascii() and each.isdigit() and len(each) <= 4 for each in (parts, whole))
+    digits = all(number.isascii() and number.isdigit() and len(number) <= 4 for number in (parts, whole))
     if not (slash and digits and 0 < int(parts) < int(whole)):
         raise InputError(f"{entry.gpu_fraction[:40]!r} is not a part of a card", where="gpuFraction", fix=fix)
     return Fraction(int(parts), int(whole))

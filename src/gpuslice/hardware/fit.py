@@ -109,7 +109,7 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
         don't fit are absent, and so are all for a need
         that was measured on slices. Who doesn't fit k slots fits no more than k either, so the keys are 2..k or none.
     """
-    found: dict[int, tuple[int, int]] = {}
+    times: dict[int, tuple[int, int]] = {}
     if (
         need.slices
         or mechanism not in gpu.mechanisms
@@ -118,13 +118,13 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
         or need.on is None
         or need.memory_mib > less_margin(gpu.memory_mib // 2)
     ):
-        return found
+        return times
     probe = slot(gpu, mechanism, 2)
     if _may_run(need, probe) or _can_share(need, probe):
-        return found
+        return times
     reach = _reach(mechanism, gpu, GPUS[need.on], need.max_slowdown_milli)
     if reach is None:
-        return found
+        return times
     own = _time_milli(need.duty_ppm, reach.rate)
     partition_most = (
         reach.load.numerator * PPM // (reach.load.denominator * need.duty_ppm)
@@ -137,27 +137,27 @@ def slot_times(need: Need, gpu: Gpu, mechanism: Mechanism) -> dict[int, tuple[in
         if mechanism is Mechanism.MPS:
             if replicas > reach.slower or replicas > max(partition_most, reach.faster):
                 break
-            found[replicas] = 1, ceiling
+            times[replicas] = 1, ceiling
             continue
         most = ceiling
         if replicas > reach.contended:
             most = min(ceiling, reach.neighbours_milli // (replicas - 1))
         if own > most:
             break
-        found[replicas] = own, most
-    return found
+        times[replicas] = own, most
+    return times
 
 
 @cache
 def _slots(gpu: Gpu, mechanism: Mechanism) -> tuple[tuple[int, int, int], ...]:
     """Equal slots of a GPU: replicas, the most time of each, thousandths, and the memory that may be given away."""
-    found = []
+    slots = []
     for replicas in range(2, most_slots(gpu, mechanism) + 1):
         ceiling = slot_time_milli(mechanism, replicas)
         if not ceiling:
             break
-        found.append((replicas, ceiling, less_margin(gpu.memory_mib // replicas)))
-    return tuple(found)
+        slots.append((replicas, ceiling, less_margin(gpu.memory_mib // replicas)))
+    return tuple(slots)
 
 
 @dataclass(frozen=True, slots=True)

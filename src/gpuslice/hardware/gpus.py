@@ -113,7 +113,7 @@ def _gpu(row: Row) -> Gpu:
     )
 
 
-GPUS: Final[Mapping[str, Gpu]] = MappingProxyType({each.name: each for each in map(_gpu, ROWS)})
+GPUS: Final[Mapping[str, Gpu]] = MappingProxyType({gpu.name: gpu for gpu in map(_gpu, ROWS)})
 """Every model by its name, oldest first."""
 
 # How people and tools write them, beside name, product and Karpenter's word. EC2 has no other card of these names.
@@ -147,19 +147,19 @@ def gpu_named(text: str, *, memory_mib: int | None = None) -> Gpu:
         InputError: no such model, or several.
     """
     written = text.strip()[:200]
-    found = _BY_SPELLING.get(_squashed(_SHARING_SUFFIX.sub("", written)), ())
-    if len(found) == 1:
-        return found[0]
+    models = _BY_SPELLING.get(_squashed(_SHARING_SUFFIX.sub("", written)), ())
+    if len(models) == 1:
+        return models[0]
     shown = repr(written if len(written) <= 60 else written[:57] + "...")
-    if not found:
+    if not models:
         hint = _hint(written)
         raise InputError(
             f"no GPU of EC2 is named {shown}", fix=f"{hint} ".lstrip() + f"known: {', '.join(GPUS)}"
         )
     if memory_mib is None:
-        names = " or ".join(gpu.name for gpu in found)
+        names = " or ".join(gpu.name for gpu in models)
         raise InputError(f"{shown} is more than one GPU", fix=f"write {names}")
-    return min(found, key=lambda gpu: abs(gpu.memory_mib - memory_mib))
+    return min(models, key=lambda gpu: abs(gpu.memory_mib - memory_mib))
 
 
 def _hint(written: str) -> str:
@@ -172,7 +172,7 @@ def _hint(written: str) -> str:
 
 def _squashed(text: str) -> str:
     """A name without what spellings differ in: case, separators, the maker."""
-    letters = "".join(each for each in text.lower() if each.isalnum())
+    letters = "".join(letter for letter in text.lower() if letter.isalnum())
     return letters.removeprefix("nvidia").removeprefix("tesla")
 
 
@@ -180,8 +180,8 @@ def _by_spelling() -> dict[str, tuple[Gpu, ...]]:
     table: dict[str, tuple[Gpu, ...]] = {}
     for gpu in GPUS.values():
         spellings = (gpu.name, gpu.product, gpu.instance_gpu_name, *_SPELLINGS.get(gpu.name, ()))
-        for each in dict.fromkeys(map(_squashed, spellings)):
-            table[each] = (*table.get(each, ()), gpu)
+        for spelling in dict.fromkeys(map(_squashed, spellings)):
+            table[spelling] = (*table.get(spelling, ()), gpu)
     return table
 
 

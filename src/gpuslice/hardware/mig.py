@@ -188,7 +188,8 @@ _Shape = tuple[tuple[int, int], tuple[tuple[int, int, tuple[int, ...], int], ...
 
 def _shape(table: MigTable) -> _Shape:
     profiles = tuple(
-        (each.compute_slices, each.memory_slices, each.starts, each.most) for each in table.plain
+        (profile.compute_slices, profile.memory_slices, profile.starts, profile.most)
+        for profile in table.plain
     )
     return (table.grid, table.compute_slices), profiles
 
@@ -201,7 +202,7 @@ def _possible(shape: _Shape) -> tuple[tuple[int, ...], ...]:
     """
     (_, compute_slices), profiles = shape
     seen = {(tuple(0 for _ in profiles), 0)}
-    found: dict[tuple[int, ...], None] = {}
+    countings: dict[tuple[int, ...], None] = {}
     fresh = list(seen)
     while fresh:
         larger: list[tuple[tuple[int, ...], int]] = []
@@ -216,9 +217,9 @@ def _possible(shape: _Shape) -> tuple[tuple[int, ...], ...]:
                     if not taken & mask and (after, taken | mask) not in seen:
                         seen.add((after, taken | mask))
                         larger.append((after, taken | mask))
-        found |= dict.fromkeys(counts for counts, _ in larger)
+        countings |= dict.fromkeys(counts for counts, _ in larger)
         fresh = larger
-    return tuple(found)
+    return tuple(countings)
 
 
 def _one_more(counts: tuple[int, ...], index: int) -> tuple[int, ...]:

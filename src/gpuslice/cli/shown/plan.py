@@ -128,8 +128,8 @@ def _saving(summary: Summary) -> str:
     """What the plan saves, in words: "35.4% less than now: $54.67 an hour"."""
     from gpuslice.plan.comparison import comparison
 
-    found = comparison(summary)
-    return "" if found is None else found.in_words
+    compared = comparison(summary)
+    return "" if compared is None else compared.in_words
 
 
 def _left_in_words(left: Unplaced) -> str:
