@@ -72,8 +72,8 @@ class Savings:
         from gpuslice.advice.savings import LEAST_WORTH
 
         alone = {
-            (each.change.kind, each.change.whose): each.usd_per_hour
-            for each in sorted(self.confirmed, key=lambda saving: saving.usd_per_hour)
+            (confirmed.change.kind, confirmed.change.whose): confirmed.usd_per_hour
+            for confirmed in sorted(self.confirmed, key=lambda saving: saving.usd_per_hour)
         }
         worthwhile = [
             saving

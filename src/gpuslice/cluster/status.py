@@ -179,7 +179,7 @@ def status_of(
     named = set(held) | set(of_plan)
     named |= {name for name, node_pool in by_pool.items() if _about_gpus(node_pool, snapshot, catalog)}
     pools = []
-    for name in sorted(named, key=lambda each: (not each, each)):
+    for name in sorted(named, key=lambda pool: (not pool, pool)):
         nodes = held.get(name, [])
         machines = _machines(nodes)
         micro = sum(node.gpu.usd_micro or 0 for node in nodes if node.gpu is not None)
@@ -242,13 +242,13 @@ def _about_gpus(pool: NodePool, snapshot: Snapshot, catalog: Catalog) -> bool:
 
 def _nodes(snapshot: Snapshot, catalog: Catalog, whole: set[str]) -> dict[str, list[_Held]]:
     """Nodes by pool: those with GPUs, and of the pools in `whole` every one."""
-    found: dict[str, list[_Held]] = {}
+    nodes: dict[str, list[_Held]] = {}
     for node in sorted(snapshot.nodes, key=lambda node: node.name):
         pool = node.labels.get(POOL, "")
         gpu = gpu_node(node, snapshot, catalog)
         if gpu is not None or pool in whole:
-            found.setdefault(pool, []).append(_Held(node, gpu))
-    return found
+            nodes.setdefault(pool, []).append(_Held(node, gpu))
+    return nodes
 
 
 def _machines(nodes: list[_Held]) -> tuple[Machines, ...]:
@@ -263,7 +263,7 @@ def _machines(nodes: list[_Held]) -> tuple[Machines, ...]:
             nodes=len(group),
             ready=sum(_is_ready(held.node) for held in group),
             usd_per_hour=_price(group),
-            assumed_price=any(each.gpu is not None and each.gpu.assumed_price for each in group),
+            assumed_price=any(held.gpu is not None and held.gpu.assumed_price for held in group),
         )
         for (kind, purchase), group in sorted(groups.items())
     )
@@ -271,7 +271,7 @@ def _machines(nodes: list[_Held]) -> tuple[Machines, ...]:
 
 def _price(group: list[_Held]) -> float | None:
     """Of each; None where one of them has none, such as one in another region."""
-    prices = {None if each.gpu is None else each.gpu.usd_micro for each in group}
+    prices = {None if held.gpu is None else held.gpu.usd_micro for held in group}
     price = prices.pop()
     return None if prices or price is None else usd(price)
 
@@ -309,15 +309,15 @@ def _promised(
     if pool is None:
         return None
     types = catalog.by_name()
-    found: Counter[str] = Counter()
+    amounts: Counter[str] = Counter()
     for node in nodes:
         kind = types.get(node.node.labels.get(INSTANCE_TYPE, ""))
         if kind is None:
             return None
         for name, figure in promised(snapshot.node_overlays, pool, kind).items():
             if is_slice(name):
-                found[_line(name)] += int(amount(figure))
-    return found
+                amounts[_line(name)] += int(amount(figure))
+    return amounts
 
 
 def _line(resource: str) -> str:
@@ -331,7 +331,7 @@ def _asked(pod: Pod) -> dict[str, int]:
     Kubernetes takes limits where nothing is requested.
     """
     spec = pod.spec
-    found = dict(requests_of(pod))
+    requests = dict(requests_of(pod))
     for name in (*METERED, *sorted(seats_asked(pod))):
         sidecars = [
             init_container
@@ -345,8 +345,8 @@ def _asked(pod: Pod) -> dict[str, int]:
         ]
         running = sum(_of(container, name) for container in (*spec.containers, *sidecars))
         if total := max((running, *(_of(container, name) for container in starting))):
-            found[name] = total
-    return found
+            requests[name] = total
+    return requests
 
 
 def _of(container: Container, resource: str) -> int:
@@ -409,8 +409,8 @@ def _reason(pod: Pod) -> str:
 
 
 def _notes(snapshot: Snapshot, catalog: Catalog, plan: planned.Plan | None) -> Iterator[str]:
-    for each in snapshot.unread:
-        yield f"{each.what} can't be read: {each.why}"
+    for kind in snapshot.unread:
+        yield f"{kind.what} can't be read: {kind.why}"
     if snapshot.namespaces:
         yield f"pods were read only of {', '.join(snapshot.namespaces)}: others may use slices too"
     if plan is not None and (plan.catalog.region, plan.catalog.prices) != (

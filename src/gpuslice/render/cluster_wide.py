@@ -166,8 +166,8 @@ def _profile(value: str) -> str:
 
 def _distance(profile: str, compute: int, gigabytes: int) -> tuple[int, int]:
     """How far a profile is from what was written: memory first, since that is what decides whether a program runs."""
-    found = _PROFILE.match(profile)
-    return (abs(int(found[2]) - gigabytes), abs(int(found[1]) - compute)) if found else (gigabytes, compute)
+    match = _PROFILE.match(profile)
+    return (abs(int(match[2]) - gigabytes), abs(int(match[1]) - compute)) if match else (gigabytes, compute)
 
 
 def _gpus(profile: str, word: str) -> str:
@@ -178,11 +178,11 @@ def _gpus(profile: str, word: str) -> str:
 @cache
 def _profiles() -> Mapping[str, tuple[str, ...]]:
     """The plain profiles, each with the GPUs that have it. A "+me" one would leave most of the GPU unused."""
-    found: dict[str, tuple[str, ...]] = {}
+    profiles: dict[str, tuple[str, ...]] = {}
     for gpu in GPUS.values():
-        for each in gpu.mig.plain if gpu.mig else ():
-            found[each.name] = (*found.get(each.name, ()), gpu.name)
-    return found
+        for profile in gpu.mig.plain if gpu.mig else ():
+            profiles[profile.name] = (*profiles.get(profile.name, ()), gpu.name)
+    return profiles
 
 
 def render(setting: Setting, namespace: str) -> Mapping[str, str]:
@@ -192,7 +192,7 @@ def render(setting: Setting, namespace: str) -> Mapping[str, str]:
         InputError: the GPU Operator can't run in such a namespace.
     """
     rendered = objects(setting, namespace)
-    files = {each.path: each.text for each in (*rendered, kustomization(rendered))}
+    files = {file.path: file.text for file in (*rendered, kustomization(rendered))}
     files["README.md"] = _readme(setting, namespace)
     return {path: files[path] for path in sorted(files)}
 

@@ -148,7 +148,7 @@ def _reservations(policy: Policy, used: set[str]) -> list[Object]:
         terms += [{"id": name} for name in reservation.ids]
         if reservation.tags and not reservation.ids:
             terms.append({"tags": dict(sorted(reservation.tags.items()))})
-    return [each for number, each in enumerate(terms) if each not in terms[:number]]
+    return [term for number, term in enumerate(terms) if term not in terms[:number]]
 
 
 def overlays(
@@ -161,12 +161,12 @@ def overlays(
     carrier = carrier_of(pool, stack)
     if not carrier.node(pool).promises:
         return {}
-    found: dict[str, tuple[list[str], dict[str, str]]] = {}
+    promises: dict[str, tuple[list[str], dict[str, str]]] = {}
     for kind in types:
         suffix = f"{kind.gpu_count}gpu" if kind.gpu_count else "fraction"
-        names, _ = found.setdefault(f"{pool.name}-{suffix}", ([], carrier.offers(pool, kind).quantities))
+        names, _ = promises.setdefault(f"{pool.name}-{suffix}", ([], carrier.offers(pool, kind).quantities))
         names.append(kind.name)
-    return {name: found[name] for name in sorted(found)}
+    return {name: promises[name] for name in sorted(promises)}
 
 
 def node_overlays(

@@ -66,7 +66,7 @@ def kustomization(rendered: Iterable[RenderedFile]) -> RenderedFile:
             {
                 "apiVersion": "kustomize.config.k8s.io/v1beta1",
                 "kind": "Kustomization",
-                "resources": sorted(each.path for each in rendered if each.applied),
+                "resources": sorted(file.path for file in rendered if file.applied),
             },
         ),
     )
@@ -101,15 +101,15 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
         name for pool in plan.pools for name in karpenter.overlays(pool, plan.stack, types[pool.name])
     )
     replicas = seated_replicas(plan.assignments)
-    for each in sorted(
+    for planned in sorted(
         plan.pools, key=lambda pool: (bool(pool.seats) and pool.max_nodes is UNSET, pool.name)
     ):
-        own = types[each.name]
+        own = types[planned.name]
         # The overlays first: a pool without them would be taken for one of whole GPUs.
-        overlays = karpenter.node_overlays(each, plan.stack, own, weights)
-        pool = karpenter.node_pool(each, plan.stack, own, settings, replicas)
+        overlays = karpenter.node_overlays(planned, plan.stack, own, weights)
+        pool = karpenter.node_pool(planned, plan.stack, own, settings, replicas)
         files.append(
-            RenderedFile(f"karpenter/pools/{each.name}.yaml", (*overlays, pool), _pool_comment(each))
+            RenderedFile(f"karpenter/pools/{planned.name}.yaml", (*overlays, pool), _pool_comment(planned))
         )
     return tuple(files)
 
@@ -134,10 +134,10 @@ def _pool_comment(pool: Pool) -> str:
 def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceType, ...]]:
     """The instance types of each pool, by its name, checked against its layout."""
     known = catalog.by_name()
-    found: dict[str, tuple[InstanceType, ...]] = {}
+    types_of_pools: dict[str, tuple[InstanceType, ...]] = {}
     for index, pool in enumerate(plan.pools):
         where = f"pools[{index}]"
-        if pool.name in found:
+        if pool.name in types_of_pools:
             raise InputError(f"two pools are named {pool.name!r}", where=f"{where}.name", fix="rename one")
         if not pool.instance_types or not pool.purchases:
             raise InputError("a pool needs instance types and purchases", where=where, fix="plan again")
@@ -156,8 +156,8 @@ def _instance_types(plan: Plan, catalog: Catalog) -> dict[str, tuple[InstanceTyp
             raise error.inside(where) from None
         if refusal is not None:
             raise refusal.error().inside(where)
-        found[pool.name] = types
-    return found
+        types_of_pools[pool.name] = types
+    return types_of_pools
 
 
 def _check_assignments(plan: Plan, types: Mapping[str, tuple[InstanceType, ...]]) -> None:

@@ -163,29 +163,31 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     container = pod + (target.container_path or f"/containers/{target.container_index}")
     change = carrier_asked(assignment.asks).pod(assignment.asks, target)
     asked, limits, requests = change.limits, change.gone_from_limits, change.gone_from_requests
-    found: list[Object] = []
+    operations: list[Object] = []
     if assignment.service is not UNSET:
-        found.append(_add("/spec/replicas", assignment.replicas))
-    found += [_remove(f"{container}/resources/limits", key) for key in _dropped(limits, asked)]
-    found += [_remove(f"{container}/resources/requests", key) for key in sorted(requests)]
-    found += [_add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()]
+        operations.append(_add("/spec/replicas", assignment.replicas))
+    operations += [_remove(f"{container}/resources/limits", key) for key in _dropped(limits, asked)]
+    operations += [_remove(f"{container}/resources/requests", key) for key in sorted(requests)]
+    operations += [
+        _add(f"{container}/resources/limits/{_escaped(key)}", value) for key, value in asked.items()
+    ]
     left, selected = _selector(assignment)
     if target.has_node_selector or target.drop_node_selector:
-        found += [_remove(f"{pod}/nodeSelector", key) for key in left]
-        found += [_add(f"{pod}/nodeSelector/{_escaped(key)}", value) for key, value in selected.items()]
+        operations += [_remove(f"{pod}/nodeSelector", key) for key in left]
+        operations += [_add(f"{pod}/nodeSelector/{_escaped(key)}", value) for key, value in selected.items()]
     elif selected:
-        found.append(_add(f"{pod}/nodeSelector", selected))
-    found.append(_add(f"{pod}/tolerations", tolerations(assignment)))
+        operations.append(_add(f"{pod}/nodeSelector", selected))
+    operations.append(_add(f"{pod}/tolerations", tolerations(assignment)))
     match limit:
         case ArgumentList(field, arguments):
-            found.append(_add(f"{container}/{field}", list(arguments)))
+            operations.append(_add(f"{container}/{field}", list(arguments)))
         case Variable(variable, value):
             entry = {"name": variable, "value": value}
             # Of two variables of one name, the later one counts.
-            found.append(
+            operations.append(
                 _add(f"{container}/env/-", entry) if target.has_env else _add(f"{container}/env", [entry])
             )
-    return found
+    return operations
 
 
 def _add(path: str, value: object) -> Object:

@@ -147,17 +147,19 @@ def component(files: Sequence[PatchFile], unpatched: Sequence[LeftAlone]) -> dic
 
 def _templates(assignments: Iterable[Assignment]) -> list[list[Assignment]]:
     """Assignments by pod template: those of one workload with seats have one, any other has one for itself."""
-    found: dict[tuple[str, str], list[Assignment]] = {}
+    templates: dict[tuple[str, str], list[Assignment]] = {}
     for assignment in sorted(assignments, key=lambda one: (one.workload, one.pool)):
-        found.setdefault((assignment.workload, "" if assignment.asks.seat else assignment.pool), []).append(
-            assignment
-        )
-    return list(found.values())
+        templates.setdefault(
+            (assignment.workload, "" if assignment.asks.seat else assignment.pool), []
+        ).append(assignment)
+    return list(templates.values())
 
 
 def _check_limit(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> None:
     """Accept assignments whose framework is told the same: a share of the GPU, which may be another one elsewhere."""
-    limits = {each.pool: framework_limit(each, configured(pools[each.pool])) for each in own}
+    limits = {
+        assignment.pool: framework_limit(assignment, configured(pools[assignment.pool])) for assignment in own
+    }
     first, *others = limits
     for other in others:
         if limits[other] != limits[first]:
@@ -214,7 +216,7 @@ def _target(assignment: Assignment, name: str, namespace: str) -> dict[str, obje
 
 def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
     assignment = own[0]
-    places = "; ".join(f"{each.replicas} of {each.slice}, pool {each.pool}" for each in own)
+    places = "; ".join(f"{place.replicas} of {place.slice}, pool {place.pool}" for place in own)
     lines = [f"{assignment.workload}: {places}."]
     if assignment.asks.seat:
         lines.append("Each pod asks for a seat instead of naming a pool, and goes wherever one is free.")

@@ -64,13 +64,13 @@ class Offer:
     shared: float
 
 
-def offers(found: Sequence[Alternative], replicas: int, catalog: Catalog) -> tuple[Offer, ...]:
+def offers(listed: Sequence[Alternative], replicas: int, catalog: Catalog) -> tuple[Offer, ...]:
     """The alternatives that have a price, for so many replicas, the cheapest first.
 
     Args:
-        found: of one workload.
+        listed: alternatives of one workload.
         replicas: how many it has.
-        catalog: that they were found in.
+        catalog: that they are from.
     """
     types = catalog.by_name()
     priced = [
@@ -84,10 +84,10 @@ def offers(found: Sequence[Alternative], replicas: int, catalog: Catalog) -> tup
             * -(-replicas // alternative.per_node),
             alternative.price / 1e6 * replicas,
         )
-        for alternative in found
+        for alternative in listed
         if alternative.price is not None
     ]
-    return tuple(sorted(priced, key=lambda each: (each.alone, each.shared, each.slice)))
+    return tuple(sorted(priced, key=lambda offer: (offer.alone, offer.shared, offer.slice)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,12 @@ class After:
     Attributes:
         words: what changes.
         most: whether what it saves is only the most that it can be.
-        found: alternatives then.
+        alternatives: then.
     """
 
     words: str
     most: bool
-    found: tuple[Alternative, ...]
+    alternatives: tuple[Alternative, ...]
 
 
 def loosened(
@@ -138,16 +138,16 @@ def changes(
         return ()
     # It may pay more than it would alone, where replicas don't fill their node: no change of a rule mends that.
     today = min(paid, now[0].alone)
-    found = []
-    for each in after:
-        then = offers(each.found, replicas, catalog)
+    made = []
+    for loosening in after:
+        then = offers(loosening.alternatives, replicas, catalog)
         if then:
             # The most that measuring can save has others on its nodes too.
-            best = min(then, key=lambda offer: offer.shared if each.most else offer.alone)
-            price = best.shared if each.most else best.alone
-            found.append(Change(each.words, best.slice, today - price, each.most))
-    worth = [each for each in found if each.usd_per_hour * HOURS_A_MONTH >= _LEAST_WORTH]
-    return tuple(sorted(worth, key=lambda each: (-each.usd_per_hour, each.words)))
+            best = min(then, key=lambda offer: offer.shared if loosening.most else offer.alone)
+            price = best.shared if loosening.most else best.alone
+            made.append(Change(loosening.words, best.slice, today - price, loosening.most))
+    worth = [change for change in made if change.usd_per_hour * HOURS_A_MONTH >= _LEAST_WORTH]
+    return tuple(sorted(worth, key=lambda change: (-change.usd_per_hour, change.words)))
 
 
 def _loosened(need: Need) -> Iterator[tuple[str, Need, bool]]:

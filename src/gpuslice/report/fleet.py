@@ -100,14 +100,14 @@ def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[
     """
     types = catalog.by_name()
     by_name = {workload.name: workload for workload in workloads}
-    found = []
+    pictures = []
     for pool in filter(lambda pool: pool.nodes, plan.pools):
         assigned: dict[str, list[Assignment]] = {}
         for assignment in plan.assignments:
             if assignment.pool == pool.name:
                 assigned.setdefault(assignment.workload, []).append(assignment)
         nodes = sorted(pool.nodes, key=lambda node: -node.usd_per_hour * node.count)
-        found.append(
+        pictures.append(
             PoolPicture(
                 pool,
                 tuple(
@@ -116,7 +116,7 @@ def fleet(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tuple[
                 ),
             )
         )
-    return tuple(sorted(found, key=lambda each: (-each.usd_per_hour, each.pool.name)))
+    return tuple(sorted(pictures, key=lambda picture: (-picture.usd_per_hour, picture.pool.name)))
 
 
 def _picture(
@@ -196,7 +196,7 @@ def _empty(layout: Layout, instance_type: InstanceType) -> Iterable[Iterable[Par
 def _instances(gpu: str, geometry: Sequence[GeometryEntry]) -> list[Part]:
     """MIG instances where they may be placed; a GPU without any is whole."""
     table = GPUS[gpu].mig
-    counts = {each.profile: each.count for each in geometry}
+    counts = {entry.profile: entry.count for entry in geometry}
     placement = place(table, Geometry.of(counts)) if table is not None and counts else None
     if table is None or placement is None:
         return [Part(f"{gpu}/whole", 0.0, 1.0)]
@@ -250,5 +250,5 @@ def _metered(
 
 
 def _duty(assigned: Sequence[Assignment]) -> float | None:
-    known = [each.utilisation for each in assigned if each.utilisation is not UNSET]
+    known = [assignment.utilisation for assignment in assigned if assignment.utilisation is not UNSET]
     return min(max(known), 1.0) if known else None

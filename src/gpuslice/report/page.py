@@ -96,15 +96,15 @@ def _scale(costs: Sequence[Cost], least: float) -> float:
 
 @cache
 def _templates() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("gpuslice.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"month": month, "hour": hour, "percent": percent, "plural": plural, "sign": sign}
-    return found
+    environment.filters |= {"month": month, "hour": hour, "percent": percent, "plural": plural, "sign": sign}
+    return environment
 
 
 def _own(name: str) -> str:

@@ -177,10 +177,10 @@ class Row:
 def from_plan(plan: Plan) -> tuple[Workload, ...]:
     """What a plan itself says of the workloads that it was made for: where they are, and nothing of their needs."""
     tenants = {pool.name: pool.tenant for pool in plan.pools}
-    found: dict[str, Workload] = {}
+    workloads: dict[str, Workload] = {}
     for assignment in plan.assignments:
-        before = found[assignment.workload].replicas if assignment.workload in found else 0
-        found[assignment.workload] = Workload(
+        before = workloads[assignment.workload].replicas if assignment.workload in workloads else 0
+        workloads[assignment.workload] = Workload(
             assignment.workload,
             before + assignment.replicas,
             cpu_milli=0,
@@ -189,7 +189,7 @@ def from_plan(plan: Plan) -> tuple[Workload, ...]:
             target=assignment.target,
             tenant=tenants.get(assignment.pool, "") or assignment.workload.partition("/")[0],
         )
-    return tuple(found.values())
+    return tuple(workloads.values())
 
 
 def pools(
@@ -205,7 +205,7 @@ def pools(
         for assignment in subject.plan.assignments
         if assignment.utilisation is not UNSET or assignment.service is not UNSET
     }
-    found = []
+    views = []
     left = MOST_PICTURES
     for pool in fleet:
         pictures = []
@@ -222,7 +222,7 @@ def pools(
                     tuple(marks[shape.workload] for shape in shapes),
                 )
             )
-        found.append(
+        views.append(
             PoolSection(
                 pool,
                 layout_in_words(pool.pool.layout),
@@ -231,7 +231,7 @@ def pools(
                 tuple(pictures),
             )
         )
-    return tuple(found)
+    return tuple(views)
 
 
 def _machines(pool: PoolPicture) -> str:
@@ -248,7 +248,7 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
     plan = subject.plan
     marks = _marks(subject, bill, colours)
     by_name = {workload.name: workload for workload in subject.workloads}
-    refused = {each.workload: each for each in plan.unplaced}
+    refused = {left_out.workload: left_out for left_out in plan.unplaced}
     costs = {workload.name: workload for workload in bill.workloads}
     known = _explained(subject, bill) if subject.given else {}
     rows = []
@@ -289,11 +289,11 @@ def _needs(workload: Workload) -> str:
     return need_in_words(workload.need) if workload.service is None else load_in_words(workload.service)
 
 
-def _shown(found: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
+def _shown(offered: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
     """The cheapest offers, and the plan's own wherever it stands."""
     return tuple(
         (offer, offer.slice in chosen)
-        for index, offer in enumerate(found)
+        for index, offer in enumerate(offered)
         if index < _OFFERS_SHOWN or offer.slice in chosen
     )
 
@@ -331,20 +331,20 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
     known = {}
     for alike in dearest[: ALL_EXPLAINED if len(dearest) <= ALL_EXPLAINED else DEAREST_EXPLAINED]:
         theirs = sorted({pool for member in alike.members for pool in pools[member.name]})
-        found = alternatives(alike.members[0], catalog, taken, stack, [layouts[their] for their in theirs])
+        listed = alternatives(alike.members[0], catalog, taken, stack, [layouts[their] for their in theirs])
         after = loosened(alike.members[0], catalog, taken, stack)
-        why = tuple(refusals(found))
-        for each in alike.members:
-            now = offers(found, each.replicas, catalog)
-            better = changes(after, now, each.replicas, cost.get(each.name, 0.0), catalog)
-            known[each.name] = _Known(now, better, why)
+        why = tuple(refusals(listed))
+        for member in alike.members:
+            now = offers(listed, member.replicas, catalog)
+            better = changes(after, now, member.replicas, cost.get(member.name, 0.0), catalog)
+            known[member.name] = _Known(now, better, why)
     return known
 
 
 def _marks(subject: Subject, bill: Bill, colours: Colours) -> dict[str, Mark]:
     """Every workload of the page, in its order: the dearest first, those without a place at the end."""
     names = [workload.name for workload in bill.workloads]
-    names += [each.workload for each in subject.plan.unplaced if each.workload not in set(names)]
+    names += [left_out.workload for left_out in subject.plan.unplaced if left_out.workload not in set(names)]
     return {
         name: Mark(number, name, colours.of_workload(name))
         for number, name in enumerate(dict.fromkeys(names), 1)

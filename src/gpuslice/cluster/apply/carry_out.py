@@ -156,20 +156,20 @@ def _clear(api: Api, stored: Stored, going: Sequence[Ref]) -> list[str]:
     """
     stayed: list[Stayed] = []
     for ref in going:
-        if ref.is_a(NODE_POOL) or not any(each.for_pods for each in stayed):
+        if ref.is_a(NODE_POOL) or not any(remnant.for_pods for remnant in stayed):
             _still_ours(api, stored)
             why = remove(api, ref, going)
             stayed += [why] if why is not None else []
-    return [each.why for each in stayed]
+    return [remnant.why for remnant in stayed]
 
 
 def _write(api: Api, stored: Stored, setting: Sequence[Put | Edit], manner: Manner) -> None:
-    for each in setting:
+    for write in setting:
         _still_ours(api, stored)
-        if isinstance(each, Put):
-            _set(api, each.ref, each.object, manner, force=manner.force)
+        if isinstance(write, Put):
+            _set(api, write.ref, write.object, manner, force=manner.force)
         else:
-            _make(api, each.ref, each.changes, manner, to="after")
+            _make(api, write.ref, write.changes, manner, to="after")
 
 
 def _accepted(api: Api, setting: Sequence[Work], kinds: Sequence[Resource], manner: Manner) -> None:
@@ -213,7 +213,7 @@ def roll_back(api: Api, stored: Stored, works: Iterable[Work], manner: Manner) -
                 _set(api, work.ref, goal, manner, force=True)
     if not stayed:
         journal.save(api, msgspec.structs.replace(stored.journal, state="rolled-back"), stored)
-    return [each.why for each in stayed]
+    return [remnant.why for remnant in stayed]
 
 
 def _goes_on(last: Journal, digest: str) -> bool:
@@ -223,7 +223,7 @@ def _goes_on(last: Journal, digest: str) -> bool:
 
 def _inherited(api: Api, works: Sequence[Work], earlier: Sequence[Work]) -> list[Work]:
     """Steps with the beginnings that an earlier run of the same apply found, and its steps that are done already."""
-    known = {each.ref: each for each in earlier}
+    known = {begun.ref: begun for begun in earlier}
     made: list[Work] = []
     for work in works:
         before = known.pop(work.ref, None)
@@ -280,8 +280,8 @@ def _make(api: Api, ref: Ref, wanted: Sequence[FieldChange], manner: Manner, *, 
                 where=ref.title,
                 fix="look at it, and run this again; --force-conflicts sets it all the same",
             )
-        for each in clashes:
-            set_at(goal, each.change.path, each.change.after if to == "after" else each.change.before)
+        for clash in clashes:
+            set_at(goal, clash.change.path, clash.change.after if to == "after" else clash.change.before)
         if stated(goal) == stated(current):
             return False
         try:

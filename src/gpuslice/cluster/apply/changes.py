@@ -57,16 +57,16 @@ def changes(before: Json, after: Json, path: tuple[Key, ...] = ()) -> list[Field
         return []
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         return [
-            found
+            change
             for key in dict.fromkeys((*before, *after))
-            for found in changes(before.get(key, UNSET), after.get(key, UNSET), (*path, key))
+            for change in changes(before.get(key, UNSET), after.get(key, UNSET), (*path, key))
         ]
     ours, theirs = _by_name(before), _by_name(after)
     if ours is not None and theirs is not None:
         return [
-            found
+            change
             for name in dict.fromkeys((*ours, *theirs))
-            for found in changes(ours.get(name, UNSET), theirs.get(name, UNSET), (*path, {"name": name}))
+            for change in changes(ours.get(name, UNSET), theirs.get(name, UNSET), (*path, {"name": name}))
         ]
     return [FieldChange(path, before, after)]
 
@@ -78,12 +78,12 @@ def moved(
     made = copy.deepcopy(dict(current))
     clashes: list[Clash] = []
     for change in wanted:
-        found = value_at(made, change.path)
+        present = value_at(made, change.path)
         start, goal = (change.before, change.after) if to == "after" else (change.after, change.before)
-        if found == goal and type(found) is type(goal):
+        if present == goal and type(present) is type(goal):
             continue
-        if found != start:
-            clashes.append(Clash(change, found))
+        if present != start:
+            clashes.append(Clash(change, present))
             continue
         set_at(made, change.path, copy.deepcopy(goal))
     return made, clashes
@@ -133,16 +133,16 @@ def _operations(before: Json, after: Json, pointer: str) -> list[dict[str, Json]
     if before == after and type(before) is type(after):
         return []
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        found: list[dict[str, Json]] = []
+        operations: list[dict[str, Json]] = []
         for key in dict.fromkeys((*before, *after)):
             child = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
             if key not in after:
-                found.append({"op": "remove", "path": child})
+                operations.append({"op": "remove", "path": child})
             elif key not in before:
-                found.append({"op": "add", "path": child, "value": after[key]})
+                operations.append({"op": "add", "path": child, "value": after[key]})
             else:
-                found += _operations(before[key], after[key], child)
-        return found
+                operations += _operations(before[key], after[key], child)
+        return operations
     return [{"op": "replace", "path": pointer, "value": after}]
 
 
@@ -173,20 +173,20 @@ def _by_name(value: Json | UnsetType) -> dict[str, Json] | None:
     if not isinstance(value, list) or not value:
         return None
     named = {
-        each["name"]: each
-        for each in value
-        if isinstance(each, Mapping) and isinstance(each.get("name"), str)
+        item["name"]: item
+        for item in value
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str)
     }
     return named if len(named) == len(value) else None
 
 
 def _step_into(holder: Json, step: Key, otherwise: Json) -> Json:
     if isinstance(step, dict):
-        found = next((each for each in holder if each.get("name") == step["name"]), None)
-        if found is None:
-            found = {"name": step["name"]}
-            holder.append(found)
-        return found
+        inner = next((item for item in holder if item.get("name") == step["name"]), None)
+        if inner is None:
+            inner = {"name": step["name"]}
+            holder.append(inner)
+        return inner
     if not isinstance(holder.get(step), dict | list):
         holder[step] = otherwise
     return holder[step]

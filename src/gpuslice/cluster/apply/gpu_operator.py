@@ -62,7 +62,9 @@ def adapt(desired: Bundle, live: Mapping[str, Json] | None, snapshot: Snapshot) 
         AnswerIsNoError: nodes outside the plan would lose what they have.
     """
     maps = {
-        str(each["metadata"]["name"]): each for each in desired.objects if each.get("kind") == "ConfigMap"
+        str(object_["metadata"]["name"]): object_
+        for object_ in desired.objects
+        if object_.get("kind") == "ConfigMap"
     }
     if live is None or desired.cluster_policy is None:
         return Adapted(
@@ -170,14 +172,21 @@ def _add_tolerations(spec: dict[str, Json], policy: Mapping[str, Json]) -> None:
     wanted: list[Json] = _list(policy, "daemonsets", "tolerations")
     section = spec.setdefault("daemonsets", {})
     present: list[Json] = _list(spec, "daemonsets", "tolerations")
-    known = {(each.get("key"), each.get("operator"), each.get("effect")) for each in present}
-    new = [each for each in wanted if (each["key"], each["operator"], each["effect"]) not in known]
+    known = {
+        (toleration.get("key"), toleration.get("operator"), toleration.get("effect"))
+        for toleration in present
+    }
+    new = [
+        toleration
+        for toleration in wanted
+        if (toleration["key"], toleration["operator"], toleration["effect"]) not in known
+    ]
     if present and not any(entry["key"].startswith("gpuslice.io/") for entry in new):
         new = []  # what else is tolerated is the owner's affair
     if new:
         section["tolerations"] = [
             *present,
-            *(each for each in new if not present or "gpuslice.io/" in each["key"]),
+            *(toleration for toleration in new if not present or "gpuslice.io/" in toleration["key"]),
         ]
     elif not section:
         del spec["daemonsets"]
@@ -185,21 +194,21 @@ def _add_tolerations(spec: dict[str, Json], policy: Mapping[str, Json]) -> None:
 
 def _add_variables(spec: dict[str, Json], policy: Mapping[str, Json]) -> None:
     wanted, present = _list(policy, "migManager", "env"), _list(spec, "migManager", "env")
-    named = {each.get("name"): each for each in present}
-    new = [each for each in wanted if named.get(each["name"]) != each]
+    named = {variable.get("name"): variable for variable in present}
+    new = [variable for variable in wanted if named.get(variable["name"]) != variable]
     if new:
-        kept = [each for each in present if each.get("name") not in {one["name"] for one in new}]
+        kept = [variable for variable in present if variable.get("name") not in {one["name"] for one in new}]
         spec.setdefault("migManager", {})["env"] = [*kept, *new]
 
 
 def _list(data: Mapping[str, Json], section: str, key: str) -> list[Json]:
-    found = fields_of(data, section).get(key)
-    return found if isinstance(found, list) else []
+    entries = fields_of(data, section).get(key)
+    return entries if isinstance(entries, list) else []
 
 
 def _strategy(spec: dict[str, Json], desired: Bundle, snapshot: Snapshot) -> list[str]:
     """The cluster-wide MIG strategy, changed only where the plan can't work with it."""
-    pools = [each for each in desired.objects if each.get("kind") == "NodePool"]
+    pools = [object_ for object_ in desired.objects if object_.get("kind") == "NodePool"]
     mig = any(MIG_LABEL in fields_of(pool, "spec", "template", "metadata", "labels") for pool in pools)
     texts = [
         text

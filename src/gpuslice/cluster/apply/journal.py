@@ -130,10 +130,10 @@ def load(api: Api) -> Stored | None:
     Raises:
         EnvironmentFailedError: it can't be read, or was made by a later version.
     """
-    found = api.find(CONFIG_MAP.path(applyset.PARENT, applyset.NAMESPACE), dict[str, Any])
-    if found is None:
+    config_map = api.find(CONFIG_MAP.path(applyset.PARENT, applyset.NAMESPACE), dict[str, Any])
+    if config_map is None:
         return None
-    text = (found.get("binaryData") or {}).get(_KEY)
+    text = (config_map.get("binaryData") or {}).get(_KEY)
     if not text:
         return None
     try:
@@ -144,7 +144,7 @@ def load(api: Api) -> Stored | None:
             where=f"ConfigMap {applyset.NAMESPACE}/{applyset.PARENT}",
             fix="was it written by a later gpuslice? Use that one",
         ) from None
-    return Stored(journal, str(found["metadata"]["resourceVersion"]))
+    return Stored(journal, str(config_map["metadata"]["resourceVersion"]))
 
 
 def save(api: Api, journal: Journal, previous: Stored | None) -> Stored:

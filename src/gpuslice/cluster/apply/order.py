@@ -23,15 +23,17 @@ def in_turn(setting: Sequence[Put | Edit]) -> tuple[list[Put | Edit], list[Put |
     Where a pool is there already, it and its overlays change one right after the other: between the two, Karpenter may
     launch nodes that are promised to be what they are not.
     """
-    there = {each.ref.name for each in setting if each.ref.is_a(NODE_POOL) and not _created(each)}
+    there = {write.ref.name for write in setting if write.ref.is_a(NODE_POOL) and not _created(write)}
     beside = [
-        each for each in setting if each.ref.is_a(NODE_OVERLAY) and (of := _scope(each)) and of <= there
+        write for write in setting if write.ref.is_a(NODE_OVERLAY) and (of := _scope(write)) and of <= there
     ]
-    first = [each for each in setting if not each.ref.is_a(NODE_POOL) and each not in beside]
+    first = [write for write in setting if not write.ref.is_a(NODE_POOL) and write not in beside]
     pools: list[Put | Edit] = []
     for pool in setting:
         if pool.ref.is_a(NODE_POOL):
-            pools += [each for each in beside if pool.ref.name in _scope(each) and each not in pools]
+            pools += [
+                overlay for overlay in beside if pool.ref.name in _scope(overlay) and overlay not in pools
+            ]
             pools.append(pool)
     return first, pools
 

@@ -32,8 +32,8 @@ def applied(data: Mapping[str, Json], manager: str = MANAGER) -> dict[str, Json]
     """What a manager applied of an object, as an object that can be applied again; None: nothing."""
     for entry in _entries(data):
         if entry.get("manager") == manager and entry.get("operation") == "Apply":
-            found = _picked(data, entry.get("fieldsV1") or {})
-            made = found if isinstance(found, dict) else {}
+            picked = _picked(data, entry.get("fieldsV1") or {})
+            made = picked if isinstance(picked, dict) else {}
             metadata = data.get("metadata") or {}
             names = {key: metadata[key] for key in ("name", "namespace") if key in metadata}
             return {
@@ -91,22 +91,22 @@ def _picked(value: Json, fields: Mapping[str, Json]) -> Json | UnsetType:
     if not parts:
         return value if not fields or not isinstance(value, dict | list) else type(value)()
     if isinstance(value, Mapping):
-        found = {
+        chosen = {
             key[2:]: _picked(value[key[2:]], entry)
             for key, entry in parts.items()
             if key.startswith("f:") and key[2:] in value
         }
-        return {key: each for key, each in found.items() if each is not UNSET}
+        return {key: item for key, item in chosen.items() if item is not UNSET}
     if isinstance(value, list):
         made = []
-        for each in value:
+        for item in value:
             for key, inner in parts.items():
-                if key.startswith("k:") and isinstance(each, Mapping):
+                if key.startswith("k:") and isinstance(item, Mapping):
                     keys = json.loads(key[2:])
-                    if all(each.get(name) == wanted for name, wanted in keys.items()):
-                        picked = _picked(each, inner)
+                    if all(item.get(name) == wanted for name, wanted in keys.items()):
+                        picked = _picked(item, inner)
                         made.append(keys | (picked if isinstance(picked, dict) else {}))
-                elif key.startswith("v:") and json.loads(key[2:]) == each:
-                    made.append(each)
+                elif key.startswith("v:") and json.loads(key[2:]) == item:
+                    made.append(item)
         return made
     return value

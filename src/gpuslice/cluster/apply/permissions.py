@@ -87,15 +87,15 @@ def _table() -> Iterator[Permission]:
     yield Permission(Role.VIEW, AUTOSCALER, ("list",), "how many replicas there may be")
     for resource in (VOLUME_CLAIM, VOLUME):
         yield Permission(Role.VIEW, resource, ("list",), "which zone a workload's volumes are in")
-    for each in CUSTOM_OWNERS:
-        yield Permission(Role.VIEW, each, ("list",), "whose pods they are")
-    for each in NODE_SIDE:
-        yield Permission(Role.VIEW, each, ("list",), "what decides over nodes and their slices")
+    for resource in CUSTOM_OWNERS:
+        yield Permission(Role.VIEW, resource, ("list",), "whose pods they are")
+    for resource in NODE_SIDE:
+        yield Permission(Role.VIEW, resource, ("list",), "what decides over nodes and their slices")
     yield Permission(
         Role.VIEW, CONFIG_MAP, ("get",), "how device plugin and MIG manager are set", Where.OPERATOR
     )
-    for each in (NODE_CLASS, NODE_OVERLAY, NODE_POOL, NODE_FEATURE_RULE):
-        yield Permission(Role.APPLY, each, _WRITTEN, "the plan's own; a rollback deletes them")
+    for resource in (NODE_CLASS, NODE_OVERLAY, NODE_POOL, NODE_FEATURE_RULE):
+        yield Permission(Role.APPLY, resource, _WRITTEN, "the plan's own; a rollback deletes them")
     yield Permission(
         Role.APPLY,
         CONFIG_MAP,
@@ -116,9 +116,9 @@ def _table() -> Iterator[Permission]:
     yield Permission(
         Role.APPLY, CONFIG_MAP, ("get", "update"), "the journal", Where.JOURNAL, (applyset.PARENT,)
     )
-    for each in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET):
+    for resource in (DEPLOYMENT, STATEFUL_SET, DAEMON_SET):
         yield Permission(
-            Role.APPLY_WORKLOADS, each, ("get", "patch"), "the plan's patches, and their rollouts"
+            Role.APPLY_WORKLOADS, resource, ("get", "patch"), "the plan's patches, and their rollouts"
         )
 
 
@@ -129,7 +129,7 @@ TABLE: Final = tuple(_table())
 def of_role(role: Role) -> tuple[Permission, ...]:
     """The permissions of a role, and of those below it."""
     order = list(Role)
-    return tuple(each for each in TABLE if order.index(each.role) <= order.index(role))
+    return tuple(permission for permission in TABLE if order.index(permission.role) <= order.index(role))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,24 +185,24 @@ def manifests(
     """
     rows = tuple(of_role(role) if permissions is None else permissions)
     name = f"gpuslice-{role}"
-    found: list[Object] = []
+    objects: list[Object] = []
     if any(row.where is Where.JOURNAL for row in rows):
         # So nobody has to be allowed to make namespaces.
-        found.append(_object("v1", "Namespace", applyset.NAMESPACE))
+        objects.append(_object("v1", "Namespace", applyset.NAMESPACE))
     places = {Where.CLUSTER: "", Where.OPERATOR: operator_namespace, Where.JOURNAL: applyset.NAMESPACE}
     for where, namespace in places.items():
         rules = _rules(row for row in rows if row.where is where)
         if not rules:
             continue
         kind = "Role" if namespace else "ClusterRole"
-        found.append({**_object(f"{_RBAC}/v1", kind, name, namespace), "rules": rules})
+        objects.append({**_object(f"{_RBAC}/v1", kind, name, namespace), "rules": rules})
         if subjects:
             binding = _object(f"{_RBAC}/v1", f"{kind}Binding", name, namespace)
             reference = {"apiGroup": _RBAC, "kind": kind, "name": name}
-            found.append(
+            objects.append(
                 {**binding, "roleRef": reference, "subjects": [subject.object for subject in subjects]}
             )
-    return found
+    return objects
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str = "") -> Object:

@@ -123,24 +123,28 @@ def check(desired: Bundle, snapshot: Snapshot, catalog: Catalog) -> list[str]:
                 f"the GPU Operator runs in namespace {there}, and the plan's ConfigMaps are for {wanted}",
                 fix=f"give --operator-namespace {there}",
             )
-    for each in overlays.kept_from_working(
+    for finding in overlays.kept_from_working(
         Seen(_with_plan(desired, snapshot), catalog), _named(desired, NODE_OVERLAY)
     ):
-        raise AnswerIsNoError(f"{each.evidence}: {each.consequence}", where=each.subject, fix=each.fix)
+        raise AnswerIsNoError(
+            f"{finding.evidence}: {finding.consequence}", where=finding.subject, fix=finding.fix
+        )
     return [
-        f"{each.subject} {each.evidence}: {each.consequence}"
-        for each in placement.nfd_kept_off(
-            seen, [each for each in desired.objects if each.get("kind") == "NodePool"]
+        f"{finding.subject} {finding.evidence}: {finding.consequence}"
+        for finding in placement.nfd_kept_off(
+            seen, [object_ for object_ in desired.objects if object_.get("kind") == "NodePool"]
         )
     ]
 
 
 def _with_plan(desired: Bundle, snapshot: Snapshot) -> Snapshot:
     """The cluster with the plan's pools and overlays in it."""
-    wanted = [each for each in desired.objects if each.get("kind") in {NODE_POOL.kind, NODE_OVERLAY.kind}]
+    wanted = [
+        object_ for object_ in desired.objects if object_.get("kind") in {NODE_POOL.kind, NODE_OVERLAY.kind}
+    ]
     made = objects_of(wanted, "the plan")
-    names = {(each.kind, each.metadata.name) for each in made}
-    kept = (each for each in snapshot.objects if (each.kind, each.metadata.name) not in names)
+    names = {(object_.kind, object_.metadata.name) for object_ in made}
+    kept = (object_ for object_ in snapshot.objects if (object_.kind, object_.metadata.name) not in names)
     return replace(snapshot, objects=(*kept, *made))
 
 
@@ -161,13 +165,13 @@ def permitted(api: Api, works: Sequence[Work]) -> None:
     wanted = [asked for work in works for asked in permissions.for_step(work)]
     if api.find(NAMESPACE.path(applyset.NAMESPACE), dict[str, Any]) is None:
         wanted.append(permissions.Asked(NAMESPACE, "create", name=applyset.NAMESPACE))
-    found = permissions.missing(api, [*wanted, *permissions.for_journal()])
-    if not found:
+    refused = permissions.missing(api, [*wanted, *permissions.for_journal()])
+    if not refused:
         return
     moving = any(isinstance(work, Edit) and work.workload for work in works)
     role = Role.APPLY_WORKLOADS if moving else Role.APPLY
     raise EnvironmentFailedError(
-        f"you may not {joined([str(asked) for asked in found], 4)}",
+        f"you may not {joined([str(asked) for asked in refused], 4)}",
         where=f"context {api.name}" if api.name else "",
         fix=f"ask for that role: gpuslice render --rbac {role} --bind-to user:NAME",
     )

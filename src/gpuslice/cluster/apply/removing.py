@@ -93,13 +93,13 @@ def _pods_of_pool(api: Api, pool: str) -> list[Pod]:
     def pod(raw: msgspec.Raw) -> Pod:
         return decoded(raw, Pod, api.name)
 
-    found: list[Pod] = []
+    pods: list[Pod] = []
     for node in api.list(NODE.path(), name, {"labelSelector": f"{_POOL}={pool}"}):
-        for each in api.list(POD.path(), pod, {"fieldSelector": f"spec.nodeName={node}"}):
-            daemon = any(one.kind in {"DaemonSet", "Node"} for one in each.metadata.owner_references)
-            if not each.ended and not daemon:
-                found.append(each)
-    return found
+        for one_pod in api.list(POD.path(), pod, {"fieldSelector": f"spec.nodeName={node}"}):
+            daemon = any(one.kind in {"DaemonSet", "Node"} for one in one_pod.metadata.owner_references)
+            if not one_pod.ended and not daemon:
+                pods.append(one_pod)
+    return pods
 
 
 def _pods_with_its_seats(api: Api, pool: Ref, going: Iterable[Ref]) -> list[str]:
@@ -108,7 +108,7 @@ def _pods_with_its_seats(api: Api, pool: Ref, going: Iterable[Ref]) -> list[str]
     def overlay(raw: msgspec.Raw) -> NodeOverlay:
         return decoded(raw, NodeOverlay, api.name)
 
-    names = {each.name for each in going if each.is_a(NODE_OVERLAY)}
+    names = {ref.name for ref in going if ref.is_a(NODE_OVERLAY)}
     own: set[str] = set()
     others: set[str] = set()
     for node_overlay in api.list(NODE_OVERLAY.path(), overlay):

@@ -31,7 +31,7 @@ def with_stale_removed(live: Mapping[str, Json], patch: Mapping[str, Json]) -> d
     own: Json = fields_of(patch, *pointer)
     lists = {}
     for name in _LISTS:
-        patched = {each["name"]: each for each in own.get(name) or ()}
+        patched = {container["name"]: container for container in own.get(name) or ()}
         for entry in spec.get(name) or ():
             if (cleared := _cleared(patched.get(entry["name"], {}), entry)) is not None:
                 patched[entry["name"]] = cleared

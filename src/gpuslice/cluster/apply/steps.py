@@ -186,8 +186,8 @@ def _put(api: Api, data: dict[str, Json], *, shared: bool, force: bool, notes: l
 
 def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json], *, force: bool) -> Step:
     ref = Ref.of(CLUSTER_POLICY, _name(live))
-    found = changes(stated(live), stated(wanted))
-    taken = _taken(live, found)
+    wanted_changes = changes(stated(live), stated(wanted))
+    taken = _taken(live, wanted_changes)
     if taken and not force:
         raise AnswerIsNoError(
             f"others manage fields of it: {joined([f'{where} ({name})' for where, name in taken], 4)}",
@@ -195,7 +195,7 @@ def _policy_edit(api: Api, live: Mapping[str, Json], wanted: Mapping[str, Json],
             fix="set them where they come from (Helm: --reuse-values --values gpu-operator/values.yaml of gpuslice "
             "render), or take them: --force-conflicts",
         )
-    live, after = _tried(api, ref, live, found)
+    live, after = _tried(api, ref, live, wanted_changes)
     return Step(Edit(ref, tuple(changes(stated(live), stated(after)))), live, after)
 
 
@@ -228,11 +228,11 @@ def _newer(api: Api, ref: Ref, live: Mapping[str, Json], error: ApiError) -> Map
     return now
 
 
-def _taken(live: Mapping[str, Json], found: Iterable[FieldChange]) -> list[tuple[str, str]]:
+def _taken(live: Mapping[str, Json], wanted: Iterable[FieldChange]) -> list[tuple[str, str]]:
     """Fields that others set and that would change, with their managers."""
     return [
         (change.where, joined([name for name in names if name != MANAGER]))
-        for change in found
+        for change in wanted
         if change.before is not UNSET
         and (names := managers_of(live, change.path))
         and any(name != MANAGER for name in names)
@@ -318,16 +318,16 @@ def _patched(
 
 def _removals(api: Api, objects: Sequence[Mapping[str, Json]]) -> list[Step]:
     """Objects of earlier plans, in the order in which they can go: pools before what their nodes need."""
-    kept = {(str(each["kind"]), _name(each)) for each in objects}
-    found: list[Step] = []
+    kept = {(str(object_["kind"]), _name(object_)) for object_ in objects}
+    removals: list[Step] = []
     for resource in (NODE_POOL, NODE_OVERLAY, NODE_CLASS, *(one for one, pruned in _CARRIED if pruned)):
         for live in _members(api, resource):
             before = applied(live)
             if (resource.kind, _name(live)) not in kept and before is not None:
                 ref = Ref.of(resource, _name(live))
                 delete(api, ref, live, dry_run=True)
-                found.append(Step(Remove(ref, before), live, {}))
-    return found
+                removals.append(Step(Remove(ref, before), live, {}))
+    return removals
 
 
 def _members(api: Api, resource: Resource) -> list[dict[str, Json]]:

@@ -96,10 +96,12 @@ def until_gone_if_leaving(api: Api, ref: Ref, patience: Patience) -> None:
 
 def _why_not_ready(api: Api, ref: Ref) -> str:
     """What Karpenter says against an object; empty: it is ready."""
-    found = _present(api, ref)
-    conditions = convert(fields_of(found, "status").get("conditions") or [], tuple[Condition, ...], ref.title)
-    generation = _number(fields_of(found, "metadata"), "generation")
-    if any(0 < each.observed_generation < generation for each in conditions):
+    present = _present(api, ref)
+    conditions = convert(
+        fields_of(present, "status").get("conditions") or [], tuple[Condition, ...], ref.title
+    )
+    generation = _number(fields_of(present, "metadata"), "generation")
+    if any(0 < condition.observed_generation < generation for condition in conditions):
         return "Karpenter hasn't looked at it since it changed"
     bad = condition(conditions, "ValidationSucceeded")
     if bad is not None and bad.status == "False":
@@ -109,7 +111,10 @@ def _why_not_ready(api: Api, ref: Ref) -> str:
         return "Karpenter hasn't looked at it yet"
     if ready.status == "True":
         return ""
-    worst = next((each for each in conditions if each.status == "False" and each.type != "Ready"), ready)
+    worst = next(
+        (condition for condition in conditions if condition.status == "False" and condition.type != "Ready"),
+        ready,
+    )
     return f"{worst.type}={worst.status}, {worst.reason}: {worst.message}"
 
 
@@ -139,12 +144,12 @@ def until_rolled_out(api: Api, ref: Ref, patience: Patience) -> None:
 
 
 def _present(api: Api, ref: Ref) -> dict[str, Json]:
-    found = api.find(ref.path, dict[str, Any])
-    if found is None:
+    present = api.find(ref.path, dict[str, Any])
+    if present is None:
         raise AnswerIsNoError(
             "is gone: somebody deleted it", where=ref.title, fix="run this again: it looks anew"
         )
-    return found
+    return present
 
 
 def rollout(data: Mapping[str, Json]) -> tuple[str, bool]:
@@ -177,5 +182,5 @@ def rollout(data: Mapping[str, Json]) -> tuple[str, bool]:
 
 
 def _number(status: Mapping[str, Json], key: str) -> int:
-    found = status.get(key)
-    return found if isinstance(found, int) else 0
+    figure = status.get(key)
+    return figure if isinstance(figure, int) else 0

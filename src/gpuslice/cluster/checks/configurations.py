@@ -53,9 +53,9 @@ def _wanting(seen: Seen, plugin: DevicePlugin) -> list[tuple[str, str]]:
         for node_pool in seen.cluster.node_pools
         if plugin.runner is None or (plugin.serves(node_pool) and not seen.cluster.cluster_policies)
     ]
-    found = [(f"Node {node.name}", node.labels[label]) for node in nodes if label in node.labels]
-    found += [(f"NodePool {pool.name}", pool.labels[label]) for pool in pools if label in pool.labels]
-    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+    wanting = [(f"Node {node.name}", node.labels[label]) for node in nodes if label in node.labels]
+    wanting += [(f"NodePool {pool.name}", pool.labels[label]) for pool in pools if label in pool.labels]
+    return sorted(wanting, key=lambda pair: (pair[1], pair[0]))
 
 
 def _unknown_key(seen: Seen) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def _missing_entries(
     seen: Seen, plugin: DevicePlugin, config: ConfigMap, wanted: list[tuple[str, str]]
 ) -> Iterator[Finding]:
     told: set[str] = set()
-    named = [(plugin.title, each) for each in (plugin.default, plugin.file) if each]
+    named = [(plugin.title, name) for name in (plugin.default, plugin.file) if name]
     for who, key in [*wanted, *named]:
         if key not in config.data and key not in told:
             told.add(key)

@@ -67,24 +67,26 @@ def diagnose(
 ) -> list[Finding]:
     """What is wrong, worst first; a check whose objects couldn't be read is itself a finding."""
     seen = Seen(snapshot, catalog, plan, use, held)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for check in checks:
         missing = {read.title for read in check.reads if not snapshot.could_read(read)}
         if missing:
-            found.append(_unknown(check, [each for each in snapshot.unread if each.what in missing]))
+            findings.append(_unknown(check, [kind for kind in snapshot.unread if kind.what in missing]))
             continue
-        found += [replace(finding, code=check.code, severity=check.severity) for finding in check.find(seen)]
-    return sorted(found, key=lambda each: (_ORDER[each.severity], each.code, each.subject))
+        findings += [
+            replace(finding, code=check.code, severity=check.severity) for finding in check.find(seen)
+        ]
+    return sorted(findings, key=lambda finding: (_ORDER[finding.severity], finding.code, finding.subject))
 
 
 def untold(snapshot: Snapshot, checks: Sequence[Check]) -> list[Unread]:
     """What couldn't be read, and none of the checks says so: they don't need it."""
     needed = {read.title for check in checks for read in check.reads}
-    return [each for each in snapshot.unread if each.what not in needed]
+    return [kind for kind in snapshot.unread if kind.what not in needed]
 
 
 def _unknown(check: Check, missing: list[Unread]) -> Finding:
-    why = "; ".join(f"{each.what} can't be read: {each.why}" for each in missing)
+    why = "; ".join(f"{kind.what} can't be read: {kind.why}" for kind in missing)
     return Finding(
         check.title,
         f"not looked at: {why}",

@@ -40,15 +40,15 @@ def _pools(seen: Seen) -> Iterator[Finding]:
             )
             continue
         admitted, names = types_of(pool, seen.catalog), set(wanted.instance_types)
-        for said, found in (
+        for said, strays in (
             ("admits {}, which the plan doesn't have", {kind.name for kind in admitted} - names),
             ("doesn't admit {}, which the plan has", names - {kind.name for kind in admitted}),
         ):
-            if found:
-                more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            if strays:
+                more = f" and {len(strays) - _NAMED} more" if len(strays) > _NAMED else ""
                 yield Finding(
                     f"NodePool {wanted.name}",
-                    said.format(", ".join(sorted(found)[:_NAMED]) + more),
+                    said.format(", ".join(sorted(strays)[:_NAMED]) + more),
                     "Karpenter launches other machines than the plan's, at another price",
                     _APPLY,
                 )
@@ -116,10 +116,10 @@ def _elsewhere(seen: Seen) -> Iterator[Finding]:
             seats[key] = assignment.asks.seat
         else:
             homes.setdefault(key, set()).add(assignment.pool)
-    found = {each.key: each for each in seen.cluster.objects}
+    objects = {object_.key: object_ for object_ in seen.cluster.objects}
     for key in sorted(homes.keys() | seats.keys()):
         kind, namespace, name = key
-        item = found.get(key)
+        item = objects.get(key)
         readable = any(one.kind == kind and seen.cluster.could_read(one) for one in KNOWN.values())
         if item is None or kind not in POD_SPEC_OF or not readable:
             continue

@@ -19,7 +19,7 @@ def on_nodes(readings: Iterable[Reading], snapshot: Snapshot) -> tuple[dict[str,
     the name of its own pod. Else the pods that it names tell where it is.
     """
     names = _names(snapshot)
-    found: dict[str, Use] = {}
+    uses: dict[str, Use] = {}
     strangers: set[str] = set()
     on = {
         (pod.metadata.namespace, pod.metadata.name): pod.spec.node_name
@@ -34,31 +34,31 @@ def on_nodes(readings: Iterable[Reading], snapshot: Snapshot) -> tuple[dict[str,
         if not node:
             strangers.add(reading.node or "an exporter that names no node")
             continue
-        known = found.get(node, Use(0, None))
-        found[node] = replace(known, memory_mib=max(known.memory_mib or 0, reading.memory_mib))
-    return found, sorted(strangers)
+        known = uses.get(node, Use(0, None))
+        uses[node] = replace(known, memory_mib=max(known.memory_mib or 0, reading.memory_mib))
+    return uses, sorted(strangers)
 
 
 def most(first: Mapping[str, Use], second: Mapping[str, Use]) -> dict[str, Use]:
     """Two readings of nodes as one: the most memory, and whichever knows how busy they are."""
-    found = dict(first)
+    uses = dict(first)
     for node, use in second.items():
-        known = found.get(node)
+        known = uses.get(node)
         if known is None:
-            found[node] = use
+            uses[node] = use
             continue
-        memory = [each for each in (known.memory_mib, use.memory_mib) if each is not None]
-        found[node] = Use(max(memory, default=None), known.busy if use.busy is None else use.busy)
-    return found
+        memory = [mib for mib in (known.memory_mib, use.memory_mib) if mib is not None]
+        uses[node] = Use(max(memory, default=None), known.busy if use.busy is None else use.busy)
+    return uses
 
 
 def _names(snapshot: Snapshot) -> dict[str, str]:
     """Nodes by all that an exporter may call them; what could mean several means none."""
-    found: dict[str, set[str]] = {}
+    nodes_by_name: dict[str, set[str]] = {}
     for pod in snapshot.pods:
         if pod.spec.node_name and not pod.ended:
-            found.setdefault(pod.metadata.name, set()).add(pod.spec.node_name)
+            nodes_by_name.setdefault(pod.metadata.name, set()).add(pod.spec.node_name)
     for node in snapshot.nodes:
-        found.setdefault(node.name.partition(".")[0], set()).add(node.name)
-    found |= {node.name: {node.name} for node in snapshot.nodes}
-    return {name: nodes.copy().pop() for name, nodes in found.items() if len(nodes) == 1}
+        nodes_by_name.setdefault(node.name.partition(".")[0], set()).add(node.name)
+    nodes_by_name |= {node.name: {node.name} for node in snapshot.nodes}
+    return {name: nodes.copy().pop() for name, nodes in nodes_by_name.items() if len(nodes) == 1}

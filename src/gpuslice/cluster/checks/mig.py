@@ -99,7 +99,13 @@ def _mig_cannot(seen: Seen) -> Iterator[Finding]:
             yield _cannot(f"Node {node.name}", wanted, model)
     for pool in seen.cluster.node_pools:
         wanted = pool.labels.get(MIG_LABEL, ALL_DISABLED)
-        models = sorted({each.gpu for each in types_of(pool, seen.catalog) if GPUS[each.gpu].mig is None})
+        models = sorted(
+            {
+                instance_type.gpu
+                for instance_type in types_of(pool, seen.catalog)
+                if GPUS[instance_type.gpu].mig is None
+            }
+        )
         if wanted != ALL_DISABLED and models:
             yield _cannot(f"NodePool {pool.name}", wanted, ", ".join(models))
 
@@ -116,10 +122,10 @@ def _cannot(subject: str, wanted: str, model: str) -> Finding:
 def _mig_entry(seen: Seen) -> Iterator[Finding]:
     for policy in seen.cluster.cluster_policies:
         name = policy.spec.mig_manager.config.name
-        found = [config_map for (_, one), config_map in seen.cluster.config_maps.items() if one == name]
-        if not name or not found:
+        config_maps = [config_map for (_, one), config_map in seen.cluster.config_maps.items() if one == name]
+        if not name or not config_maps:
             continue
-        entries = _entries(found[0])
+        entries = _entries(config_maps[0])
         for who, wanted in sorted(set(seen.labelled(MIG_LABEL)), key=lambda pair: (pair[1], pair[0])):
             if entries is not None and wanted not in entries:
                 yield Finding(

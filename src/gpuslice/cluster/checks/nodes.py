@@ -64,8 +64,8 @@ def _versions(seen: Seen) -> Iterator[Finding]:
     karpenter = seen.cluster.karpenter
     if karpenter is not None and seen.cluster.node_overlays:
         for container in karpenter.pod.containers:
-            found = _VERSION.fullmatch(_tag(container.image))
-            if found and (int(found[1]), int(found[2])) < _KARPENTER_FROM:
+            version = _VERSION.fullmatch(_tag(container.image))
+            if version and (int(version[1]), int(version[2])) < _KARPENTER_FROM:
                 yield Finding(
                     f"Deployment {karpenter.name}",
                     f"runs {container.image.partition('@')[0]}",

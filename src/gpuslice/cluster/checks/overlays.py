@@ -198,9 +198,9 @@ def _conflict(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list
 
 def _shadowed(seen: Seen) -> Iterator[Finding]:
     for meeting in _meetings(seen):
-        found = _shadow(*meeting)
-        if found is not None:
-            yield found
+        finding = _shadow(*meeting)
+        if finding is not None:
+            yield finding
 
 
 def _shadow(one: NodeOverlay, other: NodeOverlay, same: list[str], pools: list[str]) -> Finding | None:
@@ -233,9 +233,9 @@ def kept_from_working(seen: Seen, ours: frozenset[str]) -> Iterator[Finding]:
         if one.spec.weight == other.spec.weight:
             yield _conflict(*meeting)
             continue
-        found = _shadow(*meeting)
-        if found is not None and min((one, other), key=lambda overlay: overlay.spec.weight).name in ours:
-            yield found
+        finding = _shadow(*meeting)
+        if finding is not None and min((one, other), key=lambda overlay: overlay.spec.weight).name in ours:
+            yield finding
 
 
 def _impossible(seen: Seen) -> Iterator[Finding]:

@@ -61,13 +61,13 @@ def _untolerated(pod: Pod, taints: Iterable[Taint]) -> list[Taint]:
 
 def _offers(pool: NodePool, seen: Seen) -> Mapping[str, str]:
     """What a pool's nodes are promised to offer, of all its types together."""
-    found: dict[str, str] = {}
+    offers: dict[str, str] = {}
     for kind in types_of(pool, seen.catalog):
         own = promised(seen.cluster.node_overlays, pool, kind)
         if kind.gpu_count:
             own.setdefault(WHOLE_GPU, str(kind.gpu_count))
-        found |= own
-    return found
+        offers |= own
+    return offers
 
 
 def _whole_on_sliced(seen: Seen) -> Iterator[Finding]:
@@ -198,7 +198,7 @@ def _tenants(seen: Seen) -> Iterator[Finding]:
         sign = sharing(node, types.get(node.labels.get(INSTANCE_TYPE, "")))
         if not sign:
             continue
-        users = [each for each in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(each)]
+        users = [pod for pod in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(pod)]
         if not users:
             continue
         family = family or Family(seen.cluster.objects)
@@ -216,8 +216,10 @@ def _tenants(seen: Seen) -> Iterator[Finding]:
 
 def _tenant(pod: Pod, family: Family, seen: Seen) -> str:
     """Whose a pod is: as it or an owner of it states, the nearest first; else its namespace's."""
-    (each,) = pod_objects((pod,), seen.cluster.where)
-    stated = (one.metadata.annotations.get(_TENANT, "").strip() for one in (each, *family.ancestors(each)))
+    (as_object,) = pod_objects((pod,), seen.cluster.where)
+    stated = (
+        one.metadata.annotations.get(_TENANT, "").strip() for one in (as_object, *family.ancestors(as_object))
+    )
     return next(filter(None, stated), pod.metadata.namespace)
 
 
@@ -228,7 +230,7 @@ def _operands_kept_off(seen: Seen) -> Iterator[Finding]:
         for node_pool in seen.cluster.node_pools
         if any(one.key == POOL_LABEL for one in node_pool.taints)
     ]
-    operated = [each for each in tainted if each.labels.get("nvidia.com/gpu.deploy.operands") != "false"]
+    operated = [node for node in tainted if node.labels.get("nvidia.com/gpu.deploy.operands") != "false"]
     if not operated:
         return
     pool = operated[0]

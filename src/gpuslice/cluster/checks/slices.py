@@ -88,7 +88,7 @@ def _nowhere(seen: Seen) -> Iterator[Finding]:
         for name in asked - offered:
             if name.startswith(_OURS):
                 by_resource.setdefault(name, []).append(pod)
-    slices = sorted(each for each in offered if is_slice(each))
+    slices = sorted(resource for resource in offered if is_slice(resource))
     for name, pods in sorted(by_resource.items()):
         hint = nearest(name, slices)
         known = _listed(slices)
@@ -148,7 +148,9 @@ def _metered_without(seen: Seen) -> Iterator[Finding]:
             continue
         names = promised(seen.cluster.node_overlays, pool, kind)
         counted = [*METERED, *sorted(filter(is_seat, names))]
-        gone = [each for each in counted if each in names and each not in node.status.allocatable]
+        gone = [
+            resource for resource in counted if resource in names and resource not in node.status.allocatable
+        ]
         if gone:
             more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
             yield Finding(
@@ -186,7 +188,7 @@ def _metered_mixed(seen: Seen) -> Iterator[Finding]:
                 yield Finding(
                     f"Pod {pod.name}",
                     f"shares the metered GPU of node {name} without saying how much of it: it asks for "
-                    f"{', '.join(sorted(each for each in asked if is_slice(each)))}",
+                    f"{', '.join(sorted(resource for resource in asked if is_slice(resource)))}",
                     "what the scheduler counts is no longer what is used: its neighbours can run out of GPU memory",
                     f"let it ask for {' and '.join(METERED)} too, or move it to a pool of equal slots",
                 )

@@ -26,7 +26,7 @@ _TOLERANCE: Final = 50
 def _asked(node: Node, seen: Seen) -> list[tuple[Pod, int]]:
     """The pods of a node that share a GPU, each with the memory that it asked for, MiB."""
     kind = seen.catalog.by_name().get(node.labels.get(INSTANCE_TYPE, ""))
-    pods = [(each, memory_asked(each, node, kind)) for each in seen.cluster.pods_by_node.get(node.name, ())]
+    pods = [(pod, memory_asked(pod, node, kind)) for pod in seen.cluster.pods_by_node.get(node.name, ())]
     return [(pod, memory) for pod, memory in pods if memory is not None]
 
 
@@ -59,7 +59,7 @@ def _together(seen: Seen) -> Iterator[Finding]:
 def _on_one_gpu(node: Node, asked: Sequence[tuple[Pod, int]], seen: Seen) -> bool:
     """Whether all of a node's pods that use a GPU are on one GPU, and what each asked for is known."""
     kind = seen.catalog.by_name().get(node.labels.get(INSTANCE_TYPE, ""))
-    users = [each for each in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(each)]
+    users = [pod for pod in seen.cluster.pods_by_node.get(node.name, ()) if requests_of(pod)]
     return kind is not None and kind.gpu_count <= 1 and len(users) == len(asked)
 
 

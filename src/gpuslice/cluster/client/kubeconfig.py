@@ -81,10 +81,10 @@ def _found(config: SingleConfig | None) -> SingleConfig:
 def _files(kubeconfig: str) -> list[Path]:
     if kubeconfig:
         return [Path(kubeconfig).expanduser()]
-    listed = [Path(each) for each in os.environ.get("KUBECONFIG", "").split(os.pathsep) if each]
+    listed = [Path(name) for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
     if listed:
         # As kubectl: of several files those that aren't there are passed over, one alone must be.
-        return [each for each in listed if each.is_file()] or listed[:1]
+        return [path for path in listed if path.is_file()] or listed[:1]
     usual = Path("~/.kube/config").expanduser()
     return [usual] if usual.is_file() else []
 
@@ -98,11 +98,11 @@ def _merge(files: list[Path]) -> Entry:
             merged.setdefault("current-context", data["current-context"])
         for key, inner in _LISTS.items():
             known = {entry.get("name") for entry in _entries(merged, key)}
-            for each in _entries(data, key):
-                if each.get("name") not in known:
-                    value = each.get(inner)
+            for entry in _entries(data, key):
+                if entry.get("name") not in known:
+                    value = entry.get(inner)
                     fields = _absolute(value, inner, file.parent) if isinstance(value, dict) else {}
-                    _entries(merged, key).append({"name": each.get("name"), inner: fields})
+                    _entries(merged, key).append({"name": entry.get("name"), inner: fields})
     return merged
 
 
@@ -121,8 +121,8 @@ def _read(file: Path) -> Entry:
 
 
 def _entries(data: Entry, key: str) -> list[Entry]:
-    found = data.get(key)
-    return found if isinstance(found, list) else []
+    entries = data.get(key)
+    return entries if isinstance(entries, list) else []
 
 
 def _absolute(fields: Entry, kind: str, folder: Path) -> Entry:

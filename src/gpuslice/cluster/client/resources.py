@@ -104,8 +104,8 @@ NODE_SIDE: Final = (
 """What decides over nodes; each is read where it is served."""
 
 KNOWN: Final = {
-    (each.group, each.kind): each
-    for each in (
+    (resource.group, resource.kind): resource
+    for resource in (
         POD,
         NODE,
         NAMESPACE,

@@ -149,4 +149,4 @@ def _settings(containers: Iterable[Container], variable: str, flag: str) -> Iter
             name, equals, value = word.partition("=")
             if name == flag:
                 yield value if equals else "".join(words[number + 1 : number + 2])
-        yield from (each.value for each in container.env if each.name == variable and each.value)
+        yield from (entry.value for entry in container.env if entry.name == variable and entry.value)

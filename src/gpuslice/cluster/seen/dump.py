@@ -65,9 +65,9 @@ def write(snapshot: Snapshot, directory: str) -> int:
         kinds.setdefault(POD.title, []).append({"apiVersion": "v1", "kind": "Pod", **_plain(pod)})
     for node in snapshot.nodes:
         kinds.setdefault(NODE.title, []).append({"apiVersion": "v1", "kind": "Node", **_plain(node)})
-    for each in snapshot.objects:
-        resource = resource_of(str(each.data.get("apiVersion", "")), each.kind)
-        kinds.setdefault(resource.title if resource else each.kind.lower(), []).append(each.data)
+    for object_ in snapshot.objects:
+        resource = resource_of(str(object_.data.get("apiVersion", "")), object_.kind)
+        kinds.setdefault(resource.title if resource else object_.kind.lower(), []).append(object_.data)
     for title, items in kinds.items():
         files[f"{title}.json"] = dump_json({"apiVersion": "v1", "kind": "List", "items": redacted(items)})
     write_directory(directory, files)
@@ -101,7 +101,7 @@ def load(directory: str) -> Snapshot:
         version=index.version,
         namespaces=index.namespaces,
         served=frozenset(index.served),
-        unread=tuple(Unread(each.what, each.why) for each in index.unread),
+        unread=tuple(Unread(kind.what, kind.why) for kind in index.unread),
         pods=tuple(convert(item, live.Pod, directory) for item in items if _is(item, "Pod")),
         nodes=tuple(convert(item, live.Node, directory) for item in items if _is(item, "Node")),
         objects=objects_of((item for item in items if not _is(item, "Pod", "Node")), directory),
@@ -110,9 +110,11 @@ def load(directory: str) -> Snapshot:
 
 def is_of_a_cluster(objects: Sequence[Object]) -> bool:
     """Whether objects were read from a cluster: with a node among them, and a pod that runs on it."""
-    nodes = {each.name for each in objects if _is(each.data, "Node")}
+    nodes = {object_.name for object_ in objects if _is(object_.data, "Node")}
     return any(
-        fields_of(each.data, "spec").get("nodeName") in nodes for each in objects if _is(each.data, "Pod")
+        fields_of(object_.data, "spec").get("nodeName") in nodes
+        for object_ in objects
+        if _is(object_.data, "Pod")
     )
 
 
@@ -129,9 +131,13 @@ def snapshot_of_objects(objects: Sequence[Object], where: str) -> Snapshot:
     return Snapshot(
         where=where,
         taken="",
-        pods=tuple(_pod(each) for each in objects if _is(each.data, "Pod")),
-        nodes=tuple(convert(each.data, live.Node, each.where) for each in objects if _is(each.data, "Node")),
-        objects=tuple(each for each in objects if not _is(each.data, "Pod", "Node")),
+        pods=tuple(_pod(object_) for object_ in objects if _is(object_.data, "Pod")),
+        nodes=tuple(
+            convert(object_.data, live.Node, object_.where)
+            for object_ in objects
+            if _is(object_.data, "Node")
+        ),
+        objects=tuple(object_ for object_ in objects if not _is(object_.data, "Pod", "Node")),
     )
 
 
@@ -151,7 +157,7 @@ def _index(snapshot: Snapshot) -> _Index:
         version=snapshot.version,
         namespaces=snapshot.namespaces,
         served=tuple(sorted(snapshot.served)),
-        unread=tuple(_Unread(each.what, each.why) for each in snapshot.unread),
+        unread=tuple(_Unread(kind.what, kind.why) for kind in snapshot.unread),
     )
 
 

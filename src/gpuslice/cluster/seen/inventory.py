@@ -112,21 +112,19 @@ def workloads_of(
     objects = [*snapshot.objects, *pods, *pod_objects(snapshot.claiming_pods, snapshot.where)]
     family = Family(objects)
     if selector is not None:
-        objects = [each for each in objects if selector.matches(_top(each, family).metadata.labels)]
+        objects = [object_ for object_ in objects if selector.matches(_top(object_, family).metadata.labels)]
     models = _models_by_owner(snapshot, catalog, family, pods)
-    found, unread = from_objects(objects, region=region, exclude=exclude)
+    workload_set, unread = from_objects(objects, region=region, exclude=exclude)
     return replace(
-        found,
-        workloads=tuple(_placed(workload, models, today) for workload in found.workloads),
-        notes=(*found.notes, *unread_notes(unread)),
+        workload_set,
+        workloads=tuple(_placed(workload, models, today) for workload in workload_set.workloads),
+        notes=(*workload_set.notes, *unread_notes(unread)),
     )
 
 
 def inventory_of(snapshot: Snapshot, catalog: Catalog) -> Inventory:
     """The GPU nodes of a cluster, and what its pods ask for."""
-    nodes = tuple(
-        found for node in snapshot.nodes if (found := gpu_node(node, snapshot, catalog)) is not None
-    )
+    nodes = tuple(gpus for node in snapshot.nodes if (gpus := gpu_node(node, snapshot, catalog)) is not None)
     asked: Counter[str] = Counter()
     for pod in snapshot.gpu_pods:
         asked.update(requests_of(pod))
@@ -218,12 +216,12 @@ def _models_by_owner(
     for node in snapshot.nodes:
         known = types.get(node.labels.get(INSTANCE_TYPE, ""))
         on_node[node.name] = known.gpu if known is not None else model_of(node)
-    found: dict[Key, Counter[str]] = {}
+    models: dict[Key, Counter[str]] = {}
     for pod, obj in zip(snapshot.gpu_pods, pods, strict=True):
         model = on_node.get(pod.spec.node_name)
         if model:
-            found.setdefault(family.top(obj), Counter())[model] += 1
-    return found
+            models.setdefault(family.top(obj), Counter())[model] += 1
+    return models
 
 
 def _placed(workload: Workload, models: Mapping[Key, Counter[str]], today: StatedModels) -> Workload:

@@ -25,7 +25,7 @@ _AWS: Final = "karpenter.k8s.aws/instance-"
 def labels_of(kind: InstanceType) -> dict[str, str]:
     """The labels of a type's nodes that don't depend on where and how it is bought."""
     family, _, size = kind.name.partition(".")
-    found = {
+    labels = {
         "node.kubernetes.io/instance-type": kind.name,
         "kubernetes.io/arch": kind.arch,
         "kubernetes.io/os": "linux",
@@ -36,13 +36,13 @@ def labels_of(kind: InstanceType) -> dict[str, str]:
         f"{_AWS}memory": str(kind.memory_mib),
     }
     if kind.gpu_count:
-        found |= {
+        labels |= {
             f"{_AWS}gpu-name": GPUS[kind.gpu].instance_gpu_name,
             f"{_AWS}gpu-manufacturer": "nvidia",
             f"{_AWS}gpu-count": str(kind.gpu_count),
             f"{_AWS}gpu-memory": str(kind.gpu_memory_mib),
         }
-    return found
+    return labels
 
 
 def admits(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
@@ -68,19 +68,19 @@ def overlaid(overlay: NodeOverlay, pool: NodePool, kind: InstanceType) -> bool:
 
 def promised(overlays: Iterable[NodeOverlay], pool: NodePool, kind: InstanceType) -> dict[str, str]:
     """What overlays promise of a type's nodes in a pool, by resource: the highest weight counts, then the last name."""
-    found: dict[str, str] = {}
+    amounts: dict[str, str] = {}
     for overlay in sorted(overlays, key=lambda one: (one.spec.weight, one.name), reverse=True):
         if overlaid(overlay, pool, kind):
             for resource, amount in overlay.spec.capacity.items():
-                found.setdefault(resource, str(amount))
-    return found
+                amounts.setdefault(resource, str(amount))
+    return amounts
 
 
 def with_seats(
     pools: Iterable[NodePool], overlays: Sequence[NodeOverlay], catalog: Catalog
 ) -> dict[str, tuple[str, ...]]:
     """The NodePools of whose nodes overlays promise a seat, by seat."""
-    found: dict[str, tuple[str, ...]] = {}
+    pools_by_workload: dict[str, tuple[str, ...]] = {}
     for pool in pools:
         offered = {
             name
@@ -89,8 +89,8 @@ def with_seats(
             if is_seat(name) and amount(figure)
         }
         for name in offered:
-            found[name] = (*found.get(name, ()), pool.name)
-    return found
+            pools_by_workload[name] = (*pools_by_workload.get(name, ()), pool.name)
+    return pools_by_workload
 
 
 def _own(pool: NodePool) -> dict[str, str]:
@@ -109,24 +109,24 @@ def _met(requirement: Requirement, labels: Mapping[str, str]) -> bool:
     key, values = requirement.key, requirement.values
     if key not in labels and not key.startswith(f"{_AWS}gpu-"):
         return True
-    found = labels.get(key)
+    label = labels.get(key)
     match requirement.operator:
         case "In":
-            return found in values
+            return label in values
         case "NotIn":
-            return found not in values
+            return label not in values
         case "Exists":
-            return found is not None
+            return label is not None
         case "DoesNotExist":
-            return found is None
+            return label is None
         case "Gt" | "Lt" | "Gte" | "Lte":
-            return found is not None and _compares(requirement.operator, found, values)
+            return label is not None and _compares(requirement.operator, label, values)
         case _:
             return True
 
 
-def _compares(operator: str, found: str, values: tuple[str, ...]) -> bool:
-    if not found.isdecimal() or not values or not values[0].isdecimal():
+def _compares(operator: str, label: str, values: tuple[str, ...]) -> bool:
+    if not label.isdecimal() or not values or not values[0].isdecimal():
         return False
-    left, right = int(found), int(values[0])
+    left, right = int(label), int(values[0])
     return {"Gt": left > right, "Lt": left < right, "Gte": left >= right, "Lte": left <= right}[operator]

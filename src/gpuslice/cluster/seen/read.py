@@ -103,10 +103,10 @@ def read(api: Api, namespaces: Sequence[str] = ()) -> Snapshot:
     served: set[str] = set()
     for resource in (*NODE_SIDE, *CUSTOM_OWNERS):
         if resource.group in groups:
-            found = reader.served(_at_version(resource, groups[resource.group]), resource in CUSTOM_OWNERS)
-            if found is not None:
+            objects = reader.served(_at_version(resource, groups[resource.group]), resource in CUSTOM_OWNERS)
+            if objects is not None:
                 served.add(resource.group_kind)
-                items += found
+                items += objects
     known = Snapshot(where, "", objects=objects_of(items, where))
     items += reader.config_maps(_named_config_maps(known))
     return Snapshot(
@@ -145,35 +145,35 @@ class _Reader:
         self, resource: Resource, decode: Callable[[msgspec.Raw], T | None], *, required: bool = False
     ) -> list[T]:
         """The objects of a kind that everybody serves."""
-        found: list[T] = []
+        objects: list[T] = []
         for namespace in self.namespaces if resource.namespaced and self.namespaces else ("",):
             try:
-                found += self._api.list(resource.path(namespace=namespace), decode)
+                objects += self._api.list(resource.path(namespace=namespace), decode)
             except ApiError as error:
                 if required or error.code not in {403, 404}:
                     raise
                 self.unread.append(Unread(resource.title, error.message))
-                return found
-        return found
+                return objects
+        return objects
 
     def served(self, resource: Resource, in_namespaces: bool) -> list[Data] | None:  # noqa: FBT001  read once, above
         """The objects of a kind that not everybody serves; None where it isn't served."""
-        found: list[Data] = []
+        items: list[Data] = []
         decode = _keeping(resource, _ABOUT_GPUS if in_namespaces else ())
         for namespace in self.namespaces if in_namespaces and self.namespaces else ("",):
             try:
-                found += self._api.list(resource.path(namespace=namespace), decode)
+                items += self._api.list(resource.path(namespace=namespace), decode)
             except ApiError as error:
                 if error.code == 404:
                     return None
                 if error.code != 403:
                     raise
                 self.unread.append(Unread(resource.title, error.message))
-        return found
+        return items
 
     def config_maps(self, names: Iterable[tuple[str, str]]) -> list[Data]:
         """ConfigMaps by namespace and name, where they are."""
-        found: list[Data] = []
+        maps: list[Data] = []
         refused: set[str] = set()
         for namespace, name in sorted(set(names)):
             if namespace in refused:
@@ -187,8 +187,8 @@ class _Reader:
                 refused.add(namespace)
                 continue
             if data is not None:
-                found.append(_slim(CONFIG_MAP, data))
-        return found
+                maps.append(_slim(CONFIG_MAP, data))
+        return maps
 
 
 class _Sharing:
@@ -263,9 +263,9 @@ def _at_version(resource: Resource, group: _Group) -> Resource:
 def _named_config_maps(snapshot: Snapshot) -> list[tuple[str, str]]:
     """Namespace and name of the ConfigMaps that the GPU machinery is told to use."""
     operator = snapshot.gpu_operator
-    found: list[tuple[str, str]] = []
+    names: list[tuple[str, str]] = []
     for runner in snapshot.device_plugins:
-        found += [
+        names += [
             (runner.metadata.namespace, volume.config_map.name)
             for volume in runner.pod.volumes
             if volume.config_map.name
@@ -276,8 +276,8 @@ def _named_config_maps(snapshot: Snapshot) -> list[tuple[str, str]]:
     if not namespaces and snapshot.cluster_policies:
         namespaces.add("gpu-operator")  # its Deployment couldn't be read
     for namespace in namespaces:
-        found += [(namespace, literal) for literal in (PLUGIN_MAP, MIG_MAP, OPERATORS_MIG_CONFIG)]
+        names += [(namespace, literal) for literal in (PLUGIN_MAP, MIG_MAP, OPERATORS_MIG_CONFIG)]
         for policy in snapshot.cluster_policies:
             named = (policy.spec.device_plugin.config.name, policy.spec.mig_manager.config.name)
-            found += [(namespace, name) for name in named if name]
-    return found
+            names += [(namespace, name) for name in named if name]
+    return names

@@ -69,9 +69,9 @@ def _field(key: str, value: object) -> object:
     if key == "volumes" and isinstance(value, list | tuple):
         # Which ConfigMaps are mounted matters, the rest doesn't.
         return [
-            {"name": each.get("name", ""), "configMap": redacted(each["configMap"])}
-            for each in value
-            if isinstance(each, Mapping) and "configMap" in each
+            {"name": source.get("name", ""), "configMap": redacted(source["configMap"])}
+            for source in value
+            if isinstance(source, Mapping) and "configMap" in source
         ]
     if key == "userData" and isinstance(value, str):
         return f"{REMOVED}: {len(value)} characters"

@@ -25,8 +25,8 @@ class _Term:
     negated: bool
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        found = self.key in labels and (self.values is None or labels[self.key] in self.values)
-        return found != self.negated
+        met = self.key in labels and (self.values is None or labels[self.key] in self.values)
+        return met != self.negated
 
 
 @dataclass(frozen=True, slots=True)

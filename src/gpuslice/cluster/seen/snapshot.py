@@ -77,9 +77,10 @@ class Snapshot:
 
     def _typed(self, resource: Resource, kind: type[T]) -> tuple[T, ...]:
         return tuple(
-            convert(each.data, kind, each.where)
-            for each in self.objects
-            if each.kind == resource.kind and str(each.data.get("apiVersion", "")).startswith(resource.group)
+            convert(object_.data, kind, object_.where)
+            for object_ in self.objects
+            if object_.kind == resource.kind
+            and str(object_.data.get("apiVersion", "")).startswith(resource.group)
         )
 
     @cached_property
@@ -117,8 +118,8 @@ class Snapshot:
     @cached_property
     def config_maps(self) -> Mapping[tuple[str, str], live.ConfigMap]:
         """Those that were read, by namespace and name."""
-        found = self._typed(CONFIG_MAP, live.ConfigMap)
-        return {(each.metadata.namespace, each.metadata.name): each for each in found}
+        maps = self._typed(CONFIG_MAP, live.ConfigMap)
+        return {(config_map.metadata.namespace, config_map.metadata.name): config_map for config_map in maps}
 
     @cached_property
     def daemon_sets(self) -> tuple[live.Runner, ...]:
@@ -163,11 +164,11 @@ class Snapshot:
     @cached_property
     def pods_by_node(self) -> Mapping[str, tuple[live.Pod, ...]]:
         """Pods that haven't ended, by the node that they are bound to."""
-        found: dict[str, list[live.Pod]] = {}
+        by_node: dict[str, list[live.Pod]] = {}
         for pod in self.pods:
             if pod.spec.node_name and not pod.ended:
-                found.setdefault(pod.spec.node_name, []).append(pod)
-        return {name: tuple(pods) for name, pods in found.items()}
+                by_node.setdefault(pod.spec.node_name, []).append(pod)
+        return {name: tuple(pods) for name, pods in by_node.items()}
 
     def _running(self, *words: str) -> live.Runner | None:
         for runner in self._typed(DEPLOYMENT, live.Runner):
@@ -189,7 +190,7 @@ def asks_for_gpu(pod: live.Pod) -> bool:
 def pod_objects(pods: Iterable[live.Pod], where: str) -> list[Object]:
     """Pods as the workloads' reader takes them: plain data, the same spec shared by all that have it."""
     specs: dict[bytes, object] = {}
-    found = []
+    objects = []
     for pod in pods:
         text = msgspec.json.encode(msgspec.structs.replace(pod.spec, node_name=""))
         if text not in specs:
@@ -201,8 +202,8 @@ def pod_objects(pods: Iterable[live.Pod], where: str) -> list[Object]:
             "spec": specs[text],
             "status": {"phase": pod.status.phase},
         }
-        found.append(object_of(data, where))
-    return found
+        objects.append(object_of(data, where))
+    return objects
 
 
 def object_of(data: Mapping[str, object], where: str) -> Object:

@@ -166,16 +166,16 @@ def share_on(node: Node, kind: InstanceType | None, asked: dict[str, int]) -> tu
 def _profile(node: Node, resource: str) -> str:
     """The MIG profile behind a resource: by its name, or, where all instances are called GPUs, by the node's labels."""
     if is_mig(resource):
-        found = _PROFILE.search(resource)
-        return "" if found is None else found[0].replace(".me", "+me")
+        match = _PROFILE.search(resource)
+        return "" if match is None else match[0].replace(".me", "+me")
     labels = node.labels
     product = labels.get(f"{_GPU}.product", "").partition("-MIG-")[2].removesuffix("-SHARED")
     if product:
         return product
     if labels.get("nvidia.com/mig.strategy") != "single":
         return ""
-    found = _PROFILE.search(labels.get("nvidia.com/mig.config", ""))
-    return "" if found is None else found[0]
+    match = _PROFILE.search(labels.get("nvidia.com/mig.config", ""))
+    return "" if match is None else match[0]
 
 
 def _replicas(node: Node, kind: InstanceType | None, resource: str, *, cut: bool) -> int:
