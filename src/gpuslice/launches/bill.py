@@ -144,10 +144,10 @@ class Realiser:
             order: of arrival.
         """
         key = (offer, load, order)
-        found = self._bills.get(key)
-        if found is None:
-            found = self._bills[key] = self._bill(offer, load, order)
-        return found
+        known = self._bills.get(key)
+        if known is None:
+            known = self._bills[key] = self._bill(offer, load, order)
+        return known
 
     def spread(
         self, loads: Iterable[tuple[PoolOffer, PoolLoad]], orders: Sequence[Order] = DEFAULT_ORDERS
@@ -241,10 +241,10 @@ class Realiser:
 
     def _class(self, offer: PoolOffer, ask: PodAsk) -> PodClass:
         key = (offer, ask)
-        found = self._classes.get(key)
-        if found is None:
-            found = self._classes[key] = pod_class(offer.name, ask)
-        return found
+        pods = self._classes.get(key)
+        if pods is None:
+            pods = self._classes[key] = pod_class(offer.name, ask)
+        return pods
 
 
 def realised_spread(

@@ -44,10 +44,10 @@ def read_caches(server: Server, within: str, *, start: int, end: int) -> dict[Po
         EnvironmentFailedError: the server fails.
     """
     selectors = [selected(literal, within) for literal in (*USAGE, BLOCKS, CONFIGURATION)]
-    found = labels_in_halves(server, selectors, start, end)
-    names = {entry.get("__name__", "") for entry in found}
+    there = labels_in_halves(server, selectors, start, end)
+    names = {entry.get("__name__", "") for entry in there}
     hours: dict[Pod, dict[int, float]] = {}
-    usage = ((each, _most(selected(each, within))) for each in USAGE)
+    usage = ((literal, _most(selected(literal, within))) for literal in USAGE)
     for metric, share in (*usage, (BLOCKS, _of_blocks(within))):
         if metric not in names:
             continue
@@ -64,7 +64,7 @@ def read_caches(server: Server, within: str, *, start: int, end: int) -> dict[Po
                         own = hours.setdefault(pod, {})
                         own |= {at: max(value, own.get(at, 0.0)) for at, value in shares.items()}
     sizes: dict[Pod, set[float | None]] = {}
-    for labels in found:
+    for labels in there:
         if labels.get("__name__") == CONFIGURATION:
             pod = labels.get("namespace", ""), labels.get("pod", "")
             sizes.setdefault(pod, set()).add(_size(labels.get(_SIZE, "")))

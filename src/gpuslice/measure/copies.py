@@ -102,14 +102,14 @@ def running(
         for copy in started:
             _signal(copy.process, signal.SIGTERM)
         until = time.monotonic() + _GRACE
-        for each in started:
+        for copy in started:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                each.process.wait(max(0.0, until - time.monotonic()))
-        for each in started:
-            _signal(each.process, signal.SIGKILL)
-            each.process.wait()
-            if each.reader is not None:
-                each.reader.join(_GRACE)
+                copy.process.wait(max(0.0, until - time.monotonic()))
+        for copy in started:
+            _signal(copy.process, signal.SIGKILL)
+            copy.process.wait()
+            if copy.reader is not None:
+                copy.reader.join(_GRACE)
 
 
 def _start(command: Sequence[str], number: int, progress: Progress, environment: Mapping[str, str]) -> Copy:
@@ -147,14 +147,14 @@ def _follow(copy: Copy, stream: IO[str]) -> None:
     pattern, count = copy.progress.pattern, 0
     for line in stream:
         copy.last_lines[:] = [*copy.last_lines[1 - _LINES_KEPT :], line.rstrip()]
-        found = pattern.search(line) if pattern is not None else None
-        if found is None:
+        match = pattern.search(line) if pattern is not None else None
+        if match is None:
             continue
         count += 1
         units = float(count)
-        if found.groups():
+        if match.groups():
             try:
-                units = float(found[1])
+                units = float(match[1])
             except (TypeError, ValueError):
                 continue
         copy.saw(units, time.monotonic())

@@ -192,12 +192,12 @@ def _namespaces(names: set[str]) -> list[str]:
 def _refuse_several_clusters(series: Sequence[Labels], url: str) -> None:
     """Namespaces and workloads have the same names in a cluster for tests and in that for customers."""
     for label in _CLUSTER:
-        found = sorted({each[label] for each in series if each.get(label)})
-        if len(found) > 1:
+        clusters = sorted({labels[label] for labels in series if labels.get(label)})
+        if len(clusters) > 1:
             raise InputError(
-                f"has pods of these workloads in several clusters: {', '.join(found[:5])}",
+                f"has pods of these workloads in several clusters: {', '.join(clusters[:5])}",
                 where=url,
-                fix=f"name one: --match '{label}=\"{found[0]}\"'",
+                fix=f"name one: --match '{label}=\"{clusters[0]}\"'",
             )
 
 
@@ -209,13 +209,13 @@ def _state(server: Server, within: str, start: int, end: int) -> list[dict[str, 
 
 def _usual_count(server: Server, metric: str, selectors: Sequence[str], start: int, end: int) -> int:
     """Readings of a five-minute window that is filled as most are: then only the others' need be asked for."""
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for selector in selectors:
         query = f"quantile(0.5, {Question(metric, 'count_over_time', BIN_SECONDS, 'counts').query(selector)})"
         for span in spans(_first(start, end, HOUR), end, HOUR, _MOST_STEPS):
             for answer in server.counts(query, span, HOUR):
-                found.update(round(float(value)) for series in answer for _, value in series.values)
-    return found.most_common(1)[0][0] if found else 1
+                counts.update(round(float(value)) for series in answer for _, value in series.values)
+    return counts.most_common(1)[0][0] if counts else 1
 
 
 def _answers(
@@ -225,7 +225,9 @@ def _answers(
     ask = server.counts if question.into == "counts" else partial(ask_in_halves, server)
     for answer in ask(question.query(selector), span, question.step):
         yield answer
-        if question.into == "memory" and (blank := [each.metric for each in answer if _blank(each)]):
+        if question.into == "memory" and (
+            blank := [one_series.metric for one_series in answer if _blank(one_series)]
+        ):
             # The most of an hour with a blank is the blank: the hour's other readings are asked for without it.
             query = question.query_of_possible(
                 f"{selector},{_pods(blank)}" if len(blank) <= _PODS_NAMED else selector,
@@ -252,10 +254,10 @@ def _half_an_interval(usual: Mapping[str, int]) -> int:
 
 def _metrics_of_duty(metrics: Iterable[set[str]]) -> list[str]:
     """The activity of the graphics engine, and where a pod lacks it, utilisation."""
-    found = list(metrics)
-    there = set().union(*found)
-    wanted = (BUSY,) if all(BUSY in each for each in found) else (BUSY, UTILISATION)
-    return [each for each in wanted if each in there]
+    sets = list(metrics)
+    there = set().union(*sets)
+    wanted = (BUSY,) if all(BUSY in names for names in sets) else (BUSY, UTILISATION)
+    return [metric for metric in wanted if metric in there]
 
 
 def _questions(there: set[str], usual: Mapping[str, int]) -> list[Question]:

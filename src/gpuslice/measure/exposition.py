@@ -113,7 +113,7 @@ def parse(text: str, where: str) -> list[Moment]:
 
 def _gpus(series: Iterable[tuple[Labels, float]]) -> list[Moment]:
     exported = any("exported_pod" in labels for labels, _ in series)
-    found: dict[tuple[str, str], Moment] = {}
+    moments: dict[tuple[str, str], Moment] = {}
     for labels, value in series:
         if not 0 <= value < math.inf:  # a blank: no number, or one that no GPU has
             continue
@@ -121,9 +121,9 @@ def _gpus(series: Iterable[tuple[Labels, float]]) -> list[Moment]:
         node = labels.get("Hostname", "")
         gpu = source.gpu if source is not None else _card(labels)
         named = frozenset() if source is None else frozenset({(source.namespace, source.pod)})
-        known = found.get((node, gpu), Moment(node, gpu, frozenset(), 0))
-        found[node, gpu] = Moment(node, gpu, known.pods | named, max(known.memory_mib, int(value)))
-    return list(found.values())
+        known = moments.get((node, gpu), Moment(node, gpu, frozenset(), 0))
+        moments[node, gpu] = Moment(node, gpu, known.pods | named, max(known.memory_mib, int(value)))
+    return list(moments.values())
 
 
 def _card(labels: Labels) -> str:

@@ -152,10 +152,10 @@ def watch_all(cards: Sequence[Card], seconds: float) -> list[Watched]:
 
 def need_of(watched: Watched, *, quantile: float) -> Measured:
     """The need of what was watched, which holds for what it did meanwhile."""
-    found = watched.readings
+    readings = watched.readings
     if watched.foreign:
-        found = replace(found, sharers=frozenset(f"process {pid}" for pid in watched.foreign))
-    measured = pool([found], Window(0, utc(time.time()), Means.GPU, least_bins=1), quantile=quantile)
+        readings = replace(readings, sharers=frozenset(f"process {pid}" for pid in watched.foreign))
+    measured = pool([readings], Window(0, utc(time.time()), Means.GPU, least_bins=1), quantile=quantile)
     note = f"read for {watched.seconds:.0f} seconds: it holds for what the program did then"
     # The statistics count in five minutes; a run may be shorter.
     how = msgspec.structs.replace(

@@ -60,7 +60,7 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
         notes: what is to be said is added here.
     """
     begun = {reading.replica: reading.begun for reading in readings if reading.begun is not None}
-    restarts = {replica: each.restarts for replica, each in begun.items() if each.restarts}
+    restarts = {replica: beginnings.restarts for replica, beginnings in begun.items() if beginnings.restarts}
     if restarts:
         worst = sorted(restarts, key=lambda replica: (-restarts[replica], replica))
         named = ", ".join(f"{replica}: {restarts[replica]}" for replica in worst[:_NAMED])
@@ -85,15 +85,17 @@ def lives(readings: Sequence[Readings], merged: int, notes: list[str]) -> None:
 def _gaps_of_some(readings: Sequence[Readings], notes: list[str]) -> None:
     """Replicas that were not read for part of their life, while others were."""
     names = {reading.replica for reading in readings if reading.bins.size}
-    found = []
+    hardly_read = []
     for name in sorted(names):
         bins = np.unique(np.concatenate([reading.bins for reading in readings if reading.replica == name]))
         windows = (int(bins[-1] - bins[0])) // BIN_SECONDS + 1
         if windows - bins.size > windows * (1 - COVERED):
-            found.append(name)
-    if found and len(names) > 1:
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        notes.append(f"{', '.join(found[:_NAMED])}{more} were not read for more than a tenth of their time")
+            hardly_read.append(name)
+    if hardly_read and len(names) > 1:
+        more = f" and {len(hardly_read) - _NAMED} more" if len(hardly_read) > _NAMED else ""
+        notes.append(
+            f"{', '.join(hardly_read[:_NAMED])}{more} were not read for more than a tenth of their time"
+        )
 
 
 def _at_a_time(readings: Sequence[Readings]) -> int:

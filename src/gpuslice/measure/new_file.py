@@ -51,11 +51,11 @@ def _workload(name: str, full: str, measured: Measured) -> Workload:
     )
 
 
-def _names(found: Iterable[str]) -> dict[str, str]:
+def _names(texts: Iterable[str]) -> dict[str, str]:
     """Names such as Kubernetes has: a trace may call its pods anything. Those that become alike are numbered."""
     names: dict[str, str] = {}
     taken: set[str] = set()
-    for text in found:
+    for text in texts:
         first, slash, rest = text.partition("/")
         namespace, own = (_label(first, 63) or NAMESPACE, rest) if slash else (NAMESPACE, text)
         name = full = f"{namespace}/{_label(own, 200) or 'pod'}"

@@ -84,7 +84,7 @@ class Card:
 
         Under MPS clients are listed by themselves, and the server beside them with its own.
         """
-        found: dict[int, int | None] = {}
+        memory: dict[int, int | None] = {}
         for name in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMPSComputeRunningProcesses"):
             ask = getattr(self._nvml, name, None)
             if ask is None:
@@ -92,11 +92,11 @@ class Card:
             try:
                 for entry in ask(self._handle):
                     used = None if entry.usedGpuMemory is None else -(-int(entry.usedGpuMemory) // MIB)
-                    found[int(entry.pid)] = used
+                    memory[int(entry.pid)] = used
             except self._nvml.NVMLError as error:
                 if name == "nvmlDeviceGetComputeRunningProcesses":
                     raise _failed(error) from None
-        return found
+        return memory
 
     def activity(self) -> Activity | None:
         """What the card did since the last time this was asked; None: the first time."""
@@ -110,14 +110,14 @@ class Card:
             before, self._last = self._last, now
             if before is None:
                 return None
-            found = self._between(before, now)
+            metrics = self._between(before, now)
             self._free(before)
         except self._nvml.NVMLError as error:
             raise _failed(error) from None
-        duty = found["duty"]
+        duty = metrics["duty"]
         if duty is None:
             raise EnvironmentFailedError("NVML counts no activity on this card", fix="update the driver")
-        return Activity(duty, found["sm"], found["tensor"], found["dram"])
+        return Activity(duty, metrics["sm"], metrics["tensor"], metrics["dram"])
 
     def _identity(self) -> Identity:
         name, driver = self._nvml.nvmlDeviceGetName(self._handle), self._nvml.nvmlSystemGetDriverVersion()

@@ -48,10 +48,10 @@ def sees_the_hosts_processes(proc: Path = Path("/proc")) -> bool:
 def pod_of(pid: int, proc: Path = Path("/proc")) -> str:
     """The uid of the pod that a process belongs to; empty: to none, or it is gone."""
     try:
-        found = _POD.search((proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace"))
+        match = _POD.search((proc / str(pid) / "cgroup").read_text(encoding="utf-8", errors="replace"))
     except OSError:
         return ""
-    return found[1].replace("_", "-") if found else ""
+    return match[1].replace("_", "-") if match else ""
 
 
 def by_pod(held: Mapping[int, int | None], pods: Mapping[int, str]) -> dict[str, int]:
@@ -61,13 +61,13 @@ def by_pod(held: Mapping[int, int | None], pods: Mapping[int, str]) -> dict[str,
         held: by process, MiB; None: the driver doesn't say.
         pods: the uid of each process's pod; empty: it has none.
     """
-    found: Counter[str] = Counter()
+    memory_of: Counter[str] = Counter()
     unknown = {pods.get(pid, "") for pid, memory in held.items() if memory is None}
     for pid, memory in held.items():
         uid = pods.get(pid, "")
         if uid and uid not in unknown and memory is not None:
-            found[uid] += memory
-    return dict(found)
+            memory_of[uid] += memory
+    return dict(memory_of)
 
 
 def load(path: str) -> dict[str, int]:
@@ -94,8 +94,8 @@ def load(path: str) -> dict[str, int]:
             where=document.where,
             fix=f"make it by {_MEASURE} itself, or in a pod with hostPID: true",
         )
-    found: Counter[str] = Counter()
+    memory_of: Counter[str] = Counter()
     for gpu in gpus:
         for pod in gpu.pods or ():
-            found[pod.uid] += pod.memory_mib
-    return dict(found)
+            memory_of[pod.uid] += pod.memory_mib
+    return dict(memory_of)

@@ -86,7 +86,7 @@ def source_of(labels: Labels, *, exported: bool) -> Source | None:
 
 def exporting_jobs(series: Iterable[Labels]) -> frozenset[str]:
     """Scrape jobs whose metrics' pods are spelled `exported_pod`."""
-    return frozenset(each.get("job", "") for each in series if "exported_pod" in each)
+    return frozenset(labels.get("job", "") for labels in series if "exported_pod" in labels)
 
 
 class Owners:
@@ -98,17 +98,17 @@ class Owners:
 
     def __init__(self, series: Iterable[Labels]) -> None:
         self._of: dict[tuple[str, str, str], Owner] = {}
-        for each in series:
+        for labels in series:
             for kind, name in (("Pod", "pod"), ("ReplicaSet", "replicaset"), ("Job", "job_name")):
-                if each.get("__name__") != f"kube_{kind.lower()}_owner" or each.get("owner_name", "") in {
+                if labels.get("__name__") != f"kube_{kind.lower()}_owner" or labels.get("owner_name", "") in {
                     "",
                     "<none>",
                 }:
                     continue
                 # kube-state-metrics speaks of other objects than itself, so its labels may be renamed likewise.
-                own = each.get(f"exported_{name}") or each.get(name, "")
-                namespace = each.get("exported_namespace") or each.get("namespace", "")
-                self._of[kind, namespace, own] = Owner(each.get("owner_kind", ""), each["owner_name"])
+                own = labels.get(f"exported_{name}") or labels.get(name, "")
+                namespace = labels.get("exported_namespace") or labels.get("namespace", "")
+                self._of[kind, namespace, own] = Owner(labels.get("owner_kind", ""), labels["owner_name"])
 
     def top(self, namespace: str, pod: str) -> Owner | None:
         """The object at the top of a pod's chain, as far as it is known; None: not a word about the pod."""

@@ -280,7 +280,7 @@ def ask_in_halves(server: Server, query: str, span: tuple[int, int], step: int) 
     """
     first, last = span
     try:
-        found = server.range(query, first, last, step)
+        answer = server.range(query, first, last, step)
     except TooMuchError as error:
         if first == last:
             raise EnvironmentFailedError(
@@ -289,7 +289,7 @@ def ask_in_halves(server: Server, query: str, span: tuple[int, int], step: int) 
                 fix="name fewer workloads at a time, or raise the server's limits (--query.max-samples)",
             ) from None
     else:
-        yield found
+        yield answer
         return
     middle = first + (last - first) // step // 2 * step
     yield from ask_in_halves(server, query, (first, middle), step)
@@ -316,7 +316,7 @@ def labels_in_halves(server: Server, selectors: Sequence[str], start: int, end: 
         *labels_in_halves(server, selectors, start, middle),
         *labels_in_halves(server, selectors, middle, end),
     )
-    return [dict(each) for each in {tuple(sorted(each.items())): each for each in both}.values()]
+    return [dict(labels) for labels in {tuple(sorted(labels.items())): labels for labels in both}.values()]
 
 
 def _checked(url: str) -> str:
@@ -325,7 +325,7 @@ def _checked(url: str) -> str:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets that don't close, a port that is none
         usable = False
-    if not usable or any(each.isspace() or not each.isprintable() for each in url):
+    if not usable or any(letter.isspace() or not letter.isprintable() for letter in url):
         raise InputError(
             f"{url.rpartition('@')[2][:80]!r} is no URL",
             where="--url",

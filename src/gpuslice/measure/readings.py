@@ -168,23 +168,24 @@ def mark_sharers(readings: Iterable[Readings]) -> list[Readings]:
 
     What is read of a shared GPU is the sum of all on it: time-slicing and MPS have no counters for each process.
     """
-    found = list(readings)
+    listed = list(readings)
     on: dict[str, list[Readings]] = {}
-    for each in found:
-        if each.gpu:
-            on.setdefault(each.gpu, []).append(each)
+    for reading in listed:
+        if reading.gpu:
+            on.setdefault(reading.gpu, []).append(reading)
     together: dict[tuple[str, str], set[str]] = {}
     for gpu, group in on.items():
-        if len({readings.replica for readings in group}) > 1:
-            for each in group:
+        if len({reading.replica for reading in group}) > 1:
+            for reading in group:
                 others = {
                     other.replica
                     for other in group
-                    if other.replica != each.replica and _overlap(each, other)
+                    if other.replica != reading.replica and _overlap(reading, other)
                 }
-                together[gpu, each.replica] = others
+                together[gpu, reading.replica] = others
     return [
-        replace(each, sharers=each.sharers | together.get((each.gpu, each.replica), set())) for each in found
+        replace(reading, sharers=reading.sharers | together.get((reading.gpu, reading.replica), set()))
+        for reading in listed
     ]
 
 
@@ -194,16 +195,16 @@ def one_after_the_other(readings: Iterable[Readings]) -> list[Readings]:
     A replica moves when it is restarted or made anew: its duty is the mean over all its time, not the busiest GPU's.
     Activity is that of the part with the most readings.
     """
-    found: list[Readings] = []
-    for each in sorted(
+    joined: list[Readings] = []
+    for later in sorted(
         readings, key=lambda reading: (reading.replica, int(reading.bins[0]) if reading.bins.size else 0)
     ):
-        before = next((at for at, other in enumerate(found) if _follows(each, other)), None)
+        before = next((at for at, other in enumerate(joined) if _follows(later, other)), None)
         if before is None:
-            found.append(each)
+            joined.append(later)
         else:
-            found[before] = _joined(found[before], each)
-    return found
+            joined[before] = _joined(joined[before], later)
+    return joined
 
 
 def _follows(later: Readings, earlier: Readings) -> bool:

@@ -38,7 +38,7 @@ def read_restarts(
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    there = {_pod(each) for each in found if each.get("__name__") == METRIC}
+    there = {_pod(labels) for labels in found if labels.get("__name__") == METRIC}
     if not there:
         return {}
     # One series a pod, whatever scraped it: the uid tells pods of one name apart.
@@ -61,16 +61,16 @@ def read_restarts(
 
 def _begun(seen: dict[tuple[Pod, str], dict[int, float]]) -> dict[Pod, Begun]:
     earliest = min((min(counts) for counts in seen.values() if counts), default=0)
-    found: dict[Pod, Begun] = {}
+    begun: dict[Pod, Begun] = {}
     for (pod, _), counts in seen.items():
         if not counts:
             continue
         ordered = [counts[at] for at in sorted(counts)]
         # What a counter shows when it is first seen is of this window only if others were counted before it.
         own = Begun(*_counted(ordered, anew=min(counts) > earliest))
-        before = found.get(pod)
-        found[pod] = own if before is None else Begun(before.restarts + own.restarts, before.pods + own.pods)
-    return found
+        before = begun.get(pod)
+        begun[pod] = own if before is None else Begun(before.restarts + own.restarts, before.pods + own.pods)
+    return begun
 
 
 def _counted(values: Sequence[float], *, anew: bool) -> tuple[int, int]:

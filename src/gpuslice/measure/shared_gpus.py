@@ -94,7 +94,7 @@ def _whole_gpus(readings: Sequence[Labels]) -> dict[str, int]:
         gpus.setdefault(node, set()).add(reading.get("UUID") or reading.get("gpu", ""))
         if reading.get("GPU_I_ID"):
             cut.add(node)
-    return {node: len(found) for node, found in gpus.items() if node and node not in cut}
+    return {node: len(indices) for node, indices in gpus.items() if node and node not in cut}
 
 
 def _node(labels: Labels) -> str:

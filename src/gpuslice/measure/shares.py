@@ -79,8 +79,8 @@ def measure_copies(
     gpu = model_of(card)
     counts = sorted({1, *copies})
     say(_plan(1, timing))
-    with running(command, 1, progress, only(card.index)) as found:
-        alone, rates = run(card, found, timing)
+    with running(command, 1, progress, only(card.index)) as begun:
+        alone, rates = run(card, begun, timing)
     if len(counts) > 1 and rates[0] is None and not probe:
         raise AnswerIsNoError(
             f"it neither told how far it got nor ended in {timing.seconds:g} s, so copies can't be compared",
@@ -102,18 +102,22 @@ def measure_copies(
         with daemon as environment, ExitStack() as started:
             limit = {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": str(100 // count)} if mps else {}
             own = {**environment, **limit}
-            found = list(started.enter_context(running(command, count - probe, progress, own)))
+            begun = list(started.enter_context(running(command, count - probe, progress, own)))
             if probe:
-                found += started.enter_context(running(stand_in, 1, told_by, own))
-            watched, rates = run(card, found, timing)
+                begun += started.enter_context(running(stand_in, 1, told_by, own))
+            watched, rates = run(card, begun, timing)
         counted = rates[-1:] if probe else rates
-        if probe and any(copy.ended is not None for copy in found):
+        if probe and any(copy.ended is not None for copy in begun):
             raise AnswerIsNoError(
                 "a copy ended while the probe ran beside it", fix="give it more work, or a shorter --seconds"
             )
         if probe:
             _refuse_loading(watched)
-        rate = None if None in counted else sum(each for each in counted if each is not None) / len(counted)
+        rate = (
+            None
+            if None in counted
+            else sum(copy_rate for copy_rate in counted if copy_rate is not None) / len(counted)
+        )
         shares.append(_share(count, rate, alone_rate, watched, gpu, alone, mps=mps, by_probe=probe))
     return alone, shares
 
@@ -140,9 +144,9 @@ def _probe_alone(
     sm = duty if alone.sm is None else alone.sm
     command = (sys.executable, "-m", probes.__name__, "--duty", f"{duty:.4f}", "--sm", f"{sm:.4f}")
     progress = Progress(re.compile(probes.LINE))
-    with running(command, 1, progress, only(card.index)) as found:
-        _, rates = run(card, found, timing)
-        told = [line for line in found[0].last_lines if re.fullmatch(probes.LINE, line)]
+    with running(command, 1, progress, only(card.index)) as copies:
+        _, rates = run(card, copies, timing)
+        told = [line for line in copies[0].last_lines if re.fullmatch(probes.LINE, line)]
         size = probes.size_told(told[-1])
     return (*command, *size), (progress, rates[0])
 
@@ -170,20 +174,20 @@ def _share(
     )
 
 
-def run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, list[float | None]]:
+def run(card: Card, copies: Sequence[Copy], timing: Timing) -> tuple[Watched, list[float | None]]:
     """Watch running copies after they have warmed up; a program that ends is timed by its end."""
-    leaders = frozenset(copy.process.pid for copy in found)
+    leaders = frozenset(copy.process.pid for copy in copies)
     start = time.monotonic()
 
     def look(now: float) -> None:
-        for copy in found:
+        for copy in copies:
             if copy.counter_file:
                 copy.read_counter(now)
             if copy.ended is None and copy.process.poll() is not None:
                 copy.ended = now - start
 
     def over() -> bool:
-        return all(copy.process.poll() is not None for copy in found)
+        return all(copy.process.poll() is not None for copy in copies)
 
     def ours(pid: int) -> bool:
         return in_session(pid, leaders)
@@ -193,31 +197,31 @@ def run(card: Card, found: Sequence[Copy], timing: Timing) -> tuple[Watched, lis
     begun = False
     while not over() and time.monotonic() < until:
         look(time.monotonic())
-        if _working(card, found, ours, peaks) and not begun:
+        if _working(card, copies, ours, peaks) and not begun:
             begun, until = True, time.monotonic() + timing.warm_up
         time.sleep(_GLANCE)
     measured_from = time.monotonic()
     watched = watch(card, timing.seconds, ours=ours, ended=over, each_look=look, before=peaks)
     look(time.monotonic())
-    return watched, _rates(watched, found, measured_from)
+    return watched, _rates(watched, copies, measured_from)
 
 
-def _working(card: Card, found: Sequence[Copy], ours: Callable[[int], bool], peaks: dict[int, int]) -> bool:
+def _working(card: Card, copies: Sequence[Copy], ours: Callable[[int], bool], peaks: dict[int, int]) -> bool:
     """Whether every copy has begun: while a program loads, its idle GPU is not to be counted. Notes their memory."""
     held = {pid: used for pid, used in card.processes().items() if ours(pid)}
     for pid, used in held.items():
         peaks[pid] = max(used or 0, peaks.get(pid, 0))
-    silent = [each for each in found if not _told(each)]
-    return all(each.points for each in found if _told(each)) and len(held) >= len(silent)
+    silent = [copy for copy in copies if not _told(copy)]
+    return all(copy.points for copy in copies if _told(copy)) and len(held) >= len(silent)
 
 
 def _told(copy: Copy) -> bool:
     return copy.progress.pattern is not None or bool(copy.counter_file)
 
 
-def _rates(watched: Watched, found: Sequence[Copy], measured_from: float) -> list[float | None]:
+def _rates(watched: Watched, copies: Sequence[Copy], measured_from: float) -> list[float | None]:
     """Units a second of each copy; of a program that tells none, its runs a second."""
-    for copy in found:
+    for copy in copies:
         if copy.process.poll() not in {None, 0}:
             raise AnswerIsNoError(
                 f"a copy ended with exit code {copy.process.returncode}: {' | '.join(copy.last_lines[-2:])[:200]}",
@@ -229,10 +233,14 @@ def _rates(watched: Watched, found: Sequence[Copy], measured_from: float) -> lis
         )
     now = time.monotonic()
     rates = [
-        each.rate(measured_from, now) if _told(each) else None if each.ended is None else 1 / each.ended
-        for each in found
+        program.rate(measured_from, now)
+        if _told(program)
+        else None
+        if program.ended is None
+        else 1 / program.ended
+        for program in copies
     ]
-    if any(rate is None and _told(copy) for rate, copy in zip(rates, found, strict=True)):
+    if any(rate is None and _told(copy) for rate, copy in zip(rates, copies, strict=True)):
         raise AnswerIsNoError(
             "a copy made no progress that could be counted",
             fix="check --progress or --counter-file against its output, or measure for longer: --seconds",

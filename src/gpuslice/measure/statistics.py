@@ -95,13 +95,13 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     duty = None if shared else _duty(here, window, notes)
     if shared:
         _bounds(readings, notes)
-    if stuck := sorted({each.replica for each in here if each.stuck}):
+    if stuck := sorted({reading.replica for reading in here if reading.stuck}):
         more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
         notes.append(
             f"the graphics engine's activity of {stuck[0]}{more} stood at zero for hours while utilisation did not, as "
             "when the exporter's profiling has stopped: utilisation is taken for duty, which is coarser"
         )
-    if any(each.coarse and not each.stuck for each in here):
+    if any(reading.coarse and not reading.stuck for reading in here):
         notes.append("duty is nvidia-smi's utilisation: the graphics engine's activity was not scraped")
     if impossible := sum(reading.impossible for reading in readings):
         notes.append(f"{impossible:,} times with a reading that no GPU can give: left out")
@@ -112,7 +112,9 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
     lives(readings, len(ran_there) - len(here), notes)
     worst = max(here, key=lambda entry: entry.mean_duty or 0.0)
     peaks = (
-        [] if duty is None else [float(np.quantile(each.duty, quantile)) for each in here if each.duty.size]
+        []
+        if duty is None
+        else [float(np.quantile(reading.duty, quantile)) for reading in here if reading.duty.size]
     )
     return Measured(
         memory_mib=None if memory is None else max(1, math.ceil(memory)),
@@ -141,8 +143,8 @@ def pool(readings: Sequence[Readings], window: Window, *, quantile: float = QUAN
 def _model(readings: Sequence[Readings], notes: list[str]) -> tuple[str | None, Sequence[Readings]]:
     """The model that duty is told for, the one with the most readings, and what was read on it."""
     weight: dict[str | None, int] = {}
-    for each in readings:
-        weight[each.model] = weight.get(each.model, 0) + each.samples
+    for reading in readings:
+        weight[reading.model] = weight.get(reading.model, 0) + reading.samples
     known = {model: count for model, count in weight.items() if model is not None}
     if not known:
         notes.append("which GPU model it ran on is not known")
@@ -155,9 +157,9 @@ def _model(readings: Sequence[Readings], notes: list[str]) -> tuple[str | None, 
 
 
 def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> float | None:
-    found = [(reading.memory.peak_mib, reading.replica) for reading in readings if reading.memory is not None]
-    found = [each for each in found if each[0] > 0]
-    if not found:
+    peaks = [(reading.memory.peak_mib, reading.replica) for reading in readings if reading.memory is not None]
+    peaks = [peak for peak in peaks if peak[0] > 0]
+    if not peaks:
         notes.append("no memory in use was ever read: not known")
         return None
     if shared:
@@ -173,8 +175,8 @@ def _memory(readings: Sequence[Readings], notes: list[str], *, shared: bool) -> 
             "and memory is left out"
         )
         return None
-    _name_outliers("memory", _most_by_replica(found), lambda value: format_memory(math.ceil(value)), notes)
-    return max(found)[0]
+    _name_outliers("memory", _most_by_replica(peaks), lambda value: format_memory(math.ceil(value)), notes)
+    return max(peaks)[0]
 
 
 def _too_much(readings: Readings) -> bool:
@@ -209,8 +211,8 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
     if not any(readings.duty.size for readings in here):
         notes.append("no duty was ever read: not known")
         return None
-    profiles = sorted({each.mig_profile for each in here if each.mig_profile})
-    long_enough = [each for each in here if each.duty.size >= window.least_bins]
+    profiles = sorted({reading.mig_profile for reading in here if reading.mig_profile})
+    long_enough = [reading for reading in here if reading.duty.size >= window.least_bins]
     if not long_enough:
         minutes = max(readings.duty.size for readings in here) * BIN_SECONDS // 60
         notes.append(
@@ -218,8 +220,8 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
             f"{window.least_bins * BIN_SECONDS // 60} are wanted"
         )
         return None
-    found = [(each.mean_duty or 0.0, each.replica) for each in long_enough]
-    worst = max(found)[0]
+    means = [(reading.mean_duty or 0.0, reading.replica) for reading in long_enough]
+    worst = max(means)[0]
     if not worst and any(readings.unchecked for readings in here):
         notes.append(
             "it was never seen to keep the GPU busy, and no utilisation is scraped that would tell rest from a fault "
@@ -234,7 +236,7 @@ def _duty(here: Sequence[Readings], window: Window, notes: list[str]) -> float |
         return None
     if len(long_enough) < len(here):
         notes.append(f"{len(here) - len(long_enough)} replicas were read too shortly for their duty to count")
-    _name_outliers("duty", _most_by_replica(found), lambda value: f"{value:.1%}", notes)
+    _name_outliers("duty", _most_by_replica(means), lambda value: f"{value:.1%}", notes)
     return worst
 
 
@@ -255,9 +257,9 @@ def _bounds(readings: Sequence[Readings], notes: list[str]) -> None:
         notes.append(f"what holds of each replica: {' and '.join(bounds)}; run one alone to know more")
 
 
-def _most_by_replica(found: Iterable[tuple[float, str]]) -> dict[str, float]:
+def _most_by_replica(figures: Iterable[tuple[float, str]]) -> dict[str, float]:
     most: dict[str, float] = {}
-    for value, replica in found:
+    for value, replica in figures:
         most[replica] = max(value, most.get(replica, 0.0))
     return most
 

@@ -43,7 +43,7 @@ def read_stuck(
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    found = set()
+    sources = set()
     window = f"[{_HOUR * 1000 - 1}ms]"
     for selector in selectors:
         query = (
@@ -53,7 +53,8 @@ def read_stuck(
         first = end - (end - start - 1) // _HOUR * _HOUR
         for span in spans(first, end, _HOUR, _STEPS):
             for answer in ask_in_halves(server, query, span, _HOUR):
-                found |= {
-                    source_of(each.metric, exported=each.metric.get("job", "") in jobs) for each in answer
+                sources |= {
+                    source_of(one_series.metric, exported=one_series.metric.get("job", "") in jobs)
+                    for one_series in answer
                 }
-    return frozenset(each for each in found if each is not None)
+    return frozenset(source for source in sources if source is not None)

@@ -21,10 +21,10 @@ def parse_length(text: str, *, field: str) -> int:
     Raises:
         InputError: no length, below ten minutes, or beyond 400 days.
     """
-    found = _LENGTH.fullmatch(text.strip())
-    if found is None:
+    match = _LENGTH.fullmatch(text.strip())
+    if match is None:
         raise InputError(f"{field} {text[:40]!r} is no length of time", fix='write "14d", "36h" or "90m"')
-    seconds = int(found[1]) * _UNITS[found[2]]
+    seconds = int(match[1]) * _UNITS[match[2]]
     if not _SHORTEST <= seconds <= _LONGEST:
         raise InputError(
             f"{field} {text} is outside 10m to 400d", fix='"14d" has every hour of the week twice'

@@ -96,17 +96,17 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
         if not pod or not workload or not model or seconds is None or busy is None or held is None:
             rows.bad.add(line)
             continue
-        found = series.setdefault((workload, pod, model), _Series())
-        found.seconds.append(seconds)
-        found.duty.append(busy)
-        found.memory.append(held)
+        one_series = series.setdefault((workload, pod, model), _Series())
+        one_series.seconds.append(seconds)
+        one_series.duty.append(busy)
+        one_series.memory.append(held)
     if not series:
         raise InputError("has no usable row", where=path, fix="name a whole trace")
     by_workload: dict[str, list[Readings]] = {}
     for workload, pod, model in sorted(series):
-        each = series[workload, pod, model]
+        one_series = series[workload, pod, model]
         gpu = _gpu(model, path)
-        held = max((value for value in each.memory if not math.isnan(value)), default=0.0)
+        held = max((value for value in one_series.memory if not math.isnan(value)), default=0.0)
         if held > gpu.memory_mib * TOTAL:
             raise InputError(
                 f"{pod} held {format_memory(math.ceil(held))}, which no {gpu.name} has "
@@ -117,15 +117,15 @@ def read_trace(path: str, *, today: str = "", pooled: str = "") -> Trace:
         by_workload.setdefault(workload, []).append(
             from_samples(
                 pod,
-                np.array(each.seconds),
-                np.array(each.duty),
-                np.array(each.memory),
+                np.array(one_series.seconds),
+                np.array(one_series.duty),
+                np.array(one_series.memory),
                 model=gpu.name,
                 capacity_mib=gpu.memory_mib,
             )
         )
     notes = (rows.bad.note("rows that are no reading"),) if rows.bad.count else ()
-    last = max(max(each.seconds) for each in series.values())
+    last = max(max(one_series.seconds) for one_series in series.values())
     return Trace(by_workload, notes, utc(last) if when == "time" else "")
 
 
@@ -137,14 +137,14 @@ def _gpu(model: str, path: str) -> Gpu:
 
 
 def _one_of(names: tuple[str, ...], columns: dict[str, int], rows: Rows) -> str:
-    found = [name for name in names if name in columns]
-    if len(found) != 1:
+    present = [name for name in names if name in columns]
+    if len(present) != 1:
         raise InputError(
-            f"has {'no' if not found else 'more than one'} column of {', '.join(names)}",
+            f"has {'no' if not present else 'more than one'} column of {', '.join(names)}",
             where=rows.path,
             fix=f"its first line must name one of them; it is {','.join(rows.header)[:100]!r}",
         )
-    return found[0]
+    return present[0]
 
 
 def _number(text: str, per: float, most: float) -> float | None:

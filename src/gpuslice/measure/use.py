@@ -46,9 +46,9 @@ def lately(server: Server, now: int) -> dict[str, Lately]:
     }
 
 
-def _most(found: list[Series]) -> dict[str, float]:
+def _most(answer: list[Series]) -> dict[str, float]:
     most: dict[str, float] = defaultdict(float)
-    for series in found:
+    for series in answer:
         labels = series.metric
         # What the exporter itself calls its node comes first: `node` may be that of whoever scrapes.
         name = labels.get("Hostname") or labels.get("exported_node") or labels.get("node", "")

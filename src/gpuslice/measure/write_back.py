@@ -106,7 +106,7 @@ def changed_in_place(
         workload.name: workload for workload in parse_workloads(documents, accept_assumed=True).workloads
     }
     if list(after) != list(workloads) or any(
-        after[each] != workloads[each] for each in set(after) - set(changing)
+        after[workload] != workloads[workload] for workload in set(after) - set(changing)
     ):
         raise InputError(
             "can't be changed in place", where=name, fix="write it without anchors and merge keys"
@@ -164,7 +164,7 @@ def _key(name: str) -> str:
 
 
 def _insert(entry: dict[str, object], key: str, value: object, *, after: tuple[str, ...]) -> None:
-    place = next((list(entry).index(each) + 1 for each in after if each in entry), len(entry))
+    place = next((list(entry).index(earlier) + 1 for earlier in after if earlier in entry), len(entry))
     insert = getattr(entry, "insert", None)
     if insert is None:
         entry[key] = value

@@ -49,12 +49,12 @@ def geometries(layout: Layout) -> tuple[Geometry, ...]:
         )
     listed = (layout.geometry,) if layout.geometry is not UNSET else layout.geometries
     assert listed is not UNSET  # noqa: S101  one of the two is set, as checked above
-    found = [
+    cuts = [
         Geometry.of([entry.profile for entry in entries for _ in range(entry.count)]) for entries in listed
     ]
-    for geometry in found:
+    for geometry in cuts:
         if geometry.counts or layout.geometry is not UNSET:
             check_geometry(GPUS[layout.gpu], geometry)
-    if not any(geometry.counts for geometry in found):
+    if not any(geometry.counts for geometry in cuts):
         raise InputError("MIG without an instance", where=".layout", fix="use the mechanism whole")
-    return tuple(found)
+    return tuple(cuts)

@@ -22,7 +22,9 @@ def layout_in_words(layout: Layout) -> str:
     if layout.replicas:
         return f"{layout.gpu}, {layout.replicas} slots a GPU by {layout.mechanism}"
     if layout.geometry:
-        return f"{layout.gpu}, MIG: " + " + ".join(f"{each.count} {each.profile}" for each in layout.geometry)
+        return f"{layout.gpu}, MIG: " + " + ".join(
+            f"{entry.count} {entry.profile}" for entry in layout.geometry
+        )
     if layout.geometries:
         return f"{layout.gpu}, MIG: {len(set(layout.geometries))} geometries on {len(layout.geometries)} GPUs"
     return f"{layout.gpu}, {layout.mechanism}"

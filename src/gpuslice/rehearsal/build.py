@@ -70,10 +70,10 @@ class Binaries:
 
 def version(module: str) -> str:
     """The version of a module that is built, such as "v1.14.1"."""
-    found = re.search(rf"^\t{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^\t{re.escape(module)} (v\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    if match is None:
         raise EnvironmentFailedError(f"go.mod has no {module}", where=str(MODULE))
-    return found[1]
+    return match[1]
 
 
 def cache_directory() -> Path:
@@ -142,8 +142,8 @@ def _keep_crds(go: Go, directory: Path) -> None:
     for name, (module, pattern) in _CRDS.items():
         go.run("mod", "download", module)
         root = Path(go.run("list", "-m", "-f", "{{.Dir}}", module).strip())
-        for each in sorted(root.glob(pattern)):
-            (made / f"{name}-{each.name}").write_bytes(each.read_bytes())
+        for crd in sorted(root.glob(pattern)):
+            (made / f"{name}-{crd.name}").write_bytes(crd.read_bytes())
     made.rename(directory)
 
 
@@ -171,9 +171,9 @@ def find_go() -> Go:
     package = importlib.util.find_spec("go")
     packaged = [Path(name) / "bin" / "go" for name in (package and package.submodule_search_locations) or ()]
     for program in ([Path(on_path)] if on_path else []) + packaged:
-        found = _output([str(program), "env", "GOVERSION"], {"GOTOOLCHAIN": "local"}).strip()
-        if _numbers(found) >= wanted:
-            return Go(program, found)
+        version = _output([str(program), "env", "GOVERSION"], {"GOTOOLCHAIN": "local"}).strip()
+        if _numbers(version) >= wanted:
+            return Go(program, version)
     raise EnvironmentFailedError(
         f"no Go of version {_wanted()} or newer",
         where="PATH",
@@ -182,9 +182,9 @@ def find_go() -> Go:
 
 
 def _wanted() -> str:
-    found = re.search(r"^go (\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
-    assert found is not None  # noqa: S101  the file is ours
-    return found[1]
+    match = re.search(r"^go (\S+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    assert match is not None  # noqa: S101  the file is ours
+    return match[1]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -135,14 +135,14 @@ def _workload_lines(plan: Plan, outcome: Outcome) -> Iterable[WorkloadLine]:
         planned[assignment.workload] += assignment.replicas
     for (workload, _), count in outcome.bound.items():
         running[workload] += count
-    for each in plan.assignments:
-        bound = outcome.bound.get((each.workload, each.pool), 0)
+    for assignment in plan.assignments:
+        bound = outcome.bound.get((assignment.workload, assignment.pool), 0)
         why = ""
-        if bound != each.replicas:
+        if bound != assignment.replicas:
             # Where there are more seats than replicas, kube-scheduler chooses which ones stay free.
-            moved = each.asks.seat and running[each.workload] == planned[each.workload]
-            why = _ELSEWHERE if moved else outcome.why.get(each.workload, "nobody says why")
-        yield WorkloadLine(each.workload, each.pool, each.replicas, bound, why)
+            moved = assignment.asks.seat and running[assignment.workload] == planned[assignment.workload]
+            why = _ELSEWHERE if moved else outcome.why.get(assignment.workload, "nobody says why")
+        yield WorkloadLine(assignment.workload, assignment.pool, assignment.replicas, bound, why)
 
 
 def _node_lines(plan: Plan, catalog: Catalog, launched: Iterable[LaunchedNode]) -> Iterable[NodeLine]:
@@ -150,18 +150,18 @@ def _node_lines(plan: Plan, catalog: Catalog, launched: Iterable[LaunchedNode]) 
     for pool in plan.pools:
         for node in pool.nodes:
             planned[pool.name, node.instance_type, node.purchase] += node.count
-    found = Counter((each.pool, each.instance_type, each.purchase) for each in launched)
+    nodes = Counter((machine.pool, machine.instance_type, machine.purchase) for machine in launched)
     types = catalog.by_name()
-    for key in sorted({*planned, *found}):
+    for key in sorted({*planned, *nodes}):
         pool_name, name, purchase = key
         usd = types[name].prices[Purchase(purchase)] / 1_000_000
-        yield NodeLine(pool_name, name, purchase, planned[key], found[key], usd)
+        yield NodeLine(pool_name, name, purchase, planned[key], nodes[key], usd)
 
 
 def _slice_lines(
     promised: Mapping[str, Mapping[str, Mapping[str, int]]], launched: Iterable[LaunchedNode]
 ) -> Iterable[SliceLine]:
-    nodes = sorted(launched, key=lambda each: (each.pool, each.instance_type))
+    nodes = sorted(launched, key=lambda node: (node.pool, node.instance_type))
     for pool, name in sorted({(node.pool, node.instance_type) for node in nodes}):
         alike = [node.registered for node in nodes if (node.pool, node.instance_type) == (pool, name)]
         expected = promised.get(pool, {}).get(name, {})

@@ -71,19 +71,19 @@ def registered(gpus: int, labels: Mapping[str, str], operator: Operator) -> dict
     if sharing.get("mps") and strategy != "none":
         raise InputError(f"MPS with MIG strategy {strategy}: the device plugin doesn't start", where=key)
     whole = gpus if strategy == "none" else gpus - len(instances)
-    found = {GPU: whole} if whole else {}
+    offered = {GPU: whole} if whole else {}
     if strategy == "single":
         raise InputError("MIG strategy single is not played on AL2023", where=key)
     if strategy == "mixed":
         for profile, count in sum(instances.values(), Counter[str]()).items():
-            found[f"nvidia.com/mig-{profile.replace('+', '.')}"] = count
+            offered[f"nvidia.com/mig-{profile.replace('+', '.')}"] = count
     for entry in (sharing.get("timeSlicing") or sharing.get("mps") or {}).get("resources", ()):
         name = entry["name"]
-        if name in found:
+        if name in offered:
             section = sharing.get("timeSlicing") or sharing["mps"]
             shared = f"{name}.shared" if section.get("renameByDefault") else name
-            found[shared] = found.pop(name) * entry["replicas"]
-    return found
+            offered[shared] = offered.pop(name) * entry["replicas"]
+    return offered
 
 
 def feature_labels(

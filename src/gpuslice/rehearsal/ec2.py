@@ -108,20 +108,20 @@ def _seed(settings: Settings) -> str:
 
 def _images(settings: Settings) -> list[tuple[str, str, list[str]]]:
     """Machine images: name, architecture, and the parameters by which Karpenter finds them."""
-    found = []
+    images = []
     version = settings.kubernetes
     for architecture in _ARCHITECTURES:
         for variant in ("standard", NVIDIA):
             name = f"amazon-eks-node-al2023-{architecture}-{variant}-{version}-{settings.al2023}"
             root = f"/aws/service/eks/optimized-ami/{version}/amazon-linux-2023/{architecture}/{variant}"
-            found.append((name, architecture, [f"{root}/{each}/image_id" for each in ("recommended", name)]))
+            images.append((name, architecture, [f"{root}/{path}/image_id" for path in ("recommended", name)]))
         for variant in ("", f"-{NVIDIA}"):
             flavour = f"aws-k8s-{version}{variant}"
             number = settings.bottlerocket.removeprefix("v")
             root = f"/aws/service/bottlerocket/{flavour}/{architecture}"
             name = f"bottlerocket-{flavour}-{architecture}-{settings.bottlerocket}"
-            found.append((name, architecture, [f"{root}/{name}/image_id" for name in ("latest", number)]))
-    return found
+            images.append((name, architecture, [f"{root}/{name}/image_id" for name in ("latest", number)]))
+    return images
 
 
 def _put_parameter(region: str, name: str, value: str) -> None:

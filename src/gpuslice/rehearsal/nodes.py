@@ -151,11 +151,11 @@ class NodePlayer:
             self._started.set()
             ended = asyncio.create_task(self._stopped.wait())
             done, _ = await asyncio.wait((*running, ended), return_when=asyncio.FIRST_COMPLETED)
-            for each in (*running, *self._tasks, ended):
-                each.cancel()
+            for task in (*running, *self._tasks, ended):
+                task.cancel()
             await asyncio.gather(*running, *self._tasks, ended, return_exceptions=True)
-            for each in done - {ended}:
-                each.result()  # a watch ends only by an error
+            for task in done - {ended}:
+                task.result()  # a watch ends only by an error
 
     async def _watch(
         self,
@@ -207,16 +207,16 @@ class NodePlayer:
 
     def _machine(self, instance_id: str) -> _Machine:
         ec2 = self._ec2
-        found = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
-        image = found["ImageId"]
+        instance = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+        image = instance["ImageId"]
         if image not in self._images:
             self._images[image] = ec2.describe_images(ImageIds=[image])["Images"][0]["Name"]
         data = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
         return _Machine(
             instance_id,
-            found["InstanceType"],
-            found["Placement"]["AvailabilityZone"],
-            found["PrivateDnsName"],
+            instance["InstanceType"],
+            instance["Placement"]["AvailabilityZone"],
+            instance["PrivateDnsName"],
             self._images[image],
             data["UserData"]["Value"],
         )
@@ -266,7 +266,7 @@ class NodePlayer:
 
         while True:
             node = (await self._client.get(Node, name)).to_dict()
-            taints = [each for each in node["spec"].get("taints", ()) if each["key"] != _NOT_READY]
+            taints = [taint for taint in node["spec"].get("taints", ()) if taint["key"] != _NOT_READY]
             # Karpenter takes its own taints off at the same time: whoever comes second looks again.
             version = {"resourceVersion": node["metadata"]["resourceVersion"]}
             change = {"metadata": version, "spec": {"taints": taints or None}}
@@ -309,7 +309,9 @@ class NodePlayer:
             config_map async for config_map in self._client.list(ConfigMap, namespace=self._namespace)
         ]
         policy: dict[str, Any] = policies[0].get("spec", {}) if policies else {}
-        return device_plugin.Operator(policy, {each.metadata.name: each.data or {} for each in maps})
+        return device_plugin.Operator(
+            policy, {config_map.metadata.name: config_map.data or {} for config_map in maps}
+        )
 
     async def _report(
         self, name: str, booted: Boot, instance: InstanceType, gpus: int, operator: device_plugin.Operator

@@ -13,14 +13,14 @@ _HIGHEST: Final = 32_000  # the kernel gives higher ones to outgoing connections
 
 def free_ports(count: int) -> tuple[int, ...]:
     """Ports that nobody listens on, chosen at random so that two who choose at the same time seldom meet."""
-    found: list[int] = []
+    ports: list[int] = []
     with ExitStack() as held:
-        while len(found) < count:
+        while len(ports) < count:
             port = random.randrange(_LOWEST, _HIGHEST)
             probe = held.enter_context(socket.socket())
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            found.append(port)
-    return tuple(found)
+            ports.append(port)
+    return tuple(ports)

@@ -151,8 +151,8 @@ def _apply(client: Client, plan: Plan, catalog: Catalog) -> list[tuple[Any, str]
     by_name: dict[str, Any] = {
         "ConfigMap": ConfigMap,
         **{
-            each: getattr(kinds, each)
-            for each in ("NodePool", "NodeOverlay", "EC2NodeClass", "NodeFeatureRule")
+            kind_name: getattr(kinds, kind_name)
+            for kind_name in ("NodePool", "NodeOverlay", "EC2NodeClass", "NodeFeatureRule")
         },
     }
     judged: list[tuple[Any, str]] = []
@@ -317,7 +317,7 @@ def _rehearsed(client: Client) -> list[Any]:
 
 def _holds(status: Mapping[str, Any], condition: str) -> bool:
     return any(
-        each["type"] == condition and each["status"] == "True" for each in status.get("conditions", ())
+        entry["type"] == condition and entry["status"] == "True" for entry in status.get("conditions", ())
     )
 
 
@@ -335,7 +335,7 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
         if event.involvedObject.name in waiting and event.type == "Warning":
             why[workload_of[event.involvedObject.name]] = " ".join((event.message or "").split())
     listed: Iterable[Any] = client.list(Node)
-    nodes = {each.metadata.name: each for each in listed}
+    nodes = {item.metadata.name: item for item in listed}
     # Where a pod runs its node says: one with a seat names no pool.
     bound = Counter(
         (workload_of[pod.metadata.name], nodes[pod.spec.nodeName].metadata.labels[_POOL])
@@ -357,10 +357,12 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
         if not name:  # not launched: there is no instance, and the pods' lines say so
             continue
         launched.append(LaunchedNode(labels[_POOL], name, labels["karpenter.sh/capacity-type"], extended))
-        for each in status.get("conditions", ()):
-            if each["type"] == "Initialized" and each["status"] != "True":
+        for condition in status.get("conditions", ()):
+            if condition["type"] == "Initialized" and condition["status"] != "True":
                 pool = labels[_POOL]
-                troubles.append(f"a {name} of {pool} is not initialized: {each['message'] or each['reason']}")
+                troubles.append(
+                    f"a {name} of {pool} is not initialized: {condition['message'] or condition['reason']}"
+                )
     return Outcome(launched, bound, why, sorted(set(troubles)))
 
 

@@ -34,8 +34,8 @@ _MOST_PLANS: Final = 1000
 
 def hours_of(name: str) -> int | None:
     """After how many hours a policy of this name plans anew; None where it is another policy."""
-    found = _NAME.fullmatch(name)
-    return int(found[1]) if found and int(found[1]) else None
+    match = _NAME.fullmatch(name)
+    return int(match[1]) if match and int(match[1]) else None
 
 
 class Replanning:

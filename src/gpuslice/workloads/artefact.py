@@ -278,11 +278,11 @@ class _Reading:
             for index, profile in enumerate(entry.profiles)
         )
         seen: dict[tuple[str, int, int], int] = {}
-        for index, each in enumerate(profiles):
-            key = (each.slice, each.batch, each.processes)
+        for index, measured in enumerate(profiles):
+            key = (measured.slice, measured.batch, measured.processes)
             if key in seen:
                 raise InputError(
-                    f"measures {each.slice}, batch {each.batch}, processes {each.processes}, as "
+                    f"measures {measured.slice}, batch {measured.batch}, processes {measured.processes}, as "
                     f"profiles[{seen[key]}] does",
                     where=f"{self.where}.service.profiles[{index}]",
                     fix="keep the one that you believe",

@@ -232,11 +232,11 @@ def _allow(stated: Stated, place: Placement, where: str) -> frozenset[str]:
 def _framework(user: GpuContainer, template: Template) -> Framework | None:
     if template.application is not None:
         return recognise_in_ray(user.container, template.application)
-    found = recognise(user.container)
+    framework = recognise(user.container)
     made_by_kserve = template.container_path and user.path == "/containers/0"
-    if found is None and template.framework_hint and made_by_kserve:
+    if framework is None and template.framework_hint and made_by_kserve:
         return recognise_in_kserve(user.container, template.framework_hint, own_command=template.own_command)
-    return found
+    return framework
 
 
 def _target(

@@ -34,7 +34,7 @@ def autoscalers(objects: Iterable[Object], refuse: Callable[[Object, InputError]
         objects: of the input.
         refuse: takes an autoscaler that can't be understood.
     """
-    found: dict[Key, Bounds] = {}
+    bounds_of: dict[Key, Bounds] = {}
     for obj in objects:
         try:
             bounds = _bounds(obj)
@@ -44,8 +44,8 @@ def autoscalers(objects: Iterable[Object], refuse: Callable[[Object, InputError]
         if bounds is not None:
             reference = fields_of(obj.data, "spec", "scaleTargetRef")
             kind = str(reference.get("kind") or "Deployment")
-            found[kind, obj.namespace, str(reference.get("name"))] = bounds
-    return found
+            bounds_of[kind, obj.namespace, str(reference.get("name"))] = bounds
+    return bounds_of
 
 
 def _bounds(scaler: Object) -> Bounds | None:

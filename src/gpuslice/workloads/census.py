@@ -100,21 +100,23 @@ class _Census:
         self._finished = 0
         self._unplanned: list[tuple[Object, tuple[Use, ...], bool]] = []
         self._templates = [self._gpu_templates(obj) for obj in objects]
-        self._with_gpu = {obj.key for obj, found in zip(objects, self._templates, strict=True) if found}
+        self._with_gpu = {
+            obj.key for obj, templates in zip(objects, self._templates, strict=True) if templates
+        }
 
     def workloads(self) -> Iterator[_Counted]:
         """One for each template that asks for a GPU and isn't counted at an owner."""
         orphans: dict[tuple[object, ...], list[_Counted]] = {}
         written: set[tuple[str, Key]] = set()
-        for obj, found in zip(self._objects, self._templates, strict=True):
+        for obj, templates_of_it in zip(self._objects, self._templates, strict=True):
             if any(parent.key in self._with_gpu for parent in self._family.ancestors(obj)):
                 continue
-            if found and obj.metadata.name and (obj.path, obj.key) in written:
+            if templates_of_it and obj.metadata.name and (obj.path, obj.key) in written:
                 self._refuse(obj, _given_twice(obj))
                 continue
             written.add((obj.path, obj.key))
-            owner = self._family.missing_owner(obj) if found else None
-            for template in found:
+            owner = self._family.missing_owner(obj) if templates_of_it else None
+            for template in templates_of_it:
                 one = self._clear(obj, template)
                 if one is None:
                     continue
@@ -143,12 +145,12 @@ class _Census:
             for parent in self._family.ancestors(obj)
         }
         alike: dict[tuple[str, str, str], list[str]] = {}
-        for each, used, known in self._unplanned:
-            if each.key not in seen and not self._counted_above(each):
+        for user, used, known in self._unplanned:
+            if user.key not in seen and not self._counted_above(user):
                 names = alike.setdefault(
-                    (each.kind, words_of(used), why_left_out(each, used, known=known)), []
+                    (user.kind, words_of(used), why_left_out(user, used, known=known)), []
                 )
-                names.append(f"{each.namespace}/{each.name}")
+                names.append(f"{user.namespace}/{user.name}")
         for (kind, what, why), names in alike.items():
             once = list(dict.fromkeys(names))
             held = "each hold" if len(once) > 1 else "holds"

@@ -119,7 +119,7 @@ def server_in_image(image: str) -> str | None:
 def recognise(container: Container) -> Framework | None:
     """The preallocating framework that a container runs, with where its limit goes; None where none is seen."""
     name = _name(container)
-    if name is None or _told_to_grow(name, {each.name: each.value for each in container.env}):
+    if name is None or _told_to_grow(name, {variable.name: variable.value for variable in container.env}):
         return None
     if name in LIMIT_ENVIRONMENT:
         return Framework(name=name, limit="environment")
@@ -137,10 +137,12 @@ def recognise_in_ray(container: Container, application: str) -> Framework | None
         container: of the worker.
         application: the configuration of Ray Serve, the job's command and the packages, as text.
     """
-    found = recognise(container)
-    if found is None and _VLLM_IN_RAY.search(application) is not None:
+    framework = recognise(container)
+    if framework is None and _VLLM_IN_RAY.search(application) is not None:
         return Framework(name="vllm")
-    return found if found is None or found.limit == "environment" else Framework(name=found.name)
+    return (
+        framework if framework is None or framework.limit == "environment" else Framework(name=framework.name)
+    )
 
 
 def recognise_in_kserve(container: Container, name: str, *, own_command: bool) -> Framework | None:

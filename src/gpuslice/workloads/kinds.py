@@ -26,7 +26,7 @@ def templates(data: Fields, where: str) -> tuple[Template, ...] | None:
         InputError: a number of replicas that is none.
     """
     reader = _READERS.get((group_of(data), str(data.get("kind"))))
-    return None if reader is None else tuple(each for each in reader(data, where) if each.pod)
+    return None if reader is None else tuple(template for template in reader(data, where) if template.pod)
 
 
 def built_in(data: Fields) -> bool:
@@ -226,7 +226,7 @@ def _inference_service(data: Fields, where: str) -> Iterator[Template]:
         )
         if most > least:
             template = planned(template, Bounds(least, most), least, LEAST)
-        section = next((each for each in _KSERVE_MODELS if fields_of(component, each)), None)
+        section = next((model_key for model_key in _KSERVE_MODELS if fields_of(component, model_key)), None)
         if section is None:
             yield template
             continue

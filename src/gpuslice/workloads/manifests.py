@@ -105,7 +105,7 @@ def workloads_in(
     """
     if strict:
         refuse(read.unread)
-    found, unclear = from_objects(
+    workload_set, unclear = from_objects(
         read.objects,
         today=today,
         region=region,
@@ -113,10 +113,13 @@ def workloads_in(
         strict=strict,
         passed_over=read.passed_over,
     )
-    if not found.workloads and not found.notes and not read.values:
+    if not workload_set.workloads and not workload_set.notes and not read.values:
         refuse(one for one in (*read.unread, *unclear) if one.matters)
         _refuse_unbuilt(read.builds)
-    return replace(found, notes=(*found.notes, *shares_asked(found.workloads), *input_notes(read, unclear)))
+    return replace(
+        workload_set,
+        notes=(*workload_set.notes, *shares_asked(workload_set.workloads), *input_notes(read, unclear)),
+    )
 
 
 def input_notes(read: Manifests, unclear: Sequence[Unread] = ()) -> tuple[str, ...]:
@@ -263,17 +266,17 @@ class _Reader:
             self._json(text, name, skip_others=skip_others)
             return
         whole = not skip_others and len(text) <= _PARSED_WHOLE
-        found = list(pieces(text))
-        matter = [each for each in found if whole or each.matters]
-        if sum(each.end - each.start for each in matter) > LARGEST_YAML:
+        documents = list(pieces(text))
+        matter = [part for part in documents if whole or part.matters]
+        if sum(part.end - part.start for part in matter) > LARGEST_YAML:
             try:
                 refuse_size(name, LARGEST_YAML)
             except InputError as error:
                 self._unread(error, text, skip_others=skip_others)
             return
         taken = set(map(id, matter))
-        for number, piece in enumerate(found, 1):
-            place = name if len(found) == 1 else f"{name} (document {number})"
+        for number, piece in enumerate(documents, 1):
+            place = name if len(documents) == 1 else f"{name} (document {number})"
             if id(piece) in taken:
                 self._piece(piece, name, skip_others=skip_others, place=place)
             else:

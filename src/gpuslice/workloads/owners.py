@@ -72,7 +72,7 @@ class Family:
     """The owner references of one input."""
 
     def __init__(self, objects: Iterable[Object]) -> None:
-        self._by_key: dict[Key, Object] = {each.key: each for each in objects}
+        self._by_key: dict[Key, Object] = {obj.key: obj for obj in objects}
 
     def ancestors(self, child: Object) -> Iterator[Object]:
         """Owners that are in the input, nearest first."""

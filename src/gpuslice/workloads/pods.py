@@ -110,16 +110,16 @@ def pod_requests(pod: PodSpec, where: str) -> PodRequests:
 
 
 def _users(pod: PodSpec, where: str) -> tuple[GpuContainer, ...]:
-    found = []
+    users = []
     for listed, containers in (("containers", pod.containers), ("initContainers", pod.init_containers)):
         for index, container in enumerate(containers):
             amounts = _amounts(container.resources, where)
-            found += [
+            users += [
                 GpuContainer(container, index, f"/{listed}/{index}", resource, quantity)
                 for resource, quantity in sorted(amounts.items())
                 if is_gpu(resource) and quantity
             ]
-    return tuple(found)
+    return tuple(users)
 
 
 def _pod_level(resources: Resources, containers: Amounts, where: str) -> Amounts:

@@ -133,7 +133,10 @@ def merged(policy: Policy, over: Policy) -> Policy:
         forbid=tuple(dict.fromkeys((*policy.forbid, *over.forbid))),
         max_nodes=policy.max_nodes | over.max_nodes,
         max_spot_share=policy.max_spot_share if over.max_spot_share is UNSET else over.max_spot_share,
-        reserved=(*(each for each in policy.reserved if each.instance_type not in stated), *over.reserved),
+        reserved=(
+            *(reservation for reservation in policy.reserved if reservation.instance_type not in stated),
+            *over.reserved,
+        ),
         max_pools=policy.max_pools if over.max_pools is UNSET else over.max_pools,
     )
 
@@ -148,20 +151,20 @@ def stated_counts(texts: Iterable[str]) -> dict[str, int]:
 def stated_reservations(texts: Iterable[str]) -> tuple[Reservation, ...]:
     """Of `--reserved TYPE=COUNT[@USD]`."""
     form = "TYPE=COUNT or TYPE=COUNT@USD, such as p5.48xlarge=2 or g6.xlarge=4@0.35"
-    found = []
+    reservations = []
     for text in texts:
         name, _, rest = text.partition("=")
         count, at, price = rest.partition("@")
         if at and not _PRICE.fullmatch(price):
             raise InputError(f"{text[:60]!r} has no price after @", where="--reserved", fix=f"write {form}")
-        found.append(
+        reservations.append(
             Reservation(
                 instance_type=name,
                 count=_count(count, text, "--reserved", form),
                 usd_per_hour=float(price) if at else 0.0,
             )
         )
-    return tuple(found)
+    return tuple(reservations)
 
 
 def _count(number: str, text: str, where: str, form: str) -> int:
@@ -177,7 +180,11 @@ def forbids(policy: Policy, instance_type: InstanceType) -> bool:
 
 def priced(policy: Policy, catalog: Catalog) -> Catalog:
     """The catalog in which reserved is a purchase of exactly the types that are reserved, at the policy's price."""
-    reserved = {each.instance_type: micro_usd(each.usd_per_hour) for each in policy.reserved if each.count}
+    reserved = {
+        reservation.instance_type: micro_usd(reservation.usd_per_hour)
+        for reservation in policy.reserved
+        if reservation.count
+    }
     return replace(
         catalog,
         instance_types=tuple(_repriced(kind, reserved.get(kind.name)) for kind in catalog.instance_types),

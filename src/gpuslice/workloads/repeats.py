@@ -22,16 +22,16 @@ def suffixes(files: Sequence[str]) -> dict[str, str]:
     end = next((at for at in range(shortest - start) if len({path[-1 - at] for path in lists}) > 1), 0)
     # One part that tells all of them apart says enough.
     at = next((at for at in range(start, shortest) if len({path[at] for path in lists}) == len(lists)), None)
-    found: dict[str, str] = {}
+    suffix_of: dict[str, str] = {}
     for file, path in parts.items():
         words = path[at] if at is not None else "-".join(path[start : len(path) - end])
         word = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")[-_LONGEST:].strip("-")
         stem, number = word or "1", 2
         word = stem
-        while word in found.values():
+        while word in suffix_of.values():
             word, number = f"{stem}-{number}", number + 1
-        found[file] = word
-    return found
+        suffix_of[file] = word
+    return suffix_of
 
 
 def _parts(file: str) -> tuple[str, ...]:

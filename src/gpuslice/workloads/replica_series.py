@@ -78,18 +78,18 @@ def replica_series(path: str, text: str, known: Collection[str], services: Conta
             where=path,
             fix="keep what /api/v1/query_range answers to kube_deployment_spec_replicas",
         ) from None
-    start = min((each.values[0][0] for each in series if each.values), default=0.0)
+    start = min((one_series.values[0][0] for one_series in series if one_series.values), default=0.0)
     points: dict[str, dict[int, int]] = {}
     strangers: dict[str, dict[str, int]] = {}  # by what they are: samples by name
     bad = twice = 0
-    for each in series:
-        owner = next((each.metric[kind] for kind in _OWNERS if kind in each.metric), "")
-        name = f"{each.metric.get('namespace', '')}/{owner}"
+    for one_series in series:
+        owner = next((one_series.metric[kind] for kind in _OWNERS if kind in one_series.metric), "")
+        name = f"{one_series.metric.get('namespace', '')}/{owner}"
         if name not in known:
             alike = strangers.setdefault(uncounted(name, services), {})
-            alike[name] = alike.get(name, 0) + len(each.values)
+            alike[name] = alike.get(name, 0) + len(one_series.values)
             continue
-        for time, value in each.values:
+        for time, value in one_series.values:
             count = number(value, _DIGITS)
             second = round(time - start)
             if count is None or not 0 <= second <= LATEST:

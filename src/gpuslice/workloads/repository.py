@@ -79,7 +79,7 @@ def repository(directory: Path) -> Repository:
         InputError: there is nothing to read.
         EnvironmentFailedError: a directory can't be read.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     charts: list[Path] = []
     kustomized: dict[Path, Path] = {}
     rendered = ""
@@ -98,10 +98,10 @@ def repository(directory: Path) -> Repository:
             paths = [path for path in paths if path.name != _CHART and not _is_values(path)]
         for name in _KUSTOMIZATIONS.intersection(names):
             kustomized[here.resolve()] = here / name
-        found += (path for path in paths if path.name not in _KUSTOMIZATIONS)
+        files += (path for path in paths if path.name not in _KUSTOMIZATIONS)
     patches, overlays = _kustomize(kustomized)
     builds = [*(Build("helm", chart) for chart in charts if _chart_names_gpu(chart)), *overlays]
-    manifests = tuple(sorted(path for path in found if path.resolve() not in patches))
+    manifests = tuple(sorted(path for path in files if path.resolve() not in patches))
     if not manifests and not charts and not kustomized:
         _refuse_empty(directory, rendered)
     return Repository(directory, manifests, tuple(sorted(builds, key=lambda build: str(build.directory))))
@@ -178,12 +178,12 @@ def _closure(top: _Kustomization, known: dict[Path, _Kustomization]) -> Iterator
     seen: set[Path] = set()
     ahead = [top]
     while ahead:
-        each = ahead.pop()
-        if each.itself in seen:
+        kustomization = ahead.pop()
+        if kustomization.itself in seen:
             continue
-        seen.add(each.itself)
-        yield each
-        for base in each.bases:
+        seen.add(kustomization.itself)
+        yield kustomization
+        for base in kustomization.bases:
             if base not in known:
                 name = next((name for name in sorted(_KUSTOMIZATIONS) if (base / name).is_file()), None)
                 if name is None:

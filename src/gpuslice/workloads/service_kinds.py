@@ -80,25 +80,25 @@ def kinds_of(workload: Workload) -> tuple[tuple[Kind, ...], str]:
             f"{fastest.latency_ms:g} ms on {fastest.slice}"
         )
     if workload.preallocates and workload.need.memory_mib is None:
-        good = tuple(each for each in good if parse_slice(each.slice).mechanism not in SEES_ALL)
+        good = tuple(profile for profile in good if parse_slice(profile.slice).mechanism not in SEES_ALL)
         if not good:
             return (), (
                 "it takes all the memory that it sees, which on the slices measured is the whole GPU's: state "
                 "need.memory, or measure it on MIG or a whole GPU"
             )
     best: dict[frozenset[str], ServiceProfile] = {}
-    for each in good:
-        best.setdefault(at_least(each.slice), each)
-    found = [
-        kind_by(workload.name, service, each)
-        for each in sorted(best.values(), key=lambda profile: profile.slice)
+    for fitting in good:
+        best.setdefault(at_least(fitting.slice), fitting)
+    kinds = [
+        kind_by(workload.name, service, profile)
+        for profile in sorted(best.values(), key=lambda profile: profile.slice)
     ]
     worthwhile = tuple(
         kind
-        for kind in found
-        if not any(kind.slices < other.slices and kind.throughput <= other.throughput for other in found)
+        for kind in kinds
+        if not any(kind.slices < other.slices and kind.throughput <= other.throughput for other in kinds)
     )
-    few = tuple(each for each in worthwhile if each.replicas <= MOST_REPLICAS)
+    few = tuple(kind for kind in worthwhile if kind.replicas <= MOST_REPLICAS)
     if not few:
         least = min(kind.replicas for kind in worthwhile)
         return (), f"its load would take {least:,} replicas; {MOST_REPLICAS:,} are the most that are planned"

@@ -88,16 +88,16 @@ def parse_slice(text: str) -> SliceName:
     Raises:
         InputError: the GPU, or such a part of it, doesn't exist.
     """
-    found = _SLICE.fullmatch(text)
-    if found is None:
+    match = _SLICE.fullmatch(text)
+    if match is None:
         raise InputError(f"{quoted(text)} is no slice", fix=_FIX)
-    gpu = gpu_named(found["gpu"])
+    gpu = gpu_named(match["gpu"])
     known = [str(mechanism.value) for mechanism in Mechanism]
-    if found["mechanism"] not in known:
-        hint = nearest(found["mechanism"], known) or f"known: {', '.join(known)}"
-        raise InputError(f"{quoted(found['mechanism'])} is no way to cut a GPU", fix=hint)
-    mechanism = Mechanism(found["mechanism"])
-    part = found["part"] or ""
+    if match["mechanism"] not in known:
+        hint = nearest(match["mechanism"], known) or f"known: {', '.join(known)}"
+        raise InputError(f"{quoted(match['mechanism'])} is no way to cut a GPU", fix=hint)
+    mechanism = Mechanism(match["mechanism"])
+    part = match["part"] or ""
     if mechanism not in {*gpu.mechanisms, Mechanism.MIG}:
         can = ", ".join(sorted(one.value for one in gpu.mechanisms))
         raise InputError(f"{gpu.name} has no {mechanism.value}", fix=f"it has {can}")

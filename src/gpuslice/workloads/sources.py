@@ -47,10 +47,14 @@ def read(
                 where="stdin" if path == "-" else path,
                 fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
             )
-    found = from_manifests([path], region=region)
+    workload_set = from_manifests([path], region=region)
     if at == "peak":
-        found = replace(found, workloads=tuple(map(at_peak, found.workloads)))
-    return found if accept_assumed else replace(found, workloads=tuple(map(without_assumed, found.workloads)))
+        workload_set = replace(workload_set, workloads=tuple(map(at_peak, workload_set.workloads)))
+    return (
+        workload_set
+        if accept_assumed
+        else replace(workload_set, workloads=tuple(map(without_assumed, workload_set.workloads)))
+    )
 
 
 def _holds_manifests(document: Document) -> bool:

@@ -92,8 +92,8 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
     text = read_text(path)
     if text.lstrip()[:1] == "{":
         known, services = _known(path, workloads)
-        found = replica_series(path, text, known, services)
-        return _with_services(_counted(path, known, found.points, found.notes), services)
+        counts = replica_series(path, text, known, services)
+        return _with_services(_counted(path, known, counts.points, counts.notes), services)
     rows = Rows(path, text)
     if rows.header == OPENB_HEADER:
         return _openb(rows)
@@ -111,28 +111,30 @@ def from_file(path: str, *, workloads: WorkloadSet | None = None, today: str | N
 
 
 def _openb(rows: Rows) -> Timeline:
-    found: list[tuple[OpenbClass, int, int]] = []
+    pods: list[tuple[OpenbClass, int, int]] = []
     without_gpu, backwards, twice = 0, Bad(), Bad()
 
     def timed(row: Sequence[str]) -> bool:
         return number(row[8]) is not None and number(row[9]) is not None
 
-    for line, row, each in openb_pods(rows, twice, timed):
+    for line, row, a_class in openb_pods(rows, twice, timed):
         start, end = int(row[8]), int(row[9])
-        if each.gpus == 0:
+        if a_class.gpus == 0:
             without_gpu += 1
         elif end <= start:
             backwards.add(line)
         else:
-            found.append((each, start, end))
-    if not found:
+            pods.append((a_class, start, end))
+    if not pods:
         raise InputError("has no pod with a GPU and a time", where=rows.path, fix="name a whole trace")
     counts: dict[OpenbClass, int] = {}
-    for each, _, _ in found:
-        counts[each] = counts.get(each, 0) + 1
+    for a_class, _, _ in pods:
+        counts[a_class] = counts.get(a_class, 0) + 1
     ordered = sorted(counts, key=lambda count: (-counts[count], count))
-    made = {each: openb_workload(index, each, counts[each]) for index, each in enumerate(ordered, 1)}
-    lives = [Life(made[row].name, start, end) for row, start, end in found]
+    made = {
+        a_class: openb_workload(index, a_class, counts[a_class]) for index, a_class in enumerate(ordered, 1)
+    }
+    lives = [Life(made[row].name, start, end) for row, start, end in pods]
     notes = [f"{without_gpu:,} pods without a GPU: left out"] if without_gpu else []
     notes += [rows.bad.note("rows that are no pod, or have no times")] if rows.bad.count else []
     notes += [backwards.note("pods that end before they start, or at once")] if backwards.count else []
@@ -242,15 +244,15 @@ def _counted(
     if not points:
         raise InputError("has no usable row", where=path, fix="name counts of these workloads' replicas")
     lives = [life for name, counts in points.items() for life in _lives(name, counts)]
-    found = _timeline(f"replicas of {len(points)} workloads", known.values(), lives, notes)
-    seconds = max(found.seconds, *(max(counts) for counts in points.values()))
+    timeline = _timeline(f"replicas of {len(points)} workloads", known.values(), lives, notes)
+    seconds = max(timeline.seconds, *(max(counts) for counts in points.values()))
     if not seconds:
         raise InputError(
             "covers no time: all its counts are of one moment",
             where=path,
             fix="add a row for the end, such as that of a day: 86400,WORKLOAD,REPLICAS",
         )
-    return replace(found, seconds=seconds)
+    return replace(timeline, seconds=seconds)
 
 
 def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int) -> Timeline:
@@ -283,13 +285,13 @@ def wave(workloads: WorkloadSet, peaks: Mapping[str, int], days: int, seed: int)
 def _lives(name: str, counts: Mapping[int, int]) -> list[Life]:
     """Pods from counts over time: the youngest go first, as a Deployment's do."""
     running: list[int] = []
-    found: list[Life] = []
+    lives: list[Life] = []
     for time in sorted(counts):
         while len(running) < counts[time]:
             running.append(time)
         while len(running) > counts[time]:
-            found.append(Life(name, running.pop(), time))
-    return found + [Life(name, start, None) for start in running]
+            lives.append(Life(name, running.pop(), time))
+    return lives + [Life(name, start, None) for start in running]
 
 
 def _timeline(
@@ -301,7 +303,7 @@ def _timeline(
     sized = tuple(
         replace(workload, replicas=most[workload.name]) for workload in workloads if most.get(workload.name)
     )
-    seconds = max((each.end if each.end is not None else each.start for each in ordered), default=0)
+    seconds = max((life.end if life.end is not None else life.start for life in ordered), default=0)
     return Timeline(source, sized, ordered, seconds, tuple(notes))
 
 

@@ -144,14 +144,14 @@ def openb_pods(
     """
     names: set[str] = set()
     for line, row in rows:
-        each = openb_class(row)
-        if each is None or not usable(row):
+        a_class = openb_class(row)
+        if a_class is None or not usable(row):
             rows.bad.add(line)
         elif row[0] in names:
             twice.add(line)
         else:
             names.add(row[0])
-            yield line, row, each
+            yield line, row, a_class
 
 
 def openb_class(row: Sequence[str]) -> OpenbClass | None:
@@ -160,11 +160,11 @@ def openb_class(row: Sequence[str]) -> OpenbClass | None:
     cpu, memory, gpus, milli = (number(cell) for cell in numbers)
     if cpu is None or memory is None or gpus is None or milli is None:
         return None
-    each = OpenbClass(cpu, memory, gpus, milli, spec, qos)
+    a_class = OpenbClass(cpu, memory, gpus, milli, spec, qos)
     known = all(word in OPENB_MODELS or word in OPENB_ELSEWHERE for word in spec.split("|") if word)
-    part = each.gpus == 0 or 0 < each.gpu_milli <= 1000
-    whole = each.gpus <= 1 or each.gpu_milli == 1000
-    return each if known and part and whole and each.gpus <= 64 else None
+    part = a_class.gpus == 0 or 0 < a_class.gpu_milli <= 1000
+    whole = a_class.gpus <= 1 or a_class.gpu_milli == 1000
+    return a_class if known and part and whole and a_class.gpus <= 64 else None
 
 
 def openb_workload(index: int, row: OpenbClass, count: int) -> Workload:

@@ -57,20 +57,18 @@ _MAYBE: Final = {
 }
 
 
-def why_left_out(each: Object, used: tuple[Use, ...], *, known: bool) -> str:
+def why_left_out(obj: Object, used: tuple[Use, ...], *, known: bool) -> str:
     """The reason why an object that uses GPUs isn't planned.
 
     Args:
-        each: the object.
+        obj: the object.
         used: how it uses them.
         known: whether its kind is one whose pods are understood, so that it is what they ask for that isn't.
     """
     if known:
         return "; ".join(dict.fromkeys(use.why for use in used if use.why))
-    reason = _WHY.get((group_of(each.data), each.kind))
-    return (
-        reason or f"{shorten(each.kind)} ({shorten(str(each.data.get('apiVersion', '')))}) is not understood"
-    )
+    reason = _WHY.get((group_of(obj.data), obj.kind))
+    return reason or f"{shorten(obj.kind)} ({shorten(str(obj.data.get('apiVersion', '')))}) is not understood"
 
 
 def always_uses(data: Fields) -> tuple[Use, ...]:

@@ -26,8 +26,10 @@ class Use:
     def words(self) -> str:
         """For a note: "3 pods with 2 nvidia.com/gpu each"."""
         pods = f"{self.pods:,} pod{'s' * (self.pods != 1)}"
-        each = " each" * (self.pods != 1)
-        return f"{pods} with {self.amount:,} {self.what}{each}" if self.amount else f"{pods} with {self.what}"
+        per_pod = " each" * (self.pods != 1)
+        return (
+            f"{pods} with {self.amount:,} {self.what}{per_pod}" if self.amount else f"{pods} with {self.what}"
+        )
 
 
 def words_of(uses: Iterable[Use]) -> str:
