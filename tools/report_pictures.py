@@ -67,15 +67,15 @@ class Shown:
 PICTURES: Final = {
     "bill": Shown(
         "summary",
-        600,
+        660,
         ("Summary", "Tables"),
-        "Planned, today, saved, and left on the table, in dollars a month; below, bars of the bill beside other bills",
+        "Planned, whole GPUs, saved, and left on the table, in dollars a month; below, bars of the bill beside others",
     ),
     "money": Shown(
         "money",
         790,
         ("Tables", "Hues"),
-        "Bars of what each tenant and each workload costs today and would cost, and what stays idle",
+        "Bars of what each tenant and each workload costs with whole GPUs and would cost, and what stays idle",
     ),
     "fleet": Shown(
         "fleet",

@@ -3,11 +3,13 @@
 import io
 import sys
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from gpuslice.cli.main import main
+from gpuslice.cli.shown import prices
 
 WORKLOADS = """\
 apiVersion: gpuslice.io/v1alpha1
@@ -51,6 +53,9 @@ def gpuslice(monkeypatch, capsys):
     """The whole program, from its arguments to its exit code."""
     for name in ("COLUMNS", "NO_COLOR", "GPUSLICE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        prices, "_day", lambda: date(2026, 9, 18)
+    )  # 60 days after those of the bundled catalog
 
     def run(*arguments: object, stdin: str | bytes | io.TextIOBase = b"", program: str = "gpuslice") -> Ended:
         content = stdin.encode() if isinstance(stdin, str) else stdin

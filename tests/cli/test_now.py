@@ -2,11 +2,17 @@
 
 import json
 import re
+from datetime import date
 
 import pytest
+from msgspec import structs
 
 from gpuslice.artefacts.documents import dump_json
 from gpuslice.cli import console
+from gpuslice.cli.console import Output
+from gpuslice.cli.shown import prices
+from gpuslice.cli.shown.plan import print_plan
+from gpuslice.plan.reading import read_plan
 from tests.cluster.made import deployment, node, pod
 
 SLOT = {"nvidia.com/gpu.shared": "1"}
@@ -205,3 +211,46 @@ def test_a_sum_that_is_not_its_nodes_is_refused(gpuslice, scanned):
     ended = gpuslice("plan", "-f", path)
     assert ended.code == 2
     assert "today.usdPerHour: is 3.00, and its nodes come to 1.01" in ended.err
+
+
+def test_old_prices_warn(gpuslice, scanned, tmp_path, monkeypatch):
+    path, said = scanned(*runs("api", GPU, 1, ["n1"], annotations=KNOWN), node("n1"))
+    plan = tmp_path / "plan.yaml"
+    assert "days ago" not in said + gpuslice("plan", "-f", path, "--out", plan).err
+    monkeypatch.setattr(prices, "_day", lambda: date(2026, 9, 19))
+    for ended in (
+        gpuslice("scan", "--from", tmp_path / "cluster.json"),
+        gpuslice("plan", "-f", path),
+        gpuslice("report", "-f", plan, "-f", path, "--out", tmp_path / "report.html"),
+    ):
+        assert "note: prices are of 2026-07-20, 61 days ago" in ended.err
+
+
+def test_without_a_bound_nothing_is_called_proven(gpuslice, fleet, tmp_path, capsys):
+    gpuslice("plan", "-f", fleet, "--out", tmp_path / "plan.yaml")
+    made = read_plan(str(tmp_path / "plan.yaml"))
+    summary = structs.replace(made.summary, bound_usd_per_hour=0.0)
+    print_plan(structs.replace(made, summary=summary), Output.TABLE)
+    words = row(capsys.readouterr().out, "proven least")[1]
+    assert "not proven" in words
+    assert "at it" not in words
+
+
+def test_the_report_has_now_and_what_goes_on(gpuslice, scanned, tmp_path):
+    path, _ = scanned(
+        *runs("dark", GPU, 4, ["n1"]),
+        *runs("light", GPU, 3, ["n2", "n3", "n4"], annotations=KNOWN),
+        shared("n1"),
+        *(node(name) for name in ("n2", "n3", "n4")),
+    )
+    plan, page = tmp_path / "plan.yaml", tmp_path / "report.html"
+    gpuslice("plan", "-f", path, "--out", plan)
+    assert gpuslice("report", "-f", plan, "-f", path, "--out", page).code == 0
+    text = page.read_text()
+    assert "<dt>Now</dt>" in text
+    assert "Left where it is: 1 workload" in text
+    assert "Whole GPUs</th>" in text
+    assert "hypothetical: each pod has whole GPUs" in text
+    assert "oday" not in text.replace("slower than today", "").replace("runs on today", "").replace(
+        "nodes of today", ""
+    )

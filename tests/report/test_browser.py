@@ -97,7 +97,7 @@ def test_the_figures_on_the_page_are_the_plans(opened):
     page = opened(found).page
     summary = found.plan.summary
     assert page.locator(".figure.planned b").inner_text() == f"${summary.usd_per_hour * 730:,.0f}"
-    assert page.locator(".figure.today b").inner_text() == f"${summary.baselines[0].usd_per_hour * 730:,.0f}"
+    assert page.locator(".figure.before b").inner_text() == f"${summary.baselines[0].usd_per_hour * 730:,.0f}"
     total = page.locator(".costs tfoot td.n").nth(1).inner_text()
     assert total == f"${summary.usd_per_hour * 730:,.0f}"
     saved = summary.baselines[0].usd_per_hour - summary.usd_per_hour

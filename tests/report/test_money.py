@@ -6,7 +6,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from gpuslice.plan.artefact import Now
 from gpuslice.report.money import bill, whole_price
+from gpuslice.workloads.today import NodesToday, ShareToday, Today
 from tests.planner.planned import solved
 from tests.report.subjects import subject, without_workloads
 from tests.strategies import A10G, A10G_X4, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
@@ -29,23 +31,33 @@ def test_workloads_and_idle_add_up_to_the_bill_of_any_plan(workloads, catalog):
     assert {each.name for each in split.workloads} == {each.workload for each in plan.assignments}
 
 
-def test_todays_bill_is_the_plans_and_is_split_without_a_rest():
+def test_whole_gpus_are_split_by_what_each_costs_alone_and_packing_wastes_the_rest():
     found = subject()
     split = bill(found.plan, found.workloads, found.catalog)
-    today = next(each for each in found.plan.summary.baselines if each.name == "whole-gpu")
-    assert split.today == pytest.approx(today.usd_per_hour)
-    assert sum(each.today or 0 for each in split.workloads) == pytest.approx(today.usd_per_hour)
-    assert sum(each.today or 0 for each in split.tenants) == pytest.approx(today.usd_per_hour)
+    whole = next(one for one in found.plan.summary.baselines if one.name == "whole-gpu")
+    assert split.before is not None
+    assert split.before.idle is not None
+    assert (split.before.name, split.before.total) == ("whole GPUs", whole.usd_per_hour)
+    parts = {cost.name: cost.before for cost in split.workloads}
+    by_name = {workload.name: workload for workload in found.workloads}
+    for name, before in parts.items():
+        price = whole_price(by_name[name], OVERHEAD, found.catalog)
+        assert price is not None
+        assert before == pytest.approx(price * by_name[name].replicas)
+    assert split.before.idle >= 0
+    assert sum(cost.before or 0 for cost in split.tenants) + split.before.idle == pytest.approx(
+        whole.usd_per_hour
+    )
 
 
-def test_without_a_baseline_today_is_not_known():
+def test_without_a_baseline_nothing_is_known_of_before():
     found = subject()
-    plan = msgspec.structs.replace(
+    alone = msgspec.structs.replace(
         found.plan, summary=msgspec.structs.replace(found.plan.summary, baselines=())
     )
-    split = bill(plan, found.workloads, found.catalog)
-    assert split.today is None
-    assert {each.today for each in (*split.workloads, *split.tenants)} == {None}
+    split = bill(alone, found.workloads, found.catalog)
+    assert split.before is None
+    assert {cost.before for cost in (*split.workloads, *split.tenants)} == {None}
 
 
 def test_a_pod_that_takes_more_of_a_node_pays_more_of_it():
@@ -84,3 +96,37 @@ def test_a_plan_alone_says_enough_to_split_its_bill():
     split = bill(found.plan, found.workloads, found.catalog)
     assert split.planned == pytest.approx(found.plan.summary.usd_per_hour)
     assert {each.name for each in split.tenants} >= {"red", "blue", "gray"}
+
+
+def test_the_bill_of_now_is_split_by_the_nodes_that_a_workload_is_on():
+    found = subject()
+    placed = {assignment.workload for assignment in found.plan.assignments}
+    of_one_gpu = [one.name for one in found.workloads if one.need.gpus == 1 and one.name in placed]
+    first, second = of_one_gpu[:2]
+    now = Now(usd_per_hour=90.0, staying_usd_per_hour=30.0, nodes=9)
+    plan = msgspec.structs.replace(found.plan, summary=msgspec.structs.replace(found.plan.summary, now=now))
+    today = Today(
+        usd_per_hour=90.0,
+        nodes=(
+            NodesToday(instance_type="g5.xlarge", count=6, usd_per_hour=10.0, pods={first: 1}),
+            NodesToday(
+                instance_type="g5.xlarge", count=3, usd_per_hour=10.0, pods={second: 1, "red/kept": 1}
+            ),
+        ),
+        shares=tuple(
+            ShareToday(workload=name, gpu="A10G", mechanism="time-slicing", of=2, pods=3)
+            for name in (second, "red/kept")
+        ),
+    )
+    split = bill(plan, found.workloads, found.catalog, today)
+    assert split.before is not None
+    assert (split.before.name, split.before.total) == ("now", 90.0)
+    assert split.before.workloads == {first: 60.0, second: 15.0}
+    assert (split.before.left, split.before.idle) == (15.0, 0.0)
+    # The shared nodes go on, with nobody but who is left.
+    assert split.left == 30.0
+    assert split.planned == pytest.approx(plan.summary.usd_per_hour + 30.0)
+    # Of another scan: the sum is the plan's, and whose it is isn't known.
+    other = bill(plan, found.workloads, found.catalog, Today(usd_per_hour=0.0, nodes=()))
+    assert other.before is not None
+    assert (other.before.total, other.before.workloads, other.before.idle) == (90.0, {}, None)

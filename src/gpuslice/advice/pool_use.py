@@ -11,10 +11,10 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.units import parse_cpu_milli, parse_memory_mib
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpuslice.cloud.catalog import Catalog
-    from gpuslice.plan.artefact import Assignment, Plan
+    from gpuslice.plan.artefact import Assignment, Plan, Pool
     from gpuslice.workloads.model import Workload
 
 
@@ -26,8 +26,9 @@ class PoolUse:
         pool: its name.
         price: micro-dollars per hour of all its nodes.
         used: share used, by resource: "slots", "cpu", "memory", and on metered pools "gpu-memory" and "gpu-time".
-        idle: micro-dollars per hour of what its fullest resource leaves unused.
-        parts: by workload, the largest share that it takes of any one resource.
+        idle: micro-dollars per hour of what the fullest resource of each node leaves unused.
+        parts: the rest, by workload, micro-dollars per hour: of each node that it is on, by the largest share that it
+            takes of any one resource there.
     """
 
     pool: str
@@ -54,39 +55,84 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
     overhead_cpu, overhead_memory = parse_cpu_milli(plan.overhead.cpu), _mib(plan.overhead.memory)
     found = []
     for pool in plan.pools:
-        uses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))  # by workload
-        have: dict[str, int] = defaultdict(int)
-        price = 0
         assigned = {
             assignment.workload: assignment for assignment in plan.assignments if assignment.pool == pool.name
         }
+        together = _Amounts()
+        price, idle = 0, 0.0
+        parts: dict[str, float] = defaultdict(float)
         for node in pool.nodes:
-            each = types[node.instance_type]
-            price += each.prices[Purchase(node.purchase)] * node.count
-            have["cpu"] += (each.allocatable_cpu_milli - overhead_cpu) * node.count
-            have["memory"] += (each.allocatable_memory_mib - overhead_memory) * node.count
-            have["slots"] += _slots(plan, pool.name, max(each.gpu_count, 1)) * node.count
-            for name, count in node.pods.items():
-                workload = by_name[name]
-                use, pods = uses[name], count * node.count
-                use["cpu"] += workload.cpu_milli * pods
-                use["memory"] += workload.memory_mib * pods
-                use["slots"] += workload.need.gpus * pods
-                if pool.layout.metered and name in assigned:
-                    memory, time = _metered(assigned[name], workload)
-                    use["gpu-memory"] += memory * pods
-                    use["gpu-time"] += time * pods
-            if pool.layout.metered:
-                have["gpu-memory"] += _mib(pool.layout.metered.memory) * node.count
-                have["gpu-time"] += pool.layout.metered.time * node.count
-        if pool.layout.metered:
-            have.pop("slots", None)  # only a cap there
-        have = {name: amount for name, amount in have.items() if amount}
-        shares = {name: sum(use[name] for use in uses.values()) / have[name] for name in have}
-        parts = {name: max(use[each] / have[each] for each in have) for name, use in uses.items()}
-        fullest = max(shares.values(), default=0.0)
-        found.append(PoolUse(pool.name, price, shares, int(price * max(0.0, 1 - fullest)), parts))
+            kind = types[node.instance_type]
+            has = {
+                "cpu": kind.allocatable_cpu_milli - overhead_cpu,
+                "memory": kind.allocatable_memory_mib - overhead_memory,
+            }
+            if pool.layout.metered:  # slots are only a cap there
+                has |= {"gpu-memory": _mib(pool.layout.metered.memory), "gpu-time": pool.layout.metered.time}
+            else:
+                has["slots"] = _slots(plan, pool.name, max(kind.gpu_count, 1))
+            taken = {
+                name: {
+                    resource: amount * count
+                    for resource, amount in _takes(by_name[name], assigned.get(name), pool).items()
+                }
+                for name, count in node.pods.items()
+            }
+            bill = kind.prices[Purchase(node.purchase)] * node.count
+            left, paid = _split(bill, has, taken)
+            price, idle = price + bill, idle + left
+            for name, part in paid.items():
+                parts[name] += part
+            together.add(has, taken.values(), node.count)
+        found.append(PoolUse(pool.name, price, together.shares(), int(idle), dict(parts)))
     return tuple(sorted(found, key=lambda each: (-each.price, each.pool)))
+
+
+class _Amounts:
+    """What nodes have of each resource, and what of it is taken."""
+
+    def __init__(self) -> None:
+        self._has: dict[str, int] = defaultdict(int)
+        self._taken: dict[str, int] = defaultdict(int)
+
+    def add(self, has: Mapping[str, int], taken: Iterable[Mapping[str, int]], nodes: int) -> None:
+        """So many nodes that are alike: what each has, and what each of those on it takes."""
+        for resource, amount in has.items():
+            self._has[resource] += amount * nodes
+        for takes in taken:
+            for resource, amount in takes.items():
+                self._taken[resource] += amount * nodes
+
+    def shares(self) -> dict[str, float]:
+        """The share of each resource that is taken."""
+        return {resource: self._taken[resource] / amount for resource, amount in self._has.items() if amount}
+
+
+def _takes(workload: Workload, assignment: Assignment | None, pool: Pool) -> dict[str, int]:
+    """What one pod takes of each resource of a node."""
+    takes = {"cpu": workload.cpu_milli, "memory": workload.memory_mib}
+    if not pool.layout.metered:
+        return takes | {"slots": workload.need.gpus}
+    memory, time = (0, 0) if assignment is None else _metered(assignment, workload)
+    return takes | {"gpu-memory": memory, "gpu-time": time}
+
+
+def _split(
+    price: int, has: Mapping[str, int], taken: Mapping[str, Mapping[str, int]]
+) -> tuple[float, dict[str, float]]:
+    """A node's price: what its fullest resource leaves unused, and the rest by workload."""
+    counted = [resource for resource, amount in has.items() if amount]
+    fullest = max(
+        (sum(takes[resource] for takes in taken.values()) / has[resource] for resource in counted),
+        default=0.0,
+    )
+    largest = {
+        name: max((takes[resource] / has[resource] for resource in counted), default=0.0)
+        for name, takes in taken.items()
+    }
+    total = sum(largest.values())
+    idle = price * max(0.0, 1 - fullest) if total else float(price)
+    return idle, {name: (price - idle) * part / total if total else 0.0 for name, part in largest.items()}
 
 
 def _metered(assignment: Assignment, workload: Workload) -> tuple[int, int]:

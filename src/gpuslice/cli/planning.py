@@ -15,6 +15,7 @@ import typer
 from gpuslice.cli.console import progress
 from gpuslice.cli.interruption import interruptible
 from gpuslice.cli.models_today import with_models
+from gpuslice.cli.shown.prices import say_old_prices
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
@@ -269,6 +270,7 @@ def make_plan(
         )
     workloads = _with_unknown(workloads, unknown)
     catalog, settings = setting(workloads, catalog_file, stack, overhead, gap)
+    say_old_prices(catalog.prices_date)
     settings = replace(
         settings,
         today=workloads.today,

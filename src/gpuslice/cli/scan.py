@@ -172,12 +172,14 @@ def _tell(workloads: WorkloadSet, held: Held | None, out: str, output: Output) -
         say(f"note: {note}")
     say(_summary(workloads))
     if held is not None:
+        from gpuslice.cli.shown.prices import say_old_prices
         from gpuslice.cli.shown.today import say_inventory, say_today
 
         inventory, catalog = held
         say_inventory(inventory)
         if workloads.today is not None:
             say_today(workloads.today, catalog)
+            say_old_prices(catalog.prices_date)
     if out:
         say(f"written to {out}")
 

@@ -18,6 +18,7 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
     Raises:
         InputError: the catalog is another than the plan's.
     """
+    from gpuslice.cli.shown.prices import say_old_prices
     from gpuslice.cloud.selection import choose
     from gpuslice.plan.models_today import as_planned
     from gpuslice.report.sections import from_plan
@@ -32,7 +33,8 @@ def subject_of(plan: Plan, workloads: WorkloadSet | None, catalog_file: str = ""
             where=catalog_file or "the bundled catalog",
             fix="name the catalog that the plan was made with: --catalog FILE; or plan again",
         )
+    say_old_prices(catalog.prices_date)
     if workloads is None:
         return Subject(plan, catalog, from_plan(plan), False, verify_alone(plan, catalog))
     taken = as_planned(workloads.workloads, plan)
-    return Subject(plan, catalog, taken, True, verify(plan, taken, catalog))
+    return Subject(plan, catalog, taken, True, verify(plan, taken, catalog), today=workloads.today)

@@ -10,10 +10,11 @@ from msgspec import UNSET
 from gpuslice.plan.tutorials import WHOLE_GPUS
 
 if TYPE_CHECKING:
-    from gpuslice.plan.artefact import Baseline, Summary
+    from gpuslice.plan.artefact import Baseline, BillSpread, Now, Summary
 
 _NOTHING: Final = 0.001  # of the bill: less is rounding
-_A_CENT: Final = 0.01
+A_CENT: Final = 0.01
+STAYING: Final = "nodes of today that carry pods of whom this plan leaves where they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Comparison:
             )
         share = abs(self.saved) / self.before if self.before else 1.0
         words = f"{share:.1%} {'less' if self.saved > 0 else 'more'} than {self.name}: ${abs(self.saved):,.2f} an hour"
-        if self.idle >= _A_CENT and self.saved > 0:
+        if self.idle >= A_CENT and self.saved > 0:
             words += f", ${min(self.idle, self.saved):,.2f} of it for nodes without a GPU pod"
         return words + self._of_spot
 
@@ -85,7 +86,7 @@ def dearer_than_now(summary: Summary) -> str:
     # A spot node costs no more than on demand.
     most = now.usd_per_hour + now.unpriced_on_demand_usd_per_hour
     after = summary.after_usd_per_hour
-    if after < most + max(_A_CENT, most * _NOTHING):
+    if after < most + max(A_CENT, most * _NOTHING):
         return ""
     least = "at most " if now.unpriced else ""
     return (
@@ -93,3 +94,20 @@ def dearer_than_now(summary: Summary) -> str:
         if most
         else f"dearer than now: ${after:,.2f} an hour instead of nothing"
     )
+
+
+def now_in_words(now: Now) -> str:
+    """What `now` is of, and what of it isn't known."""
+    when = f", read {now.read}" if now.read else ""
+    words = f"{now.nodes:,} GPU node{'s' * (now.nodes != 1)}{when}"
+    if not now.unpriced:
+        return words
+    words += f"; not in this sum, as their price isn't known: {now.unpriced:,} of them"
+    if now.unpriced_on_demand_usd_per_hour:
+        words += f", which on demand are ${now.unpriced_on_demand_usd_per_hour:,.2f} an hour"
+    return words
+
+
+def spread_in_words(spread: BillSpread) -> str:
+    """How far Karpenter's bill depends on the order in which pods come."""
+    return f"as pods arrive, Karpenter's bill comes to ${spread.lowest:,.2f} to ${spread.highest:,.2f}"

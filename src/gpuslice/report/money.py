@@ -1,15 +1,15 @@
-"""Where the money goes: what each workload costs today and in the plan, and what the plan pays for and nobody uses.
+"""Where the money goes: what each workload costs before and in the plan, and what is paid for and nobody uses.
 
-A node is shared, so its price has to be split. The part of a pool that its fullest resource leaves unused is idle;
-the rest falls to the workloads in it, each by the largest share that it takes of any one resource. Nothing is lost:
-workloads and idle add up to the bill.
+A node is shared, so its price has to be split. The part of it that its fullest resource leaves unused is idle; the
+rest falls to the workloads on it, each by the largest share that it takes of any one resource there. Nothing is lost:
+workloads and idle add up to the bill, before and in the plan.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.advice.pool_use import pool_uses
 from gpuslice.cloud.allocatable import left_for_workloads
@@ -17,15 +17,21 @@ from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.plan.tutorials import WHOLE_GPUS
+from gpuslice.plan.comparison import comparison
+from gpuslice.plan.paid_now import paid_now
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
+from gpuslice.workloads.service_kinds import on_whole_gpus
+from gpuslice.workloads.today import bill as bill_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gpuslice.cloud.catalog import Catalog, InstanceType
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.today import Today
+
+_A_CENT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,32 @@ class Cost:
 
     Attributes:
         name: the workload's or the tenant's.
-        today: with whole GPUs; None: not known.
+        before: now, or with whole GPUs, as the bill says; None: not known.
         planned: in the plan, idle left out.
     """
 
     name: str
-    today: float | None
+    before: float | None
     planned: float
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The bill that a plan's is put beside, dollars an hour.
+
+    Attributes:
+        name: "now", or "whole GPUs" where nothing is known of now.
+        total: all of it.
+        workloads: its parts by workload; empty: not known.
+        idle: what falls to no workload, as no pod has it or packing wastes it; None: not known.
+        left: of pods that the plan leaves where they are.
+    """
+
+    name: str
+    total: float
+    workloads: Mapping[str, float]
+    idle: float | None = None
+    left: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +75,27 @@ class Bill:
     Attributes:
         workloads, tenants: the dearest in the plan first.
         idle: dollars an hour that the plan pays and no workload uses.
-        today, planned: the sums; today is None where the plan has no such baseline.
+        planned: the sum, with nodes that go on beside the plan's.
+        before: what it is put beside; None: nothing is known.
+        left: of `planned`, nodes that go on for pods which the plan leaves where they are.
     """
 
     workloads: tuple[Cost, ...]
     tenants: tuple[Cost, ...]
     idle: float
-    today: float | None
     planned: float
+    before: Before | None = None
+    left: float = 0.0
 
 
-def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
-    """Split a plan's bill and today's.
+def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog, today: Today | None = None) -> Bill:
+    """Split a plan's bill and what it is put beside.
 
     Args:
         plan: that keeps the rules.
         workloads: that it was made for.
         catalog: that it names.
+        today: what runs and is paid for, as it was read with the workloads; None: not known.
     """
     planned: dict[str, float] = defaultdict(float)
     idle = 0.0
@@ -75,44 +104,67 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> Bill:
         idle += use.idle / 1e6 if total else use.price / 1e6
         for name, part in use.parts.items():
             planned[name] += (use.price - use.idle) / 1e6 * part / total if total else 0.0
-    today = _today(plan, workloads, catalog)
+    before = _before(plan, workloads, catalog, today)
+    parts = {} if before is None else before.workloads
     placed = {assignment.workload for assignment in plan.assignments}
     costs = [
-        Cost(workload.name, today.get(workload.name), planned[workload.name])
+        Cost(workload.name, parts.get(workload.name), planned[workload.name])
         for workload in workloads
         if workload.name in placed
     ]
     tenant_of = {workload.name: workload.tenant for workload in workloads}
-    sums = sum(today.values()) if today else None
+    left = 0.0
+    if before is not None and before.name == "now":
+        left = plan.summary.after_usd_per_hour - plan.summary.usd_per_hour
     return Bill(
         _dearest(costs),
         _dearest(_together(costs, tenant_of)),
         idle,
-        sums,
-        sum(planned.values()) + idle,
+        sum(planned.values()) + idle + left,
+        before,
+        left,
     )
 
 
-def _today(plan: Plan, workloads: Iterable[Workload], catalog: Catalog) -> dict[str, float]:
-    """The baseline's dollars an hour by workload, split by what the whole GPUs of each cost alone."""
-    total = next(
-        (baseline.usd_per_hour for baseline in plan.summary.baselines if baseline.name == WHOLE_GPUS), None
-    )
+def _before(
+    plan: Plan, workloads: Sequence[Workload], catalog: Catalog, today: Today | None
+) -> Before | None:
+    """What the plan is put beside, by workload where that is known."""
+    beside = comparison(plan.summary)
+    if beside is None:
+        return None
     placed = {assignment.workload for assignment in plan.assignments}
-    taken = overhead(plan)
-    weights = {
-        workload.name: price * workload.replicas
-        for workload in workloads
-        if workload.name in placed and (price := whole_price(workload, taken, catalog)) is not None
-    }
-    if total is None or weights.keys() != placed:
-        return {}
-    whole = sum(weights.values())
-    return {name: total * weight / whole for name, weight in weights.items()} if whole else {}
+    if beside.name == "now":
+        if today is None or abs(bill_of(today.nodes) - beside.before) >= _A_CENT:  # of another scan
+            return Before(beside.name, beside.before, {})
+        paid = paid_now(today, workloads, placed, catalog)
+        return Before(beside.name, beside.before, paid.workloads, paid.idle, paid.left)
+    alone = _alone_on_whole_gpus(workloads, placed, overhead(plan), catalog)
+    if alone.keys() != placed:
+        return Before(beside.name, beside.before, {})
+    # A node may hold pods of several kinds that it couldn't hold as many of one kind of.
+    most = min(1.0, beside.before / (sum(alone.values()) or 1.0))
+    parts = {name: usd * most for name, usd in alone.items()}
+    return Before(beside.name, beside.before, parts, beside.before - sum(parts.values()))
+
+
+def _alone_on_whole_gpus(
+    workloads: Sequence[Workload], placed: Collection[str], taken: DaemonsetOverhead, catalog: Catalog
+) -> dict[str, float]:
+    """Dollars an hour by workload of whole GPUs on nodes that its pods fill; who has no machine is absent."""
+    found = {}
+    for stated in workloads:
+        workload = stated if stated.service is None else on_whole_gpus(stated, catalog)
+        if workload is None or workload.name not in placed:
+            continue
+        price = whole_price(workload, taken, catalog)
+        if price is not None:
+            found[workload.name] = price * workload.replicas
+    return found
 
 
 def whole_price(workload: Workload, taken: DaemonsetOverhead, catalog: Catalog) -> float | None:
-    """Dollars an hour of one replica that has whole GPUs: of today's model, else of the cheapest that fits.
+    """Dollars an hour of one replica that has whole GPUs: of the model that it runs on, else of the cheapest that fits.
 
     Args:
         workload: in question.
@@ -152,8 +204,8 @@ def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:
         Cost(
             tenant,
             None
-            if any(member.today is None for member in members)
-            else sum(member.today or 0.0 for member in members),
+            if any(member.before is None for member in members)
+            else sum(member.before or 0.0 for member in members),
             sum(member.planned for member in members),
         )
         for tenant, members in grouped.items()

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import gpuslice
+from gpuslice.plan.comparison import dearer_than_now
 from gpuslice.report.charts import charts, moments
 from gpuslice.report.fleet import fleet
 from gpuslice.report.ladder import ladder
@@ -56,13 +57,14 @@ def page(subject: Subject) -> str:
 def _drawn(subject: Subject) -> dict[str, object]:
     """All that is shown of a plan with which nothing is wrong."""
     plan = subject.plan
-    split = bill(plan, subject.workloads, subject.catalog)
+    split = bill(plan, subject.workloads, subject.catalog, subject.today)
     colours = Colours(split, {workload.name: workload.tenant for workload in subject.workloads})
     shown = pools(fleet(plan, subject.workloads, subject.catalog), subject, split, colours)
     return {
         "bill": split,
         "colours": colours,
         "ladder": ladder(plan.summary),
+        "dearer": dearer_than_now(plan.summary),
         "pools": shown,
         "folded": sum(len(pool_section.pictures) for pool_section in shown) > _FEW_PICTURES,
         "rows": workload_rows(subject, split, colours),
@@ -74,7 +76,7 @@ def _drawn(subject: Subject) -> dict[str, object]:
         "pods": sum(assignment.replicas for assignment in plan.assignments),
         "nodes": sum(pool_section.pool.count for pool_section in shown),
         "gpus": _gpus(subject),
-        "gpus_today": sum(assignment.replicas * assignment.asks.count for assignment in plan.assignments),
+        "gpus_whole": sum(assignment.replicas * assignment.asks.count for assignment in plan.assignments),
         "scale_of": _scale,
     }
 
@@ -91,7 +93,7 @@ def _gpus(subject: Subject) -> str:
 
 def _scale(costs: Sequence[Cost], least: float) -> float:
     """The dollars that the longest bar stands for."""
-    return max([least, *(max(cost.planned, cost.today or 0.0) for cost in costs)]) or 1.0
+    return max([least, *(max(cost.planned, cost.before or 0.0) for cost in costs)]) or 1.0
 
 
 @cache

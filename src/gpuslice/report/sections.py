@@ -136,7 +136,7 @@ class Row:
         assignments: where they go.
         refused: why it has no place; "": it has one.
         need: in words; "" where the workloads weren't given.
-        today, planned: dollars an hour; None: not known.
+        before, planned: dollars an hour, as in the bill; None: not known.
         offers: the cheapest slices that would do, and the plan's own, each with whether it is that.
         changes: what one change would save.
         refusals: slices that won't do, and why.
@@ -150,7 +150,7 @@ class Row:
     assignments: tuple[Assignment, ...]
     refused: str
     need: str
-    today: float | None
+    before: float | None
     planned: float | None
     offers: tuple[tuple[Offer, bool], ...]
     changes: tuple[Change, ...]
@@ -266,7 +266,7 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
                 assigned,
                 refused[name].reason if name in refused else "",
                 _needs(workload) if workload is not None and subject.given else "",
-                None if cost is None else cost.today,
+                None if cost is None else cost.before,
                 None if cost is None else cost.planned,
                 _shown(beside.offers, chosen),
                 beside.changes[:_CHANGES_SHOWN],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gpuslice.simulator.result import Simulation
     from gpuslice.verifier.verify import Violation
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.today import Today
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Subject:
         given: whether somebody gave the workloads, so that the plan could be verified.
         violations: what is wrong with the plan.
         simulation: how it would have fared.
+        today: what runs and is paid for, as it was read with the workloads.
     """
 
     plan: Plan
@@ -34,3 +36,4 @@ class Subject:
     given: bool
     violations: Sequence[Violation] = ()
     simulation: Simulation | None = None
+    today: Today | None = None

@@ -18,7 +18,7 @@ from gpuslice.cli.console import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gpuslice.plan.artefact import Assignment, Now, Plan, Pool, Summary, Unplaced
+    from gpuslice.plan.artefact import Assignment, Plan, Pool, Summary, Unplaced
 
 _WORTH_SEATS: Final = 0.01  # of the bill
 
@@ -53,7 +53,7 @@ def print_summary(made: Plan) -> None:
     """What is paid now, what it will cost, how far that is from the proven least, and what else was thinkable."""
     from msgspec import UNSET
 
-    from gpuslice.plan.comparison import whole_gpus
+    from gpuslice.plan.comparison import A_CENT, STAYING, now_in_words, spread_in_words, whole_gpus
     from gpuslice.units import HOURS_A_MONTH
 
     summary = made.summary
@@ -71,15 +71,13 @@ def print_summary(made: Plan) -> None:
     if now is UNSET:  # then this is all that there is to put a plan beside
         rows, hypothetical = hypothetical, rows
     else:
-        rows.append(row("now", now.usd_per_hour, _now_in_words(now)))
+        rows.append(row("now", now.usd_per_hour, now_in_words(now)))
     rows.append(row("planned", summary.usd_per_hour, _saving(summary)))
     if now is not UNSET and now.staying_usd_per_hour:
-        words = "nodes of today that carry pods of whom this plan leaves where they are"
-        rows.append(row("left as it is", now.staying_usd_per_hour, words))
+        rows.append(row("left as it is", now.staying_usd_per_hour, STAYING))
     spread = summary.spread
-    if spread is not UNSET and spread.highest - spread.lowest >= 0.005:
-        words = f"as pods arrive, Karpenter's bill comes to ${spread.lowest:,.2f} to ${spread.highest:,.2f}"
-        rows.append(row("on average", spread.mean, words))
+    if spread is not UNSET and spread.highest - spread.lowest >= A_CENT / 2:
+        rows.append(row("on average", spread.mean, spread_in_words(spread)))
     if summary.usd_per_hour - summary.optimal_usd_per_hour >= 0.005:
         words = "if any replica could go to any pool, and Karpenter packed as we do"
         rows.append(row("cheapest packing", summary.optimal_usd_per_hour, words + _way_there(made)))
@@ -142,22 +140,13 @@ def _left_in_words(left: Unplaced) -> str:
     return words
 
 
-def _now_in_words(now: Now) -> str:
-    """What `now` is of, and what of it isn't known."""
-    when = f", read {now.read}" if now.read else ""
-    words = f"{now.nodes:,} GPU node{'s' * (now.nodes != 1)}{when}"
-    if not now.unpriced:
-        return words
-    words += f"; not in this sum, as their price isn't known: {now.unpriced:,} of them"
-    if now.unpriced_on_demand_usd_per_hour:
-        words += f", which on demand are ${now.unpriced_on_demand_usd_per_hour:,.2f} an hour"
-    return words
-
-
 def _proof(summary: Summary) -> str:
-    above = summary.usd_per_hour / summary.bound_usd_per_hour - 1 if summary.bound_usd_per_hour else 0.0
     words = "nothing within the rules costs less"
-    words += f"; the plan is {above:.1%} above it" if above >= 0.0005 else "; the plan is at it"
+    if summary.bound_usd_per_hour:
+        above = summary.usd_per_hour / summary.bound_usd_per_hour - 1
+        words += f"; the plan is {above:.1%} above it" if above >= 0.0005 else "; the plan is at it"
+    elif summary.usd_per_hour:
+        words = "not proven: the search ended before it had a bound"
     ended = {
         "time-limit": "; the time limit ended the search",
         "work-limit": "; --effort 3 looks further",
