@@ -341,3 +341,37 @@ def test_replicas_are_set_where_the_plan_chose_them_and_nowhere_else(target):
     assert apply_patch(today, made(target, replicas=5))["spec"]["replicas"] == 3
     del sized["spec"]["replicas"], today["spec"]["replicas"]
     assert sized == apply_patch(today, made(target, replicas=5))
+
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PRESENT = {"key": "nvidia.com/gpu.present", "operator": "Exists"}
+TEAM = {"key": "team", "operator": "In", "values": ["vision"]}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Rollout"])
+@pytest.mark.parametrize(
+    ("left", "after"),
+    [
+        ([], {"preferredDuringSchedulingIgnoredDuringExecution": []}),
+        (
+            [[TEAM]],
+            {
+                "preferredDuringSchedulingIgnoredDuringExecution": [],
+                REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [TEAM]}]},
+            },
+        ),
+    ],
+)
+def test_of_the_affinity_only_required_terms_change_whatever_kind_of_patch_it_is(kind, left, after):
+    node_affinity = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [],
+        REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [TEAM, PRESENT]}]},
+    }
+    near = {"podAffinity": {"x": 1}}
+    pod = pod_of({"nvidia.com/gpu": 1}, affinity={"nodeAffinity": node_affinity} | near)
+    target = {"kind": kind, "container": "main", "containerIndex": 1, "patchedAffinity": left}
+    target |= {"nodeAffinity": [[TEAM, PRESENT]]} | (
+        {"apiVersion": "argoproj.io/v1alpha1"} if kind == "Rollout" else {}
+    )
+    changed = apply_patch(deployment(pod), made(target))["spec"]["template"]["spec"]
+    assert changed["affinity"] == {"nodeAffinity": after} | near

@@ -1,10 +1,12 @@
 """Where pods insist on running today."""
 
 import pytest
+from msgspec import UNSET
 
 from gpuslice.errors import InputError
 from gpuslice.workloads.objects import PodSpec, convert
-from gpuslice.workloads.placement import Placement, placement
+from gpuslice.workloads.placement import Placement, patched, placement
+from gpuslice.workloads.requirements import Requirement
 
 
 def place(selector: object = None, *terms: object) -> Placement:
@@ -100,7 +102,7 @@ def test_only_keys_that_pin_machines_are_dropped():
         }
     )
     assert found.drop == ("eks.amazonaws.com/nodegroup", "karpenter.sh/capacity-type")
-    assert found.notes == ("its node selector team=search stays: nodes of new pools don't carry that label",)
+    assert found.notes == ("its node selector team=search stays: its new pool carries that label",)
 
 
 def test_the_architecture_is_that_of_the_selector_or_of_the_machine():
@@ -133,3 +135,61 @@ def test_an_affinity_that_no_gpu_meets_is_refused():
     family = "karpenter.k8s.aws/instance-family"
     with pytest.raises(InputError, match="admits no GPU"):
         place(None, [term(family, "In", "g5"), term(family, "NotIn", "g5")])
+
+
+def test_what_a_new_node_must_have_is_kept_and_what_every_node_has_is_not():
+    found = place(
+        {
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64",
+            "team": "a",
+            "nvidia.com/gpu.present": "true",
+        },
+        [term("kubernetes.io/arch", "In", "amd64"), term("rack", "NotIn", "r1")],
+    )
+    assert found.selector == {"team": "a"}
+    assert found.drop == ("nvidia.com/gpu.present",)
+    assert [str(one) for one in found.affinity[0]] == ["kubernetes.io/arch In [amd64]", "rack NotIn [r1]"]
+    assert patched(found.affinity) is UNSET
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "nvidia.com/gpu.product",
+        "nvidia.com/gpu.present",
+        "karpenter.sh/nodepool",
+        "eks.amazonaws.com/nodegroup",
+        "eks.amazonaws.com/instance-gpu-name",
+        "k8s.amazonaws.com/accelerator",
+        "feature.node.kubernetes.io/pci-10de.present",
+    ],
+)
+def test_labels_that_new_nodes_lack_are_taken_out_of_the_affinity_and_named(key):
+    value = {"nvidia.com/gpu.product": "NVIDIA-A10G", "eks.amazonaws.com/instance-gpu-name": "a10g"}
+    found = place(None, [term(key, "In", value.get(key, "nvidia-l4")), term("team", "Exists")])
+    assert patched(found.affinity) == ((Requirement("team", "Exists"),),)
+    assert any(note.startswith(f"its required node affinity on {key} is taken out") for note in found.notes)
+
+
+def test_a_term_by_the_nodes_name_or_without_conditions_is_read_as_such():
+    terms = [{"matchFields": [term("metadata.name", "In", "n1")]}, {}]
+    affinity = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    }
+    found = placement(convert({"affinity": affinity}, PodSpec, "x"), "x")
+    assert found.affinity == (
+        (Requirement("metadata.name", "In", ("n1",)),),
+        (Requirement("metadata.name", "In", ()),),
+    )
+
+
+def test_an_operator_that_kubernetes_lacks_is_refused():
+    with pytest.raises(InputError, match="operator 'Equals'"):
+        place(None, [term("team", "Equals", "a")])
+
+
+def test_a_number_binds_the_models_too():
+    found = place(None, [term("karpenter.k8s.aws/instance-gpu-memory", "Gt", "40000")])
+    assert "A10G" not in found.allow
+    assert {"L40S", "A100-40GB"} <= found.allow

@@ -96,6 +96,15 @@ UnknownOption = Annotated[
         "whole GPUs, ask asks.",
     ),
 ]
+DropSelectorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop-selector",
+        metavar="KEY",
+        help="A label that pods require of their nodes and need not find on new ones: patches take it out of node "
+        "selectors and required affinities; several times.",
+    ),
+]
 WithoutOption = Annotated[
     list[Unwanted] | None,
     typer.Option("--without", help="A mechanism that the plan may not use; may be given several times."),
@@ -232,6 +241,7 @@ def make_plan(
     today: Sequence[str] = (),
     accept_assumed: bool = False,
     unknown: Unknown = Unknown.KEEP,
+    drop_selector: list[str] | None = None,
     without: list[Unwanted] | None = None,
     fallback: bool = True,
     seats: bool = False,
@@ -251,10 +261,13 @@ def make_plan(
     from gpuslice.cloud.selection import choose
     from gpuslice.plan.reading import read_plan
     from gpuslice.workloads.policy import priced
+    from gpuslice.workloads.release import released
     from gpuslice.workloads.sources import DEFAULT_REGION, read
 
     region = choose(catalog_file).region if catalog_file else DEFAULT_REGION
     workloads = read(path, at=at.value, accept_assumed=accept_assumed, region=region)
+    if drop_selector:
+        workloads = replace(workloads, workloads=released(workloads.workloads, drop_selector))
     if not any(workload.replicas or workload.service for workload in workloads.workloads):
         beside = os.path.join(path, "workloads.yaml")  # noqa: PTH118  pathlib costs start-up time
         if os.path.isfile(beside):  # noqa: PTH113  as above

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gpuslice.cloud.allocatable import machine_memory_mib
+from gpuslice.cloud.labels import machine_labels
 from gpuslice.hardware.resource_names import WHOLE_GPU
 from gpuslice.karpenter.model import CPU, MEMORY, PODS, InstanceType, Offering
-from gpuslice.karpenter.requirements import ARCH, OS, Requirement, among
+from gpuslice.karpenter.requirements import among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gpuslice.cloud import catalog
-
-_NAME: Final = re.compile(r"([a-z]+)(\d+)[^.]*\.(.+)")
-_PREFIX: Final = "karpenter.k8s.aws/instance-"
 
 
 def machine(
@@ -47,28 +44,5 @@ def machine(
             for purchase, price in kind.prices.items()
             for zone in zones
         ),
-        labels=_labels(kind),
+        labels=tuple(among(key, value) for key, value in machine_labels(kind).items()),
     )
-
-
-def _labels(kind: catalog.InstanceType) -> tuple[Requirement, ...]:
-    """Labels by which pools and pods choose it. The GPU's name is not among them: EC2 has its own names for GPUs."""
-    labels = {
-        ARCH: kind.arch,
-        OS: "linux",
-        f"{_PREFIX}family": kind.family,
-        f"{_PREFIX}cpu": str(kind.vcpu),
-        f"{_PREFIX}memory": str(kind.memory_mib),
-        f"{_PREFIX}gpu-count": str(kind.gpu_count),
-        f"{_PREFIX}gpu-manufacturer": "nvidia",
-        f"{_PREFIX}gpu-memory": str(kind.gpu_memory_mib),
-    }
-    parts = _NAME.fullmatch(kind.name)
-    if parts is not None:
-        category, generation, size = parts.groups()
-        labels |= {
-            f"{_PREFIX}category": category,
-            f"{_PREFIX}generation": generation,
-            f"{_PREFIX}size": size,
-        }
-    return tuple(among(key, value) for key, value in labels.items())

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType, field
 from gpuslice.artefacts.part import Part
 from gpuslice.hardware.resource_names import seat_of
 from gpuslice.workloads.policy import Policy
+from gpuslice.workloads.requirements import Requirement
 from gpuslice.workloads.target import Target
 
 Version = Literal["gpuslice.io/v1alpha2"]
@@ -97,6 +98,9 @@ class Pool(Part, frozen=True):
     nodes: tuple[Node, ...]
     carrier: CarrierName
     """Who hands out its GPUs."""
+    requires: tuple[Requirement, ...] = ()
+    """What its nodes are since pods there require it: in which zones, and the labels of the cluster's owner that they
+    carry, one value each."""
     as_shared: bool = False
     """With seats: whole GPUs are offered by the name of shared ones, as somebody with a seat here has seats on shared
     GPUs too, and one template for all."""

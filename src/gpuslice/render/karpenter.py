@@ -17,6 +17,7 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
 from gpuslice.launches.limits import limits_of
 from gpuslice.render.settings import RenderSettings
+from gpuslice.workloads.requirements import own_label
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import InstanceType
@@ -97,7 +98,11 @@ def node_pool(
     carrier = carrier_of(pool, stack)
     spec: dict[str, object] = {
         "template": {
-            "metadata": {"labels": {POOL_LABEL: pool.name} | dict(carrier.node(pool).labels)},
+            "metadata": {
+                "labels": {POOL_LABEL: pool.name}
+                | {pin.key: pin.values[0] for pin in pool.requires if own_label(pin.key)}
+                | dict(carrier.node(pool).labels)
+            },
             "spec": {
                 "nodeClassRef": {
                     "group": "karpenter.k8s.aws",
@@ -109,6 +114,7 @@ def node_pool(
                     _among("karpenter.sh/capacity-type", pool.purchases),
                     _among("kubernetes.io/arch", (kind.arch for kind in types)),
                     _among("kubernetes.io/os", ("linux",)),
+                    *(pin.plain() for pin in pool.requires if not own_label(pin.key)),
                 ],
                 "taints": [{"key": POOL_LABEL, "value": pool.name, "effect": "NoSchedule"}],
             },

@@ -15,6 +15,7 @@ from gpuslice.errors import InputError, nearest
 from gpuslice.launches.limits import seated_replicas
 from gpuslice.render import karpenter
 from gpuslice.render.bundle import Bundle, bundle_of
+from gpuslice.render.entry import check_entry
 from gpuslice.render.readme import readme
 from gpuslice.render.settings import RenderSettings
 from gpuslice.render.workloads import component, workload_patches
@@ -108,6 +109,9 @@ def objects(plan: Plan, catalog: Catalog, settings: RenderSettings) -> tuple[Ren
         # The overlays first: a pool without them would be taken for one of whole GPUs.
         overlays = karpenter.node_overlays(planned, plan.stack, own, weights)
         pool = karpenter.node_pool(planned, plan.stack, own, settings, replicas)
+        for index, assignment in enumerate(plan.assignments):
+            if assignment.pool == planned.name:
+                check_entry(assignment, pool, own, catalog.region, f"assignments[{index}]")
         files.append(
             RenderedFile(f"karpenter/pools/{planned.name}.yaml", (*overlays, pool), _pool_comment(planned))
         )

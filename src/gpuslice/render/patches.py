@@ -1,7 +1,8 @@
 """A workload's patch: its GPU request becomes the slice's, with node selector and toleration.
 
 With seats there is no node selector: the pods go to whichever pool has a seat free, and tolerate the taints of all.
-Nothing else changes, but for the number of replicas where the plan chose that.
+Nothing else changes, but for the number of replicas where the plan chose that, and required node affinities on labels
+that new nodes don't carry: these go.
 
 Built-in kinds get a strategic merge patch, which finds the container by its name. Kinds whose lists can't be merged by
 name (custom resources), and containers without a known name, get a JSON patch (RFC 6902).
@@ -19,10 +20,12 @@ from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.carriers.table import carrier_asked
 from gpuslice.errors import InputError
 from gpuslice.render.framework_limit import ArgumentList, Variable, framework_limit
+from gpuslice.workloads.requirements import NODE_NAME
 from gpuslice.workloads.target import POD_SPEC_OF, Target, Toleration
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Assignment, Layout
+    from gpuslice.workloads.requirements import Terms
 
 BUILT_IN: Final = {
     "Pod": "v1",
@@ -35,6 +38,8 @@ BUILT_IN: Final = {
     "CronJob": "batch/v1",
 }
 """Kinds of Kubernetes itself, and their API versions."""
+
+_REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 
 Patch = Object | list[Object]
 """A strategic merge patch, or the operations of a JSON patch."""
@@ -146,6 +151,7 @@ def _strategic(
     body: Object = {
         "nodeSelector": selector,
         "tolerations": tolerations(assignment),
+        **_affinity(target),
         **({which: [container]} if len(container) > 1 else {}),
     }
     outermost, *inner = _pod_spec(target).strip("/").split("/")
@@ -155,6 +161,30 @@ def _strategic(
     body = {outermost: {**sized, **body}}
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
     return {"apiVersion": api_version(target), "kind": target.kind, "metadata": metadata, **body}
+
+
+def _affinity(target: Target) -> Object:
+    """What changes of the pod's affinity. A list of terms is replaced whole, and none of it is left by a null."""
+    if target.patched_affinity is UNSET:
+        return {}
+    terms = _terms(target.patched_affinity)
+    required = {"nodeSelectorTerms": terms} if terms else None
+    return {"affinity": {"nodeAffinity": {_REQUIRED: required}}}
+
+
+def _terms(terms: Terms) -> list[Object]:
+    """Terms as Kubernetes has them: conditions on the node's name are apart."""
+    return [
+        {
+            field: conditions
+            for field, conditions in (
+                ("matchExpressions", [one.plain() for one in term if one.key != NODE_NAME]),
+                ("matchFields", [one.plain() for one in term if one.key == NODE_NAME]),
+            )
+            if conditions
+        }
+        for term in terms
+    ]
 
 
 def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -> list[Object]:
@@ -178,6 +208,12 @@ def _operations(assignment: Assignment, limit: ArgumentList | Variable | None) -
     elif selected:
         operations.append(_add(f"{pod}/nodeSelector", selected))
     operations.append(_add(f"{pod}/tolerations", tolerations(assignment)))
+    if target.patched_affinity is not UNSET:
+        required = f"{pod}/affinity/nodeAffinity/{_REQUIRED}"
+        terms = _terms(target.patched_affinity)
+        operations.append(
+            _add(required, {"nodeSelectorTerms": terms}) if terms else {"op": "remove", "path": required}
+        )
     match limit:
         case ArgumentList(field, arguments):
             operations.append(_add(f"{container}/{field}", list(arguments)))

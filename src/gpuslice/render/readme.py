@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.carriers.device_plugin.gpu_operator import CHART_VERSION
 from gpuslice.hardware.stacks import Stack
+from gpuslice.workloads.requirements import own_label
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Plan
     from gpuslice.render.settings import RenderSettings
+    from gpuslice.workloads.requirements import Requirement
 
 _TITLE: Final = """\
 # GPU slicing for {cluster}
@@ -51,6 +53,12 @@ else. Its pods ask for one instead of naming a pool; pools with a weight of 100 
 Pods for which no seat is free, such as those of a rollout's `maxSurge`, get nodes of their workload's own pool (weight
 1), and restart once more when Karpenter moves them to seats. With `maxSurge: 0` new pods take the seats of old ones.
 """
+_BOUND: Final = """\
+
+Pods require something of the nodes of some pools, which their NodePools give them:
+
+{pools}
+"""
 _WORKLOADS: Final = """\
 6. The workloads: `workloads/` is a kustomize component for the overlay that has them (how: in its
    `kustomization.yaml`). Move one at a time and watch it: `kubectl rollout status`.
@@ -84,4 +92,20 @@ def readme(plan: Plan, settings: RenderSettings, *, patched: bool) -> str:
         _APPLY,
     ]
     seated = any(pool.seats for pool in plan.pools)
-    return "".join((*parts, *((_WORKLOADS,) if patched else ()), *((_SEATS,) if seated else ())))
+    return "".join(
+        (*parts, *((_WORKLOADS,) if patched else ()), *((_SEATS,) if seated else ()), *_bound(plan))
+    )
+
+
+def _bound(plan: Plan) -> list[str]:
+    """What nodes of pools have since their pods require it, and what patches take out of pods; empty: nothing."""
+    lines = [
+        f"- `{pool.name}`: {', '.join(f'`{_said(pin)}`' for pin in pool.requires)}"
+        for pool in plan.pools
+        if pool.requires
+    ]
+    return [_BOUND.format(pools="\n".join(lines))] if lines else []
+
+
+def _said(pin: Requirement) -> str:
+    return f"{pin.key}={pin.values[0]}" if own_label(pin.key) else str(pin)

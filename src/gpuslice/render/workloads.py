@@ -224,6 +224,13 @@ def _comment(own: Sequence[Assignment], pools: Mapping[str, Pool]) -> str:
     lines += [f"{reason}." for reason in reasons if reason]
     if assignment.target.kind == "Pod":
         lines.append("A pod can't be changed while it exists: delete it, then create it anew.")
+    if assignment.target.node_selector:
+        kept = ", ".join(f"{key}={value}" for key, value in sorted(assignment.target.node_selector.items()))
+        lines.append(f"Its node selector stays beside that: nodes of its pool have {kept}.")
+    if assignment.target.patched_affinity is not UNSET:
+        lines.append(
+            "Of its required node affinity goes what new nodes don't carry, or what it was freed from."
+        )
     shared = any(mechanism(pools[assignment.pool].layout) is Mechanism.TIME_SLICING for assignment in own)
     if shared and assignment.memory_limit is not UNSET and assignment.target.framework is None:
         lines.append(

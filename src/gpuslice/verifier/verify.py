@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.labels import node_facts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU, mig_instance
@@ -23,6 +24,7 @@ from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Node
 from gpuslice.plan.models_today import as_planned
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity, usd
+from gpuslice.verifier.entry import entry_violations, together_violations
 from gpuslice.verifier.figures import figure_violations, form_violations, sum_violations
 from gpuslice.verifier.layouts import (
     SLOTTED,
@@ -257,6 +259,10 @@ class _Check:
         for each in types:
             yield from type_violations(pool.layout, each, where)
             yield from _arch(each, workloads, where)
+            for purchase in pool.purchases:
+                if Purchase(purchase) in each.prices:
+                    labels = node_facts(each, Purchase(purchase), self.catalog.region)
+                    yield from entry_violations(workloads, labels, pool.requires, f"{where}, {each.name}")
         for purchase in pool.purchases:
             if not any(Purchase(purchase) in kind.prices for kind in types):
                 yield Violation("price", where, f"none of its types has a price {purchase}")
@@ -394,6 +400,10 @@ class _Check:
                 workload.name: self._ask_optimal(workload, node.layout, fraction) for workload in workloads
             }
             yield from self._node(node.layout, node, asks, where)
+            if node.instance_type in self.types:
+                kind = self.types[node.instance_type]
+                labels = node_facts(kind, Purchase(node.purchase), self.catalog.region)
+                yield from together_violations(workloads, labels, where)
             tenants = {workload.tenant for workload in workloads}
             if Mechanism(node.layout.mechanism) in SLOTTED:
                 yield from neighbour_violations(workloads, where)

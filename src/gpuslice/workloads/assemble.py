@@ -27,7 +27,7 @@ from gpuslice.workloads.model import Workload
 from gpuslice.workloads.names import is_namespace, is_object_name
 from gpuslice.workloads.node_limits import Take, host_port
 from gpuslice.workloads.objects import PodSpec, convert
-from gpuslice.workloads.placement import placement
+from gpuslice.workloads.placement import patched, placement
 from gpuslice.workloads.pods import goes_with_gpu, pod_requests
 from gpuslice.workloads.target import POD_SPEC_OF, Framework, Target
 
@@ -102,7 +102,13 @@ def workload_of(owner: Object, template: Template) -> Workload:
         on_spot=place.spot,
         arch=place.arch,
         preallocates=framework is not None,
-        notes=(*template.notes, *_request_notes(requests), *notes, *place.notes, *_spot_notes(stated, place)),
+        notes=(
+            *template.notes,
+            *_request_notes(requests),
+            *notes,
+            *place.notes,
+            *_place_notes(stated, place),
+        ),
         takes=_takes(pod, requests),
         stays=_bound_to_a_node(owner, pod),
     )
@@ -260,6 +266,9 @@ def _target(
         container_path=template.container_path if made_by_kserve else "" if plain_path else user.path,
         pod_spec="" if POD_SPEC_OF.get(owner.kind) == template.pointer else template.pointer,
         drop_node_selector=place.drop,
+        node_selector=place.selector,
+        node_affinity=place.affinity,
+        patched_affinity=patched(place.affinity),
         framework=framework,
         tolerations=pod.tolerations,
         gpu_limits=tuple(sorted(filter(goes_with_gpu, user.container.resources.limits))),
@@ -269,12 +278,19 @@ def _target(
     )
 
 
-def _spot_notes(stated: Stated, place: Placement) -> list[str]:
-    if not place.spot or stated.interruptible is not None:
-        return []
-    return [
-        'its node selector asks for spot, which is dropped: state gpuslice.io/interruptible: "true" if it may go on'
-    ]
+def _place_notes(stated: Stated, place: Placement) -> list[str]:
+    """Where what its owner states and what the pod requires don't go together."""
+    notes = []
+    if place.spot and stated.interruptible is None:
+        notes.append(
+            'its node selector asks for spot, which is dropped: state gpuslice.io/interruptible: "true" if it may go on'
+        )
+    if stated.on and place.allow and stated.on not in place.allow:
+        notes.append(
+            f"gpuslice.io/gpu-model says {stated.on}, where its required node affinity lets it not run: that admits "
+            f"{', '.join(sorted(place.allow))}"
+        )
+    return notes
 
 
 def _request_notes(requests: PodRequests) -> list[str]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.need import Need
     from gpuslice.workloads.measurement import Measurement
     from gpuslice.workloads.node_limits import Take
+    from gpuslice.workloads.requirements import Terms
 
 MOST_REPLICAS: Final = 1_000_000  # more is a typing error, and a plan for it means nothing
 
@@ -111,6 +112,11 @@ class Workload:
     def namespace(self) -> str:
         """The part of the name before the slash."""
         return self.name.partition("/")[0]
+
+    @property
+    def requires(self) -> Terms:
+        """What its pods require of a node's labels; see `Target.requires`."""
+        return self.target.requires
 
     @property
     def splittable(self) -> bool:

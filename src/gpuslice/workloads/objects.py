@@ -92,6 +92,7 @@ class NodeSelectorTerm(_Lenient, frozen=True):
     """Conditions that hold together."""
 
     match_expressions: tuple[Expression, ...] = ()
+    match_fields: tuple[Expression, ...] = ()
 
 
 class RequiredNodes(_Lenient, frozen=True):

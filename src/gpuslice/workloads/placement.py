@@ -1,8 +1,9 @@
 """Where a pod insists on running today: its node selector and its required node affinity.
 
 A node selector that names machines tells which GPU a workload runs on now; a new place must drop it. A required
-affinity stays in the pod, so the GPU models that it admits bind the plan. The labels are those of Karpenter's AWS
-provider, EKS (Auto Mode and managed node groups), eksctl, the cluster autoscaler and GPU Feature Discovery.
+affinity stays in the pod and binds the plan, but for labels that nodes of new pools don't carry: those a patch takes
+out. The labels are those of Karpenter's AWS provider, EKS (Auto Mode and managed node groups), eksctl, the cluster
+autoscaler and GPU Feature Discovery.
 """
 
 from __future__ import annotations
@@ -12,13 +13,24 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET, UnsetType
+
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS, gpu_named
 from gpuslice.workloads.annotations import PREFIX
+from gpuslice.workloads.requirements import (
+    NODE_NAME,
+    Requirement,
+    Terms,
+    leaves_with_today,
+    own_label,
+    without_keys,
+)
 
 if TYPE_CHECKING:
     from gpuslice.workloads.objects import Expression, NodeSelectorTerm, PodSpec
+    from gpuslice.workloads.requirements import Operator
 
 _GPU_NAME: Final = frozenset(
     {
@@ -54,14 +66,14 @@ _ARCH: Final = frozenset({"kubernetes.io/arch", "beta.kubernetes.io/arch"})
 _AMD: Final = frozenset({"g4ad"})
 # EC2's names of families with NVIDIA GPUs: p2 and g3 of old, p6e-gb200 and what comes next.
 _ACCELERATED: Final = re.compile(r"[pg]\d[a-z]*(?:-|$)")
-# Every node of any pool has these, or gets them from where it runs.
-_STAY: Final = _ARCH | {
-    "kubernetes.io/os",
-    "beta.kubernetes.io/os",
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-    "topology.k8s.aws/zone-id",
-    "kubernetes.io/hostname",
+_OS: Final = frozenset({"kubernetes.io/os", "beta.kubernetes.io/os"})
+_OPERATORS: Final[dict[str, Operator]] = {
+    "In": "In",
+    "NotIn": "NotIn",
+    "Exists": "Exists",
+    "DoesNotExist": "DoesNotExist",
+    "Gt": "Gt",
+    "Lt": "Lt",
 }
 
 
@@ -74,6 +86,8 @@ class Placement:
         allow: models that the required affinity admits; empty: it says nothing of GPUs.
         arch: "amd64" or "arm64".
         drop: keys of the node selector that pin today's machines, sorted.
+        selector: what of the node selector a new node has to have, and not every node has.
+        affinity: the terms of the required affinity.
         spot: whether the node selector asks for spot.
         notes: what a person should know.
     """
@@ -82,6 +96,8 @@ class Placement:
     allow: frozenset[str] = frozenset()
     arch: str = "amd64"
     drop: tuple[str, ...] = ()
+    selector: dict[str, str] = field(default_factory=dict)
+    affinity: Terms = ()
     spot: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -94,7 +110,10 @@ def placement(pod: PodSpec, where: str) -> Placement:
     Raises:
         InputError: they contradict each other.
     """
-    terms = pod.affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms
+    stated = (
+        pod.affinity.node_affinity.required_during_scheduling_ignored_during_execution.node_selector_terms
+    )
+    terms = tuple(_term(term, where) for term in stated)
     strange: list[str] = []
     selected = _selected(pod.node_selector, where, strange)
     allowed = _allowed(terms, where, strange)
@@ -105,6 +124,8 @@ def placement(pod: PodSpec, where: str) -> Placement:
         allow=allowed or frozenset(),
         arch=_arch(pod, terms),
         drop=drop,
+        selector={key: value for key, value in pod.node_selector.items() if _binds(key, value)},
+        affinity=terms,
         spot=any(pod.node_selector.get(key, "").lower() == "spot" for key in _CAPACITY),
         notes=(
             *dict.fromkeys(strange),
@@ -128,7 +149,37 @@ def _selected(selector: dict[str, str], where: str, strange: list[str]) -> froze
     return admitted
 
 
-def _allowed(terms: tuple[NodeSelectorTerm, ...], where: str, strange: list[str]) -> frozenset[str] | None:
+def patched(affinity: Terms) -> Terms | UnsetType:
+    """A required affinity without the labels that new nodes don't carry; UNSET: it has none of these."""
+    gone = {one.key for term in affinity for one in term if leaves_with_today(one.key)}
+    return without_keys(affinity, gone) if gone else UNSET
+
+
+def models_admitted(affinity: Terms) -> frozenset[str]:
+    """The GPU models that a required affinity admits; empty: it says nothing of GPUs, or admits none that is known."""
+    by_term = [_admitted_by_term(term, []) for term in affinity]
+    known = [models for models in by_term if models is not None]
+    return frozenset().union(*known) if len(known) == len(by_term) else frozenset()
+
+
+def _term(term: NodeSelectorTerm, where: str) -> tuple[Requirement, ...]:
+    fields = tuple(_requirement(one, where) for one in term.match_fields)
+    conditions = tuple(_requirement(one, where) for one in term.match_expressions)
+    # A term without any matches no node.
+    return conditions + fields or (Requirement(NODE_NAME, "In", ()),)
+
+
+def _requirement(expression: Expression, where: str) -> Requirement:
+    if expression.operator not in _OPERATORS:
+        raise InputError(
+            f"the required node affinity on {shorten(expression.key)} has operator {shorten(expression.operator)!r}",
+            where=where,
+            fix=f"write one of {', '.join(_OPERATORS)}",
+        )
+    return Requirement(expression.key, _OPERATORS[expression.operator], expression.values)
+
+
+def _allowed(terms: Terms, where: str, strange: list[str]) -> frozenset[str] | None:
     """The models that a required affinity admits; None: a term says nothing of GPUs, or none that is known is left."""
     unknown: list[str] = []
     by_term = [_admitted_by_term(term, unknown) for term in terms]
@@ -148,24 +199,30 @@ def _allowed(terms: tuple[NodeSelectorTerm, ...], where: str, strange: list[str]
     return admitted if terms else None
 
 
-def _admitted_by_term(term: NodeSelectorTerm, unknown: list[str]) -> frozenset[str] | None:
+def _admitted_by_term(term: tuple[Requirement, ...], unknown: list[str]) -> frozenset[str] | None:
     admitted: frozenset[str] | None = None
-    for expression in term.match_expressions:
-        models = _admitted_by_expression(expression, unknown)
+    for requirement in term:
+        models = _admitted_by_requirement(requirement, unknown)
         if models is not None:
             admitted = models if admitted is None else admitted & models
     return admitted
 
 
-def _admitted_by_expression(expression: Expression, unknown: list[str]) -> frozenset[str] | None:
-    named = [_models(expression.key, value) for value in expression.values]
-    unknown += (f"{expression.key}: {one}" for one in named if isinstance(one, str))
+def _admitted_by_requirement(requirement: Requirement, unknown: list[str]) -> frozenset[str] | None:
+    key = requirement.key
+    if requirement.operator in {"Gt", "Lt"}:
+        if key not in _MEMORY:
+            return None
+        kept = [models for memory, models in _of_memory().items() if requirement.holds(memory)]
+        return frozenset().union(*kept)
+    named = [_models(key, value) for value in requirement.values]
+    unknown += (f"{key}: {one}" for one in named if isinstance(one, str))
     known = [one for one in named if isinstance(one, frozenset)]
     models = frozenset().union(*known)
-    match expression.operator:
+    match requirement.operator:
         case "In" if known or any(isinstance(one, str) for one in named):
             return models
-        case "NotIn" if models and expression.key in _GPU_NAME | _FAMILY:
+        case "NotIn" if models and key in _GPU_NAME | _FAMILY:
             return frozenset(_of_family().values()) - models
         case _:
             return None
@@ -205,23 +262,23 @@ def _unknown_machine(value: str, family: str) -> str:
     return f"{shorten(value)} has no NVIDIA GPU"
 
 
-def _arch(pod: PodSpec, terms: tuple[NodeSelectorTerm, ...]) -> str:
+def _arch(pod: PodSpec, terms: Terms) -> str:
     for key, value in pod.node_selector.items():
         if key in _ARCH:
             return "arm64" if value == "arm64" else "amd64"
         if key in _TYPE | _FAMILY and value in _arm():
             return "arm64"
-    stated = [
-        expression.values
-        for term in terms
-        for expression in term.match_expressions
-        if expression.key in _ARCH
-    ]
+    stated = [requirement.values for term in terms for requirement in term if requirement.key in _ARCH]
     return "arm64" if stated and all(values == ("arm64",) for values in stated) else "amd64"
 
 
 def _pins(key: str) -> bool:
-    return key in _GPU_NAME | _FAMILY | _TYPE | _PINS or (key.startswith(_PIN_PREFIXES) and key not in _STAY)
+    return key in _GPU_NAME | _FAMILY | _TYPE | _PINS or key.startswith(_PIN_PREFIXES)
+
+
+def _binds(key: str, value: str) -> bool:
+    """Whether a part of the node selector stays in the pod, and doesn't hold on every node."""
+    return not (_pins(key) or key in _ARCH or (key in _OS and value == "linux"))
 
 
 def _selector_notes(selector: dict[str, str], models: frozenset[str] | None) -> list[str]:
@@ -231,17 +288,32 @@ def _selector_notes(selector: dict[str, str], models: frozenset[str] | None) -> 
             f"its node selector admits {' and '.join(sorted(models))}: state one in gpuslice.io/gpu-model"
         )
     for key, value in sorted(selector.items()):
-        if not _pins(key) and key not in _STAY:
-            notes.append(
-                f"its node selector {shorten(key)}={shorten(value)} stays: nodes of new pools don't carry that label"
-            )
+        if not _pins(key) and own_label(key):
+            notes.append(f"{said_of_selector(key)}{shorten(value)} stays: its new pool carries that label")
     return notes
 
 
-def _affinity_notes(terms: tuple[NodeSelectorTerm, ...]) -> list[str]:
-    keys = {expression.key for term in terms for expression in term.match_expressions}
-    unmet = sorted(key for key in keys if key not in _STAY | _GPU_NAME | _FAMILY)
-    return [f"its required node affinity on {key} stays: check that new pools meet it" for key in unmet]
+def said_of_selector(key: str) -> str:
+    """How a note on a key of the node selector begins."""
+    return f"its node selector {shorten(key)}="
+
+
+def said_of_affinity(key: str) -> str:
+    """How a note on a key of the required affinity begins."""
+    return f"its required node affinity on {shorten(key)} "
+
+
+def _affinity_notes(terms: Terms) -> list[str]:
+    keys = sorted({requirement.key for term in terms for requirement in term})
+    notes = [
+        f"{said_of_affinity(key)}is taken out by its patch: nodes of new pools don't carry that label in time"
+        for key in keys
+        if leaves_with_today(key)
+    ]
+    notes += [
+        f"{said_of_affinity(key)}stays: its new pool carries that label" for key in keys if own_label(key)
+    ]
+    return notes
 
 
 @cache

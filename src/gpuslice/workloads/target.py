@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType, field
 
 from gpuslice.artefacts.part import Part
+from gpuslice.workloads.requirements import GPU_NAMES, Requirement, Terms, without_keys
 
 # Where a kind keeps its pod's spec, as a JSON pointer (RFC 6901); the built-in kinds and those with one template.
 POD_SPEC_OF = {
@@ -74,6 +75,11 @@ class Target(Part, frozen=True):
         has_node_selector: whether the pod has a node selector today: a JSON patch adds to what is there, and has to
             make what isn't.
         has_env: whether the container has a list of variables today, likewise.
+        node_selector: what of the pod's node selector a new node has to have. Left out are the keys that the patch
+            drops, and what every node has.
+        node_affinity: the pod's required node affinity: terms of which one must hold.
+        patched_affinity: what a patch makes of that, without labels that new nodes don't carry; empty: it goes; absent:
+            it stays as it is.
     """
 
     kind: str = "Deployment"
@@ -90,3 +96,18 @@ class Target(Part, frozen=True):
     gpu_requests: tuple[str, ...] = ()
     has_node_selector: bool = False
     has_env: bool = False
+    node_selector: dict[str, str] = field(default_factory=dict)
+    node_affinity: tuple[tuple[Requirement, ...], ...] = ()
+    patched_affinity: tuple[tuple[Requirement, ...], ...] | UnsetType = UNSET
+
+    @property
+    def requires(self) -> Terms:
+        """What its pods require of a node, labels included that the patch takes out since every node there meets them.
+
+        GPU models are not among it, where it is not Karpenter's label that names them: a need says which are allowed.
+        """
+        affinity = without_keys(self.node_affinity, GPU_NAMES)
+        selected = tuple(
+            Requirement(key, "In", (value,)) for key, value in sorted(self.node_selector.items())
+        )
+        return tuple(selected + term for term in affinity or ((),)) if selected or affinity else ()

@@ -94,6 +94,7 @@ def stand_ins(
             or (kind.gpu, kind.gpu_count, kind.gpu_fraction)
             != (first.gpu, first.gpu_count, first.gpu_fraction)
             or (option.cut.mechanism is Mechanism.MIG and not mig_offered(kind))
+            or not option.cut.group.has(kind, option.purchase)
         ):
             continue
         left = left_for_workloads(kind, overhead)

@@ -15,9 +15,10 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Change
 from gpuslice.planner.model.cuts import Cut
+from gpuslice.planner.model.groups import group_of
 from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.options import node_option
-from gpuslice.planner.model.places import SliceIndex, numbered, numbers_of
+from gpuslice.planner.model.places import SliceIndex, numbered
 from gpuslice.planner.model.pools import Home, PoolKey
 from gpuslice.units import usd
 from gpuslice.workloads.policy import Policy, forbids
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from gpuslice.plan.artefact import Assignment, Layout, Plan, Pool
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.cuts import GpuGeometry
+    from gpuslice.planner.model.groups import Group
     from gpuslice.planner.model.options import NodeOption
+    from gpuslice.workloads.requirements import Term
 
 
 def homes_kept(
@@ -68,7 +71,7 @@ def homes_kept(
         if pool.seats:
             continue  # whoever has a seat there may be in other pools as well
         machines = [types[name] for name in pool.instance_types if name in types]
-        found = cut_of(pool, classes, machines, carrier_of(pool, stack)) if machines else None
+        found = cut_of(pool, classes, machines, carrier_of(pool, stack), catalog.region) if machines else None
         if found is None:
             continue
         cut, geometries = found
@@ -94,12 +97,13 @@ def homes_kept(
     return homes, tuple(nodes)
 
 
-def names_kept(previous: Plan, pools: Iterable[tuple[Layout, str, bool]]) -> list[str | None]:
-    """For each pool (layout, tenant, on spot), the name that the same pool had before; None: there was none."""
-    free: dict[tuple[Layout, str, bool], list[str]] = defaultdict(list)
+def names_kept(previous: Plan, pools: Iterable[tuple[Layout, str, bool, Term]]) -> list[str | None]:
+    """For each pool (layout, tenant, on spot, pins), the name that it had before; None: there was none."""
+    free: dict[tuple[Layout, str, bool, Term], list[str]] = defaultdict(list)
     for pool in previous.pools:
         if not pool.seats:  # its nodes would go on offering them
-            free[pool.layout, pool.tenant, set(pool.purchases) == {Purchase.SPOT.value}].append(pool.name)
+            spot = set(pool.purchases) == {Purchase.SPOT.value}
+            free[pool.layout, pool.tenant, spot, pool.requires].append(pool.name)
     return [free[key].pop(0) if free[key] else None for key in pools]
 
 
@@ -149,20 +153,28 @@ def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[obje
 
 
 def cut_of(
-    pool: Pool, classes: Sequence[WorkloadClass], machines: Sequence[InstanceType], carrier: Carrier
+    pool: Pool,
+    classes: Sequence[WorkloadClass],
+    machines: Sequence[InstanceType],
+    carrier: Carrier,
+    region: str,
 ) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     """The pool's cut, for the classes that fit it now; None where it can't be made any more as it was."""
     gpu = GPUS[pool.layout.gpu]
-    everyone = numbers_of(classes)
+    purchases = {Purchase(purchase) for purchase in pool.purchases}
+    group = group_of(classes, pool.requires, machines, purchases, region)
+    everyone = group.members
     slice_: Slice
     match Mechanism(pool.layout.mechanism):
         case Mechanism.WHOLE:
-            cut, geometries = Cut((cuts.whole(gpu),), classes, everyone, carrier), ()
+            cut, geometries = Cut((cuts.whole(gpu),), classes, everyone, carrier, group=group), ()
         case Mechanism.FRACTIONAL:
-            cut = Cut((cuts.fractional(gpu, machines[0].gpu_fraction),), classes, everyone, carrier)
+            cut = Cut(
+                (cuts.fractional(gpu, machines[0].gpu_fraction),), classes, everyone, carrier, group=group
+            )
             geometries = ()
         case Mechanism.MIG:
-            return _mig_cut(pool.layout, classes, carrier)
+            return _mig_cut(pool.layout, classes, carrier, group)
         case mechanism:
             layout = pool.layout
             if layout.replicas is UNSET:
@@ -174,15 +186,15 @@ def cut_of(
                 slice_ = cuts.slot(gpu, mechanism, layout.replicas, time)
             members = [
                 number
-                for number, each in numbered(classes)
-                if each.tenant == pool.tenant and fit(each.need, slice_).fits
+                for number in everyone
+                if classes[number].tenant == pool.tenant and fit(classes[number].need, slice_).fits
             ]
-            cut, geometries = Cut((slice_,), classes, members, carrier, tenant=pool.tenant), ()
+            cut, geometries = Cut((slice_,), classes, members, carrier, tenant=pool.tenant, group=group), ()
     return (cut, geometries) if layout_of(cut, geometries) == pool.layout else None
 
 
 def _mig_cut(
-    layout: Layout, classes: Sequence[WorkloadClass], carrier: Carrier
+    layout: Layout, classes: Sequence[WorkloadClass], carrier: Carrier, group: Group
 ) -> tuple[Cut, tuple[GpuGeometry, ...]] | None:
     gpu = GPUS[layout.gpu]
     if gpu.mig is None:
@@ -195,5 +207,7 @@ def _mig_cut(
         tuple(sorted((index[entry.profile], entry.count) for entry in geometry)) for geometry in listed
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in gpu.mig.plain)
-    cut = Cut(slices, classes, numbers_of(classes), carrier, geometries=tuple(dict.fromkeys(geometries)))
+    cut = Cut(
+        slices, classes, group.members, carrier, geometries=tuple(dict.fromkeys(geometries)), group=group
+    )
     return (cut, geometries) if layout_of(cut, geometries) == layout else None

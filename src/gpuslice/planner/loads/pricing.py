@@ -295,6 +295,15 @@ class Pricing:
         arch = np.asarray([a_class.arch for a_class in self._classes])
         spot = np.asarray([a_class.interruptible for a_class in self._classes])
         easier &= (arch[:, None] == arch[None, :]) & (spot[:, None] >= spot[None, :])
+        # Who requires nothing of a node goes wherever others go; of the rest, no more is known than who is alike.
+        kinds_of_nodes = {
+            requires: at
+            for at, requires in enumerate(
+                dict.fromkeys([(), *(a_class.requires for a_class in self._classes)])
+            )
+        }
+        enters = np.asarray([kinds_of_nodes[a_class.requires] for a_class in self._classes])
+        easier &= (enters[:, None] == 0) | (enters[:, None] == enters[None, :])
         np.fill_diagonal(easier, val=False)
         return easier
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.node_limits import Take
+    from gpuslice.workloads.requirements import Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class WorkloadClass:
     """Replicas alike in need, pod size, tenant and rules.
 
     Attributes:
-        need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable: what all members have alike.
+        need, cpu_milli, memory_mib, tenant, arch, interruptible, splittable, requires: what all members have alike.
         members: the workloads, in the order given.
         replicas: of all members together.
         takes: what each pod takes of its node beside CPU, memory and GPUs, ascending.
@@ -40,6 +41,7 @@ class WorkloadClass:
     arch: str
     interruptible: bool
     splittable: bool
+    requires: Terms
     members: tuple[Workload, ...]
     replicas: int
     takes: tuple[Take, ...] = ()
@@ -84,7 +86,9 @@ class WorkloadClass:
 
 def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
     """Workloads grouped into classes, in the order of each class's first member; those without replicas left out."""
-    groups: dict[tuple[tuple[Need, int, int, str, str, bool, bool], tuple[Take, ...]], list[Workload]] = {}
+    groups: dict[
+        tuple[tuple[Need, int, int, str, str, bool, bool, Terms], tuple[Take, ...]], list[Workload]
+    ] = {}
     for workload in workloads:
         if workload.replicas:
             key = (
@@ -96,6 +100,7 @@ def classes_of(workloads: Iterable[Workload]) -> tuple[WorkloadClass, ...]:
                     workload.arch,
                     workload.interruptible,
                     workload.splittable,
+                    workload.requires,
                 ),
                 workload.takes,
             )

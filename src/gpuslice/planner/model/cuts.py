@@ -12,7 +12,8 @@ from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.mig import maximal_geometries
 from gpuslice.hardware.sharing import METERED_TIMES
 from gpuslice.hardware.slices import Slice
-from gpuslice.planner.model.places import ONLY_SLICE, SliceIndex, numbered, numbers_of
+from gpuslice.planner.model.groups import Group
+from gpuslice.planner.model.places import ONLY_SLICE, SliceIndex, numbers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,6 +38,7 @@ class Cut:
         tenant: the only one admitted; empty: tenants may mix.
         geometries: for MIG, the ways in which one GPU may be cut; else empty.
         carrier: by which pods get the slices.
+        group: whose pods may share nodes that are cut so, and which nodes.
         renamed: whether a slice is offered by what else it can be had, for those who ask for that.
     """
 
@@ -50,13 +52,15 @@ class Cut:
         tenant: str = "",
         geometries: tuple[GpuGeometry, ...] = (),
         renamed: bool = False,
+        group: Group | None = None,
     ) -> None:
-        """Cut into slices, for those of the members (numbers of classes) that fit."""
+        """Cut into slices, for those of the members (numbers of classes) that fit; no group: all, on any node."""
         self.slices = slices
         self.carrier = carrier
         self.tenant = tenant
         self.geometries = geometries
         self.renamed = renamed
+        self.group = group or Group(tuple(numbers_of(classes)))
         self._classes = classes
         self._members = tuple(members)
 
@@ -118,7 +122,11 @@ class Cut:
 
 
 def cuts_of(
-    gpu: Gpu, types: Sequence[InstanceType], classes: Sequence[WorkloadClass], carrier: Carrier
+    gpu: Gpu,
+    types: Sequence[InstanceType],
+    classes: Sequence[WorkloadClass],
+    carrier: Carrier,
+    group: Group | None = None,
 ) -> list[Cut]:
     """The ways that a carrier allows and that are good for anybody.
 
@@ -127,45 +135,58 @@ def cuts_of(
         types: that have it.
         classes: to place.
         carrier: by which pods get the slices.
+        group: who may share nodes; None: all.
     """
-    everyone = numbers_of(classes)
+    group = group or Group(tuple(numbers_of(classes)))
+    everyone = group.members
     whole = cuts.whole(gpu)
-    renamed = [number for number, a_class in numbered(classes) if a_class.renames(whole, carrier)]
+    renamed = [number for number in everyone if classes[number].renames(whole, carrier)]
     by_own_name = sorted({*everyone} - {*renamed})
     offered = [
-        Cut((whole,), classes, by_own_name, carrier),
-        Cut((whole,), classes, renamed, carrier, renamed=True),
+        Cut((whole,), classes, by_own_name, carrier, group=group),
+        Cut((whole,), classes, renamed, carrier, renamed=True, group=group),
     ]
     if gpu.mig is not None:
-        offered += _mig_cuts(gpu, gpu.mig, classes, carrier)
+        offered += _mig_cuts(gpu, gpu.mig, classes, carrier, group)
     fractions: set[Fraction] = {kind.gpu_fraction for kind in types if not kind.gpu_count}
     offered += [
-        Cut((cuts.fractional(gpu, fraction),), classes, everyone, carrier) for fraction in sorted(fractions)
+        Cut((cuts.fractional(gpu, fraction),), classes, everyone, carrier, group=group)
+        for fraction in sorted(fractions)
     ]
     # Different tenants never share what isn't isolated in hardware: each has cuts of its own.
     tenants: dict[str, list[ClassNumber]] = defaultdict(list)
-    for number, a_class in numbered(classes):
+    for number in everyone:
+        a_class = classes[number]
         if a_class.need.slices:
-            offered += _measured_cuts(gpu, number, classes, carrier)
+            offered += _measured_cuts(gpu, number, classes, carrier, group)
         elif a_class.need.known and a_class.need.isolation is not Isolation.HARDWARE:
             tenants[a_class.tenant].append(number)
     for tenant, members in tenants.items():
-        offered += _slot_cuts(gpu, tenant, members, classes, carrier)
+        offered += _slot_cuts(gpu, tenant, members, classes, carrier, group)
         if any(carrier.meters(kind.gpu_count) for kind in types):
             offered += [
-                Cut((cuts.metered(gpu, time),), classes, members, carrier, tenant=tenant)
+                Cut((cuts.metered(gpu, time),), classes, members, carrier, tenant=tenant, group=group)
                 for time in METERED_TIMES
             ]
     return [cut for cut in offered if cut.admitted() and carrier.refuses_slice(cut.slices[0]) is None]
 
 
-def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carrier: Carrier) -> list[Cut]:
+def _mig_cuts(
+    gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carrier: Carrier, group: Group
+) -> list[Cut]:
     """All profiles in any geometry; where there are uniform ones only, a cut for each profile."""
-    everyone = numbers_of(classes)
+    everyone = group.members
     instances = carrier.instances(gpu.name)
     if instances is not None:
         return [
-            Cut((cuts.mig(gpu, profile),), classes, everyone, carrier, geometries=(((ONLY_SLICE, count),),))
+            Cut(
+                (cuts.mig(gpu, profile),),
+                classes,
+                everyone,
+                carrier,
+                geometries=(((ONLY_SLICE, count),),),
+                group=group,
+            )
             for name, count in instances.items()
             if (profile := table.profile(name)) is not None
         ]
@@ -176,16 +197,16 @@ def _mig_cuts(gpu: Gpu, table: MigTable, classes: Sequence[WorkloadClass], carri
         for geometry in maximal_geometries(table)
     )
     slices = tuple(cuts.mig(gpu, profile) for profile in table.plain)
-    return [Cut(slices, classes, everyone, carrier, geometries=tuple(geometries))]
+    return [Cut(slices, classes, everyone, carrier, geometries=tuple(geometries), group=group)]
 
 
 def _measured_cuts(
-    gpu: Gpu, number: ClassNumber, classes: Sequence[WorkloadClass], carrier: Carrier
+    gpu: Gpu, number: ClassNumber, classes: Sequence[WorkloadClass], carrier: Carrier, group: Group
 ) -> list[Cut]:
     """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
     each = classes[number]
     return [
-        Cut((sized,), classes, (number,), carrier, tenant=each.tenant)
+        Cut((sized,), classes, (number,), carrier, tenant=each.tenant, group=group)
         for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
         for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
         if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
@@ -195,7 +216,12 @@ def _measured_cuts(
 
 
 def _slot_cuts(
-    gpu: Gpu, tenant: str, members: Sequence[ClassNumber], classes: Sequence[WorkloadClass], carrier: Carrier
+    gpu: Gpu,
+    tenant: str,
+    members: Sequence[ClassNumber],
+    classes: Sequence[WorkloadClass],
+    carrier: Carrier,
+    group: Group,
 ) -> list[Cut]:
     """Equal slots: for each count of replicas, the slot times at which the set of classes admitted changes."""
     offered: list[Cut] = []
@@ -222,7 +248,7 @@ def _slot_cuts(
                     None if mechanism is Mechanism.MPS else max(ranges[number][0] for number in admitted)
                 )
                 sized = cuts.slot(gpu, mechanism, replicas, heaviest)
-                cuts_here.append(Cut((sized,), classes, admitted, carrier, tenant=tenant))
+                cuts_here.append(Cut((sized,), classes, admitted, carrier, tenant=tenant, group=group))
                 sets_here.append(frozenset(admitted))
             kept += sets_here
             found.append(cuts_here)

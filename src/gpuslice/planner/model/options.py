@@ -17,6 +17,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import less_margin
 from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.model.cuts import Cut, cuts_of
+from gpuslice.planner.model.groups import groups_of
 from gpuslice.units import MICRO_USD
 from gpuslice.workloads.node_limits import by_rule
 from gpuslice.workloads.policy import FREE, Policy, forbids
@@ -103,7 +104,8 @@ def node_options(
     for name in sorted(by_gpu):
         offered = [
             cut
-            for cut in cuts_of(GPUS[name], by_gpu[name], classes, carrier)
+            for group in groups_of(classes, by_gpu[name], catalog.region)
+            for cut in cuts_of(GPUS[name], by_gpu[name], classes, carrier, group)
             if cut.mechanism.value not in without and not (cut.metered and METERED in without)
         ]
         for instance_type in by_gpu[name]:
@@ -168,6 +170,8 @@ class _Bought:
         """The node when it is cut; None where it carries nobody or can't be cut so."""
         instance_type, fraction = self._instance_type, cut.slices[0].fraction
         if (fraction is None) != (instance_type.gpu_count > 0):
+            return None
+        if not cut.group.has(instance_type, self._purchase):
             return None
         if fraction is not None and fraction != instance_type.gpu_fraction:
             return None

@@ -27,6 +27,7 @@ from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.places import ONLY_SLICE, Place, numbered, pods_at
 from gpuslice.planner.writing.assemble import Dealer, assignment, base_name
 from gpuslice.units import parse_quantity, usd
+from gpuslice.workloads.requirements import needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.places import SliceIndex
     from gpuslice.planner.seats.requests import Seating
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.requirements import Term
 
     Counts = tuple[tuple[str, int], ...]  # replicas by workload, ascending
 
@@ -219,12 +221,18 @@ class SeatedFleet:
                 for counts, alike in pool.nodes
             ),
             carrier=cut.carrier.name,
+            requires=self._pins(pool),
             as_shared=self._second_ask(pool) is not None,
             tenant=cut.tenant,
             seats=dict(pool.seats),
             seat_names={name: seat_name(self._workloads[name]) for name, _ in pool.seats},
             max_nodes=UNSET if pool.own else sum(alike for _, alike in pool.nodes),
         )
+
+    def _pins(self, pool: SeatPool) -> Term:
+        """What it is bound to, as somebody with seats there requires that."""
+        group = pool.kind.option.cut.group
+        return needed(group.pins, (self._workloads[name].requires for name, _ in pool.seats))
 
     def _second_ask(self, pool: SeatPool) -> Ask | None:
         """By what else its slices are offered, as somebody there asks for that; None: by what is usual."""
@@ -239,6 +247,7 @@ class SeatedFleet:
         if pool.own:
             stem = re.sub(r"[^a-z0-9]+", "-", pool.own.lower()).strip("-")
         names = tuple(seat_name(self._workloads[name]) for name, _ in pool.seats)
+        pins = self._pins(pool)
         said = (
             pool.own,
             pool.seats,
@@ -247,6 +256,7 @@ class SeatedFleet:
             kind.layout,
             kind.instance_type,
             kind.purchase,
+            *(pins and (pins,)),
         )
         digest = hashlib.sha256(str(said).encode()).hexdigest()[:_HEX]
         return f"{stem[:_STEM].strip('-') or 'pool'}-{digest}"

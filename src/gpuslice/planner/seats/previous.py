@@ -60,7 +60,11 @@ def seats_kept(
         if not pool.seats or machine is None or purchase not in machine.prices:
             continue
         carrier = carrier_of(pool, stack)
-        found = cut_of(pool, classes, [machine], carrier) if pool.seats.keys() <= asks.keys() else None
+        found = (
+            cut_of(pool, classes, [machine], carrier, catalog.region)
+            if pool.seats.keys() <= asks.keys()
+            else None
+        )
         option = None if found is None else node_option(machine, purchase, found[0], classes, overhead)
         if found is not None and option is not None:
             geometries = found[1] * option.units if len(found[1]) == 1 else found[1]

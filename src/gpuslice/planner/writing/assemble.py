@@ -19,6 +19,7 @@ from gpuslice.planner.model.places import numbered
 from gpuslice.planner.model.pools import pool_of
 from gpuslice.planner.writing.reasons import served_in_words
 from gpuslice.units import format_memory, format_usd, usd
+from gpuslice.workloads.requirements import needed
 from gpuslice.workloads.service_kinds import kind_of, latency_limit
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.places import ClassNumber, SliceIndex
     from gpuslice.planner.model.pools import Home, PoolKey
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.requirements import Term
     from gpuslice.workloads.service_kinds import Kind
 
     Dealt = tuple[tuple[str, str, int], ...]  # (workload, slice, replicas), ascending
@@ -108,9 +110,13 @@ class Assembly:
         self._layouts: dict[PoolKey, artefact.Layout] = {}
         for _, key in drafts:
             self._layouts[key] = layout_of(members[key][0].option.cut, members[key][0].geometries)
+        self._pins = {key: self._needed(key) for _, key in drafts}
         had: list[str | None] = [None] * len(drafts)
         if previous is not None:
-            had = names_kept(previous, [(self._layouts[key], key.cut.tenant, key.spot) for _, key in drafts])
+            had = names_kept(
+                previous,
+                [(self._layouts[key], key.cut.tenant, key.spot, self._pins[key]) for _, key in drafts],
+            )
         # A name that stood for another pool would mean something else in the cluster.
         taken = set() if previous is None else {pool.name for pool in previous.pools}
         for (base, key), name in zip(drafts, had, strict=True):
@@ -120,6 +126,15 @@ class Assembly:
         self._members = members
         self._packing = realisation.packing
         self._options = realisation.options
+
+    def _needed(self, key: PoolKey) -> Term:
+        """What a pool is bound to, as somebody in it requires that."""
+        here = {
+            self._classes[number].requires
+            for number, homes in self._homes.items()
+            if any(home.pool == key for _, home, _ in homes)
+        }
+        return needed(key.cut.group.pins, here)
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """Pools with their nodes."""
@@ -161,6 +176,7 @@ class Assembly:
                         for (option, pods), count in ranked
                     ),
                     carrier=cut.carrier.name,
+                    requires=self._pins[key],
                     tenant=cut.tenant,
                 )
             )

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from gpuslice.cloud.allocatable import Allocatable, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.labels import node_facts
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
@@ -24,6 +25,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan.artefact import Baseline
 from gpuslice.plan.tutorials import TUTORIALS, WHOLE_GPUS
 from gpuslice.planner.model.classes import classes_of
+from gpuslice.planner.model.groups import unmet
 from gpuslice.planner.model.options import other_room
 from gpuslice.units import usd
 
@@ -94,7 +96,7 @@ def baselines(
     for tutorial in TUTORIALS.values():
         sliced = None if tutorial.name == WHOLE_GPUS else _machines(tutorial, catalog, overhead, taken)
         if sliced is None or sliced:
-            priced.append(_priced(tutorial, classes, whole, sliced))
+            priced.append(_priced(tutorial, classes, whole, sliced, catalog.region))
     return tuple(baseline for baseline in priced if baseline is not None)
 
 
@@ -103,7 +105,7 @@ def whole_gpus_for(workload: Workload, catalog: Catalog, overhead: DaemonsetOver
     tutorial = TUTORIALS[WHOLE_GPUS]
     classes = classes_of([workload])
     taken = [(take.resource, take.most) for a_class in classes for take in a_class.takes]
-    found = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None)
+    found = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None, catalog.region)
     return UNSET if found is None else found.usd_per_hour
 
 
@@ -136,12 +138,13 @@ def _priced(
     classes: Sequence[WorkloadClass],
     whole: Sequence[_Machine],
     sliced: Sequence[_Machine] | None,
+    region: str,
 ) -> Baseline | None:
     """The cheaper of two ways to pack everybody; None where somebody has no machine at all."""
     packed = [
         baseline
         for alone in (False, True)
-        if (baseline := _packed(tutorial, classes, whole, sliced, alone=alone)) is not None
+        if (baseline := _packed(tutorial, classes, whole, sliced, region=region, alone=alone)) is not None
     ]
     return min(packed, key=lambda baseline: baseline.usd_per_hour, default=None)
 
@@ -152,6 +155,7 @@ def _packed(
     whole: Sequence[_Machine],
     sliced: Sequence[_Machine] | None,
     *,
+    region: str,
     alone: bool,
 ) -> Baseline | None:
     """Pack everybody; None where somebody has no machine at all."""
@@ -161,9 +165,9 @@ def _packed(
     for a_class in classes:
         cut = sliced is not None and a_class.need.gpus == 1
         offered = sliced if cut and sliced is not None else whole
-        machine = _cheapest(a_class, offered, anywhere=tutorial.anywhere and cut, alone=alone)
+        machine = _cheapest(a_class, offered, region=region, anywhere=tutorial.anywhere and cut, alone=alone)
         if machine is None and cut:
-            machine = _cheapest(a_class, whole, anywhere=False, alone=alone)
+            machine = _cheapest(a_class, whole, region=region, anywhere=False, alone=alone)
         if machine is None:
             return None
         shares = machine.slice_.mechanism is Mechanism.TIME_SLICING
@@ -178,20 +182,21 @@ def _packed(
 
 
 def _cheapest(
-    each: WorkloadClass, machines: Sequence[_Machine], *, anywhere: bool, alone: bool
+    each: WorkloadClass, machines: Sequence[_Machine], *, region: str, anywhere: bool, alone: bool
 ) -> _Machine | None:
     """The machine with the lowest price: of the model that it runs on, else of one that fits whole.
 
     Args:
         each: to run.
         machines: to choose from.
+        region: that they are in.
         anywhere: whether another model than the one that it runs on will do.
         alone: whether the price is that of nodes for its replicas alone; else of a replica's part of a full node.
     """
     candidates: list[tuple[bool, float, str, _Machine]] = []
     fits: dict[str, bool] = {}
     for machine in machines:
-        if machine.instance_type.arch != each.arch:
+        if machine.instance_type.arch != each.arch or not _may_run(each, machine.instance_type, region):
             continue
         count = machine.holds(each, each.need.gpus, machine.room)
         if not count:
@@ -205,6 +210,14 @@ def _cheapest(
         price = machine.price * -(-each.replicas // count) if alone else machine.price / count
         candidates.append((not same and not anywhere, price, machine.instance_type.name, machine))
     return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
+
+
+def _may_run(a_class: WorkloadClass, kind: InstanceType, region: str) -> bool:
+    """Whether its pods may run on an instance type at all; how that is bought is no part of the question."""
+    return not a_class.requires or any(
+        unmet(a_class.requires, node_facts(kind, purchase, region)) is None
+        for purchase in (Purchase.ON_DEMAND, Purchase.SPOT, Purchase.RESERVED)
+    )
 
 
 def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING
 
 from gpuslice.carriers import table
 from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE, allocatable_of
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.labels import node_facts
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.plan.defaults import ROOT_VOLUME_GIB
+from gpuslice.planner.model.groups import unmet
 from gpuslice.units import format_cpu, format_memory
 from gpuslice.workloads.policy import FREE, Policy, forbids
+from gpuslice.workloads.requirements import CAPACITY_TYPE, HOSTNAME, NODE_NAME
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
+    from gpuslice.workloads.requirements import Requirement
 
 # The later a rule is asked, the nearer was the miss.
 _NEARNESS = list(Binds)
@@ -64,16 +69,27 @@ def reason_against(
         elif (lacks := _lacks(workload_class, instance_type)) is not None:
             have, words = lacks
             misses.append((beyond + 4, have, words))
-        elif not instance_type.prices:
-            words = f"{name} would do, but its price isn't known: refresh the catalog"
-            misses.append((beyond + 5, 0, words))
-        elif forbids(policy, instance_type):
-            entry = name if name in policy.forbid else instance_type.family
-            misses.append((beyond + 6, 0, f"{name} would do, but policy.forbid has {entry}"))
+        elif (barred := _barred(workload_class, instance_type, policy, catalog.region)) is not None:
+            near, words = barred
+            misses.append((beyond + 5 + near, 0, words))
     if not misses:
         fits = "what would fit is not wanted, or this stack can't do it"
         return fits if catalog.instance_types else "the catalog has no GPU"
     return max(misses)[2]
+
+
+def _barred(
+    workload_class: WorkloadClass, instance_type: InstanceType, policy: Policy, region: str
+) -> tuple[int, str] | None:
+    """What keeps a class from machines that are large enough: how near a miss that is, and that in words."""
+    name = instance_type.name
+    if not instance_type.prices:
+        return 0, f"{name} would do, but its price isn't known: refresh the catalog"
+    if forbids(policy, instance_type):
+        entry = name if name in policy.forbid else instance_type.family
+        return 1, f"{name} would do, but policy.forbid has {entry}"
+    requirement = _unmet(workload_class, instance_type, region)
+    return None if requirement is None else (2, _against(requirement, workload_class, name))
 
 
 def _lacks(workload_class: WorkloadClass, instance_type: InstanceType) -> tuple[int, str] | None:
@@ -91,3 +107,32 @@ def _lacks(workload_class: WorkloadClass, instance_type: InstanceType) -> tuple[
         )
         return have, f"asks for {amounts[0]} of {take.resource}, {instance_type.name} has {amounts[1]}"
     return None
+
+
+def _unmet(workload_class: WorkloadClass, instance_type: InstanceType, region: str) -> Requirement | None:
+    """What its pods require and an instance type hasn't, however it is bought; None: nothing."""
+    missing = [
+        unmet(workload_class.requires, node_facts(instance_type, purchase, region))
+        for purchase in sorted(instance_type.prices)
+        if purchase is not Purchase.SPOT or workload_class.interruptible
+    ]
+    return None if None in missing or not missing else missing[0]
+
+
+def _against(requirement: Requirement, workload_class: WorkloadClass, name: str) -> str:
+    """What a pod requires in vain, and what to do about it."""
+    key = requirement.key
+    leave = f"correct it, or drop it with --drop-selector {key}"
+    if key in {HOSTNAME, NODE_NAME}:
+        why = "no new node has"
+    elif (
+        key == CAPACITY_TYPE
+        and Purchase.SPOT.value in requirement.values
+        and not workload_class.interruptible
+    ):
+        why = "they may not be interrupted"
+        leave = f'state gpuslice.io/interruptible: "true", or drop it with --drop-selector {key}'
+        return f"its pods require {requirement}, and {why}: {leave}"
+    else:
+        why = f"{name}, which would do else, doesn't meet"
+    return f"its pods require {requirement}, which {why}: {leave}"
