@@ -7,8 +7,7 @@ from msgspec import UNSET
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.launches.bill import PRICED_ORDERS, priced_orders, realised_spread
 from gpuslice.plan.artefact import Plan
-from gpuslice.planner.homes import bill_search as carried_out
-from gpuslice.planner.homes import moves as home_search
+from gpuslice.planner.homes import moves
 from gpuslice.units import micro_usd
 from tests.example_budget import few
 from tests.planner.planned import solved
@@ -94,11 +93,9 @@ def test_one_workload_of_a_pool_moves_to_where_more_keeps_it_apart_at_no_cost(mo
     apart = workload("team/apart", replicas=1, memory=5000, duty=0.15, isolation=Isolation.HARDWARE)
     beside = {"team/small": "time-slicing", "team/large": "time-slicing", "team/apart": "whole"}
     fleet = [small, large, apart]
-    monkeypatch.setattr(
-        home_search, "_ROUNDS", 5
-    )  # by which the homes to begin with happen to be the other ones
+    monkeypatch.setattr(moves, "_ROUNDS", 5)  # by which the homes to begin with happen to be the other ones
     assert mechanisms(solved(fleet, catalog_of(L4)).plan) == beside | {"team/large": "whole"}
-    monkeypatch.setattr(carried_out._Search, "make_safer", lambda *_: None)
+    monkeypatch.setattr(moves.Moves, "somewhere_safer", lambda *_: ())
     assert mechanisms(solved(fleet, catalog_of(L4)).plan) == beside
 
 

@@ -8,7 +8,7 @@ import pytest
 from gpuslice.cloud.allocatable import daemonset_overhead
 from gpuslice.cloud.selection import choose
 from gpuslice.planner.clock import Clock
-from gpuslice.planner.homes import moves as home_search
+from gpuslice.planner.homes import moves
 from gpuslice.planner.homes import program as home_program
 from gpuslice.planner.homes.packing import PoolPacking
 from gpuslice.planner.model.classes import classes_of
@@ -37,7 +37,7 @@ def test_everybody_has_a_home_when_only_the_likely_ones_are_looked_at(monkeypatc
 @pytest.mark.slow
 def test_taking_out_and_putting_back_saves_something(monkeypatch):
     found = planned(109, 30).carried
-    monkeypatch.setattr(home_search, "_ROUNDS", 0)
+    monkeypatch.setattr(moves, "_ROUNDS", 0)
     without = planned(109, 30).carried
     assert found is not None
     assert without is not None

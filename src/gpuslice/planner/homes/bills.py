@@ -20,7 +20,7 @@ from gpuslice.plan import artefact
 from gpuslice.planner import budget
 from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.patterns import Pattern
-from gpuslice.planner.model.places import Place, load_from, pods_at
+from gpuslice.planner.model.places import Place, pods_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,32 +28,12 @@ if TYPE_CHECKING:
     from gpuslice.cloud.catalog import DaemonsetOverhead
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
+    from gpuslice.planner.homes.residence import Occupancy, Resident, Residents
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.options import NodeOption
-    from gpuslice.planner.model.places import ClassNumber, Load, SliceIndex
+    from gpuslice.planner.model.places import Load
     from gpuslice.planner.model.pools import PoolKey
-    from gpuslice.workloads.model import Workload
 
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """Replicas of a workload in a pool, all with the same slice.
-
-    Attributes:
-        name: of the workload.
-        number: of its class.
-        slice_index: of the slice in the pool's cut.
-        replicas: how many.
-    """
-
-    name: str
-    number: ClassNumber
-    slice_index: SliceIndex
-    replicas: int
-
-
-Residents = tuple[Resident, ...]
-"""Of one pool, ascending."""
 
 _MOST_LOOKS: Final = 100_000
 """Pods times nodes of one pool, above which the model isn't asked: one order would take the better part of a second."""
@@ -126,11 +106,12 @@ class PoolBills:
         self._offers: dict[tuple[PoolKey, tuple[NodeOption, ...]], PoolOffer] = {}
         self._known: dict[tuple[PoolKey, Residents], Outcome | None] = {}
 
-    def best(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+    def best(self, pool: PoolKey, occupancy: Occupancy) -> Outcome | None:
         """The types with which a pool comes cheapest over all orders; None where some replica fits none of them."""
+        residents = occupancy.residents
         key = (pool, residents)
         if key not in self._known:
-            packed = self._packed(pool, residents)
+            packed = self._packed(pool, occupancy.load)
             found = packed
             if packed is None or (self.has_time() and not self._too_many(packed)):
                 found = self._chosen(pool, residents)
@@ -138,9 +119,9 @@ class PoolBills:
             self._known[key] = found or (None if self.has_time() else packed)
         return self._known[key]
 
-    def _packed(self, pool: PoolKey, residents: Residents) -> Outcome | None:
+    def _packed(self, pool: PoolKey, load: Load) -> Outcome | None:
         """The outcome by our own packing."""
-        found = self._packings.pack(pool, load_of(residents))
+        found = self._packings.pack(pool, load)
         if found is None:
             return None
         options = dict.fromkeys(pattern.option for pattern, _ in found.nodes)
@@ -314,27 +295,8 @@ def homeless(residents: Residents, options: Iterable[NodeOption]) -> int:
     return sum(resident.replicas for resident in residents if resident.number not in carried)
 
 
-def load_of(residents: Residents) -> Load:
-    """What a pool carries, as packings know it."""
-    load: Counter[Place] = Counter()
-    for resident in residents:
-        load[Place(resident.number, resident.slice_index)] += resident.replicas
-    return load_from(load)
-
-
 def _weight(total: int, orders: int, worst: int) -> int:
     return (total // orders + worst) // 2
-
-
-def residents_of(tenants: Iterable[tuple[ClassNumber, Workload, SliceIndex, int]]) -> Residents:
-    """Residents of one pool, of (class number, workload, slice index, replicas): in the plan's order."""
-    together: dict[tuple[str, SliceIndex, ClassNumber], int] = defaultdict(int)
-    for number, workload, slice_index, replicas in tenants:
-        together[workload.name, slice_index, number] += replicas
-    return tuple(
-        Resident(name, number, slice_index, replicas)
-        for (name, slice_index, number), replicas in sorted(together.items())
-    )
 
 
 def _pattern(

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gpuslice.cloud.catalog import DaemonsetOverhead, InstanceType
-    from gpuslice.planner.homes.bills import Outcome, PoolBills, Residents
+    from gpuslice.planner.homes.bills import Outcome, PoolBills
+    from gpuslice.planner.homes.residence import Residents
     from gpuslice.planner.model.options import NodeOption
     from gpuslice.planner.model.pools import PoolKey
 

@@ -1,262 +1,161 @@
-"""The search over homes: workloads move and pools merge as long as that makes the bill smaller that is to be expected.
+"""The kinds of moves that a search over homes tries: what may move together, and to where.
 
-Where no such move is left, some workloads that have to do with each other are taken out and put back one by one, each
-where that is cheapest just then; what comes out no dearer is kept (ruin and recreate: Schrimpf et al., "Record breaking
-optimization results using the ruin and recreate principle", 2000).
+Each kind is a generator of neighbourhoods for `LocalSearch`. It reads who lives where at the moment, and so goes on
+from what the moves before have come to.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.packing import POOL_FEE
-from gpuslice.planner.model.places import ONLY_SLICE, Place, load_from
-from gpuslice.planner.model.pools import Home, PoolKey
+from gpuslice.planner.homes.residence import Move
+from gpuslice.planner.model.places import ONLY_SLICE
+from gpuslice.planner.model.pools import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from gpuslice.planner.clock import Clock
+    from gpuslice.planner.homes.local_search import LocalSearch, Neighbourhood
     from gpuslice.planner.homes.packing import PoolPacking
-    from gpuslice.planner.model.classes import WorkloadClass
-    from gpuslice.planner.model.places import ClassNumber, Member
-    from gpuslice.workloads.model import Workload
-
-    Spread = dict[ClassNumber, list[tuple[Workload, Home, int]]]
+    from gpuslice.planner.homes.residence import Residence, Resident, Residents
+    from gpuslice.planner.model.pools import PoolKey
 
 _ROUNDS: Final = 3  # of taking out and putting back, for each workload
 _MOST_TAKEN_OUT: Final = 6
 
 
-class Homes:
-    """The state of the search: who lives where, and what that costs.
+class Moves:
+    """Moves of all kinds."""
 
-    Attributes:
-        home: of each workload that needs one.
-        members: of each pool, replicas by place.
-        spread: replicas of workloads that need none, by class number.
-    """
+    def __init__(self, packings: PoolPacking, candidates: Sequence[Sequence[Home]] = ()) -> None:
+        """Keep what they need.
 
-    def __init__(
-        self,
-        pools: PoolPacking,
-        homes: dict[Member, Home],
-        candidates: list[list[Home]],
-        classes: Sequence[WorkloadClass],
-        spread: Spread,
-    ) -> None:
-        self._classes = classes
-        self._pools = pools
-        self.spread = spread
+        Args:
+            packings: of pools: who fits where; and how much fewer of them are worth.
+            candidates: by class number, the homes that column generation found worth a look.
+        """
+        self._packings = packings
         self._candidates = candidates
-        self.members: dict[PoolKey, Counter[Place]] = defaultdict(Counter)
-        # Moves between pools that are as they were when these moves saved nothing need no second look.
-        self._moves = 0
-        self._changed: dict[PoolKey, int] = {}
-        self._costs: dict[PoolKey, int] = {}
-        for number, dealt in spread.items():
-            for _, home, count in dealt:
-                self.members[home.pool][Place(number, home.slice_index)] += count
-        self.home: dict[Member, Home] = {}
-        for member, home in homes.items():
-            self._settle(member, home)
 
-    def _settle(self, member: Member, home: Home) -> None:
-        self.home[member] = home
-        self.members[home.pool][Place(member.class_number, home.slice_index)] += self._replicas(member)
-        self._costs.pop(home.pool, None)
+    def homes_for(self, search: LocalSearch, name: str) -> list[Home]:
+        """Candidates for a workload, and what is open."""
+        residence = search.residence
+        number = residence.numbers[name]
+        homes = dict.fromkeys(self._candidates[number])
+        homes |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in residence.pools if not pool.geometries)
+        return [home for home in homes if number in home.pool.cut.fits]
 
-    def _leave(self, member: Member) -> None:
-        home = self.home[member]
-        self.members[home.pool][Place(member.class_number, home.slice_index)] -= self._replicas(member)
-        self._costs.pop(home.pool, None)
+    def one_elsewhere(self, search: LocalSearch) -> Iterator[Neighbourhood]:
+        """Each workload, to a candidate or what is open."""
+        for name in search.residence.movable:
+            yield name, (Move((name,), home) for home in self.homes_for(search, name))
 
-    def total(self) -> int:
-        """Micro-dollars per hour, fees included."""
-        return sum(self._now(pool) for pool in self.members)
+    def two_pools_together(self, search: LocalSearch) -> Iterator[Neighbourhood]:
+        """Everybody of two pools, to one of these or elsewhere."""
+        for pair in combinations(list(search.residence.pools), 2):
+            yield pair, self._merged(pair, search.residence)
 
-    def _now(self, pool: PoolKey) -> int:
-        """The cost of a pool as it is."""
-        if pool not in self._costs:
-            self._costs[pool] = self._cost(pool, self.members.get(pool, Counter())) or 0
-        return self._costs[pool]
+    def _merged(self, pair: tuple[PoolKey, PoolKey], residence: Residence) -> Iterator[Move]:
+        living = [resident for pool in pair for resident in residence.pools[pool].residents]
+        group = [resident for resident in living if resident.name in residence.numbers]
+        numbers = {resident.number for resident in group}
+        if len(group) < 2 or not residence.movable >= set(_names(group)):
+            return
+        homes = dict.fromkeys([*(Home(pool, ONLY_SLICE) for pool in pair), *self._candidates[min(numbers)]])
+        if self._packings.wishes.fee > POOL_FEE:  # pools are to be few: wherever all of them fit
+            homes |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in self._packings.pools_for(numbers))
+        for home in homes:
+            if not home.pool.geometries and numbers <= home.pool.cut.fits.keys():
+                yield Move(_names(group), home)
 
-    def _cost(self, pool: PoolKey, members: Counter[Place]) -> int | None:
-        load = load_from(members)
-        if not load:
-            return 0
-        price = self._pools.likely(pool, load)
-        return None if price is None else price + self._pools.wishes.fee
+    def out_of_a_pool(self, search: LocalSearch) -> Iterator[Neighbourhood]:
+        """One workload of a pool, or all of them, to any other: first of the pool that is most above what was hoped."""
+        while news := [pool for pool in search.residence.open_pools if search.is_news(pool, [pool])]:
+            pool = max(news, key=search.excess)
+            yield pool, self._out_of(pool, search.residence)
 
-    def _least(self, pool: PoolKey, members: Counter[Place]) -> float:
-        """What `_cost` is at least: sooner known."""
-        load = load_from(members)
-        return self._pools.least(pool, load) + self._pools.wishes.fee if load else 0.0
+    def _out_of(self, pool: PoolKey, residence: Residence) -> Iterator[Move]:
+        residents = residence.pools[pool].residents
+        groups: list[Residents] = [(resident,) for resident in residents]
+        for group in [*groups, residents] if len(residents) > 1 else groups:
+            if residence.movable >= set(_names(group)):
+                for other in self._packings.pools_for(resident.number for resident in group):
+                    if other != pool:
+                        yield Move(_names(group), Home(other, ONLY_SLICE))
 
-    def improve(self, clock: Clock) -> None:
-        """Look for a smaller bill while there is time."""
-        self._move(clock)
-        movable = sorted(each for each in self.home if not self._stays(each))
-        if len(movable) > 1:
-            self._take_out_and_put_back(movable, clock)
+    def somewhere_safer(self, search: LocalSearch) -> Iterator[Neighbourhood]:
+        """To where more keeps workloads apart, or is plainer, and nobody is slower: all of a pool, to any other.
 
-    def _move(self, clock: Clock) -> None:
-        """Move workloads, one by one and a pool or two at a time, while that saves anything."""
-        looked: dict[Member, int] = {}
-        merged: dict[tuple[PoolKey, PoolKey], int] = {}
-        moved = True
-        while moved:
-            moved = False
-            for member in sorted(each for each in self.home if not self._stays(each)):
-                if clock.over():
-                    return
-                since = looked.get(member, -1)
-                looked[member] = self._moves
-                here = self.home[member].pool
-                choices = (
-                    {member: home}
-                    for home in self._homes_for(member[0])
-                    if self._is_new((here, home.pool), since)
-                )
-                moved |= self._best_of(choices, clock)
-            if moved:
-                continue  # merging costs more to try: only where single moves are at their end
-            for pair in combinations(list(self.members), 2):
-                if clock.over():
-                    return
-                since = merged.get(pair, -1)
-                merged[pair] = self._moves
-                moved |= self._merge(pair, since, clock)
+        Else one by one, to those that there are.
+        """
+        for pool in sorted(search.residence.open_pools, key=_looseness, reverse=True):
+            residents = search.residence.pools[pool].residents
+            anywhere = self._packings.pools_for(resident.number for resident in residents)
+            yield pool, _to_safer(search.residence, pool, residents, anywhere)
+            if len(residents) > 1 and search.residence.pools[pool].residents:
+                for resident in residents:
+                    open_pools = search.residence.open_pools
+                    yield resident, _to_safer(search.residence, pool, (resident,), open_pools)
 
-    def _is_new(self, pools: Iterable[PoolKey], since: int) -> bool:
-        """Whether any of these pools has changed after so many moves."""
-        return any(self._changed.get(pool, 0) > since for pool in pools)
-
-    def _merge(self, pools: tuple[PoolKey, PoolKey], since: int, clock: Clock) -> bool:
-        """Bring everybody of two pools together, in one of these or elsewhere."""
-        members = [member for member, home in self.home.items() if home.pool in pools]
-        if len(members) < 2 or any(self._stays(member) for member in members):
-            return False
-        homes = dict.fromkeys(
-            [*(Home(pool, ONLY_SLICE) for pool in pools), *self._candidates[members[0].class_number]]
-        )
-        if self._pools.wishes.fee > POOL_FEE:  # pools are to be few: wherever all of them fit
-            anywhere = self._pools.pools_for(number for number, _ in members)
-            homes |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in anywhere)
-        choices = (
-            dict.fromkeys(members, home)
-            for home in homes
-            if not home.pool.geometries
-            and self._is_new((*pools, home.pool), since)
-            and all(number in home.pool.cut.fits for number, _ in members)
-        )
-        return self._best_of(choices, clock)
-
-    def _stays(self, member: Member) -> bool:
-        return self._classes[member[0]].members[member[1]].name in self._pools.wishes.kept
-
-    def _homes_for(self, number: ClassNumber) -> list[Home]:
-        """Homes worth a look for a class: what column generation found for it, and what is open."""
-        found = dict.fromkeys(self._candidates[number])
-        found |= dict.fromkeys(Home(pool, ONLY_SLICE) for pool in self.members if not pool.geometries)
-        return [home for home in found if number in home.pool.cut.fits]
-
-    def _best_of(self, choices: Iterable[dict[Member, Home]], clock: Clock) -> bool:
-        """Make the moves that save most, if any saves; of those that there is time to look at."""
-        best, chosen = 0, None
-        for moves in choices:
-            if clock.over():
-                break
-            saving = self._saving(moves, best)
-            if saving is not None and saving > best:
-                best, chosen = saving, moves
-        if chosen is None:
-            return False
-        self._moves += 1
-        for member, home in chosen.items():
-            here = self.home[member]
-            self._changed[here.pool] = self._changed[home.pool] = self._moves
-            self._leave(member)
-            self._settle(member, home)
-        return True
-
-    def _saving(self, moves: dict[Member, Home], least: int) -> int | None:
-        """Micro-dollars an hour that moves save; None: not more than the least, or somebody doesn't fit there."""
-        after: dict[PoolKey, Counter[Place]] = {}
-        for member, home in moves.items():
-            here, number = self.home[member], member[0]
-            for pool, where, change in (
-                (here.pool, here.slice_index, -self._replicas(member)),
-                (home.pool, home.slice_index, self._replicas(member)),
-            ):
-                if pool not in after:
-                    after[pool] = self.members.get(pool, Counter()).copy()
-                after[pool][Place(number, where)] += change
-        saving = sum(self._now(pool) for pool in after)
-        if saving - sum(self._least(pool, members) for pool, members in after.items()) <= least:
-            return None
-        for pool, members in after.items():
-            cost = self._cost(pool, members)
-            if cost is None:
-                return None
-            saving -= cost
-        return saving
-
-    def _take_out_and_put_back(self, movable: Sequence[Member], clock: Clock) -> None:
+    def related(self, search: LocalSearch) -> Iterator[Sequence[str]]:
+        """Some workloads of one pool and some that could live there, to be taken out together: again and again."""
         chance = random.Random(0)
-        for _ in range(_ROUNDS * len(movable)):
-            if clock.over():
-                return
-            group = self._related(chance, movable)
-            before = {member: self.home[member] for member in group}
-            costs = {home.pool: self._now(home.pool) for home in before.values()}
-            for member in group:
-                self._leave(member)
-            for member in group:
-                home = self._cheapest_home(member)
-                costs.setdefault(home.pool, self._now(home.pool))
-                self._settle(member, home)
-            if sum(self._now(pool) for pool in costs) > sum(costs.values()):
-                for member in group:
-                    self._leave(member)
-                for member, home in before.items():
-                    self._settle(member, home)
+        movable = list(search.residence.movable)
+        for _ in range(_ROUNDS * len(movable) if len(movable) > 1 else 0):
+            first = chance.choice(movable)
+            size = chance.randint(2, _MOST_TAKEN_OUT)
+            pool_of = {name: search.residence.homes[name].pool for name in movable}
+            here = pool_of[first]
+            pools = {home.pool for home in self._candidates[search.residence.numbers[first]]} - {here}
+            beside = [name for name in movable if name != first and pool_of[name] == here]
+            near = [name for name in movable if pool_of[name] in pools]
+            group = [first, *chance.sample(beside, min(len(beside), size // 2))]
+            group += chance.sample(near, min(len(near), size - len(group)))
+            chance.shuffle(group)
+            yield group
 
-    def _related(self, chance: random.Random, movable: Sequence[Member]) -> list[Member]:
-        """Some workloads of one pool, and some that could live there."""
-        first = chance.choice(movable)
-        size = chance.randint(2, _MOST_TAKEN_OUT)
-        pools = {home.pool for home in self._candidates[first[0]]}
-        here = self.home[first].pool
-        beside = [each for each in movable if each != first and self.home[each].pool == here]
-        near = [each for each in movable if self.home[each].pool in pools and self.home[each].pool != here]
-        group = [first, *chance.sample(beside, min(len(beside), size // 2))]
-        group += chance.sample(near, min(len(near), size - len(group)))
-        chance.shuffle(group)
-        return group
 
-    def _cheapest_home(self, member: Member) -> Home:
-        """Where a workload that lives nowhere adds least."""
-        number, replicas = member[0], self._replicas(member)
-        choices: list[tuple[float, int, Home, Counter[Place]]] = []
-        for at, home in enumerate(self._homes_for(number)):
-            members = self.members.get(home.pool, Counter()).copy()
-            members[Place(number, home.slice_index)] += replicas
-            choices.append((self._least(home.pool, members) - self._now(home.pool), at, home, members))
-        best: tuple[int, int, Home] | None = None
-        for least, at, home, members in sorted(choices, key=lambda choice: choice[:2]):
-            if best is not None and least > best[0]:
-                break
-            cost = self._cost(home.pool, members)
-            if cost is not None:
-                added = cost - self._now(home.pool), at, home
-                best = added if best is None else min(best, added, key=lambda choice: choice[:2])
-        if best is None:
-            raise AssertionError("a workload fits nowhere, not even where it was")
-        return best[-1]
+def _to_safer(
+    residence: Residence, pool: PoolKey, group: Residents, others: Iterable[PoolKey]
+) -> Iterator[Move]:
+    names = _names(group)
+    if not residence.movable >= set(names):
+        return
+    tighter = [
+        other
+        for other in others
+        if _looseness(other)[0] < _looseness(pool)[0]
+        and other.spot == pool.spot
+        and not other.geometries
+        and all(resident.number in other.cut.fits for resident in group)
+        and not any(_is_slower(resident, pool, other) for resident in group)
+    ]
+    for other in sorted(tighter, key=_looseness):
+        yield Move(names, Home(other, ONLY_SLICE))
 
-    def _replicas(self, member: Member) -> int:
-        return self._classes[member[0]].members[member[1]].replicas
+
+def _names(group: Collection[Resident]) -> tuple[str, ...]:
+    return tuple(resident.name for resident in group)
+
+
+def _looseness(pool: PoolKey) -> tuple[int, int]:
+    """The more, the less neighbours are kept apart; then, the more there is to set up; then, the more they are."""
+    kinds = (
+        Mechanism.WHOLE,
+        Mechanism.FRACTIONAL,
+        Mechanism.MIG,
+        Mechanism.MPS,
+        Mechanism.TIME_SLICING,
+    )
+    return kinds.index(pool.cut.mechanism) + pool.cut.metered, pool.cut.slots_per_gpu
+
+
+def _is_slower(resident: Resident, here: PoolKey, there: PoolKey) -> bool:
+    """Whether somebody would run slower there, or nobody can say."""
+    now = dict(here.cut.fits[resident.number])[resident.slice_index].slowdown
+    then = dict(there.cut.fits[resident.number])[ONLY_SLICE].slowdown
+    return now != then and (now is None or then is None or then > now)

@@ -14,19 +14,23 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuslice.planner.homes.moves import Homes
+from gpuslice.planner.homes.local_search import LocalSearch
+from gpuslice.planner.homes.moves import Moves
+from gpuslice.planner.homes.price import LikelyPrice
 from gpuslice.planner.homes.program import HomeProgram
+from gpuslice.planner.homes.residence import Residence
 from gpuslice.planner.model.classes import homes_of
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.planner.model.places import Member, Place, load_from, numbered
 from gpuslice.planner.model.pools import Home, pool_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpuslice.planner.bound.columns import Relaxation
     from gpuslice.planner.clock import Clock
     from gpuslice.planner.homes.packing import PoolPacking
+    from gpuslice.planner.homes.residence import HomesByClass
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.packing import Packing
     from gpuslice.planner.model.places import ClassNumber
@@ -43,7 +47,7 @@ class Realisation:
     """
 
     packing: Packing
-    homes: dict[ClassNumber, tuple[tuple[Workload, Home, int], ...]]
+    homes: HomesByClass
 
 
 def realise(
@@ -67,7 +71,6 @@ def realise(
         clock: work left.
         begun: the program that chooses the first homes, where it was begun before.
     """
-    spread = _spread_homes(packing, classes)
     pools.remember(packing)
     patterns = tuple(dict.fromkeys([*relaxation.patterns, *packing]))
     candidates = _candidates(patterns, classes)
@@ -77,33 +80,44 @@ def realise(
         for position, workload in enumerate(() if each.splittable else each.members)
         if workload.name in pools.wishes.kept
     }
-    start = Homes(pools, _homes_in(packing, candidates, classes, pools) | kept, candidates, classes, spread)
+
+    def search_from(homes: Mapping[Member, Home], nodes: Packing) -> LocalSearch:
+        residence = Residence(_tenancies(homes, nodes, classes), classes, pools.wishes.kept)
+        return LocalSearch(residence, LikelyPrice(pools), clock.over, tried=1)
+
+    search = search_from(_homes_in(packing, candidates, classes, pools) | kept, packing)
     if not kept and homes_of(classes) and not clock.over():
         begun = begun or HomeProgram(patterns, classes, relaxation.duals, gap=gap, clock=clock)
         chosen = begun.chosen()
         if chosen is not None:
             homes, nodes = chosen
             pools.remember(nodes)
-            better = Homes(pools, homes, candidates, classes, _spread_homes(nodes, classes))
-            start = min(start, better, key=lambda homes: homes.total())
-    start.improve(clock)
-    return _realisation(start, pools, classes)
+            search = min(search, search_from(homes, nodes), key=LocalSearch.total)
+    moves = Moves(pools, candidates)
+    search.descend(moves.one_elsewhere, moves.two_pools_together)
+    search.ruin_and_recreate(moves.related(search), moves.homes_for)
+    return _realisation(search.residence, pools)
 
 
-def _realisation(found: Homes, pools: PoolPacking, classes: Sequence[WorkloadClass]) -> Realisation:
+def _realisation(residence: Residence, pools: PoolPacking) -> Realisation:
     """The nodes and homes found."""
     packing: Packing = Counter()
-    for pool, members in found.members.items():
-        packed = pools.pack(pool, load) if (load := load_from(members)) else None
+    for pool, occupancy in residence.pools.items():
+        packed = pools.pack(pool, occupancy.load) if occupancy.load else None
         if packed is not None:
             packing.update(dict(packed.nodes))
-    homes: dict[ClassNumber, list[tuple[Workload, Home, int]]] = defaultdict(list)
-    for (number, position), home in found.home.items():
+    return Realisation(packing, residence.by_class())
+
+
+def _tenancies(
+    homes: Mapping[Member, Home], packing: Packing, classes: Sequence[WorkloadClass]
+) -> dict[ClassNumber, list[tuple[Workload, Home, int]]]:
+    """By class number, (workload, home, replicas): those with one home there, the others where a packing has them."""
+    tenancies = _spread_homes(packing, classes)
+    for (number, position), home in homes.items():
         workload = classes[number].members[position]
-        homes[number].append((workload, home, workload.replicas))
-    for number, spread in found.spread.items():
-        homes[number] += spread
-    return Realisation(packing, {number: tuple(group) for number, group in sorted(homes.items())})
+        tenancies.setdefault(number, []).append((workload, home, workload.replicas))
+    return tenancies
 
 
 def _homes_in(
