@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpuslice.artefacts.documents import dump_json
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Catalog, Purchase
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
@@ -139,6 +140,27 @@ def test_who_leaves_before_a_node_is_ready_is_never_placed():
     found = replay(demand, policy("whole-gpu", demand), CATALOG)
     assert found.never_placed == 1
     assert found.gpu_hours_used == 0
+
+
+def test_whom_the_scheduler_leaves_over_gets_a_node_of_his_own():
+    """Karpenter puts a large pod beside a small one on each of two nodes; the scheduler, the small ones together."""
+    cpu = left_for_workloads(L4, OVERHEAD).cpu_milli
+    small = replace(app("red/small", replicas=2), cpu_milli=cpu * 4 // 10)
+    large = replace(app("red/large", replicas=2), cpu_milli=cpu * 6 // 10)
+    lives = [Life(name, 0, None) for name in ("red/small", "red/small", "red/large", "red/large")]
+    demand = timeline(*lives, workloads=(small, large))
+    found = replay(demand, policy("time-slicing-4", demand), catalog_of(L4))
+    assert found.nodes_launched == 3
+    assert found.never_placed == 0
+    assert found.pending.longest < 2 * 181 + 10
+
+
+def test_who_waits_to_the_end_takes_no_place_of_those_who_are_there_to_the_end():
+    plan = solved([app(replicas=1)], catalog_of(L4)).plan
+    demand = timeline(*[Life("red/app", 0, 4 * HOUR)] * 40, workloads=(app(replicas=40),))
+    found = replay(demand, of_plan(plan, [app(replicas=1)], catalog_of(L4), OVERHEAD, AFTER), catalog_of(L4))
+    assert found.never_placed > 0
+    assert found.pending.longest < HOUR
 
 
 def test_a_workload_without_any_machine_is_never_placed():

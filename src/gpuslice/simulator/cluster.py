@@ -105,7 +105,9 @@ class Cluster:
         for number, life in enumerate(lives):
             uid = f"{number:08d}"
             self._at(life.start, lambda uid=uid, life=life: self._arrive(uid, life.workload))  # type: ignore[misc]  # bound now
-            if life.end is not None:
+            if (
+                life.end is not None and life.end < self._seconds
+            ):  # who is there to the end frees nothing for others
                 self._at(life.end, lambda uid=uid: self._depart(uid))  # type: ignore[misc]  # bound now
         while self._events and self._events[0][0] <= self._seconds:
             self._now, _, happen = heapq.heappop(self._events)
@@ -281,6 +283,9 @@ class Cluster:
         machine.come_up()
         together = self.policy.together[node.pool]
         self._fill(together)
+        if self._pending[together]:
+            # The scheduler put pods together otherwise than Karpenter did, and had no room left for these.
+            self._batch(together)
         self._wake(together)
 
     # Karpenter: consolidation
