@@ -52,7 +52,7 @@ def asked(fleet, catalog: Catalog, policy: Policy = FREE, **more) -> Changes:
 
 
 def estimates(found: Changes) -> dict[tuple[str, str], float]:
-    return {(each.whose, each.words): each.estimate for each in found.found}
+    return {(each.whose, each.words): each.estimate for each in found.promising}
 
 
 def confirmed(change: Change, fleet, catalog: Catalog, policy: Policy = FREE):
@@ -71,7 +71,7 @@ def test_a_workload_bound_to_an_a100_learns_what_an_eighth_of_an_l4_would_save()
 
 
 def test_planning_again_finds_what_the_prices_say():
-    (change,) = asked([ON_A100], BIG).found
+    (change,) = asked([ON_A100], BIG).promising
     found = confirmed(change, [ON_A100], BIG)
     assert found.usd_per_hour == pytest.approx(A100 - 0.2375)
     assert found.proven == pytest.approx(A100 - 0.2375)
@@ -101,7 +101,9 @@ def test_one_of_two_on_a_machine_saves_nothing_by_leaving_and_both_do():
         for at in "ab"
     ]
     catalog = catalog_of(A100_X8, H100)
-    saved = {each.whose: confirmed(each, fleet, catalog).usd_per_hour for each in asked(fleet, catalog).found}
+    saved = {
+        each.whose: confirmed(each, fleet, catalog).usd_per_hour for each in asked(fleet, catalog).promising
+    }
     assert saved == {"red/a": 0, "red/b": 0, "tenant red": pytest.approx(A100 - 2 * 6.88)}
 
 
@@ -124,7 +126,7 @@ def test_a_gibibyte_less_saves_a_node_where_it_makes_room_for_a_second():
     words = "1Gi less GPU memory: 10476Mi"
     found = estimates(asked(fleet, catalog_of(L4)))
     assert found["red/app", words] == pytest.approx(0.9776, rel=WITHIN)
-    change = next(each for each in asked(fleet, catalog_of(L4)).found if each.words == words)
+    change = next(each for each in asked(fleet, catalog_of(L4)).promising if each.words == words)
     assert confirmed(change, fleet, catalog_of(L4)).usd_per_hour == pytest.approx(0.9776)
 
 
@@ -136,7 +138,7 @@ def test_a_laxer_limit_on_slowdown_lets_more_share():
 
 def test_half_a_core_less_saves_a_node_where_cpu_keeps_pods_apart():
     fleet = [workload(replicas=2, cpu=2000)]
-    (change,) = asked(fleet, catalog_of(replace(L4, allocatable_cpu_milli=3920))).found
+    (change,) = asked(fleet, catalog_of(replace(L4, allocatable_cpu_milli=3920))).promising
     assert (change.kind, change.words) == (Kind.CPU, "request 500m less CPU: 1500m")
     assert change.estimate == pytest.approx(0.9776, rel=WITHIN)
     again = confirmed(change, fleet, catalog_of(replace(L4, allocatable_cpu_milli=3920)))
@@ -146,7 +148,7 @@ def test_half_a_core_less_saves_a_node_where_cpu_keeps_pods_apart():
 def test_a_gibibyte_less_memory_of_a_pod_saves_a_node_where_that_keeps_pods_apart():
     catalog = catalog_of(replace(L4, allocatable_memory_mib=14_000))
     fleet = [workload(replicas=2, ram=7500)]
-    (change,) = asked(fleet, catalog).found
+    (change,) = asked(fleet, catalog).promising
     assert (change.kind, change.words) == (Kind.POD_MEMORY, "request 1Gi less memory: 6476Mi")
     assert confirmed(change, fleet, catalog).usd_per_hour == pytest.approx(0.9776)
 
@@ -154,16 +156,16 @@ def test_a_gibibyte_less_memory_of_a_pod_saves_a_node_where_that_keeps_pods_apar
 def test_spot_is_worth_what_it_is_cheaper():
     catalog = catalog_of(replace(L4, prices={**L4.prices, Purchase.SPOT: 400_000}))
     found = asked([workload()], catalog)
-    assert [each.kind for each in found.found] == [Kind.SPOT]
-    assert found.found[0].estimate == pytest.approx(0.5776, rel=WITHIN)
-    assert confirmed(found.found[0], [workload()], catalog).usd_per_hour == pytest.approx(0.5776)
+    assert [each.kind for each in found.promising] == [Kind.SPOT]
+    assert found.promising[0].estimate == pytest.approx(0.5776, rel=WITHIN)
+    assert confirmed(found.promising[0], [workload()], catalog).usd_per_hour == pytest.approx(0.5776)
 
 
 def test_a_tenant_may_give_up_isolation_for_all_its_workloads():
     """Neither alone has anybody to share with."""
     fleet = [workload(f"red/{at}", memory=5000, isolation=Isolation.HARDWARE) for at in "ab"]
     fleet.append(workload("blue/c", memory=5000))
-    (change,) = asked(fleet, catalog_of(L4)).found
+    (change,) = asked(fleet, catalog_of(L4)).promising
     assert (change.whose, change.words) == ("tenant red", "no isolation, for 2 workloads")
     assert {each.name for each in change.workloads} == {"red/a", "red/b"}
     assert change.estimate >= 0.9776 * (1 - WITHIN)
@@ -172,21 +174,21 @@ def test_a_tenant_may_give_up_isolation_for_all_its_workloads():
 
 def test_a_workload_that_is_fine_has_nothing_to_change():
     found = asked([workload()], catalog_of(L4))
-    assert found.found == ()
+    assert found.promising == ()
     assert found.asked > 0
 
 
 def test_of_several_models_the_whole_plan_is_told_the_best_and_the_workload_all():
     catalog = catalog_of(A100_X8, L4, A10G)
-    assert [each.gpu for each in asked([ON_A100], catalog).found] == ["L4"]
-    assert [each.gpu for each in asked([ON_A100], catalog, name="red/app").found] == ["L4", "A10G"]
+    assert [each.gpu for each in asked([ON_A100], catalog).promising] == ["L4"]
+    assert [each.gpu for each in asked([ON_A100], catalog, name="red/app").promising] == ["L4", "A10G"]
 
 
 def test_a_forbidden_family_is_worth_the_difference():
     policy = Policy(forbid=("g6f",))
     app = workload(isolation=Isolation.HARDWARE, allow=frozenset({"L4"}))
     found = asked([app], catalog_of(L4, L4_EIGHTH), policy)
-    change = next(each for each in found.found if each.kind is Kind.POLICY)
+    change = next(each for each in found.promising if each.kind is Kind.POLICY)
     assert (change.whose, change.words) == ("policy", "don't forbid g6f")
     assert change.estimate == pytest.approx(0.9776 - 0.2375, rel=WITHIN)
     again = confirmed(change, [app], catalog_of(L4, L4_EIGHTH), policy)
@@ -202,7 +204,7 @@ def test_one_node_more_of_a_capped_type_is_worth_its_toll():
         workload(replicas=3, on="T4", memory=None, duty=None, allow=frozenset({"T4", "A10G"}), target=PODS)
     ]
     found = asked(fleet, catalog_of(T4, A10G), policy)
-    change = next(each for each in found.found if each.kind is Kind.POLICY)
+    change = next(each for each in found.promising if each.kind is Kind.POLICY)
     assert change.words == "maxNodes g4dn.xlarge: 2 instead of 1"
     assert change.estimate == pytest.approx(1.212 - 0.526, rel=WITHIN)
     again = confirmed(change, fleet, catalog_of(T4, A10G), policy)
@@ -213,7 +215,7 @@ def test_a_larger_share_of_spot_is_worth_its_toll():
     catalog = catalog_of(replace(L4, prices={**L4.prices, Purchase.SPOT: 400_000}))
     fleet = [workload(replicas=20, memory=20_000, duty=0.5, interruptible=True, target=PODS)]
     found = asked(fleet, catalog, Policy(max_spot_share=0.2))
-    change = next(each for each in found.found if each.kind is Kind.POLICY)
+    change = next(each for each in found.promising if each.kind is Kind.POLICY)
     assert change.words == "maxSpotShare: 0.3 instead of 0.2"
     # At 0.2 a replica is worth the same on spot as not: 0.9776 (1 - 0.2 toll) = 0.4 (1 + 0.8 toll).
     toll = (0.9776 - 0.4) / (0.8 * 0.4 + 0.2 * 0.9776)
@@ -230,7 +232,7 @@ def test_one_pool_more_is_worth_at_most_what_any_number_saves():
     ]
     policy = Policy(max_pools=1)
     found = asked(fleet, catalog_of(T4, A10G), policy)
-    change = next(each for each in found.found if each.kind is Kind.POLICY)
+    change = next(each for each in found.promising if each.kind is Kind.POLICY)
     assert change.words == "maxPools: 2 instead of 1"
     assert change.estimate == pytest.approx(3 * (1.212 - 0.526))
     again = confirmed(change, fleet, catalog_of(T4, A10G), policy)
@@ -239,12 +241,12 @@ def test_one_pool_more_is_worth_at_most_what_any_number_saves():
 
 def test_workloads_that_are_not_placed_are_left_out_of_both_plans():
     fleet = [workload("red/a"), workload("red/giant", memory=60_000), ON_A100]
-    (change,) = (each for each in asked(fleet, BIG).found if each.gpu == "L4")
+    (change,) = (each for each in asked(fleet, BIG).promising if each.gpu == "L4")
     assert confirmed(change, fleet, BIG).usd_per_hour == pytest.approx(A100 - 0.2375)
 
 
 def test_a_plan_again_that_fails_confirms_nothing():
-    (change,) = asked([ON_A100], BIG).found
+    (change,) = asked([ON_A100], BIG).promising
     plan = solved([ON_A100], BIG)[0].plan
 
     def no_room(_workloads, _policy):
@@ -256,7 +258,7 @@ def test_a_plan_again_that_fails_confirms_nothing():
 
 
 def test_a_saving_within_the_gap_is_not_proven():
-    (change,) = asked([ON_A100], BIG).found
+    (change,) = asked([ON_A100], BIG).promising
     solution = solved([ON_A100], BIG)[0]
     summary = structs.replace(solution.plan.summary, bound_usd_per_hour=0.3)
     plan = structs.replace(solution.plan, summary=summary)
@@ -269,7 +271,7 @@ def test_a_saving_within_the_gap_is_not_proven():
 def test_what_there_is_no_time_for_is_named_with_the_most_that_it_can_save():
     solution, catalog, rules = solved([ON_A100], BIG)
     found = changes(solution, [ON_A100], catalog, rules, clock=Clock(0.0))
-    assert (found.found, found.missed) == ((), ("red/app",))
+    assert (found.promising, found.missed) == ((), ("red/app",))
     assert found.most == pytest.approx(A100, rel=WITHIN)
 
 
@@ -369,11 +371,11 @@ def test_no_plan_after_several_steps_is_below_the_bound_less_what_they_save_toge
 def test_a_confirmed_saving_is_the_difference_of_two_plans_made_apart(fleet, catalog, data):
     solution, catalog, rules = solved(fleet, catalog)
     found = changes(solution, fleet, catalog, rules, clock=Clock(60.0))
-    assert all(each.estimate > 0 for each in found.found)
-    listed = [round(each.estimate, 6) for each in found.found]
+    assert all(each.estimate > 0 for each in found.promising)
+    listed = [round(each.estimate, 6) for each in found.promising]
     assert listed == sorted(listed, reverse=True)
-    assume(found.found)
-    change = data.draw(st.sampled_from(found.found))
+    assume(found.promising)
+    change = data.draw(st.sampled_from(found.promising))
     result = saving(change, solution.plan, fleet, lambda some, then: solved(some, catalog, then)[0].plan)
     placed = {each.workload for each in solution.plan.assignments}
     changed = {each.name: each for each in change.workloads}

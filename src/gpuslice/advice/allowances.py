@@ -100,33 +100,35 @@ class PolicyStep:
     units: float = 1.0
 
 
-def steps(each: WorkloadClass, catalog: Catalog) -> tuple[Step, ...]:
+def steps(a_class: WorkloadClass, catalog: Catalog) -> tuple[Step, ...]:
     """Every step that the owner of a workload could take.
 
     A service that is sized by its load goes where its profiles let it: only its pods and how they are bought are rules.
 
     Args:
-        each: the class of the workload.
+        a_class: the class of the workload.
         catalog: whose GPUs and spot prices matter.
     """
-    service = each.members[0].service is not None
-    found = [] if service else [*_models(each.need, catalog), *_rules(each.need)]
-    found += _pods(each)
-    if not each.interruptible and any(Purchase.SPOT in machine.prices for machine in catalog.instance_types):
-        found.append(Step(Kind.SPOT, "may be interrupted, so that spot will do"))
-    return tuple(found)
+    service = a_class.members[0].service is not None
+    ways = [] if service else [*_models(a_class.need, catalog), *_rules(a_class.need)]
+    ways += _pods(a_class)
+    if not a_class.interruptible and any(
+        Purchase.SPOT in machine.prices for machine in catalog.instance_types
+    ):
+        ways.append(Step(Kind.SPOT, "may be interrupted, so that spot will do"))
+    return tuple(ways)
 
 
 def policy_steps(policy: Policy) -> tuple[PolicyStep, ...]:
     """Every entry of a policy, loosened by one step."""
-    found = [
+    ways = [
         PolicyStep(
             f"don't forbid {name}",
             structs.replace(policy, forbid=tuple(other for other in policy.forbid if other != name)),
         )
         for name in dict.fromkeys(policy.forbid)
     ]
-    found += [
+    ways += [
         PolicyStep(
             f"maxNodes {name}: {most + 1} instead of {most}",
             structs.replace(policy, max_nodes={**policy.max_nodes, name: most + 1}),
@@ -137,7 +139,7 @@ def policy_steps(policy: Policy) -> tuple[PolicyStep, ...]:
     share = policy.max_spot_share
     if share is not UNSET and share < 1:
         more = min(round(share + _MORE_SPOT, 6), 1.0)
-        found.append(
+        ways.append(
             PolicyStep(
                 f"maxSpotShare: {more:g} instead of {share:g}",
                 structs.replace(policy, max_spot_share=more),
@@ -147,13 +149,13 @@ def policy_steps(policy: Policy) -> tuple[PolicyStep, ...]:
         )
     most_pools = policy.max_pools
     if most_pools is not UNSET:
-        found.append(
+        ways.append(
             PolicyStep(
                 f"maxPools: {most_pools + 1} instead of {most_pools}",
                 structs.replace(policy, max_pools=most_pools + 1),
             )
         )
-    return tuple(found)
+    return tuple(ways)
 
 
 def _models(need: Need, catalog: Catalog) -> Iterator[Step]:
@@ -180,7 +182,7 @@ def _allowed(need: Need) -> frozenset[str]:
     if need.min_compute_capability is not None:
         return frozenset(GPUS)  # what is stated of the software is no step to take
     able = GPUS[need.on].compute_capability
-    return frozenset(each.name for each in GPUS.values() if each.compute_capability >= able)
+    return frozenset(gpu.name for gpu in GPUS.values() if gpu.compute_capability >= able)
 
 
 def _as_good(need: Need, gpu: Gpu) -> bool:
@@ -215,7 +217,7 @@ def _rules(need: Need) -> Iterator[Step]:
         yield Step(Kind.MEMORY, words, replace(need, memory_mib=less))
     limit = need.max_slowdown_milli
     if limit is not None:
-        laxer = next((each for each in _SLOWDOWNS if each >= _NOTICEABLE * limit), None)
+        laxer = next((slowdown for slowdown in _SLOWDOWNS if slowdown >= _NOTICEABLE * limit), None)
         if laxer is not None:
             words = f"at most {laxer / 1000:g}x slower instead of {limit / 1000:g}x"
             yield Step(Kind.SLOWDOWN, words, replace(need, max_slowdown_milli=laxer))

@@ -63,15 +63,21 @@ def alternatives(
         given: layouts of the pools that a plan has it in: each is listed as it is there.
     """
     carrier = table.carrier(table.DEVICE_PLUGIN, stack)
-    found = []
+    listed = []
     for name in sorted({kind.gpu for kind in catalog.instance_types}):
         gpu = GPUS[name]
         types = [kind for kind in catalog.instance_types if kind.gpu == name]
         for slice_, per_gpu in _slices(gpu, types, workload, carrier, given):
-            found.append(_alternative(workload, slice_, per_gpu, types, overhead, carrier))
+            listed.append(_alternative(workload, slice_, per_gpu, types, overhead, carrier))
     return tuple(
         sorted(
-            found, key=lambda each: (not each.answer.fits, each.price is None, each.price or 0, each.slice)
+            listed,
+            key=lambda alternative: (
+                not alternative.answer.fits,
+                alternative.price is None,
+                alternative.price or 0,
+                alternative.slice,
+            ),
         )
     )
 
@@ -127,7 +133,7 @@ def _metered(
     gpu: Gpu, workload: Workload, carrier: Carrier, given: Collection[Layout]
 ) -> Iterator[tuple[Slice, int]]:
     """A metered GPU, with as much time as a plan gives it, or with the most in which the workload fits."""
-    had = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
+    had = [layout.metered.time for layout in given if layout.gpu == gpu.name and layout.metered]
     offers = [cuts.metered(gpu, time) for time in had[:1] or METERED_TIMES]
     if carrier.refuses_slice(offers[0]) is None:
         fitting = [offer for offer in offers if fit(workload.need, offer).fits]

@@ -53,7 +53,7 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
     """
     by_name, types = {workload.name: workload for workload in workloads}, catalog.by_name()
     overhead_cpu, overhead_memory = parse_cpu_milli(plan.overhead.cpu), _mib(plan.overhead.memory)
-    found = []
+    uses_of_pools = []
     for pool in plan.pools:
         assigned = {
             assignment.workload: assignment for assignment in plan.assignments if assignment.pool == pool.name
@@ -84,8 +84,8 @@ def pool_uses(plan: Plan, workloads: Sequence[Workload], catalog: Catalog) -> tu
             for name, part in paid.items():
                 parts[name] += part
             together.add(has, taken.values(), node.count)
-        found.append(PoolUse(pool.name, price, together.shares(), int(idle), dict(parts)))
-    return tuple(sorted(found, key=lambda each: (-each.price, each.pool)))
+        uses_of_pools.append(PoolUse(pool.name, price, together.shares(), int(idle), dict(parts)))
+    return tuple(sorted(uses_of_pools, key=lambda pool_use: (-pool_use.price, pool_use.pool)))
 
 
 class _Amounts:

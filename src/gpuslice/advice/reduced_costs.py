@@ -70,7 +70,7 @@ def reduced_costs(
         limits: on options altogether.
         clock: work left; steps that are not reached by then are absent.
     """
-    found: dict[tuple[Part, Step], float] = {}
+    costs: dict[tuple[Part, Step], float] = {}
     for some in _in_parts(steps, max(_AT_ONCE, len(classes) // _AT_ONCE_OF)):
         if clock.over():
             break
@@ -78,13 +78,13 @@ def reduced_costs(
         market = _Market(
             [*classes, *(variant.after for variant in variants)], relaxation, offer, limits, clock
         )
-        for at, each in enumerate(variants, start=len(classes)):
+        for at, variant in enumerate(variants, start=len(classes)):
             if clock.over():
                 break
-            now = float(relaxation.duals[each.part.class_number])
-            for step in each.steps:
-                found[each.part, step] = now - market.price(ClassNumber(at), each.part, step.gpu)
-    return found
+            now = float(relaxation.duals[variant.part.class_number])
+            for step in variant.steps:
+                costs[variant.part, step] = now - market.price(ClassNumber(at), variant.part, step.gpu)
+    return costs
 
 
 def reduced_together(
@@ -145,14 +145,14 @@ def _variants(part: Part, classes: Sequence[WorkloadClass], steps: Sequence[Step
     number, replicas = part
     now = replace(classes[number], replicas=replicas)
     models = tuple(step for step in steps if step.kind is Kind.GPU)
-    found = []
+    variants = []
     if models:
         allow = frozenset[str]().union(*(step.need.allow for step in models if step.need is not None))
-        found.append(
+        variants.append(
             _Variant(part, replace(now, need=replace(models[0].taken(now).need, allow=allow)), models)
         )
-    found += [_Variant(part, step.taken(now), (step,)) for step in steps if step.kind is not Kind.GPU]
-    return found
+    variants += [_Variant(part, step.taken(now), (step,)) for step in steps if step.kind is not Kind.GPU]
+    return variants
 
 
 class _Market:

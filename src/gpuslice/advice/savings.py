@@ -69,13 +69,13 @@ class Changes:
     """The changes that may save something.
 
     Attributes:
-        found: those worth a look, the best estimate first.
+        promising: those worth a look, the best estimate first.
         asked: how many changes were priced.
         missed: names of workloads that there was no time to ask about.
         most: dollars per hour that a change of any of these could save at most: what its replicas cost now.
     """
 
-    found: tuple[Change, ...]
+    promising: tuple[Change, ...]
     asked: int
     missed: tuple[str, ...] = ()
     most: float = 0.0
@@ -139,7 +139,7 @@ def changes(
     paid = {part: float(relaxation.duals[part.class_number]) * part.replicas for part in members.values()}
     asked_of = {
         part: steps(classes[part.class_number], catalog)
-        for part in sorted(paid, key=lambda each: (-paid[each], each))
+        for part in sorted(paid, key=lambda part_of_class: (-paid[part_of_class], part_of_class))
     }
     costs = reduced_costs(
         classes,
@@ -149,7 +149,7 @@ def changes(
         limits=limits_of(settings.policy),
         clock=clock,
     )
-    found: list[Change] = []
+    promising: list[Change] = []
     missed: list[str] = []
     alone: list[_Taken] = []
     for member, part in members.items():
@@ -158,7 +158,7 @@ def changes(
             missed.append(member)
         here = [_Taken(named[member], part, step, usd) for step, usd in priced.items()]
         alone += here
-        found += [
+        promising += [
             Change(
                 taken.step.kind,
                 member,
@@ -178,9 +178,9 @@ def changes(
             *_of_policy(solution, relaxation, catalog, settings, clock),
         ]
         asked += len(more)
-        found += more
-    worth = [each for each in found if each.usd_per_month >= LEAST_WORTH]
-    worth.sort(key=lambda each: (-round(each.estimate, 6), each.whose, each.words))
+        promising += more
+    worth = [change for change in promising if change.usd_per_month >= LEAST_WORTH]
+    worth.sort(key=lambda change: (-round(change.estimate, 6), change.whose, change.words))
     return Changes(tuple(worth), asked, tuple(missed), most)
 
 
@@ -232,12 +232,12 @@ class _Taken:
 
 def _mildest(priced: Sequence[_Taken]) -> list[_Taken]:
     """The best model, and of several steps away from isolation none that a smaller one does as well as."""
-    models = [each for each in priced if each.step.kind is Kind.GPU]
+    models = [taken for taken in priced if taken.step.kind is Kind.GPU]
     best = max(models, key=lambda model: model.usd, default=None)
-    kept = [each for each in priced if each.step.kind is not Kind.GPU or each is best]
+    kept = [taken for taken in priced if taken.step.kind is not Kind.GPU or taken is best]
     isolated = sorted(
-        (each for each in kept if each.step.kind is Kind.ISOLATION),
-        key=lambda each: -each.step.taken(each.workload).need.isolation.rank,
+        (taken for taken in kept if taken.step.kind is Kind.ISOLATION),
+        key=lambda taken: -taken.step.taken(taken.workload).need.isolation.rank,
     )
     for milder, bolder in pairwise(isolated):
         if milder.usd >= _AS_GOOD * bolder.usd:
@@ -264,7 +264,7 @@ def _of_tenants(
         else:
             continue
         together.setdefault((taken.workload.tenant, words), []).append(taken)
-    found = []
+    joint = []
     for (tenant, words), some in together.items():
         if len(some) == 1:
             continue
@@ -274,23 +274,23 @@ def _of_tenants(
             estimate = reduced_together(
                 solution.classes,
                 relaxation,
-                [(each.part, each.step) for each in some],
+                [(step_taken.part, step_taken.step) for step_taken in some],
                 lambda classes: offered(classes, catalog, settings),
                 limits=limits_of(settings.policy),
                 clock=clock,
             )
-        found.append(
+        joint.append(
             Change(
                 some[0].step.kind,
                 f"tenant {tenant}",
                 f"{words}, for {len(some)} workloads",
-                tuple(each.step.taken(each.workload) for each in some),
+                tuple(step_taken.step.taken(step_taken.workload) for step_taken in some),
                 settings.policy,
                 estimate,
                 some[0].step.gpu,
             )
         )
-    return found
+    return joint
 
 
 def _of_policy(

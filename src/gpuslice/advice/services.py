@@ -50,12 +50,12 @@ def choices(
     if service is None:
         return ()
     good = set(admissible(service))
-    found = []
+    listed = []
     for profile in service.profiles:
         done = float(throughput(profile))
         if profile not in good:
             limit = float(latency_limit(service))
-            found.append(
+            listed.append(
                 Choice(profile, done, reason=f"{profile.latency_ms:g} ms, and below {limit:g} is wanted")
             )
             continue
@@ -66,14 +66,19 @@ def choices(
             reason = "no instance type with a price offers it and holds a pod"
             if offer is not None and not offer.answer.fits:
                 reason = offer.answer.reason
-            found.append(Choice(profile, done, kind.replicas, reason=reason))
+            listed.append(Choice(profile, done, kind.replicas, reason=reason))
         else:
-            found.append(
+            listed.append(
                 Choice(profile, done, kind.replicas, offer.price * kind.replicas, offer.instance_type)
             )
     return tuple(
         sorted(
-            found,
-            key=lambda each: (each.price is None, each.price or 0, each.profile.slice, -each.throughput),
+            listed,
+            key=lambda choice: (
+                choice.price is None,
+                choice.price or 0,
+                choice.profile.slice,
+                -choice.throughput,
+            ),
         )
     )

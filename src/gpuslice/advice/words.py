@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 _SLICES_NAMED: Final = 3
 
 
-def refusals(found: Sequence[Alternative]) -> list[tuple[str, str]]:
+def refusals(listed: Sequence[Alternative]) -> list[tuple[str, str]]:
     """What won't do, and why: slices in few words, and the one reason that refuses them all."""
     refused: dict[str, list[str]] = defaultdict(list)
-    for alternative in found:
+    for alternative in listed:
         if alternative.price is None:
             gpu = alternative.slice.partition("/")[0]
             reason = alternative.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
             refused[reason or "no instance type with a price holds a pod"].append(alternative.slice)
-    gpus = [alternative.slice.partition("/")[0] for alternative in found]
+    gpus = [alternative.slice.partition("/")[0] for alternative in listed]
     return [(_together(slices, gpus), reason) for reason, slices in refused.items()]
 
 

@@ -109,7 +109,7 @@ def find_savings(
     workloads, solution = planned.workloads.workloads, planned.solution
     estimating = time.monotonic() + _ESTIMATING * limit
     with interruptible() as interrupted, progress_of("planning again …") as done:
-        promising = changes(
+        estimated = changes(
             solution,
             workloads,
             planned.catalog,
@@ -117,14 +117,14 @@ def find_savings(
             clock=Clock(_ESTIMATING * limit, lambda: 0.0 if interrupted() else estimating - time.monotonic()),
             name=name,
         )
-        result = Savings(promising)
+        result = Savings(estimated)
         slowest = 0.0
-        for at, change in enumerate(promising.found):
+        for at, change in enumerate(estimated.promising):
             left = ends - time.monotonic()
             if interrupted() or at >= _AGAIN or left <= min(time_limit, _SLOWER * slowest):
-                result.estimated = list(promising.found[at:])
+                result.estimated = list(estimated.promising[at:])
                 break
-            done(at, min(len(promising.found), _AGAIN))
+            done(at, min(len(estimated.promising), _AGAIN))
             started = time.monotonic()
             again = _again(planned, effort, started + min(time_limit, left), interrupted)
             planned_with = saving(change, solution.plan, workloads, again)

@@ -184,10 +184,12 @@ class Binder:
         if shape.hostname is not None and not shape.hostname.has(hostname(node)):
             return False
         key = (shape, place.state, node.taints)
-        found = self._pools.suits.get(key)
-        if found is None:
+        suited = self._pools.suits.get(key)
+        if suited is None:
             taints = tuple(taint for taint in node.taints if taint.effect != "PreferNoSchedule")
-            wanted = {each.key: each for each in shape.strict if each.key != HOSTNAME}
-            found = shape.tolerates(taints) and obstacle(labels_of(node), wanted, undefined=False) is None
-            self._pools.suits[key] = found
-        return found
+            wanted = {
+                requirement.key: requirement for requirement in shape.strict if requirement.key != HOSTNAME
+            }
+            suited = shape.tolerates(taints) and obstacle(labels_of(node), wanted, undefined=False) is None
+            self._pools.suits[key] = suited
+        return suited

@@ -47,23 +47,23 @@ def candidates(pools: Pools, nodes: Iterable[Node], now: float, reason: Reason) 
 
     Karpenter orders equals in any way: it walks a Go map.
     """
-    found = []
+    listed = []
     for node in nodes:
         pool = pools.by_name.get(node.pool)
         if pool is None or why_stays(pool, node, now) is not None:
             continue
-        each = Candidate(
+        candidate = Candidate(
             node, _price(pool, node), 1 + sum(max(0.0, _eviction(pod.kind)) for pod in node.pods)
         )
-        if each.empty != (reason is Reason.EMPTY):
+        if candidate.empty != (reason is Reason.EMPTY):
             continue
         if reason is Reason.UNDERUTILIZED and (
             pool.policy is Policy.WHEN_EMPTY
             or all(kind.name != node.instance_type for kind in pool.instance_types)
         ):
             continue
-        found.append(each)
-    return sorted(found, key=lambda each: (-each.worth, each.node.name))
+        listed.append(candidate)
+    return sorted(listed, key=lambda candidate: (-candidate.worth, candidate.node.name))
 
 
 def why_stays(pool: NodePool, node: Node, now: float) -> str | None:
@@ -107,14 +107,14 @@ def budgets(pools: Pools, nodes: Sequence[Node], reason: Reason) -> dict[str, in
 
 def allowed(pool: NodePool, nodes: int, reason: Reason) -> int:
     """How many of so many nodes a pool's budgets let go at once. A share is rounded up."""
-    found = _UNLIMITED
+    least = _UNLIMITED
     for budget in pool.budgets:
         if budget.reasons and reason not in budget.reasons:
             continue
         text = budget.nodes
         most = -(-nodes * int(text[:-1]) // 100) if text.endswith("%") else int(text)
-        found = min(found, most)
-    return found
+        least = min(least, most)
+    return least
 
 
 def _price(pool: NodePool, node: Node) -> int:
@@ -135,11 +135,11 @@ def _eviction(kind: PodClass) -> float:
 def within_budgets(listed: Iterable[Candidate], left: Mapping[str, int]) -> tuple[list[Candidate], bool]:
     """The candidates that budgets let go, in their order, and whether any was held back."""
     remaining = dict(left)
-    found, held = [], False
+    let_go, held = [], False
     for candidate in listed:
         if remaining.get(candidate.node.pool, 0) == 0:
             held = True
             continue
         remaining[candidate.node.pool] -= 1
-        found.append(candidate)
-    return found, held
+        let_go.append(candidate)
+    return let_go, held

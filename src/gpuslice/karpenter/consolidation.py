@@ -101,7 +101,9 @@ def next_command(
     left = budgets(pools, nodes, Reason.UNDERUTILIZED)
     look = _Look(pools, nodes, pending, now)
     return look.several(within_budgets(listed, left)[0]) or look.single(
-        each for each in _interleaved(listed, pools.settings.seed) if left.get(each.node.pool, 0)
+        candidate
+        for candidate in _interleaved(listed, pools.settings.seed)
+        if left.get(candidate.node.pool, 0)
     )
 
 
@@ -123,16 +125,16 @@ class _Look:
         low, high = 1, min(len(listed) - 1, _MOST_AT_ONCE)
         if len(listed) < 2:
             return None
-        found = None
+        best = None
         while low <= high:
             middle = (low + high) // 2
             tried = listed[: middle + 1]
             command = self._command(tried, Method.MULTI_NODE)
             if command is not None:
-                found, low = command, middle + 1
+                best, low = command, middle + 1
             else:
                 high = middle - 1
-        return found
+        return best
 
     def single(self, listed: Iterable[Candidate]) -> Command | None:
         """Take away the first that can be spared, or that something cheaper can replace."""
@@ -219,18 +221,18 @@ class _Look:
             for kind in by_price(list(outcome.types), requirements)
             if (worst := worst_price(kind, requirements)) is not None and worst < price
         ]
-        found = replace(outcome, types=tuple(kept), requirements=requirements)
-        if not self._keeps_min_values(found):
+        cheaper = replace(outcome, types=tuple(kept), requirements=requirements)
+        if not self._keeps_min_values(cheaper):
             return None
         if from_spot:
             if len(tried) > 1:
-                return found
-            return replace(found, types=found.types[:_SPOT_CHOICE]) if len(kept) >= _SPOT_CHOICE else None
+                return cheaper
+            return replace(cheaper, types=cheaper.types[:_SPOT_CHOICE]) if len(kept) >= _SPOT_CHOICE else None
         if allowed.has(SPOT) and allowed.has(ON_DEMAND):
             narrowed = combined(requirements.values(), (among(CAPACITY_TYPE, SPOT),))
             # The price was that of spot; on demand it might be dearer than what goes.
-            return replace(found, requirements=narrowed)
-        return found
+            return replace(cheaper, requirements=narrowed)
+        return cheaper
 
     def _keeps_min_values(self, outcome: _Try) -> bool:
         claim = outcome.done.claims[0]
@@ -257,15 +259,15 @@ class _Look:
             for kind in outcome.types
             if (worst := worst_price(kind, outcome.requirements)) is not None and worst < min(same)
         )
-        found = replace(outcome, types=kept)
-        return found if self._keeps_min_values(found) else None
+        other = replace(outcome, types=kept)
+        return other if self._keeps_min_values(other) else None
 
 
 def _interleaved(listed: Iterable[Candidate], seed: int) -> list[Candidate]:
     """One of each pool in turn; Karpenter takes the pools in any order, which the seed decides here."""
     by_pool: dict[str, list[Candidate]] = {}
-    for each in listed:
-        by_pool.setdefault(each.node.pool, []).append(each)
+    for candidate in listed:
+        by_pool.setdefault(candidate.node.pool, []).append(candidate)
     order = sorted(by_pool)
     random.Random(seed).shuffle(order)
     most = max((len(group) for group in by_pool.values()), default=0)

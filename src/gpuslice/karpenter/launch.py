@@ -50,21 +50,21 @@ def choose(types: list[InstanceType], requirements: Requirements, settings: Sett
     allowed = requirements.get(CAPACITY_TYPE, Requirement(CAPACITY_TYPE, frozenset(), complement=True))
     dearest = _dearest_spot(named, requirements) if not min_values else None
     if dearest is not None:
-        kept = [each for each in named if any(_worth(offer, dearest) for offer in each.offerings)]
+        kept = [listed for listed in named if any(_worth(offer, dearest) for offer in listed.offerings)]
         named = kept or named
     named = named[: settings.launch_types]
     for capacity_type in (RESERVED, SPOT, ON_DEMAND):
         if not allowed.has(capacity_type):
             continue
         narrowed = {**requirements, CAPACITY_TYPE: among(CAPACITY_TYPE, capacity_type)}
-        found = [
+        offers = [
             (offer, kind)
             for kind in named
             for offer in offerings(kind, narrowed)
             if dearest is None or _worth(offer, dearest)
         ]
-        if found:
-            offer, kind = min(found, key=lambda each: (each[0].price, each[1].name, each[0].zone))
+        if offers:
+            offer, kind = min(offers, key=lambda pair: (pair[0].price, pair[1].name, pair[0].zone))
             return Launch(kind, capacity_type, offer.zone, offer.price, tuple(kind.name for kind in named))
     return None
 
@@ -78,7 +78,7 @@ def by_price(types: list[InstanceType], requirements: Requirements) -> list[Inst
         kind
         for price, kind in sorted(
             ((price, kind) for price, kind in priced if price is not None),
-            key=lambda found: (found[0], found[1].name),
+            key=lambda priced: (priced[0], priced[1].name),
         )
     ]
 
@@ -87,7 +87,7 @@ def worst_price(kind: InstanceType, requirements: Requirements) -> int | None:
     """The highest price at which a type may be launched: of reserved offerings, else of spot, else of on-demand."""
     offered = offerings(kind, requirements)
     for capacity_type in (RESERVED, SPOT, ON_DEMAND):
-        prices = [each.price for each in offered if each.capacity_type == capacity_type]
+        prices = [offering.price for offering in offered if offering.capacity_type == capacity_type]
         if prices:
             return max(prices)
     return None
@@ -105,7 +105,7 @@ def _plain(types: list[InstanceType]) -> list[InstanceType]:
 def _dearest_spot(types: list[InstanceType], requirements: Requirements) -> int | None:
     """Above which price spot is not taken: the cheapest on-demand one, where both are allowed and to be had."""
     offered = [offering for kind in types for offering in offerings(kind, requirements)]
-    on_demand = [each.price for each in offered if each.capacity_type == ON_DEMAND]
+    on_demand = [offering.price for offering in offered if offering.capacity_type == ON_DEMAND]
     has_spot = any(offering.capacity_type == SPOT for offering in offered)
     return min(on_demand) if on_demand and has_spot else None
 

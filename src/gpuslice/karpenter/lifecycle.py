@@ -29,7 +29,7 @@ def started(pools: Pools, new: NewNode, name: str, now: float) -> Node:
         for key, requirement in sorted(new.requirements.items())
         if requirement.values and not requirement.complement
     }
-    at = next(at for at, each in enumerate(template.types) if each.name == kind.name)
+    at = next(at for at, listed in enumerate(template.types) if listed.name == kind.name)
     labels = {
         **required,
         **template.labels[at],

@@ -50,7 +50,7 @@ class Decision:
     @property
     def price(self) -> int:
         """Micro-dollars an hour of what is launched."""
-        return sum(each.launch.price for each in self.new if each.launch is not None)
+        return sum(node.launch.price for node in self.new if node.launch is not None)
 
 
 def provision(pools: Pools, nodes: Sequence[Node], pending: Iterable[Pod]) -> Decision:
@@ -64,7 +64,7 @@ def provision(pools: Pools, nodes: Sequence[Node], pending: Iterable[Pod]) -> De
     done = Pass(pools, [node for node in nodes if not node.deleting])
     done.place(pending)
     return Decision(
-        {each.node.name: tuple(each.pods) for each in done.existing if each.pods},
+        {held.node.name: tuple(held.pods) for held in done.existing if held.pods},
         tuple(new_node(pools, claim) for claim in done.claims),
         tuple(done.failed),
     )

@@ -101,10 +101,12 @@ class Requirement:
         else:
             values = self.values & other.values
         both = self.complement and other.complement
-        found = Requirement(self.key, values, both, low, high, most)
+        narrowed = Requirement(self.key, values, both, low, high, most)
         if low is not None or high is not None:
-            found = replace(found, values=frozenset(value for value in values if found._within(value)))
-        return found if both else replace(found, at_least=None, at_most=None)
+            narrowed = replace(
+                narrowed, values=frozenset(value for value in values if narrowed._within(value))
+            )
+        return narrowed if both else replace(narrowed, at_least=None, at_most=None)
 
     def _within(self, value: str) -> bool:
         if self.at_least is None and self.at_most is None:
@@ -179,12 +181,12 @@ def labelled(labels: Mapping[str, str]) -> dict[str, Requirement]:
 
 def combined(*groups: Iterable[Requirement]) -> dict[str, Requirement]:
     """All of these requirements at once."""
-    found: dict[str, Requirement] = {}
+    together: dict[str, Requirement] = {}
     for group in groups:
-        for each in group:
-            before = found.get(each.key)
-            found[each.key] = each if before is None else each.intersection(before)
-    return found
+        for requirement in group:
+            before = together.get(requirement.key)
+            together[requirement.key] = requirement if before is None else requirement.intersection(before)
+    return together
 
 
 def conflict(have: Requirements, want: Requirements) -> Requirement | None:
@@ -209,9 +211,9 @@ def obstacle(have: Requirements, want: Requirements, *, undefined: bool) -> Requ
         want: of a pod.
         undefined: whether well-known labels that `have` doesn't mention are still open (a node to be made).
     """
-    for key, each in want.items():
-        if key not in have and not each.negative() and not (undefined and well_known(key)):
-            return each
+    for key, requirement in want.items():
+        if key not in have and not requirement.negative() and not (undefined and well_known(key)):
+            return requirement
     return conflict(have, want)
 
 

@@ -180,10 +180,10 @@ class _Rollout:
         self.passes += 1
         if not self.pending:
             return
-        for each in provision(self.pools, self.nodes, self.pending).new:
-            if each.launch is None:
+        for new in provision(self.pools, self.nodes, self.pending).new:
+            if new.launch is None:
                 continue
-            node = started(self.pools, each, f"{each.pool}-{self.chance.getrandbits(25):05x}", now)
+            node = started(self.pools, new, f"{new.pool}-{self.chance.getrandbits(25):05x}", now)
             self.nodes.append(node)
             ready = now + self.chance.uniform(*READY_SECONDS)
             seen = math.ceil(ready / BACKOFF_SECONDS) * BACKOFF_SECONDS

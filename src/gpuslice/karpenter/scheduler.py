@@ -138,7 +138,7 @@ class Pass:
         shapes = {kind: self._pools.shapes(kind) for kind in kinds}
         left_alone = {kind for kind, steps in shapes.items() if _left_alone(steps[0])}
         keys = {kind: self._pools.key(kind) for kind in kinds}
-        queue = deque(sorted(listed, key=lambda each: (keys[each.kind], each.created, each.uid)))
+        queue = deque(sorted(listed, key=lambda pod: (keys[pod.kind], pod.created, pod.uid)))
         for steps in shapes.values():
             self._topologies.know(steps[0])
         last: dict[Pod, int] = {}
@@ -169,33 +169,33 @@ class Pass:
 
     def _number(self, shape: Shape, *, moves: bool) -> int:
         key = (shape, moves)
-        found = self._numbers.get(key)
-        if found is None:
-            found = self._numbers[key] = len(self._first)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self._first)
             self._first.append(0)
-        return found
+        return number
 
     def _to_existing(self, pod: Pod, shape: Shape, number: int, bound: Bound | None, *, moves: bool) -> bool:
         start = self._first[number]
         for at in range(start, len(self.existing)):
-            each = self.existing[at]
-            free = each.free
+            held = self.existing[at]
+            free = held.free
             for resource, amount in shape.requests:
                 if amount > free.get(resource, 0):
                     break
             else:
-                if (moves and each.shut) or not self._pools.tolerates(shape, each.node.taints):
+                if (moves and held.shut) or not self._pools.tolerates(shape, held.node.taints):
                     continue
-                state = self._state_on(each, shape, bound)
+                state = self._state_on(held, shape, bound)
                 if state != _IMPOSSIBLE:
-                    each.state = state
-                    each.pods.append(pod)
+                    held.state = state
+                    held.pods.append(pod)
                     for resource, amount in shape.requests:
                         free[resource] -= amount
                     if bound is None:
                         self._first[number] = at
                     else:
-                        self._topologies.record(bound, self._on(each, state))
+                        self._topologies.record(bound, self._on(held, state))
                     return True
         if bound is None:
             self._first[number] = len(self.existing)
@@ -297,7 +297,8 @@ class Pass:
             return state
         states = self._pools.claims
         return states.number(
-            replace(each, min_values=short.get(key, each.min_values)) for key, each in states[state].items()
+            replace(requirement, min_values=short.get(key, requirement.min_values))
+            for key, requirement in states[state].items()
         )
 
     def left(self, template: Template) -> int:
@@ -324,7 +325,10 @@ class Pass:
 
 def _left_alone(shape: Shape) -> bool:
     """Whether a pod must not run on Karpenter's nodes: then it isn't tried at all, preferences or not."""
-    return any(each.key == NODE_POOL and not each.values and not each.complement for each in shape.wanted)
+    return any(
+        requirement.key == NODE_POOL and not requirement.values and not requirement.complement
+        for requirement in shape.wanted
+    )
 
 
 def _with_host(requirements: Requirements, claim: Claim) -> Requirements:
@@ -333,11 +337,11 @@ def _with_host(requirements: Requirements, claim: Claim) -> Requirements:
 
 def _remaining(pools: Pools, nodes: Iterable[Node]) -> dict[str, dict[str, int]]:
     """What the limits of each pool that has any leave beside its nodes."""
-    found = {
+    remaining = {
         template.pool.name: dict(template.pool.limits) for template in pools.templates if template.pool.limits
     }
     for node in nodes:
-        left = found.get(node.pool, {})
+        left = remaining.get(node.pool, {})
         for key in left:
             left[key] -= 1 if key == NODES else node.capacity.get(key, 0)
-    return found
+    return remaining

@@ -98,7 +98,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
     spreads = [spread for spread in kind.spreads if respect or spread.unsatisfiable is Unsatisfiable.REFUSE]
     tolerations = list(kind.tolerations)
     own = tuple(labelled(kind.selector).values())
-    found = []
+    shaped = []
     while True:
         terms = affinity[0] if affinity else ()
         strict = combined(own, terms)
@@ -106,7 +106,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
         # The order decides what a conflict inside one pod leaves; Karpenter adds the preferred ones before the terms.
         wanted = combined(own, first, terms)
         alternatives = tuple(frozenset(combined(own, term).values()) for term in affinity or [()])
-        found.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
+        shaped.append(_shape(kind, wanted, strict, alternatives, tuple(tolerations), tuple(spreads)))
         if len(affinity) > 1:
             del affinity[0]
         elif preferred:
@@ -118,7 +118,7 @@ def shapes(kind: PodClass, preferences: Preferences, *, prefer_taints: bool) -> 
         elif prefer_taints and _PREFER_NOT not in tolerations:
             tolerations.append(_PREFER_NOT)
         else:
-            return tuple(found)
+            return tuple(shaped)
 
 
 def _ignorable(spreads: list[Spread]) -> int | None:
@@ -139,7 +139,7 @@ def _shape(
     requests = {name: amount for name, amount in kind.requests.items() if amount > 0} | {PODS: 1}
     return Shape(
         # What nodes soonest run out of comes first: extended resources, then CPU, memory, pods.
-        tuple(sorted(requests.items(), key=lambda each: ("/" not in each[0], each[0]))),
+        tuple(sorted(requests.items(), key=lambda request: ("/" not in request[0], request[0]))),
         frozenset(requirement for key, requirement in wanted.items() if key != HOSTNAME),
         wanted.get(HOSTNAME),
         frozenset(strict.values()),

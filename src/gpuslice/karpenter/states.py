@@ -27,7 +27,7 @@ class States:
         key = frozenset(listed)
         if key not in self._known:
             self._known[key] = len(self._all)
-            self._all.append({each.key: each for each in key})
+            self._all.append({requirement.key: requirement for requirement in key})
         return self._known[key]
 
     def __getitem__(self, number: int) -> Requirements:
@@ -38,12 +38,12 @@ class States:
         if not want:
             return have
         key = (have, want)
-        found = self._next.get(key)
-        if found is None:
+        number = self._next.get(key)
+        if number is None:
             ours, theirs = self._all[have], self._all[want]
             if obstacle(ours, theirs, undefined=self._undefined) is not None:
-                found = -1
+                number = -1
             else:
-                found = self.number(combined(ours.values(), theirs.values()))
-            self._next[key] = found
-        return found
+                number = self.number(combined(ours.values(), theirs.values()))
+            self._next[key] = number
+        return number

@@ -100,16 +100,16 @@ class Template:
 
     def under(self, state: int) -> int:
         """The types that satisfy requirements and can be bought under them."""
-        found = self._under.get(state)
-        if found is None:
+        state_under = self._under.get(state)
+        if state_under is None:
             requirements = self._states[state]
-            found = sum(
+            state_under = sum(
                 1 << at
                 for at, (kind, labels) in enumerate(zip(self.types, self._labels, strict=True))
                 if conflict(labels, requirements) is None and _offered(kind, requirements)
             )
-            self._under[state] = found
-        return found
+            self._under[state] = state_under
+        return state_under
 
     def within(self, remaining: Mapping[str, int]) -> int:
         """The types that limits leave room for."""
@@ -125,7 +125,7 @@ class Template:
 
     def short_of(self, state: int, types: int) -> dict[str, int]:
         """Labels of which a set of types has fewer values than minValues asks for, and how many it has."""
-        found = {}
+        short = {}
         for requirement in self._states[state].values():
             if requirement.min_values is not None:
                 values = {
@@ -135,8 +135,8 @@ class Template:
                     for value in self._labels[at][requirement.key].values
                 }
                 if len(values) < requirement.min_values:
-                    found[requirement.key] = len(values)
-        return found
+                    short[requirement.key] = len(values)
+        return short
 
     def has_min_values(self, state: int) -> bool:
         """Whether minValues are asked for at all."""
@@ -184,7 +184,9 @@ class Pools:
         made = (Template(node_pool, steps, self.claims) for node_pool in ordered)
         strict = self.settings.min_values is MinValues.STRICT
         self.templates = tuple(
-            each for each in made if each.all and (not strict or each.enough_values(each.state, each.all))
+            template
+            for template in made
+            if template.all and (not strict or template.enough_values(template.state, template.all))
         )
         self.daemons = tuple(daemons)
         self._prefer_taints = any(
@@ -203,52 +205,52 @@ class Pools:
 
     def shapes(self, kind: PodClass) -> tuple[Shape, ...]:
         """A pod as it is and as it is relaxed: equal ones are the same objects."""
-        found = self._shapes.get(kind)
-        if found is None:
+        known = self._shapes.get(kind)
+        if known is None:
             made = shapes(kind, self.settings.preferences, prefer_taints=self._prefer_taints)
-            found = tuple(self._shared.setdefault(each.key(), each) for each in made)
-            self._shapes[kind] = found
-        return found
+            known = tuple(self._shared.setdefault(shape.key(), shape) for shape in made)
+            self._shapes[kind] = known
+        return known
 
     def want_of_claim(self, shape: Shape) -> int:
         """What a shape asks of a node to be made, by number. Its name is left out: nobody can know that yet."""
-        found = self._on_claims.get(shape)
-        if found is None:
-            found = self._on_claims[shape] = self.claims.number(shape.wanted)
-        return found
+        number = self._on_claims.get(shape)
+        if number is None:
+            number = self._on_claims[shape] = self.claims.number(shape.wanted)
+        return number
 
     def want_of_node(self, shape: Shape) -> int:
         """What a shape asks of a node that is there, by number."""
-        found = self._on_nodes.get(shape)
-        if found is None:
-            found = self._on_nodes[shape] = self.nodes.number(shape.wanted)
-        return found
+        number = self._on_nodes.get(shape)
+        if number is None:
+            number = self._on_nodes[shape] = self.nodes.number(shape.wanted)
+        return number
 
     def state_of(self, node: Node) -> int:
         """A node's labels by number, but for its name: nodes of a kind share theirs."""
         key = frozenset(node.labels.items())
-        found = self._labels.get(key)
-        if found is None:
+        state = self._labels.get(key)
+        if state is None:
             own = {name: value for name, value in node.labels.items() if name != HOSTNAME}
-            found = self._labels[key] = self.nodes.number(labelled(own))
-        return found
+            state = self._labels[key] = self.nodes.number(labelled(own))
+        return state
 
     def tolerated(self, shape: Shape, template: Template) -> bool:
         """Whether a shape tolerates the taints of a pool."""
         key = (shape, template)
-        found = self._tolerated.get(key)
-        if found is None:
-            found = self._tolerated[key] = shape.tolerates(template.pool.taints)
-        return found
+        known = self._tolerated.get(key)
+        if known is None:
+            known = self._tolerated[key] = shape.tolerates(template.pool.taints)
+        return known
 
     def tolerates(self, shape: Shape, taints: tuple[Taint, ...]) -> bool:
         """Whether a shape tolerates the taints of a node."""
         key = (shape, id(taints))
-        found = self._tolerates.get(key)
-        if found is None:
+        tolerated = self._tolerates.get(key)
+        if tolerated is None:
             self._taints[id(taints)] = taints  # kept, so that nothing else gets its identity
-            found = self._tolerates[key] = shape.tolerates(taints)
-        return found
+            tolerated = self._tolerates[key] = shape.tolerates(taints)
+        return tolerated
 
     def key(self, kind: PodClass) -> tuple[int, int]:
         """By which the queue is sorted."""
@@ -285,13 +287,13 @@ def _daemons(
     """What daemonsets take of a node of this type."""
     taken: dict[str, int] = {}
     labels = kind.requirements()
-    for each, steps in daemons:
-        if not _tolerates(each, pool):
+    for daemon, steps in daemons:
+        if not _tolerates(daemon, pool):
             continue
         for shape in steps:
             strict = {want.key: want for want in shape.strict}
             if obstacle(own, strict, undefined=True) is None and conflict(labels, strict) is None:
-                for key, amount in (*each.requests.items(), (PODS, 1)):
+                for key, amount in (*daemon.requests.items(), (PODS, 1)):
                     taken[key] = taken.get(key, 0) + amount
                 break
     return taken

@@ -55,8 +55,8 @@ class Topologies:
         self._bound: dict[Shape, Bound | None] = {}
         if any(pod.kind.apart for node in nodes for pod in node.pods):
             for labels, shapes in self._placed():
-                for each in shapes:
-                    for key in inverse_keys_of(each):
+                for placed in shapes:
+                    for key in inverse_keys_of(placed):
                         group = self._inverse_group(key)
                         for domain in _values(labels, key.key):
                             group.record(domain)
@@ -95,7 +95,7 @@ class Topologies:
 
     def _find(self, shape: Shape) -> Bound | None:
         rules = [self._groups[group.key] for group in groups_of(shape, self._chance)]
-        rules += [each for each in self._inverse.values() if _selects(each, shape)]
+        rules += [group for group in self._inverse.values() if _selects(group, shape)]
         counting = [group for group in self._groups.values() if _selects(group, shape)]
         own = [self._inverse[key] for key in inverse_keys_of(shape)]
         if not (rules or counting or own):
@@ -104,19 +104,19 @@ class Topologies:
 
     def narrowed(self, bound: Bound, shape: Shape, node: Requirements) -> dict[str, Requirement] | None:
         """The domains that are left of a node's: what to add to its requirements, or None where there are none."""
-        found: dict[str, Requirement] = {}
-        strict = {each.key: each for each in shape.strict}
+        labels: dict[str, Requirement] = {}
+        strict = {requirement.key: requirement for requirement in shape.strict}
         for group in bound.rules:
             key = group.key.key
             any_ = Requirement(key, frozenset(), complement=True)
             allowed = group.allowed(shape, strict.get(key, any_), node.get(key, any_))
             left = Requirement(key, allowed)
-            if key in found:
-                left = left.intersection(found[key])
+            if key in labels:
+                left = left.intersection(labels[key])
             if not left.values or (key in node and not node[key].intersects(left)):
                 return None
-            found[key] = left
-        return found
+            labels[key] = left
+        return labels
 
     def record(self, bound: Bound, node: Requirements) -> None:
         """Count a pod that goes to a node with these requirements."""
@@ -164,5 +164,5 @@ def _selects(group: Group, shape: Shape) -> bool:
 
 
 def _values(labels: Mapping[str, Requirement], key: str) -> tuple[str, ...]:
-    found = labels.get(key)
-    return () if found is None or found.complement else tuple(sorted(found.values))
+    requirement = labels.get(key)
+    return () if requirement is None or requirement.complement else tuple(sorted(requirement.values))

@@ -67,7 +67,8 @@ class Group:
     def includes(self, requirements: Requirements) -> bool:
         """Whether nodes with these requirements count: a spread looks at nodes that its pods could go to."""
         return not self.terms or any(
-            obstacle(requirements, {each.key: each for each in term}, undefined=False) is None
+            obstacle(requirements, {requirement.key: requirement for requirement in term}, undefined=False)
+            is None
             for term in self.terms
         )
 
@@ -132,7 +133,7 @@ class Group:
             return taken
         # The first pod may choose: Karpenter takes a domain that the node can have, and any other one.
         open_ = [domain for domain in self.counts if pod.has(domain)]
-        return self._any(each for each in open_ if node.has(each)) | self._any(open_)
+        return self._any(domain for domain in open_ if node.has(domain)) | self._any(open_)
 
     def _any(self, domains: Iterable[str]) -> frozenset[str]:
         """One of these domains, by chance; none of none."""
@@ -199,13 +200,13 @@ def _term_key(shape: Shape, kind: Kind, term: PodTerm) -> GroupKey:
 
 def domains_of(pools: Iterable[NodePool], key: str) -> set[str]:
     """All domains of a label that nodes of these pools could have."""
-    found: set[str] = set()
+    domains: set[str] = set()
     for pool in pools:
         own = combined(pool.requirements, labelled(pool.labels).values())
         for kind in pool.instance_types:
             both = combined(own.values(), kind.requirements().values()).get(key)
             if both is not None:
-                found |= both.values
+                domains |= both.values
         if key in own and not own[key].complement:
-            found |= own[key].values
-    return found
+            domains |= own[key].values
+    return domains

@@ -130,26 +130,26 @@ def slices_of(layout: Layout, fractions: frozenset[Fraction]) -> dict[str, Slice
     gpu, mechanism = GPUS.get(layout.gpu), Mechanism(layout.mechanism)
     if gpu is None:
         return {}
-    found: list[Slice] = []
+    slices: list[Slice] = []
     try:
         match mechanism:
             case Mechanism.WHOLE:
-                found.append(cuts.whole(gpu))
+                slices.append(cuts.whole(gpu))
             case Mechanism.FRACTIONAL:
-                found += [cuts.fractional(gpu, fraction) for fraction in fractions if len(fractions) == 1]
+                slices += [cuts.fractional(gpu, fraction) for fraction in fractions if len(fractions) == 1]
             case Mechanism.MIG if gpu.mig is not None:
                 offered = {name for count in _counts(layout) for name in count}
-                found += [cuts.mig(gpu, profile) for profile in gpu.mig.profiles if profile.name in offered]
+                slices += [cuts.mig(gpu, profile) for profile in gpu.mig.profiles if profile.name in offered]
             case _ if layout.replicas is UNSET:
                 pass
             case _ if layout.metered is not UNSET:
-                found.append(cuts.metered(gpu, layout.metered.time, layout.replicas))
+                slices.append(cuts.metered(gpu, layout.metered.time, layout.replicas))
             case _:
                 time = None if layout.slot_time is UNSET else layout.slot_time
-                found.append(cuts.slot(gpu, mechanism, layout.replicas, time))
+                slices.append(cuts.slot(gpu, mechanism, layout.replicas, time))
     except InputError:
         return {}
-    return {each.name: each for each in found}
+    return {slice_.name: slice_ for slice_ in slices}
 
 
 def type_violations(layout: Layout, instance_type: InstanceType, where: str) -> Iterator[Violation]:
@@ -231,13 +231,13 @@ def _slots(
 def _offered(layout: Layout, instance_type: InstanceType) -> Counter[str]:
     """How many slices of each name one node has."""
     gpus = max(instance_type.gpu_count, 1)
-    found: Counter[str] = Counter()
+    offered: Counter[str] = Counter()
     for counts in _counts(layout) * (1 if layout.geometry is UNSET else gpus):
-        found.update({f"{layout.gpu}/mig/{profile}": count for profile, count in counts.items()})
+        offered.update({f"{layout.gpu}/mig/{profile}": count for profile, count in counts.items()})
     if layout.mechanism != "mig":
         for name in slices_of(layout, frozenset({instance_type.gpu_fraction})):
-            found[name] = gpus * (1 if layout.replicas is UNSET else layout.replicas)
-    return found
+            offered[name] = gpus * (1 if layout.replicas is UNSET else layout.replicas)
+    return offered
 
 
 def _counts(layout: Layout) -> list[Counter[str]]:
@@ -245,10 +245,10 @@ def _counts(layout: Layout) -> list[Counter[str]]:
     listed = layout.geometries
     if listed is UNSET:
         listed = () if layout.geometry is UNSET else (layout.geometry,)
-    found: list[Counter[str]] = []
+    counted: list[Counter[str]] = []
     for geometry in listed:
         counts: Counter[str] = Counter()
         for entry in geometry:
             counts[entry.profile] += entry.count
-        found.append(counts)
-    return found
+        counted.append(counts)
+    return counted

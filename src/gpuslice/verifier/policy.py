@@ -38,7 +38,7 @@ def _kept(plan: Plan, nodes: Sequence[Node | OptimalNode], where: str) -> Iterat
     for name, most in policy.max_nodes.items():
         if bought[name] > most:
             yield Violation("policy/max-nodes", where, f"{bought[name]} nodes are {name}, {most} may be")
-    held = {each.instance_type: each.count for each in policy.reserved}
+    held = {reservation.instance_type: reservation.count for reservation in policy.reserved}
     for name, count in sorted(_count(node for node in nodes if node.purchase == "reserved").items()):
         if count > held.get(name, 0):
             yield Violation(
@@ -59,7 +59,7 @@ def _forbidden(plan: Plan, name: str, where: str) -> Iterator[Violation]:
 
 
 def _count(nodes: Iterable[Node | OptimalNode]) -> Counter[str]:
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in nodes:
-        found[node.instance_type] += node.count
-    return found
+        counts[node.instance_type] += node.count
+    return counts

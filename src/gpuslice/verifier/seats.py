@@ -100,7 +100,7 @@ def _limited(pool: Pool, where: str) -> Iterator[Violation]:
 def _workload(
     name: str, assigned: list[Assignment], pools: Mapping[str, Pool], own: Counter[str]
 ) -> Iterator[Violation]:
-    seated = [bool(pools[each.pool].seats) for each in assigned if each.pool in pools]
+    seated = [bool(pools[assignment.pool].seats) for assignment in assigned if assignment.pool in pools]
     if not any(seated):
         if any(assignment.asks.seat for assignment in assigned):
             yield Violation("seats", name, "asks for a seat where there are none")
@@ -112,7 +112,15 @@ def _workload(
         yield Violation("seats", name, f"asks for another seat than its own: {', '.join(sorted(names))}")
     if any(counted(assignment.asks) for assignment in assigned):
         yield Violation("request", name, "has a seat: what that is sized for isn't asked for again")
-    if len({(each.asks.resource, each.asks.count, each.memory_limit) for each in assigned}) > 1:
+    if (
+        len(
+            {
+                (assignment.asks.resource, assignment.asks.count, assignment.memory_limit)
+                for assignment in assigned
+            }
+        )
+        > 1
+    ):
         yield Violation("one-template", name, "its pods are alike, and can't ask for different things")
     # Frameworks are told a share of the memory that they see: of another GPU that is something else.
     limited = any(assignment.memory_limit is not UNSET for assignment in assigned)

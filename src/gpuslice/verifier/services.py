@@ -50,12 +50,12 @@ def throughput_on(service: Service, slice_: str) -> Fraction:
 @lru_cache(maxsize=1024)
 def _done(service: Service) -> dict[str, Fraction]:
     """The most that one replica does on each slice where a profile meets the objective."""
-    found: dict[str, Fraction] = {}
+    rates: dict[str, Fraction] = {}
     for profile in service.profiles:
         if _meets(service, profile):
             done = Fraction(str(profile.rate)) * profile.processes
-            found[profile.slice] = max(found.get(profile.slice, done), done)
-    return found
+            rates[profile.slice] = max(rates.get(profile.slice, done), done)
+    return rates
 
 
 def _meets(service: Service, profile: ServiceProfile) -> bool:

@@ -165,12 +165,12 @@ class _Check:
         for name in self.assigned:
             if name not in self.workloads:
                 yield Violation("unknown-workload", name, "no such workload")
-        for each in self.plan.unplaced:
-            known = self.workloads.get(each.workload)
-            if unplaced[each.workload] > 1 or (known is not None and known.replicas != each.replicas):
-                yield Violation("unplaced", each.workload, "not once, with all its replicas")
-            if not each.reason.strip():
-                yield Violation("unplaced", each.workload, "no reason is given")
+        for left_out in self.plan.unplaced:
+            known = self.workloads.get(left_out.workload)
+            if unplaced[left_out.workload] > 1 or (known is not None and known.replicas != left_out.replicas):
+                yield Violation("unplaced", left_out.workload, "not once, with all its replicas")
+            if not left_out.reason.strip():
+                yield Violation("unplaced", left_out.workload, "no reason is given")
 
     def _seats(self, pool: str) -> Mapping[str, int]:
         return self.pools[pool].seats if pool in self.pools else {}
@@ -256,13 +256,15 @@ class _Check:
         for name in pool.instance_types:
             if name not in self.types:
                 yield Violation("instance-types", where, f"the catalog has no {name}")
-        for each in types:
-            yield from type_violations(pool.layout, each, where)
-            yield from _arch(each, workloads, where)
+        for instance_type in types:
+            yield from type_violations(pool.layout, instance_type, where)
+            yield from _arch(instance_type, workloads, where)
             for purchase in pool.purchases:
-                if Purchase(purchase) in each.prices:
-                    labels = node_facts(each, Purchase(purchase), self.catalog.region)
-                    yield from entry_violations(workloads, labels, pool.requires, f"{where}, {each.name}")
+                if Purchase(purchase) in instance_type.prices:
+                    labels = node_facts(instance_type, Purchase(purchase), self.catalog.region)
+                    yield from entry_violations(
+                        workloads, labels, pool.requires, f"{where}, {instance_type.name}"
+                    )
         for purchase in pool.purchases:
             if not any(Purchase(purchase) in kind.prices for kind in types):
                 yield Violation("price", where, f"none of its types has a price {purchase}")
@@ -423,11 +425,11 @@ class _Check:
 
 def _carried(nodes: Iterable[Node | OptimalNode]) -> Counter[str]:
     """Replicas by workload on all nodes."""
-    found: Counter[str] = Counter()
+    carried: Counter[str] = Counter()
     for node in nodes:
         for name, count in node.pods.items():
-            found[name] += count * node.count
-    return found
+            carried[name] += count * node.count
+    return carried
 
 
 def _arch(instance_type: InstanceType, workloads: Iterable[Workload], where: str) -> Iterator[Violation]:
