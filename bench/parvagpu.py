@@ -128,7 +128,7 @@ def solved(folder: Path, runs: int = 3) -> tuple[Solved, ...]:
             size_services(
                 services,
                 (),
-                lambda classes: node_options(classes, catalog, settings.overhead, settings.stack),
+                lambda classes: node_options(classes, catalog, settings.overhead, settings.carrier),
                 gap=0.0,
                 clock=Clock(_PATIENCE),
             )

@@ -17,11 +17,13 @@ from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import ANY_GPU, Need
 from gpuslice.hardware.sharing import METERED_TIMES
 from gpuslice.hardware.slices import Slice
+from gpuslice.planner.settings import Settings
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.node_limits import EFA, EPHEMERAL_STORAGE, Take, apart, host_port, spread
 from gpuslice.workloads.target import Target
 
 OVERHEAD = DaemonsetOverhead(cpu_milli=180, memory_mib=200, pods=8)
+CARRIER = Settings(OVERHEAD).carrier
 
 models = st.sampled_from(sorted(GPUS))
 

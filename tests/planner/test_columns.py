@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 
 from gpuslice.cloud.catalog import Catalog
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.workloads.model import Workload
 from tests.example_budget import few
-from tests.strategies import OVERHEAD, SMALL_TYPES, catalogs, fleets
+from tests.strategies import CARRIER, OVERHEAD, SMALL_TYPES, catalogs, fleets
 
 TOLERANCE = 1e-3
 
@@ -24,10 +23,10 @@ def _placeable(
     fleet: Sequence[Workload], catalog: Catalog
 ) -> tuple[tuple[WorkloadClass, ...], tuple[NodeOption, ...]]:
     everyone = classes_of(fleet)
-    offered = node_options(everyone, catalog, OVERHEAD, Stack.AL2023)
+    offered = node_options(everyone, catalog, OVERHEAD, CARRIER)
     placeable = {number for option in offered for number in option.classes}
     classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
-    return classes, node_options(classes, catalog, OVERHEAD, Stack.AL2023)
+    return classes, node_options(classes, catalog, OVERHEAD, CARRIER)
 
 
 @few

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.loads import enumeration
@@ -20,16 +19,16 @@ from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.planner.model.places import ClassNumber
 from gpuslice.workloads.model import Workload
 from tests.example_budget import few
-from tests.strategies import A100_X8, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
+from tests.strategies import A100_X8, CARRIER, H100, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
 
 
 def _laid_out(fleet, catalog) -> tuple[tuple[NodeOption, ...], tuple[WorkloadClass, ...]]:
     everyone = classes_of(fleet)
-    options = node_options(everyone, catalog, OVERHEAD, Stack.AL2023)
+    options = node_options(everyone, catalog, OVERHEAD, CARRIER)
     placeable = {number for option in options for number in option.classes}
     classes = tuple(each for number, each in enumerate(everyone) if number in placeable)
     assume(classes)
-    return node_options(classes, catalog, OVERHEAD, Stack.AL2023), classes
+    return node_options(classes, catalog, OVERHEAD, CARRIER), classes
 
 
 def _every_load(option: NodeOption, classes: Sequence[WorkloadClass]) -> Iterator[dict[ClassNumber, int]]:
@@ -93,7 +92,7 @@ def test_where_even_those_that_lack_nothing_are_too_many_none_is_listed():
         for at in range(20)
     ]
     classes = classes_of(fleet)
-    options = node_options(classes, catalog_of(L4), OVERHEAD, Stack.AL2023)
+    options = node_options(classes, catalog_of(L4), OVERHEAD, CARRIER)
     columns = ColumnGeneration(options, classes)
     values = columns.relax(tolerance=0.002, clock=Clock(10.0)).duals
     with patch.object(enumeration, "_MOST_LOOKS", 50):

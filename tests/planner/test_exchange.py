@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.bound.columns import ColumnGeneration
 from gpuslice.planner.bound.exchange import exchanges_of, made, made_whole
 from gpuslice.planner.clock import Clock
@@ -19,7 +18,7 @@ from gpuslice.planner.model.options import node_options
 from gpuslice.planner.model.patterns import Pattern, carries
 from gpuslice.planner.model.places import ClassNumber, numbers_of, pods_in_slots
 from gpuslice.workloads.model import Workload
-from tests.strategies import L4_LARGE, OVERHEAD, catalog_of
+from tests.strategies import CARRIER, L4_LARGE, OVERHEAD, catalog_of
 
 
 def _workload(name: str, memory_mib: int, duty_ppm: int, cpu_milli: int) -> Workload:
@@ -36,7 +35,7 @@ CLASSES = classes_of(
     ]
 )
 SMALL, MIDDLE, LARGE, OTHER = numbers_of(CLASSES)
-OPTIONS = node_options(CLASSES, catalog_of(L4_LARGE), OVERHEAD, Stack.AL2023)
+OPTIONS = node_options(CLASSES, catalog_of(L4_LARGE), OVERHEAD, CARRIER)
 METERED = next(each for each in OPTIONS if each.cut.metered and each.cut.tenant == "a")
 
 

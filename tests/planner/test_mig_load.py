@@ -13,14 +13,13 @@ from gpuslice.cloud.catalog import InstanceType
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Isolation, Mechanism
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.loads.mig import MigNode
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import Pattern
 from gpuslice.workloads.model import Workload
 from tests.hardware.geometries import valid_geometries
-from tests.strategies import H100, OVERHEAD, catalog_of
+from tests.strategies import CARRIER, H100, OVERHEAD, catalog_of
 
 MEMORIES = (9_000, 19_000, 38_000, 75_000)  # fit 1g.10gb, 1g.20gb or 2g, 3g or 4g, and 7g
 
@@ -29,7 +28,7 @@ def _mig_option(
     workloads: Sequence[Workload], machine: InstanceType = H100
 ) -> tuple[NodeOption, tuple[WorkloadClass, ...]]:
     classes = classes_of(workloads)
-    options = node_options(classes, catalog_of(machine), OVERHEAD, Stack.AL2023)
+    options = node_options(classes, catalog_of(machine), OVERHEAD, CARRIER)
     return next(each for each in options if each.cut.mechanism is Mechanism.MIG), classes
 
 

@@ -8,20 +8,19 @@ from hypothesis import given
 from gpuslice.cloud.catalog import InstanceType, Purchase
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.stacks import Stack
 from gpuslice.planner.model.classes import WorkloadClass, classes_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.patterns import capacity, usage
 from gpuslice.workloads.model import Workload
 from tests.example_budget import few
-from tests.strategies import L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
+from tests.strategies import CARRIER, L4, L4_X4, OVERHEAD, catalog_of, catalogs, fleets
 
 
 def _options(
     fleet: Sequence[Workload], *types: InstanceType
 ) -> tuple[tuple[NodeOption, ...], tuple[WorkloadClass, ...]]:
     classes = classes_of(fleet)
-    return node_options(classes, catalog_of(*types), OVERHEAD, Stack.AL2023), classes
+    return node_options(classes, catalog_of(*types), OVERHEAD, CARRIER), classes
 
 
 def _app(name: str = "red/app", *, interruptible: bool = False) -> Workload:
@@ -73,7 +72,7 @@ def test_a_dearer_type_with_more_room_stays():
 @given(fleets(), catalogs())
 def test_whoever_an_option_admits_has_room_there_alone(fleet, catalog):
     classes = classes_of(fleet)
-    for option in node_options(classes, catalog, OVERHEAD, Stack.AL2023):
+    for option in node_options(classes, catalog, OVERHEAD, CARRIER):
         assert option.price == option.instance_type.prices[option.purchase]
         assert list(option.classes) == sorted(set(option.classes))
         for number in option.classes:
@@ -86,5 +85,5 @@ def test_whoever_an_option_admits_has_room_there_alone(fleet, catalog):
 @few
 @given(fleets(), catalogs())
 def test_options_come_cheapest_first(fleet, catalog):
-    prices = [each.price for each in node_options(classes_of(fleet), catalog, OVERHEAD, Stack.AL2023)]
+    prices = [each.price for each in node_options(classes_of(fleet), catalog, OVERHEAD, CARRIER)]
     assert prices == sorted(prices)

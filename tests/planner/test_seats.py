@@ -41,6 +41,7 @@ from tests.random_fleets import read_fleet
 from tests.strategies import (
     A10G_X4,
     A100_X8,
+    CARRIER,
     H100,
     L4,
     L4_LARGE,
@@ -129,7 +130,7 @@ def seated_by(packing, classes, alone) -> SeatedFleet:
 
 def metered(types, classes):
     """Nodes with one metered card, by instance type."""
-    options = node_options(classes, catalog_of(*types), OVERHEAD, stack=Stack.AL2023)
+    options = node_options(classes, catalog_of(*types), OVERHEAD, CARRIER)
     return {
         each.instance_type.name: each
         for each in options
@@ -154,10 +155,10 @@ def test_who_asks_for_a_shared_gpu_takes_no_place_of_who_asks_for_a_whole_one():
         workload("red/b", 4, "A10G", 3000, 0.05, cpu=9),
     ]
     free = classes_of(members)
-    options = node_options(free, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    options = node_options(free, catalog_of(A10G_X4), OVERHEAD, CARRIER)
     assert ColumnGeneration(options, free).exchanges == ((1, 0),)
     kept = [replace(free[0], kept_to=Ask(WHOLE_GPU)), replace(free[1], kept_to=Ask(SHARED_GPU))]
-    options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, stack=Stack.AL2023)
+    options = node_options(kept, catalog_of(A10G_X4), OVERHEAD, CARRIER)
     assert ColumnGeneration(options, kept).exchanges == ()
 
 
@@ -168,7 +169,7 @@ def test_beside_pods_that_ask_for_mig_the_others_are_packed_anew_and_share_nodes
         workload("blue/cut", 7, "H100", 9000, 0.02, isolation=Isolation.HARDWARE),
     ]
     classes, catalog = classes_of(members), catalog_of(L4, H100)
-    options = node_options(classes, catalog, OVERHEAD, stack=Stack.AL2023)
+    options = node_options(classes, catalog, OVERHEAD, CARRIER)
     begin: Counter[Pattern] = Counter()
     for number, one in numbered(classes):
         alone = [
@@ -181,7 +182,7 @@ def test_beside_pods_that_ask_for_mig_the_others_are_packed_anew_and_share_nodes
         begin[cheapest] += -(-one.replicas // cheapest.pods[0].replicas)
 
     def without_mig(some):
-        return node_options(some, catalog, OVERHEAD, Stack.AL2023, frozenset({"mig"}))
+        return node_options(some, catalog, OVERHEAD, CARRIER, frozenset({"mig"}))
 
     found = seating(classes, options, (), begin, without_mig, gap=0.0, clock=Clock(60.0))
     assert found is not None

@@ -15,7 +15,6 @@ from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.selection import choose
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
-from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Plan
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.options import node_options
@@ -27,7 +26,7 @@ from gpuslice.workloads.model import Service, ServiceProfile, Workload
 from gpuslice.workloads.target import Target
 from tests.planner.good_plans import Case, Changes, Document, assignment, document_of, rules_broken
 from tests.planner.planned import home, prices, solved
-from tests.strategies import A100_X8, H100, L4, L4_EIGHTH, L4_X4, OVERHEAD, T4, catalog_of
+from tests.strategies import A100_X8, CARRIER, H100, L4, L4_EIGHTH, L4_X4, OVERHEAD, T4, catalog_of
 
 PARVAGPU = Path(__file__).parent / "data/parvagpu"
 
@@ -291,7 +290,7 @@ def test_the_cheapest_mix_is_found_and_what_is_proven_is_not_above_it(small, rat
         sized = sizing_services.size_services(
             [app],
             (),
-            lambda classes: node_options(classes, catalog, OVERHEAD, Stack.AL2023),
+            lambda classes: node_options(classes, catalog, OVERHEAD, CARRIER),
             gap=0.0,
             clock=Clock(60.0),
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuslice.carriers import table
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan import artefact
 from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
 from gpuslice.workloads.policy import FREE, Policy
 
 if TYPE_CHECKING:
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import DaemonsetOverhead
     from gpuslice.workloads.today import Today
 
@@ -21,6 +23,7 @@ class Settings:
 
     Attributes:
         stack: what nodes run.
+        carrier_name: who hands out GPUs there, of `table.NAMES`.
         overhead: of daemonsets on every node.
         overhead_assumed: whether that is our default and not the user's word.
         gap: relative, at which a plan is good enough.
@@ -37,6 +40,7 @@ class Settings:
     overhead: DaemonsetOverhead
     overhead_assumed: bool = True
     stack: Stack = Stack.AL2023
+    carrier_name: str = table.DEVICE_PLUGIN
     gap: float = DEFAULT_GAP
     without: frozenset[str] = frozenset()
     policy: Policy = FREE
@@ -46,3 +50,8 @@ class Settings:
     seats: bool = False
     models_today: artefact.ModelsToday = artefact.NO_MODELS
     today: Today | None = None
+
+    @property
+    def carrier(self) -> Carrier:
+        """By which pods get slices on nodes of the stack."""
+        return table.carrier(self.carrier_name, self.stack)

@@ -190,7 +190,7 @@ def _laid_out(workloads: Sequence[Workload], catalog: Catalog, settings: Setting
     placeable = {number for option in options for number in option.classes}
     for number, a_class in enumerate(everyone):
         if number not in placeable:
-            reason = reason_against(a_class, catalog, settings.overhead, settings.stack, settings.policy)
+            reason = reason_against(a_class, catalog, settings.overhead, settings.carrier, settings.policy)
             unplaced += [
                 artefact.Unplaced(member.name, member.replicas, reason) for member in a_class.members
             ]
@@ -340,7 +340,7 @@ def offered(classes: Sequence[WorkloadClass], catalog: Catalog, settings: Settin
         classes,
         catalog,
         settings.overhead,
-        stack=settings.stack,
+        settings.carrier,
         without=settings.without,
         policy=settings.policy,
     )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from operator import le
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.carriers import table
 from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
@@ -25,9 +24,9 @@ from gpuslice.workloads.policy import FREE, Policy, forbids
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
     from gpuslice.hardware.gpus import Gpu
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.places import ClassNumber
 
@@ -81,7 +80,7 @@ def node_options(
     classes: Sequence[WorkloadClass],
     catalog: Catalog,
     overhead: DaemonsetOverhead,
-    stack: Stack,
+    carrier: Carrier,
     without: frozenset[str] = frozenset(),
     policy: Policy = FREE,
 ) -> tuple[NodeOption, ...]:
@@ -91,7 +90,7 @@ def node_options(
         classes: to place; options name them by their position.
         catalog: with prices; types without one are no option.
         overhead: of daemonsets, on every node.
-        stack: what nodes run: cuts that it can't do are no option.
+        carrier: by which pods get slices: cuts that it can't do are no option.
         without: mechanisms that are not wanted; "metered" stands for metered time-slicing alone.
         policy: what may be bought. Types whose nodes it counts stand in for no other.
     """
@@ -100,7 +99,6 @@ def node_options(
         if kind.prices and not forbids(policy, kind):
             by_gpu[kind.gpu].append(kind)
     found: list[NodeOption] = []
-    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     for name in sorted(by_gpu):
         offered = [
             cut

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from gpuslice.carriers import table
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.launches.bill import priced_orders
@@ -55,7 +54,7 @@ def refuse_seats(settings: Settings) -> None:
         InputError: they can't, and why.
     """
     policy = settings.policy
-    if not table.carrier(table.DEVICE_PLUGIN, settings.stack).seats:
+    if not settings.carrier.seats:
         raise InputError(
             "Bottlerocket's nodes take no file that says which seats they have",
             where="--seats",

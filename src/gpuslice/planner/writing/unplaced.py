@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuslice.carriers import table
 from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE, allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.labels import node_facts
@@ -18,8 +17,8 @@ from gpuslice.workloads.policy import FREE, Policy, forbids
 from gpuslice.workloads.requirements import CAPACITY_TYPE, HOSTNAME, NODE_NAME
 
 if TYPE_CHECKING:
+    from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
-    from gpuslice.hardware.stacks import Stack
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.workloads.requirements import Requirement
 
@@ -31,7 +30,7 @@ def reason_against(
     workload_class: WorkloadClass,
     catalog: Catalog,
     overhead: DaemonsetOverhead,
-    stack: Stack,
+    carrier: Carrier,
     policy: Policy = FREE,
 ) -> str:
     """The reason that stands in the way of the nearest miss.
@@ -40,7 +39,6 @@ def reason_against(
     where the catalog has nothing else.
     """
     misses: list[tuple[int, int, str]] = []  # how near, how much it had of what was missing, in words
-    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     with_gpus = [kind for kind in catalog.instance_types if kind.gpu_count]
     for instance_type in with_gpus or catalog.instance_types:
         gpu = GPUS[instance_type.gpu]
