@@ -13,7 +13,7 @@ from gpuslice.cloud.labels import node_facts
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.groups import groups_of
-from gpuslice.workloads.requirements import Requirement, entered
+from gpuslice.workloads.requirements import Requirement, entered, pins_of
 from gpuslice.workloads.target import Target
 from tests.planner.planned import home, prices, solved
 from tests.planner.workload import workload
@@ -94,6 +94,8 @@ def test_only_machines_that_have_what_is_required_are_listed(condition, types):
         (needs(f"{INSTANCE}network-bandwidth", "Gt", "1000"), "doesn't meet"),
         (needs(CAPACITY, "In", "spot"), "may not be interrupted"),
         (needs(CAPACITY, "In", "reserved"), "doesn't meet"),
+        (needs(ZONE, "In"), "doesn't meet"),
+        (needs(ZONE, "DoesNotExist"), "doesn't meet"),
     ],
 )
 def test_what_no_new_node_meets_leaves_the_workload_where_it_is(condition, says):
@@ -121,11 +123,15 @@ def test_spot_is_bought_for_who_requires_it_and_for_no_one_who_requires_the_othe
         (needs("team", "In", "vision"), needs("team", "Exists"), True),
         (needs("team", "In", "vision"), needs("team", "In", "speech"), False),
         (needs("team", "In", "vision"), needs("team", "DoesNotExist"), False),
-        (needs("team", "In", "vision"), needs("rack", "In", "r1"), False),
+        (needs("team", "In", "vision"), needs("rack", "In", "r1"), True),
         (needs("team", "In", "vision"), needs("rack", "DoesNotExist"), True),
         (needs(ZONE, "In", "us-east-1a"), needs(ZONE, "In", "us-east-1a"), True),
         (needs(ZONE, "In", "us-east-1a"), needs(ZONE, "In", "us-east-1b"), False),
-        (needs(ZONE, "NotIn", "us-east-1c"), needs(ZONE, "In", "us-east-1a"), False),
+        (needs(ZONE, "NotIn", "us-east-1c"), needs(ZONE, "In", "us-east-1a"), True),
+        (needs(ZONE, "NotIn", "us-east-1a"), needs(ZONE, "In", "us-east-1a"), False),
+        (needs("team", "In", "vision", "speech"), needs("team", "In", "speech"), True),
+        (needs(f"{INSTANCE}cpu", "Gt", "4"), needs(f"{INSTANCE}cpu", "Lt", "16"), True),
+        (needs(f"{INSTANCE}cpu", "Gt", "8"), needs(f"{INSTANCE}cpu", "Lt", "8"), False),
     ],
 )
 def test_who_disagrees_never_shares_a_pool(one, other, shared):
@@ -210,3 +216,16 @@ def test_every_machine_of_a_pool_meets_what_each_of_its_pods_requires(required):
         ]
         bound, _, _ = prices(solved(free, CATALOG).plan)
         assert prices(plan)[1] >= bound
+
+
+@given(TERMS, TERMS)
+def test_whoever_can_be_on_one_node_is_in_a_group_that_has_it(first, second):
+    classes = classes_of([requiring("a/one", *first), requiring("a/other", *second, cpu=501)])
+    groups = groups_of(classes, CATALOG.instance_types, "us-east-1")
+    for kind in CATALOG.instance_types:
+        facts = node_facts(kind, Purchase.ON_DEMAND, "us-east-1")
+        joint = [one + other for one in first or ((),) for other in second or ((),)]
+        together = any(entered((term,), facts, pins_of(term)) for term in joint)
+        assert together is any(
+            {0, 1} <= {*group.members} and group.has(kind, Purchase.ON_DEMAND) for group in groups
+        )

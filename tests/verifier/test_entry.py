@@ -50,6 +50,9 @@ def test_the_plan_itself_is_good(plan):
         lambda pools, _: pools["a/sized"]["instanceTypes"].append("g6.xlarge"),
         lambda pools, _: pools["a/vision"].pop("requires"),
         lambda pools, _: pools["a/vision"]["requires"].pop(),
+        lambda pools, _: pools["a/vision"]["requires"].append(
+            {"key": ZONE, "operator": "NotIn", "values": ["us-east-1a"]}
+        ),
         lambda pools, _: pools["a/vision"].update(requires=pools["a/speech"]["requires"]),
         lambda pools, _: pools["a/speech"]["requires"][0]["values"].insert(0, "vision"),
         lambda pools, _: pools["a/speech"]["requires"].append(

@@ -82,16 +82,16 @@ def _nodes(template: Mapping[str, object], types: Sequence[InstanceType], region
     """The labels of each kind of node that a template leads to."""
     metadata = fields_of(template, "metadata", "labels")
     carried = {key: str(value) for key, value in metadata.items()}
-    asked = {one.key: one for one in _requirements(template)}
+    asked = {condition.key: condition for condition in _requirements(template)}
     for kind in types:
         for purchase in kind.prices:
             labels = node_labels(kind, purchase, region) | carried
-            if all(key not in labels or one.holds(labels[key]) for key, one in asked.items()):
+            if all(key not in labels or condition.holds(labels[key]) for key, condition in asked.items()):
                 yield labels
 
 
 def _zones(template: Mapping[str, object]) -> frozenset[Requirement]:
-    return frozenset(one for one in _requirements(template) if one.key in ZONES)
+    return frozenset(condition for condition in _requirements(template) if condition.key in ZONES)
 
 
 def _requirements(template: Mapping[str, object]) -> Term:
@@ -100,7 +100,10 @@ def _requirements(template: Mapping[str, object]) -> Term:
 
 def _against(terms: Terms, labels: Labels, zones: frozenset[Requirement]) -> Requirement | None:
     """What a pod requires first that a node hasn't; None: nothing."""
-    missing = [next((one for one in term if not _holds(one, labels, zones)), None) for term in terms]
+    missing = [
+        next((condition for condition in term if not _holds(condition, labels, zones)), None)
+        for term in terms
+    ]
     return None if None in missing else missing[0]
 
 

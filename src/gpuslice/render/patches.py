@@ -178,8 +178,8 @@ def _terms(terms: Terms) -> list[Object]:
         {
             field: conditions
             for field, conditions in (
-                ("matchExpressions", [one.plain() for one in term if one.key != NODE_NAME]),
-                ("matchFields", [one.plain() for one in term if one.key == NODE_NAME]),
+                ("matchExpressions", [condition.plain() for condition in term if condition.key != NODE_NAME]),
+                ("matchFields", [condition.plain() for condition in term if condition.key == NODE_NAME]),
             )
             if conditions
         }

@@ -13,6 +13,7 @@ from gpuslice.workloads.requirements import (
     leaves_with_today,
     own_label,
     pins_of,
+    somewhere,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def entry_violations(
         carried = own_label(pin.key) and pin.operator == "In" and len(pin.values) == 1
         if not carried and pin.key not in ZONES:
             yield Violation("affinity", where, f"{pin} is nothing that a new pool can have")
+    if not somewhere([pin for pin in pins if pin.key in ZONES]):
+        yield Violation("affinity", where, "its zones contradict each other")
     for workload in workloads:
         against = [_unmet(term, labels, pins) for term in workload.requires]
         if against and None not in against:
@@ -47,15 +50,16 @@ def entry_violations(
 
 def together_violations(workloads: Sequence[Workload], labels: Labels, where: str) -> Iterator[Violation]:
     """Who can't be on one node, whatever its pool is bound to."""
-    required = [workload.requires for workload in workloads if workload.requires]
-    choices: dict[Term, None] = {(): None}
-    for terms in dict.fromkeys(required):
-        choices |= dict.fromkeys(tuple(pins_of(term)) for term in terms)
-    met = any(
-        all(any(_unmet(term, labels, pins) is None for term in terms) for terms in required)
-        for pins in choices
-    )
-    if not met:
+    required = dict.fromkeys(workload.requires for workload in workloads if workload.requires)
+    joint: list[Term] = [()]
+    for terms in required:
+        joint = [
+            both
+            for held in joint
+            for term in terms
+            if _unmet(both := (*held, *term), labels, pins_of(both)) is None
+        ]
+    if not joint:
         names = ", ".join(sorted(workload.name for workload in workloads if workload.requires))
         yield Violation("affinity", where, f"no pool of such nodes is open to {names}")
 

@@ -151,7 +151,7 @@ def _selected(selector: dict[str, str], where: str, strange: list[str]) -> froze
 
 def patched(affinity: Terms) -> Terms | UnsetType:
     """A required affinity without the labels that new nodes don't carry; UNSET: it has none of these."""
-    gone = {one.key for term in affinity for one in term if leaves_with_today(one.key)}
+    gone = {condition.key for term in affinity for condition in term if leaves_with_today(condition.key)}
     return without_keys(affinity, gone) if gone else UNSET
 
 
@@ -163,8 +163,8 @@ def models_admitted(affinity: Terms) -> frozenset[str]:
 
 
 def _term(term: NodeSelectorTerm, where: str) -> tuple[Requirement, ...]:
-    fields = tuple(_requirement(one, where) for one in term.match_fields)
-    conditions = tuple(_requirement(one, where) for one in term.match_expressions)
+    fields = tuple(_requirement(field, where) for field in term.match_fields)
+    conditions = tuple(_requirement(expression, where) for expression in term.match_expressions)
     # A term without any matches no node.
     return conditions + fields or (Requirement(NODE_NAME, "In", ()),)
 

@@ -43,7 +43,7 @@ def released(workloads: Iterable[Workload], keys: Collection[str]) -> tuple[Work
 
 def _keys(workload: Workload) -> set[str]:
     target = workload.target
-    in_affinity = {one.key for term in target.node_affinity for one in term}
+    in_affinity = {condition.key for term in target.node_affinity for condition in term}
     return {*target.node_selector, *target.drop_node_selector, *in_affinity}
 
 

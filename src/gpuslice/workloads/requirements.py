@@ -141,7 +141,7 @@ def entered(terms: Terms, facts: Mapping[str, str | None], pins: Collection[Requ
         facts: the labels that its machine gives it, by any name that others have for them; None: none of that key.
         pins: what its pool is bound to beside the machine.
     """
-    return not terms or any(all(met(one, facts, pins) for one in term) for term in terms)
+    return not terms or any(all(met(condition, facts, pins) for condition in term) for term in terms)
 
 
 def pins_of(term: Term) -> Term:
@@ -149,26 +149,38 @@ def pins_of(term: Term) -> Term:
 
     What can't be met at all has no part in it: `met` then says so.
     """
-    pins = {requirement for requirement in term if requirement.key in ZONES}
+    zones = {requirement for requirement in term if requirement.key in ZONES}
+    pins = {requirement for requirement in zones if somewhere(zones)}
     for key in {requirement.key for requirement in term if own_label(requirement.key)}:
         of_key = [requirement for requirement in term if requirement.key == key]
         values = (value for requirement in of_key for value in _candidates(requirement))
-        value = next((value for value in values if all(one.holds(value) for one in of_key)), None)
+        value = next((value for value in values if all(condition.holds(value) for condition in of_key)), None)
         if value is not None:
             pins.add(Requirement(key, "In", (value,)))
     return tuple(sorted(pins))
 
 
+def somewhere(zones: Collection[Requirement]) -> bool:
+    """Whether a node can meet conditions on zones together; a zone that none of them names is taken to be there."""
+    for key in {requirement.key for requirement in zones}:
+        of_key = [requirement for requirement in zones if requirement.key == key]
+        named = [requirement.values for requirement in of_key if requirement.operator == "In"]
+        values = [value for among in named for value in among] if named else [_NO_NAME]
+        if not any(all(requirement.holds(value) for requirement in of_key) for value in values):
+            return False
+    return True
+
+
 def without_keys(terms: Terms, gone: Collection[str]) -> Terms:
     """The terms without conditions on some keys; none where one of them had no others: it then always holds."""
-    left = tuple(tuple(one for one in term if one.key not in gone) for term in terms)
+    left = tuple(tuple(condition for condition in term if condition.key not in gone) for term in terms)
     emptied = any(not after and before for after, before in zip(left, terms, strict=True))
     return () if emptied else tuple(dict.fromkeys(left))
 
 
 def needed(pins: Iterable[Requirement], required: Iterable[Terms]) -> Term:
     """Those of a pool's pins that somebody in it speaks of."""
-    keys = {one.key for terms in required for term in terms for one in term}
+    keys = {condition.key for terms in required for term in terms for condition in term}
     return tuple(pin for pin in pins if pin.key in keys)
 
 

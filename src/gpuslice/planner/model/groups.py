@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.labels import node_facts
 from gpuslice.planner.model.places import numbered, numbers_of
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
     Offer = tuple[str, Purchase]  # an instance type by its name, and how it is bought
     Facts = Mapping[str, str | None]
+    Entry = tuple[Term, frozenset[Offer]]  # what a pool is bound to, and its nodes
+
+_MOST_TOGETHER: Final = 16
+"""Groups of a GPU model for classes that require different things: each multiplies the ways to cut it."""
+_MOST_TERMS: Final = 16
+"""Of requirements taken together: terms multiply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +69,42 @@ def groups_of(
         for purchase in sorted(kind.prices)
     }
     # What differs in words only is one group.
-    wanted: dict[tuple[Term, frozenset[Offer]], None] = {((), frozenset(facts)): None}
-    for requires in dict.fromkeys(a_class.requires for a_class in classes):
-        entering: dict[Term, set[Offer]] = defaultdict(set)
-        for term in requires:
-            pins = pins_of(term)
-            entering[pins] |= {offer for offer, here in facts.items() if entered((term,), here, pins)}
-        wanted |= {(pins, frozenset(offers)): None for pins, offers in entering.items() if offers}
+    wanted: dict[Entry, None] = {((), frozenset(facts)): None}
+    required = list(dict.fromkeys(a_class.requires for a_class in classes if a_class.requires))
+    for requires in required:
+        wanted |= dict.fromkeys(_entries(requires, facts))
+    _together(wanted, required, facts)
     return tuple(
         group
         for pins, offers in wanted
         if (group := _group(classes, pins, {offer: facts[offer] for offer in offers})).members
     )
+
+
+def _entries(requires: Terms, facts: Mapping[Offer, Facts]) -> list[Entry]:
+    """What a pool may be bound to for one of the terms to be met, and the nodes that then meet it."""
+    entering: dict[Term, set[Offer]] = defaultdict(set)
+    for term in requires:
+        pins = pins_of(term)
+        entering[pins] |= {offer for offer, here in facts.items() if entered((term,), here, pins)}
+    return [(pins, frozenset(offers)) for pins, offers in entering.items() if offers]
+
+
+def _together(wanted: dict[Entry, None], required: Sequence[Terms], facts: Mapping[Offer, Facts]) -> None:
+    """Add what is open to several that require different things, as long as there are few such."""
+    room = len(wanted) + _MOST_TOGETHER
+    joint = list(required)
+    for requires in joint:  # which grows: of two, then of three
+        for other in required:
+            both = tuple(
+                dict.fromkeys(tuple(dict.fromkeys(term + another)) for term in requires for another in other)
+            )
+            entries = [entry for entry in _entries(both[:_MOST_TERMS], facts) if entry not in wanted]
+            if len(wanted) + len(entries) > room:
+                return
+            if entries:
+                wanted |= dict.fromkeys(entries)
+                joint.append(both[:_MOST_TERMS])
 
 
 def group_of(
@@ -120,5 +150,8 @@ def unmet(requires: Terms, facts: Facts) -> Requirement | None:
         requires: of the pod.
         facts: of the machine.
     """
-    missing = [next((one for one in term if not met(one, facts, pins_of(term))), None) for term in requires]
+    missing = [
+        next((condition for condition in term if not met(condition, facts, pins_of(term))), None)
+        for term in requires
+    ]
     return None if None in missing or not missing else missing[0]
