@@ -127,7 +127,7 @@ def scanned(client, kubeconfig, out):
         code, _, err = gpuslice(kubeconfig, "scan", "--out", out)
         assert code == 0, err
         if nodes(client) == before:
-            assert f"today: ${bill(before) / 1e6:,.2f} an hour" in err
+            assert f"now: ${bill(before) / 1e6:,.2f} an hour" in err
             return before
     raise AssertionError(f"Karpenter never holds still: {before}")
 
@@ -192,7 +192,8 @@ def moved(cluster, tmp_path, capfd):
             before = standing_in(client, (OPERATOR, *TENANTS))
             old = scanned(client, kubeconfig, tmp_path / "workloads.yaml")
             plan, file, manifests = planned(tmp_path, tmp_path / "workloads.yaml", *options)
-            assert not [each.name for each in plan.pools if each.nodes and each.layout.mechanism == "whole"]
+            sliced = [each.name for each in plan.pools if each.nodes and each.layout.mechanism != "whole"]
+            assert len(sliced) > 3
             spread = plan.summary.spread
             assert spread.lowest == spread.highest == plan.summary.usd_per_hour  # in whatever order pods come
 
