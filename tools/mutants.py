@@ -60,6 +60,7 @@ TARGETS: Final = {
     "model": Target(
         ("src/gpuslice/planner/model",),
         (
+            "tests/planner/test_affinity.py",
             "tests/planner/test_options.py",
             "tests/planner/test_solve_rules.py",
             "tests/planner/test_policy.py",

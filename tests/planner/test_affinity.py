@@ -5,19 +5,23 @@ from itertools import product
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.labels import node_facts
 from gpuslice.cloud.snapshot import bundled
+from gpuslice.planner.clock import Clock
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.groups import groups_of
+from gpuslice.planner.settings import Settings
+from gpuslice.planner.solve import solve
 from gpuslice.workloads.requirements import Requirement, entered, pins_of
 from gpuslice.workloads.target import Target
 from tests.planner.planned import home, prices, solved
 from tests.planner.workload import workload
-from tests.strategies import catalog_of
+from tests.strategies import OVERHEAD, catalog_of
 
 INSTANCE = "karpenter.k8s.aws/instance-"
 ZONE = "topology.kubernetes.io/zone"
@@ -171,6 +175,31 @@ def test_seats_keep_who_disagrees_apart_too():
         )
 
 
+def test_a_plan_after_another_keeps_pools_that_are_bound_to_what_is_required():
+    workloads = [
+        requiring("a/one", selector={"team": "vision"}, replicas=3),
+        requiring("a/other", (needs(ZONE, "In", "us-east-1a"),), replicas=3),
+        workload("a/free", replicas=3, duty=0.3),
+    ]
+    first = solved(workloads, CATALOG).plan
+    settings = Settings(OVERHEAD, previous=first, min_saving=1.0)
+    after = solve([*workloads, workload("a/new", replicas=9)], CATALOG, settings, clock=Clock(60.0)).plan
+    assert after.summary.change
+    assert after.summary.change.restarts == 0
+    bound = {pool.name: pool.requires for pool in after.pools}
+    assert {pool.name: pool.requires for pool in first.pools}.items() <= bound.items()
+
+
+def test_a_pool_does_not_keep_whom_it_is_bound_to_no_longer():
+    tied = requiring("a/one", selector={"team": "vision"}, replicas=3)
+    first = solved([tied], CATALOG).plan
+    moved = requiring("a/one", selector={"team": "speech"}, replicas=3)
+    settings = Settings(OVERHEAD, previous=first, min_saving=1.0)
+    (pool,) = solve([moved], CATALOG, settings, clock=Clock(60.0)).plan.pools
+    assert pool.requires == (needs("team", "In", "speech"),)
+    assert pool.name != first.pools[0].name
+
+
 def test_what_is_required_in_other_words_is_one_group():
     here = [kind for kind in CATALOG.instance_types if kind.gpu == "L4"]
     family = requiring("a/family", (needs(f"{INSTANCE}family", "In", "g6", "g6f"),))
@@ -196,7 +225,7 @@ CONDITIONS = st.one_of(
 TERMS = st.lists(st.lists(CONDITIONS, max_size=2).map(tuple), max_size=2).map(tuple)
 
 
-@settings(max_examples=25)
+@examples(max_examples=25)
 @given(st.lists(TERMS, min_size=1, max_size=4))
 def test_every_machine_of_a_pool_meets_what_each_of_its_pods_requires(required):
     workloads = [

@@ -7,6 +7,7 @@ import yaml
 
 from gpuslice.errors import InputError
 from gpuslice.render.manifests import render
+from tests.render import schemas
 from tests.render.plans import CATALOG, SETTINGS, WHOLE, assignment, plan, pool
 
 ZONE = "topology.kubernetes.io/zone"
@@ -28,6 +29,7 @@ def test_labels_go_on_the_template_and_zones_among_the_requirements():
     assert template["metadata"]["labels"]["team"] == "vision"
     assert IN_A in template["spec"]["requirements"]
     assert ZONE not in template["metadata"]["labels"]
+    assert schemas.parse(files["karpenter/pools/p.yaml"])
     assert "- `p`: `team=vision`, `topology.kubernetes.io/zone In [us-east-1a]`" in files["README.md"]
     assert "team=vision" in files["workloads/ns.app.yaml"]
 
@@ -85,3 +87,12 @@ def test_the_patch_writes_what_is_left_of_the_affinity():
         "nodeSelectorTerms": [{"matchExpressions": [left[0][0]], "matchFields": [left[0][1]]}]
     }
     assert re.search("required node affinity", files["workloads/ns.app.yaml"])
+
+
+def test_where_no_patch_can_be_made_a_person_is_told_what_to_take_out():
+    present = [[condition("nvidia.com/gpu.present", "Exists")]]
+    files = rendered({"kind": "Unheard", "nodeAffinity": present, "patchedAffinity": []})
+    assert (
+        "take nvidia.com/gpu.present out of the pods' required node affinity"
+        in (files["workloads/unpatched.txt"])
+    )

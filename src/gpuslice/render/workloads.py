@@ -30,6 +30,7 @@ from gpuslice.workloads.makers import SETTINGS
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Assignment, Pool
+    from gpuslice.workloads.target import Target
 
 FOLDER: Final = "workloads"
 UNPATCHED: Final = f"{FOLDER}/unpatched.txt"
@@ -98,6 +99,7 @@ def workload_patches(
         whole = structs.replace(template[0], replicas=sum(part.replicas for part in template))
         why = _why_unpatched(whole, parts[whole.workload])
         if why:
+            why += _affinity_by_hand(whole.target)
             unpatched += [
                 LeftAlone(part.workload, f"{part.replicas} to pool {part.pool}: {why}") for part in template
             ]
@@ -192,6 +194,18 @@ def _why_unpatched(assignment: Assignment, parts: int) -> str:
     if not api_version(assignment.target):
         return f"the API version of its kind {assignment.target.kind} is not known: write target.apiVersion"
     return ""
+
+
+def _affinity_by_hand(target: Target) -> str:
+    """What a person takes out of the pods' required affinity, since no patch does; empty: nothing."""
+    if target.patched_affinity is UNSET:
+        return ""
+    left = {condition.key for term in target.patched_affinity for condition in term}
+    gone = {condition.key for term in target.node_affinity for condition in term} - left
+    keys = ", ".join(sorted(gone))
+    return (
+        f"; take {keys or 'what new nodes lack'} out of the pods' required node affinity, or they never run"
+    )
 
 
 def _in_its_maker(assignment: Assignment) -> str:
