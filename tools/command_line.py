@@ -10,7 +10,7 @@ import typer
 import typer.core
 import typer.main
 
-from gpuslice.cli.main import app
+from gpuslice.cli import main
 from tools.markdown import code, page, table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TYPERS: Final = frozenset({"--help", "--install-completion", "--show-completion
 
 def command_line() -> str:
     """The page."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(main.command_line())
     assert isinstance(root, typer.core.TyperGroup)  # noqa: S101  a program with verbs is one
     return page("Command line", _INTRODUCTION, *_sections(root, "gpuslice"))
 

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from gpuslice.cli import simulate
-from gpuslice.cli.main import app
+from gpuslice.cli.main import command_line
 from gpuslice.cli.replay import Replay
 from gpuslice.cli.replays import command_of, file_places
 
@@ -55,7 +55,7 @@ def test_a_command_asks_for_just_the_replay_that_it_was_made_of(monkeypatch, ask
 
     monkeypatch.setattr(simulate, "read", read)
     with pytest.raises(SystemExit):
-        app(args=["simulate", *command_of(asked)], standalone_mode=False)
+        command_line()(args=["simulate", *command_of(asked)], standalone_mode=False)
     assert heard == [asked]
 
 

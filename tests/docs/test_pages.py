@@ -11,7 +11,7 @@ import typer.main
 import yaml
 
 from gpuslice.artefacts.documents import Document
-from gpuslice.cli.main import app
+from gpuslice.cli.main import command_line
 from gpuslice.cloud.aws import PERMISSIONS
 from gpuslice.hardware import sharing
 from gpuslice.hardware.mechanisms import Mechanism
@@ -51,7 +51,7 @@ def commands() -> list[tuple[str, str]]:
 def test_a_command_on_a_page_names_verbs_and_options_that_exist(page, line):
     words = shlex.split(line.replace("…", "").split(" > ")[0])[1:]
     words = words[: words.index("--")] if "--" in words else words  # what follows is somebody else's command
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(command_line())
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
     known = {each for parameter in command.params for each in parameter.opts} | {"--help"}

@@ -9,7 +9,7 @@ import typer.main
 import yaml
 
 from gpuslice.artefacts.documents import dump_json
-from gpuslice.cli.main import app
+from gpuslice.cli.main import command_line
 from gpuslice.cloud.snapshot import bundled, to_file
 from tools import readme
 from tools.reference import ROOT, files
@@ -37,7 +37,7 @@ def test_no_page_is_left_over_from_an_earlier_reference(made):
 
 def test_every_verb_and_option_is_in_the_command_line_page(made):
     text = made["docs/reference/command-line.md"]
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(command_line())
     for verb in root.commands:
         assert f"## gpuslice {verb}\n" in text
     for word in ("--accept-assumed", "--time-limit", "gpuslice catalog refresh", "GPUSLICE_DEBUG"):

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Final, Protocol, runtime_checkable
 
 import typer
 
 import gpuslice
-from gpuslice.cli import (
-    apply,
-    catalog,
-    demo,
-    doctor,
-    explain,
-    measure,
-    measure_gpu,
-    plan,
-    rehearse,
-    render,
-    report,
-    scan,
-    simulate,
-    status,
-)
 from gpuslice.errors import GpusliceError
 
 _UNEXPECTED: Final = 3
 _INTERRUPTED: Final = 130  # as shells have it: 128 and the number of SIGINT
 _LONGEST_LINE: Final = 400
 
-# Plain help: drawing it by rich would double the time to start.
-app = typer.Typer(
-    name="gpuslice",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+_VERBS: Final = (
+    "scan",
+    "plan",
+    "explain",
+    "simulate",
+    "report",
+    "render",
+    "rehearse",
+    "apply",
+    "doctor",
+    "status",
+    "catalog",
+    "measure",
+    "demo",
 )
+"""As help lists them; each is a module of this package."""
 
 
 def _version(value: bool) -> None:
@@ -47,7 +41,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def gpuslice_command(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
@@ -59,26 +52,39 @@ def gpuslice_command(
     """Find the cheapest safe way to slice an EKS cluster's NVIDIA GPUs, and make it so."""
 
 
-app.command()(scan.scan)
-app.command()(plan.plan)
-app.command()(explain.explain)
-app.command()(simulate.simulate)
-app.command()(report.report)
-app.command()(render.render)
-app.command()(rehearse.rehearse)
-app.command()(apply.apply)
-app.command()(doctor.doctor)
-app.command()(status.status)
-app.add_typer(catalog.app, name="catalog")
-measure.app.command("gpu")(measure_gpu.measure_gpu)
-app.add_typer(measure.app, name="measure")
-app.command()(demo.demo)
+@cache
+def command_line(verbs: tuple[str, ...] = _VERBS) -> typer.Typer:
+    """The verbs put together.
+
+    Args:
+        verbs: that are wanted: the others' modules needn't be there before one of them is run.
+    """
+    # Plain help: drawing it by rich would double the time to start.
+    app = typer.Typer(
+        name="gpuslice",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(gpuslice_command)
+    for verb in verbs:
+        module = import_module(f"gpuslice.cli.{verb}")
+        if verb == "measure":
+            module.app.command("gpu")(import_module("gpuslice.cli.measure_gpu").measure_gpu)
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command()(getattr(module, verb))
+    return app
 
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 environment failed."""
     debug = "--debug" in sys.argv or bool(os.environ.get("GPUSLICE_DEBUG"))
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    verb = arguments[0] if arguments else ""
+    app = command_line((verb,) if verb in _VERBS else _VERBS)
     try:
         exit_code = app(args=arguments or ["--help"], prog_name=_program(arguments), standalone_mode=False)
     except GpusliceError as error:
