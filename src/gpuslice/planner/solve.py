@@ -18,7 +18,6 @@ from gpuslice.planner.model.limits import limits_of
 from gpuslice.planner.model.options import NodeOption, node_options
 from gpuslice.planner.model.packing import cost
 from gpuslice.planner.packing.programme import Packings
-from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, refuse_seats, with_seats
 from gpuslice.planner.services.mixing import SCALABLE, Sized, mixed_kinds, size_services
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.writing.baselines import whole_gpus_for
@@ -105,6 +104,8 @@ def solve(
         BrokenPlanError: the plan didn't pass the verifier.
     """
     if settings.seats:
+        from gpuslice.planner.seats.fleet import refuse_seats
+
         refuse_seats(settings)
     catalog = priced(settings.policy, catalog)
     laid = _laid_out(workloads, catalog, settings, clock)
@@ -252,6 +253,9 @@ def _fleet(
 
     said: tuple[str, ...] = ()
     if settings.seats:
+        # Few want seats, and everybody would wait for the modules.
+        from gpuslice.planner.seats.fleet import Offered, beside_one_pool, packed, with_seats
+
         nodes = Offered(lambda some, under: offered(some, catalog, under), second, catalog)
         packing = packed(packings, tell)
         found = with_seats(
