@@ -6,18 +6,14 @@ What is explained here by hand is held to the code: a rule without words, or wor
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Final
 
-from gpuslice import errors
+from gpuslice import errors, verifier
 from gpuslice.artefacts.documents import Document
 from gpuslice.artefacts.part import API_VERSION
 from gpuslice.hardware.fit import Binds
-from gpuslice.verifier import figures as verify_figures
-from gpuslice.verifier import layouts as verify_layout
-from gpuslice.verifier import node_limits as verify_limits
-from gpuslice.verifier import seats as verify_seats
-from gpuslice.verifier import services as verify_services
-from gpuslice.verifier import verify
 from gpuslice.workloads.artefact import parse_workloads
 from tools.markdown import code, page, table
 from tools.sources import first_arguments, texts
@@ -57,7 +53,9 @@ _BINDS: Final = {
     Binds.SLOWDOWN: "The expected slowdown is above `maxSlowdown`.",
 }
 
-_VERIFIERS: Final = (verify, verify_layout, verify_figures, verify_limits, verify_seats, verify_services)
+_VERIFIERS: Final = tuple(
+    import_module(f"{verifier.__name__}.{module.name}") for module in iter_modules(verifier.__path__)
+)
 _RULES: Final = {
     "schema": "Every figure is inside the schema.",
     "quantity": "Quantities are quantities and not negative; a pod asks for as many GPUs as it needs.",
@@ -109,6 +107,13 @@ _RULES: Final = {
     "status": "Infeasible means that somebody is unplaced.",
     "node-limits": "Pods take no more of a node's storage, ports and other resources than it has, and no more of them "
     "are on it than anti-affinity and spreads by host allow.",
+    "affinity": "Every machine that a pool may get has the labels that its pods require, by itself or because the pool "
+    "is bound to them.",
+    "policy/max-nodes": "No more nodes of a type are bought than the policy allows.",
+    "policy/max-pools": "There are no more pools than the policy allows.",
+    "policy/reserved": "No more reserved nodes are used than there are.",
+    "policy/spot-share": "No more of the bill is spot than the policy allows.",
+    "policy/forbidden": "Nothing is bought that the policy forbids.",
     "stays": "Who stays where it is isn't planned.",
     "target": "The plan names the object that the workload names.",
 }
