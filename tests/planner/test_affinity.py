@@ -93,13 +93,13 @@ def test_only_machines_that_have_what_is_required_are_listed(condition, types):
         (needs("kubernetes.io/hostname", "In", "n1"), "no new node has"),
         (needs("metadata.name", "In", "n1"), "no new node has"),
         (needs("kubernetes.io/os", "In", "windows"), "--drop-selector kubernetes.io/os"),
-        (needs("topology.kubernetes.io/region", "In", "eu-west-1"), "doesn't meet"),
-        (needs("node-role.kubernetes.io/gpu", "Exists"), "doesn't meet"),
-        (needs(f"{INSTANCE}network-bandwidth", "Gt", "1000"), "doesn't meet"),
+        (needs("topology.kubernetes.io/region", "In", "eu-west-1"), "no machine meets"),
+        (needs("node-role.kubernetes.io/gpu", "Exists"), "no machine meets"),
+        (needs(f"{INSTANCE}network-bandwidth", "Gt", "1000"), "no machine meets"),
         (needs(CAPACITY, "In", "spot"), "may not be interrupted"),
-        (needs(CAPACITY, "In", "reserved"), "doesn't meet"),
-        (needs(ZONE, "In"), "doesn't meet"),
-        (needs(ZONE, "DoesNotExist"), "doesn't meet"),
+        (needs(CAPACITY, "In", "reserved"), "no machine meets"),
+        (needs(ZONE, "In"), "no machine meets"),
+        (needs(ZONE, "DoesNotExist"), "no machine meets"),
     ],
 )
 def test_what_no_new_node_meets_leaves_the_workload_where_it_is(condition, says):
@@ -108,6 +108,12 @@ def test_what_no_new_node_meets_leaves_the_workload_where_it_is(condition, says)
     assert left.workload == "a/app"
     assert str(condition) in left.reason
     assert says in left.reason
+
+
+def test_where_spot_has_no_price_that_is_said():
+    wanted = requiring("a/app", (needs(CAPACITY, "In", "spot"),), interruptible=True)
+    (left,) = solved([wanted, workload("a/free")], CATALOG).plan.unplaced
+    assert "nothing that would do has a price of spot" in left.reason
 
 
 def test_spot_is_bought_for_who_requires_it_and_for_no_one_who_requires_the_other():

@@ -304,16 +304,21 @@ def said_of_affinity(key: str) -> str:
 
 
 def _affinity_notes(terms: Terms) -> list[str]:
-    keys = sorted({requirement.key for term in terms for requirement in term})
+    conditions = [condition for term in terms for condition in term]
+    keys = sorted({condition.key for condition in conditions})
+    carried = {
+        condition.key for condition in conditions if condition.operator not in {"NotIn", "DoesNotExist"}
+    }
     notes = [
         f"{said_of_affinity(key)}is taken out by its patch: nodes of new pools don't carry that label in time"
         for key in keys
         if leaves_with_today(key)
     ]
-    notes += [
-        f"{said_of_affinity(key)}stays: its new pool carries that label" for key in keys if own_label(key)
+    return notes + [
+        f"{said_of_affinity(key)}stays: its new pool {'carries that label' if key in carried else 'meets it'}"
+        for key in keys
+        if own_label(key)
     ]
-    return notes
 
 
 @cache

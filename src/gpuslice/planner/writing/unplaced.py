@@ -87,7 +87,7 @@ def _barred(
         entry = name if name in policy.forbid else instance_type.family
         return 1, f"{name} would do, but policy.forbid has {entry}"
     requirement = _unmet(workload_class, instance_type, region)
-    return None if requirement is None else (2, _against(requirement, workload_class, name))
+    return None if requirement is None else (2, _against(requirement, workload_class))
 
 
 def _lacks(workload_class: WorkloadClass, instance_type: InstanceType) -> tuple[int, str] | None:
@@ -117,20 +117,15 @@ def _unmet(workload_class: WorkloadClass, instance_type: InstanceType, region: s
     return None if None in missing or not missing else missing[0]
 
 
-def _against(requirement: Requirement, workload_class: WorkloadClass, name: str) -> str:
+def _against(requirement: Requirement, workload_class: WorkloadClass) -> str:
     """What a pod requires in vain, and what to do about it."""
     key = requirement.key
-    leave = f"correct it, or drop it with --drop-selector {key}"
+    required = f"its pods require {requirement}"
+    leave = f"drop it with --drop-selector {key}"
     if key in {HOSTNAME, NODE_NAME}:
-        why = "no new node has"
-    elif (
-        key == CAPACITY_TYPE
-        and Purchase.SPOT.value in requirement.values
-        and not workload_class.interruptible
-    ):
-        why = "they may not be interrupted"
-        leave = f'state gpuslice.io/interruptible: "true", or drop it with --drop-selector {key}'
-        return f"its pods require {requirement}, and {why}: {leave}"
-    else:
-        why = f"{name}, which would do else, doesn't meet"
-    return f"its pods require {requirement}, which {why}: {leave}"
+        return f"{required}, which no new node has: correct it, or {leave}"
+    if key == CAPACITY_TYPE and Purchase.SPOT.value in requirement.values:
+        if not workload_class.interruptible:
+            return f'{required}, and they may not be interrupted: state gpuslice.io/interruptible: "true", or {leave}'
+        return f"{required}, and nothing that would do has a price of spot: refresh the catalog, or {leave}"
+    return f"{required}, which no machine meets that would do otherwise: correct it, or {leave}"
