@@ -161,6 +161,13 @@ def test_spot_nodes_without_a_price_leave_now_unknown(gpuslice, scanned):
     ended = gpuslice("plan", "-f", path)
     assert "1 of them, which on demand are $1.01 an hour" in row(ended.out, "now")[1]
     assert "less than whole GPUs" in row(ended.out, "planned")[1]
+    assert "for 1 workload that is on spot now" in row(ended.out, "planned")[1]
+
+
+def test_nodes_that_plan_is_given_are_said_to_be_for_scan(gpuslice, scanned, tmp_path):
+    scanned(*runs("tag", GPU, 6, ["n1", "n2"], annotations=KNOWN), shared("n1"), shared("n2"))
+    ended = gpuslice("plan", "-f", tmp_path / "cluster.json")
+    assert "has nodes, which are read by scan alone" in ended.out
 
 
 def test_nodes_of_which_no_price_is_known_are_not_called_free(gpuslice, scanned):

@@ -224,7 +224,13 @@ def _from_snapshot(
         selector=Selector.parse(selector) if selector else None,
     )
     say_unread(snapshot.unread)
-    return replace(workloads, today=today_of(snapshot, catalog, workloads)), (inventory, catalog)
+    today_seen = today_of(snapshot, catalog, workloads)
+    spot = today_seen.on_spot if today_seen is not None else frozenset()
+    marked = tuple(
+        replace(workload, on_spot=workload.on_spot or workload.name in spot)
+        for workload in workloads.workloads
+    )
+    return replace(workloads, workloads=marked, today=today_seen), (inventory, catalog)
 
 
 @dataclass(frozen=True, slots=True)

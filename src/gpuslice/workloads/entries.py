@@ -166,7 +166,7 @@ class WorkloadEntry(Part, frozen=True, kw_only=True):
     interruptible: bool = False
     """May run on spot."""
     on_spot: bool = False
-    """Its pods ask for spot nodes now, so that on-demand prices are not what it pays."""
+    """Its pods ask for spot nodes now, or are on some, so that on-demand prices are not what it pays."""
     preallocates: bool = False
     """Takes most of the GPU memory that it sees, so that what it holds is not what it needs."""
     service: ServiceEntry | UnsetType = UNSET

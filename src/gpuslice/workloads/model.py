@@ -79,7 +79,7 @@ class Workload:
         need: what one replica needs of a GPU, and the rules for the slice that it gets.
         slowdown_defaulted: True where the limit was not asked for but is the default for services.
         interruptible: may run on spot.
-        on_spot: whether its pods ask for spot nodes now.
+        on_spot: whether its pods ask for spot nodes now, or are on some.
         arch: "amd64" or "arm64".
         preallocates: whether it takes most of the memory that it sees.
         service: demand and profiles, where it is sized by load.

@@ -10,7 +10,8 @@ from gpuslice.artefacts.documents import read_documents
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.errors import InputError
 from gpuslice.workloads.artefact import at_peak, parse_workloads, without_assumed
-from gpuslice.workloads.manifests import from_manifests
+from gpuslice.workloads.manifests import read_manifests, workloads_in
+from gpuslice.workloads.models_today import NONE_STATED
 
 if TYPE_CHECKING:
     from gpuslice.artefacts.documents import Document
@@ -47,7 +48,14 @@ def read(
                 where="stdin" if path == "-" else path,
                 fix=f"gpuslice scan --from {shorten(path)} -o yaml | gpuslice plan -f -",
             )
-    workload_set = from_manifests([path], region=region)
+    read_of = read_manifests([path])
+    workload_set = workloads_in(read_of, today=NONE_STATED, region=region, exclude=(), strict=False)
+    if any(obj.kind == "Node" for obj in read_of.objects):
+        note = (
+            f"{shorten(path)} has nodes, which are read by scan alone, with what is paid now and which GPUs pods have: "
+            f"gpuslice scan --from {shorten(path)} --out workloads.yaml, then plan -f workloads.yaml"
+        )
+        workload_set = replace(workload_set, notes=(note, *workload_set.notes))
     if at == "peak":
         workload_set = replace(workload_set, workloads=tuple(map(at_peak, workload_set.workloads)))
     return (

@@ -101,6 +101,11 @@ class Today(Part, frozen=True, kw_only=True):
         """Dollars an hour of nodes without a pod that has a GPU."""
         return bill(node for node in self.nodes if not node.pods and not node.others)
 
+    @property
+    def on_spot(self) -> frozenset[str]:
+        """Workloads with pods on spot nodes."""
+        return frozenset(name for node in self.nodes if node.purchase == "spot" for name in node.pods)
+
     def staying(self, leaving: Collection[str]) -> tuple[NodesToday, ...]:
         """The nodes that go on if these workloads leave: they carry pods of somebody else."""
         return tuple(node for node in self.nodes if node.others or not node.pods.keys() <= set(leaving))
