@@ -207,6 +207,10 @@ def _assumptions(asked: Replay, look: float) -> Iterator[str]:
     yield f"pools wait {asked.consolidate_after:g} s after a change of pods before they are consolidated"
     yield "the scheduler takes the first node with room; a pod that is moved runs again at once where there is room"
     yield "whole, time-slicing and MIG nodes are bought on demand, a plan's as the plan says"
+    yield (
+        "those are hypothetical, and launched by the model of Karpenter as pods come: the baselines beside a plan are "
+        "packed all at once, and may come to less"
+    )
     if asked.spot_interruptions:
         yield (
             f"EC2 takes a spot node back {asked.spot_interruptions:g} times per hour of its life, by chance (seed "
