@@ -258,7 +258,7 @@ def _fleet(
 
         nodes = Offered(lambda some, under: offered(some, catalog, under), second, catalog)
         packing = packed(packings, tell)
-        found = with_seats(
+        seated = with_seats(
             packing,
             relaxation,
             classes,
@@ -267,11 +267,11 @@ def _fleet(
             settings,
             clock=clock.keeping(left_by_homes),
         )
-        if isinstance(found, Fleet):
+        if isinstance(seated, Fleet):
             # What they save is worth knowing, as they take many pools.
             other = search.carried(relaxation, packing)
-            return relaxation, packings, found if other is None else beside_one_pool(found, other), said
-        said = (found,)
+            return relaxation, packings, seated if other is None else beside_one_pool(seated, other), said
+        said = (seated,)
     fleet = one_pool_each(packings, search, relaxation, catalog, settings, tell, beside=beside)
     return relaxation, packings, fleet, said
 

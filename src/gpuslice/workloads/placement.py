@@ -232,7 +232,7 @@ def _models(key: str, value: str) -> frozenset[str] | str | None:
     """The GPU models that one label pins; words where its value isn't known; None where it says nothing of GPUs."""
     if key in _GPU_NAME:
         # Karpenter has one word for two models of one name: "a100".
-        named = frozenset(each.name for each in GPUS.values() if each.instance_gpu_name == value)
+        named = frozenset(gpu.name for gpu in GPUS.values() if gpu.instance_gpu_name == value)
         if named:
             return named
         try:
@@ -350,4 +350,4 @@ def _arm() -> frozenset[str]:
     from gpuslice.cloud.snapshot import bundled
 
     arm = [kind for kind in bundled().instance_types if kind.arch == "arm64"]
-    return frozenset({each.name for each in arm} | {each.family for each in arm})
+    return frozenset({machine.name for machine in arm} | {machine.family for machine in arm})

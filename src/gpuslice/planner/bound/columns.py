@@ -88,7 +88,11 @@ class Relaxation:
 def column_of(pattern: Pattern, limits: Limits, classes: int) -> Column:
     """The pattern as a column over so many classes and, in the rows after them, the limits."""
     counts = sorted(pattern.counts().items())
-    taken = [(classes + row, each) for row, each in enumerate(limits.entries(pattern.option)) if each]
+    taken = [
+        (classes + row, taken_of_limit)
+        for row, taken_of_limit in enumerate(limits.entries(pattern.option))
+        if taken_of_limit
+    ]
     return Column(
         pattern.option.usd,
         (*(row for row, _ in counts), *(row for row, _ in taken)),
@@ -311,12 +315,14 @@ class ColumnGeneration:
                 moved |= proven > bound + abs(bound) * _STANDSTILL
                 if proven > bound:
                     bound, centre = proven, scaled
-                found = [each for _, each in priced.patterns[:_COLUMNS_A_ROUND] if each not in known]
-                for pattern in dict.fromkeys(found):
+                patterns = [
+                    pattern for _, pattern in priced.patterns[:_COLUMNS_A_ROUND] if pattern not in known
+                ]
+                for pattern in dict.fromkeys(patterns):
                     known[pattern] = None
                     master.add(column_of(pattern, self.limits, first))
                     new += 1
-                clock.spend(len(found) * budget.COLUMN)
+                clock.spend(len(patterns) * budget.COLUMN)
                 if new or patience is Patience.LITTLE:
                     break
             easy = easy and new >= _MANY
@@ -384,11 +390,11 @@ def each_alone(option: NodeOption, number: ClassNumber, classes: Sequence[Worklo
     count = min([*room, classes[number].replicas])
     if option.cut.mechanism is not Mechanism.MIG:
         return [Pattern(option, (PodsAtPlace(number, ONLY_SLICE, count),))] if count else []
-    found = []
+    patterns = []
     for where, _ in option.cut.fits[number]:
         geometry = max(option.cut.geometries, key=lambda geometry: (dict(geometry).get(where, 0), geometry))
         here = min(count, dict(geometry).get(where, 0) * option.units)
         if here:
             pods = PodsAtPlace(number, where, here)
-            found.append(Pattern(option, (pods,), (geometry,) * option.units))
-    return found
+            patterns.append(Pattern(option, (pods,), (geometry,) * option.units))
+    return patterns

@@ -64,7 +64,9 @@ def made(
     for (easier, harder), wanted in zip(exchanges, times, strict=True):
         left = wanted
         # The patterns with most of the harder class first: few are split.
-        for pattern in sorted(holders[harder], key=lambda each: (-mixed[each], each.option.price, each.pods)):
+        for pattern in sorted(
+            holders[harder], key=lambda holder: (-mixed[holder], holder.option.price, holder.pods)
+        ):
             if left <= _NOTHING:
                 break
             count = pattern.counts()[harder]

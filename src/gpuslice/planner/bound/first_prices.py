@@ -39,10 +39,10 @@ def first_prices(pricing: Pricing, demand: Floats, clock: Clock) -> tuple[Floats
     safe = pricing.even_shares()
     over: list[tuple[int, float]] = []
     for _ in range(_STEPS):
-        found = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, clock=clock)
+        too_cheap = pricing.relaxed(prices, demand, tolerance=_TOLERANCE, clock=clock)
         if clock.over():  # perhaps before all options were asked
             break
-        over = found
+        over = too_cheap
         feasible = pricing.feasible(prices, over, tolerance=_TOLERANCE)
         if feasible @ demand > safe @ demand:
             safe = feasible

@@ -112,26 +112,26 @@ class PoolBills:
         key = (pool, residents)
         if key not in self._known:
             packed = self._packed(pool, occupancy.load)
-            found = packed
+            outcome = packed
             if packed is None or (self.has_time() and not self._too_many(packed)):
-                found = self._chosen(pool, residents)
+                outcome = self._chosen(pool, residents)
             # Time may have run out before even one choice of types was priced.
-            self._known[key] = found or (None if self.has_time() else packed)
+            self._known[key] = outcome or (None if self.has_time() else packed)
         return self._known[key]
 
     def _packed(self, pool: PoolKey, load: Load) -> Outcome | None:
         """The outcome by our own packing."""
-        found = self._packings.pack(pool, load)
-        if found is None:
+        packed = self._packings.pack(pool, load)
+        if packed is None:
             return None
-        options = dict.fromkeys(pattern.option for pattern, _ in found.nodes)
+        options = dict.fromkeys(pattern.option for pattern, _ in packed.nodes)
         kinds: Counter[tuple[str, str, str]] = Counter()
-        for pattern, count in found.nodes:
+        for pattern, count in packed.nodes:
             kinds["pool", pattern.option.instance_type.name, pattern.option.purchase.value] += count
         return Outcome(
             tuple(sorted(options, key=lambda option: (option.price, option.instance_type.name))),
-            (Bill(found.price, tuple(sorted(kinds.items())), 0),) * len(self.orders),
-            found.nodes,
+            (Bill(packed.price, tuple(sorted(kinds.items())), 0),) * len(self.orders),
+            packed.nodes,
         )
 
     @staticmethod
@@ -169,15 +169,17 @@ class PoolBills:
 
     def _chosen(self, pool: PoolKey, residents: Residents) -> Outcome | None:
         numbers = {resident.number for resident in residents}
-        useful = [each for each in self._packings.options_of(pool) if not numbers.isdisjoint(each.classes)]
-        alone = [(each,) for each in useful if numbers.issubset(each.classes)]
+        useful = [
+            option for option in self._packings.options_of(pool) if not numbers.isdisjoint(option.classes)
+        ]
+        alone = [(option,) for option in useful if numbers.issubset(option.classes)]
         best = self._best_of(pool, residents, alone, None)
         # Smaller types beside the best one take what is left over; without a best one, pairs are all there is.
         if best is None:
             pairs = [(one, other) for at, one in enumerate(useful) for other in useful[at + 1 :]]
         else:
             (main,) = best.options
-            pairs = [(each, main) for each in useful if each.price < main.price]
+            pairs = [(option, main) for option in useful if option.price < main.price]
         fitting = [pair for pair in pairs if all(any(option.admits(n) for option in pair) for n in numbers)]
         best = self._best_of(pool, residents, fitting, best)
         return best if best is not None else self.tried(pool, residents, tuple(useful))
@@ -190,15 +192,15 @@ class PoolBills:
         best: Outcome | None,
     ) -> Outcome | None:
         bounded = sorted(
-            ((self._least(pool, residents, each), at, each) for at, each in enumerate(choices)),
-            key=lambda found: found[:2],
+            ((self._least(pool, residents, types), at, types) for at, types in enumerate(choices)),
+            key=lambda entry: entry[:2],
         )
         for least, _, options in bounded:
             if best is not None and least >= best.weight:
                 break
-            found = self._tried(pool, residents, options, least, inf if best is None else best.weight)
-            if found is not None and (best is None or found.weight < best.weight):
-                best = found
+            outcome = self._tried(pool, residents, options, least, inf if best is None else best.weight)
+            if outcome is not None and (best is None or outcome.weight < best.weight):
+                best = outcome
         return best
 
     def _tried(
@@ -237,8 +239,8 @@ class PoolBills:
             for key, amount in ((CPU, ask.cpu_milli), (MEMORY, ask.memory_mib), (PODS, 1), *ask.slices):
                 totals[key] += amount * resident.replicas
         rooms = [
-            {CPU: each.cpu_milli, MEMORY: each.memory_mib, PODS: each.pods} | promised
-            for each, promised in zip(options, self._promised(pool, options), strict=True)
+            {CPU: option.cpu_milli, MEMORY: option.memory_mib, PODS: option.pods} | promised
+            for option, promised in zip(options, self._promised(pool, options), strict=True)
         ]
         least = 0
         for key, total in totals.items():

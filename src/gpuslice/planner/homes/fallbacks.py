@@ -65,12 +65,14 @@ def with_fallback(
     """
     if outcome.packed or len({option.instance_type.name for option in outcome.options}) > 1:
         return outcome
-    found = sorted(second(outcome.options[0]), key=lambda each: (each.price, each.instance_type.name))
-    for each in found[:_TRIED]:
+    candidates = sorted(
+        second(outcome.options[0]), key=lambda option: (option.price, option.instance_type.name)
+    )
+    for candidate in candidates[:_TRIED]:
         if not bills.has_time():
             break
         below = outcome.weight * (_MOST_DEARER + 1) // _MOST_DEARER + 1
-        tried = bills.tried(pool, residents, (*outcome.options, each), below=below)
+        tried = bills.tried(pool, residents, (*outcome.options, candidate), below=below)
         if tried is not None:
             return tried
     return outcome
@@ -134,7 +136,7 @@ def missing_types(
         names = {kind for bill in outcome.bills for (_, kind, _), _ in bill.nodes}
         for name in names | {pattern.option.instance_type.name for pattern, _ in outcome.packed}:
             launched.setdefault(name, []).append(pool)
-    found = []
+    missing = []
     for name in sorted(launched):
         if any(outcomes[pool].packed for pool in launched[name]) or not bills.has_time():
             continue
@@ -147,5 +149,5 @@ def missing_types(
             else:
                 unbound += homeless(pools[pool], left)
         if bills.has_time():  # else some of these weren't asked about
-            found.append(Missing(name, price, unbound))
-    return tuple(found)
+            missing.append(Missing(name, price, unbound))
+    return tuple(missing)

@@ -47,12 +47,12 @@ class Filling:
     def _rank(self, places: list[Place]) -> None:
         """Keep the order, and from each place on the least that any takes: with less room, nothing more goes in."""
         least = [0] * len(self._capacities)
-        found: list[tuple[Place, tuple[int, ...], tuple[int, ...]]] = []
+        ranked: list[tuple[Place, tuple[int, ...], tuple[int, ...]]] = []
         for at, place in enumerate(reversed(places)):
             size = self._sizes[place]
             least = list(map(min, least, size)) if at else list(size)
-            found.append((place, size, tuple(least)))
-        self._ranked = found[::-1]
+            ranked.append((place, size, tuple(least)))
+        self._ranked = ranked[::-1]
 
     def carries_the_rest(self) -> bool:
         """Whether one node carries all that is left."""

@@ -35,9 +35,9 @@ def first_fit(room: Amounts, pods: Iterable[tuple[Amounts, int]]) -> Nodes | Non
         if not most:
             return None
         full, rest = divmod(left, most)
-        for each, number in ((most, full), (rest, 1)):
-            if each and number:
-                key = each, tuple(have - need * each for have, need in zip(room, size, strict=True))
+        for on_one, number in ((most, full), (rest, 1)):
+            if on_one and number:
+                key = on_one, tuple(have - need * on_one for have, need in zip(room, size, strict=True))
                 nodes[key] = nodes.get(key, 0) + number
     return nodes
 

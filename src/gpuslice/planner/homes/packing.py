@@ -116,8 +116,8 @@ class PoolPacking:
         for pool, load in loads.items():
             price = sum(pattern.option.price * count for pattern, count in nodes[pool])
             key = (pool, load_from(load))
-            found = self.pack(*key)
-            if found is None or price < found.price:
+            packed = self.pack(*key)
+            if packed is None or price < packed.price:
                 self._known[key] = Packed(price, tuple(nodes[pool]))
 
     def pack(self, pool: PoolKey, load: Load) -> Packed | None:
@@ -133,14 +133,14 @@ class PoolPacking:
 
     def _offered(self, pool: PoolKey) -> list[tuple[NodeOption, tuple[int, ...]]]:
         """The nodes that a pool may have, cheapest first, each with what it has."""
-        found = self._by_pool.get(pool)
-        if found is None:
-            found = self._by_pool[pool] = [
+        options = self._by_pool.get(pool)
+        if options is None:
+            options = self._by_pool[pool] = [
                 (option, self._capacities(option, pool))
                 for option in self._by_cut[pool.cut, pool.spot]
                 if len(pool.geometries) <= 1 or option.units == len(pool.geometries)
             ]
-        return found
+        return options
 
     def pools_for(self, numbers: Iterable[ClassNumber]) -> list[PoolKey]:
         """Pools, MIG's aside, that could be home to all these classes; they need not be open."""
@@ -216,8 +216,8 @@ class PoolPacking:
 
     def _share(self, pool: PoolKey, place: Place) -> tuple[float, ...]:
         """By resource, what one replica takes of it where it is cheapest: micro-dollars an hour."""
-        found = self._shares.get((pool, place))
-        if found is None:
+        share = self._shares.get((pool, place))
+        if share is None:
             options = self.options_of(pool)
             if pool not in self._rates:
                 rooms = [(option.price, self._capacities(option, pool)) for option in options]
@@ -227,9 +227,9 @@ class PoolPacking:
                 )
             rates = self._rates[pool]
             size = self._sized(options[0], place, len(rates))
-            found = tuple(need * rate for need, rate in zip(size, rates, strict=True))
-            self._shares[pool, place] = found
-        return found
+            share = tuple(need * rate for need, rate in zip(size, rates, strict=True))
+            self._shares[pool, place] = share
+        return share
 
     def _capacities(self, option: NodeOption, pool: PoolKey) -> tuple[int, ...]:
         """What a node of the pool has; with MIG, instances of each profile count."""
@@ -276,8 +276,8 @@ class PoolPacking:
             price += option.price * times
             for place, count in counts.items():
                 left[place] -= count * times
-                for each in fillings:
-                    each.taken(place, count * times, left[place])
+                for filling in fillings:
+                    filling.taken(place, count * times, left[place])
                 if not left[place]:
                     del left[place]
             if best is not None and price >= best.price:

@@ -71,10 +71,10 @@ def homes_kept(
         if pool.seats:
             continue  # whoever has a seat there may be in other pools as well
         machines = [types[name] for name in pool.instance_types if name in types]
-        found = cut_of(pool, classes, machines, carrier_of(pool, stack), catalog.region) if machines else None
-        if found is None:
+        kept = cut_of(pool, classes, machines, carrier_of(pool, stack), catalog.region) if machines else None
+        if kept is None:
             continue
-        cut, geometries = found
+        cut, geometries = kept
         spot = set(pool.purchases) == {Purchase.SPOT.value}
         offered = [
             option
@@ -144,12 +144,12 @@ def traded(
 
 
 def _by_workload(assignments: Iterable[Assignment]) -> Mapping[str, Counter[object]]:
-    found: dict[str, Counter[object]] = defaultdict(Counter)
+    templates: dict[str, Counter[object]] = defaultdict(Counter)
     for assignment in assignments:
         # With seats a template names no pool. Still a pod has to leave where its pool goes.
         template = (assignment.pool, assignment.asks, str(assignment.memory_limit))
-        found[assignment.workload][template] += assignment.replicas
-    return found
+        templates[assignment.workload][template] += assignment.replicas
+    return templates
 
 
 def cut_of(

@@ -169,7 +169,7 @@ def _without_surplus(
     """The nodes with no more replicas than wanted. Cheap nodes fill first: surplus comes off the dear ones."""
     packing: Packing = Counter()
     for pattern, amount in sorted(
-        amounts.items(), key=lambda each: (each[0].option.price, each[0].pods, each[0].geometries)
+        amounts.items(), key=lambda entry: (entry[0].option.price, entry[0].pods, entry[0].geometries)
     ):
         keys = [
             (number, None if classes[number].splittable else Home(pool_of(pattern), where))

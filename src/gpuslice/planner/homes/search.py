@@ -106,7 +106,8 @@ class Search:
     def with_more(self, nodes: Sequence[NodeOption]) -> Search:
         """A search with more nodes to choose from."""
         options = sorted(
-            [*self.options, *nodes], key=lambda each: (each.price, each.instance_type.name, each.purchase)
+            [*self.options, *nodes],
+            key=lambda option: (option.price, option.instance_type.name, option.purchase),
         )
         return self._among(options)
 
@@ -161,18 +162,18 @@ class Search:
             if hurried and high is not None:
                 break
             fee = (dearest if hurried else low * _STEEPER) if high is None else (low * high) ** 0.5
-            found = self.carried(relaxation, packing, replace(wishes, fee=round(fee)))
-            count = dearest if found is None else len(found.carried.options)
-            if found is not None and count < len(fewest.carried.options):
-                fewest = found
-            if found is None or count > most:
+            within_fee = self.carried(relaxation, packing, replace(wishes, fee=round(fee)))
+            count = dearest if within_fee is None else len(within_fee.carried.options)
+            if within_fee is not None and count < len(fewest.carried.options):
+                fewest = within_fee
+            if within_fee is None or count > most:
                 low = fee
                 if hurried:
                     break
             else:
                 high = fee
-                if best is None or cost(found.carried.packing) < cost(best.carried.packing):
-                    best = found
+                if best is None or cost(within_fee.carried.packing) < cost(best.carried.packing):
+                    best = within_fee
         return best or fewest
 
     def with_few_kinds(self, relaxation: Relaxation, packing: Packing, most: int) -> Within | None:
@@ -236,8 +237,8 @@ class Search:
             tried = self._tried(tolls, relaxation, packing, wishes, barred)
             if tried is None:
                 break
-            found, broken, passed = tried
-            best = _cheaper(best, found, broken)
+            within_toll, broken, passed = tried
+            best = _cheaper(best, within_toll, broken)
             raised = raised_tolls(tolls, self.limits, passed)
             if not passed or (best is not None and not broken and (raised == tolls).all()):
                 break
@@ -246,7 +247,7 @@ class Search:
                 share = left > len(self.limits.all) and not hurried
                 shared |= {*broken} if share else set()
                 for limit in broken:
-                    barred |= beyond(limit, self.options, found.carried.packing if share else Counter())
+                    barred |= beyond(limit, self.options, within_toll.carried.packing if share else Counter())
             tolls = raised
         if best is not None and shared and not self._clock.over():
             none = {option for option in self.options for limit in shared if limit.weigh(option) > 0}
@@ -271,11 +272,11 @@ class Search:
         if start is None:
             return None
         tolled = Tolled(offered, self.limits, tolls)
-        found = self._once(
+        within_toll = self._once(
             tolled.relaxation(relaxation), tolled.packing(start), tolled.options, wishes, tolled
         )
-        broken = self.limits.broken(found.carried.packing)
-        return found, broken, {*broken, *tolled.wanted_too_much(found.carried.packing)}
+        broken = self.limits.broken(within_toll.carried.packing)
+        return within_toll, broken, {*broken, *tolled.wanted_too_much(within_toll.carried.packing)}
 
     def _once(
         self,
@@ -303,7 +304,7 @@ class Search:
             packings=pools,
             clock=clock,
         )
-        found = carried_out(
+        carried_so = carried_out(
             homes,
             self.classes,
             packings=pools,
@@ -312,13 +313,13 @@ class Search:
             clock=clock,
         )
         if tolled is None:
-            return Within(found, homes.packing)
-        carried = tolled.untolled(found)
+            return Within(carried_so, homes.packing)
+        carried = tolled.untolled(carried_so)
         while any(not limit.counts for limit in self.limits.broken(carried.packing)):
-            fewer = _with_less_spot(found, options)
+            fewer = _with_less_spot(carried_so, options)
             if fewer is None:
                 break
-            found = carried_out(
+            carried_so = carried_out(
                 fewer,
                 self.classes,
                 packings=pools,
@@ -326,7 +327,7 @@ class Search:
                 second=_no_second,
                 clock=Clock(0.0),
             )
-            carried = tolled.untolled(found)
+            carried = tolled.untolled(carried_so)
         packed = tolled.bought(homes.packing)
         return Within(carried, None if self.limits.broken(packed) else packed)
 
@@ -345,13 +346,13 @@ class Search:
         carriers = by_class(offered)
         result: Packing = Counter()
         for number, a_class in numbered(self.classes):
-            found = known[number]
-            if not found or not self._clock.over():
+            patterns = known[number]
+            if not patterns or not self._clock.over():
                 alones = (alone(option, number, self.classes) for option in carriers.get(number, ()))
-                found = [pattern for pattern in alones if pattern is not None]
-            if not found:
+                patterns = [pattern for pattern in alones if pattern is not None]
+            if not patterns:
                 return None
-            best = min(found, key=lambda pattern: pattern.option.price / pattern.counts()[number])
+            best = min(patterns, key=lambda pattern: pattern.option.price / pattern.counts()[number])
             full, rest = divmod(a_class.replicas, best.counts()[number])
             if full:
                 result[best] += full
@@ -360,11 +361,11 @@ class Search:
         return result
 
 
-def _cheaper(best: Within | None, found: Within, broken: Sequence[Limit]) -> Within | None:
+def _cheaper(best: Within | None, other: Within, broken: Sequence[Limit]) -> Within | None:
     """The cheaper of two, where the new one breaks nothing."""
-    if broken or (best is not None and cost(best.carried.packing) <= cost(found.carried.packing)):
+    if broken or (best is not None and cost(best.carried.packing) <= cost(other.carried.packing)):
         return best
-    return found
+    return other
 
 
 def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
@@ -390,7 +391,7 @@ def _no_second(_: NodeOption) -> tuple[NodeOption, ...]:
     return ()
 
 
-def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisation | None:
+def _with_less_spot(carried: CarriedOut, options: Sequence[NodeOption]) -> Realisation | None:
     """The homes with one pool less on spot, that for which this costs least; None where no pool can be changed.
 
     A pool that may buy both is all spot whenever there is any: only whole pools hold to a share.
@@ -401,7 +402,7 @@ def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisa
         if option.purchase is Purchase.ON_DEMAND
     }
     pools: dict[PoolKey, list[tuple[Pattern, int]]] = defaultdict(list)
-    for pattern, count in found.packing.items():
+    for pattern, count in carried.packing.items():
         if pattern.option.purchase is Purchase.SPOT:
             pools[pool_of(pattern)].append((pattern, count))
     ranked = []
@@ -426,6 +427,6 @@ def _with_less_spot(found: CarriedOut, options: Sequence[NodeOption]) -> Realisa
             )
             for workload, home, count in here
         )
-        for number, here in found.homes.items()
+        for number, here in carried.homes.items()
     }
-    return Realisation(found.packing, homes)
+    return Realisation(carried.packing, homes)

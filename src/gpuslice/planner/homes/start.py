@@ -76,8 +76,8 @@ def realise(
     candidates = _candidates(patterns, classes)
     kept = {
         Member(number, position): pools.wishes.kept[workload.name]
-        for number, each in numbered(classes)
-        for position, workload in enumerate(() if each.splittable else each.members)
+        for number, a_class in numbered(classes)
+        for position, workload in enumerate(() if a_class.splittable else a_class.members)
         if workload.name in pools.wishes.kept
     }
 
@@ -124,30 +124,30 @@ def _homes_in(
     packing: Packing, candidates: list[list[Home]], classes: Sequence[WorkloadClass], pools: PoolPacking
 ) -> dict[Member, Home]:
     """For every workload that needs one, the home that has most of its class in a packing and takes all of it."""
-    found: dict[Member, Home] = {}
+    homes: dict[Member, Home] = {}
     places: dict[ClassNumber, Counter[Home]] = defaultdict(Counter)
     for pattern, nodes in packing.items():
         for number, where, count in pattern.pods:
             places[number][Home(pool_of(pattern), where)] += count * nodes
-    for number, each in numbered(classes):
+    for number, a_class in numbered(classes):
         ranked = [home for home, _ in places[number].most_common()]
-        for position, workload in enumerate(() if each.splittable else each.members):
-            found[Member(number, position)] = next(
+        for position, workload in enumerate(() if a_class.splittable else a_class.members):
+            homes[Member(number, position)] = next(
                 home
                 for home in [*ranked, *candidates[number]]
                 if pools.pack(home.pool, load_from({Place(number, home.slice_index): workload.replicas}))
                 is not None
             )
-    return found
+    return homes
 
 
 def _candidates(patterns: Iterable[Pattern], classes: Sequence[WorkloadClass]) -> list[list[Home]]:
     """For each class, the homes that column generation found worth a look."""
-    found: list[dict[Home, None]] = [{} for _ in classes]
+    homes_of_class: list[dict[Home, None]] = [{} for _ in classes]
     for pattern in patterns:
         for number, where, _ in pattern.pods:
-            found[number][Home(pool_of(pattern), where)] = None
-    return [list(homes) for homes in found]
+            homes_of_class[number][Home(pool_of(pattern), where)] = None
+    return [list(homes) for homes in homes_of_class]
 
 
 def _spread_homes(
@@ -159,7 +159,7 @@ def _spread_homes(
         for number, where, count in pattern.pods:
             if classes[number].splittable:
                 places[number][Home(pool_of(pattern), where)] += count * nodes
-    found: dict[ClassNumber, list[tuple[Workload, Home, int]]] = {}
+    spread: dict[ClassNumber, list[tuple[Workload, Home, int]]] = {}
     for number, homes in places.items():
         queue = list(homes.items())
         dealt: list[tuple[Workload, Home, int]] = []
@@ -172,5 +172,5 @@ def _spread_homes(
                 left -= take
                 if free > take:
                     queue.append((home, free - take))
-        found[number] = dealt
-    return found
+        spread[number] = dealt
+    return spread

@@ -62,7 +62,7 @@ class Tolled:
             self._plain[one] = plain
             self._tolled |= dict.fromkeys(group, one)
         self.options = sorted(
-            self._plain, key=lambda each: (each.price, each.instance_type.name, each.purchase)
+            self._plain, key=lambda option: (option.price, option.instance_type.name, option.purchase)
         )
 
     def packing(self, packing: Packing) -> Packing:
@@ -75,7 +75,7 @@ class Tolled:
     def relaxation(self, relaxation: Relaxation) -> Relaxation:
         """A relaxation as the search sees it: its patterns are of the options with tolls, and of none else."""
         known = [pattern for pattern in relaxation.patterns if pattern.option in self._tolled]
-        patterns = dict.fromkeys(replace(each, option=self._tolled[each.option]) for each in known)
+        patterns = dict.fromkeys(replace(pattern, option=self._tolled[pattern.option]) for pattern in known)
         return replace(relaxation, patterns=tuple(patterns))
 
     def bought(self, packing: Packing) -> Packing:
@@ -89,7 +89,9 @@ class Tolled:
         """Limits of what is reserved that are used up while more of the type is bought."""
         totals = self._limits.totals(packing)
         bought = {
-            each.option.instance_type.name for each in packing if each.option.purchase is Purchase.ON_DEMAND
+            pattern.option.instance_type.name
+            for pattern in packing
+            if pattern.option.purchase is Purchase.ON_DEMAND
         }
         used = {
             option
@@ -102,24 +104,24 @@ class Tolled:
             if limit.counts and total >= limit.most and any(limit.weigh(option) for option in used)
         ]
 
-    def untolled(self, found: CarriedOut) -> CarriedOut:
+    def untolled(self, carried: CarriedOut) -> CarriedOut:
         """What Karpenter makes of it, as it is bought, in dollars."""
-        packing = self.bought(found.packing)
+        packing = self.bought(carried.packing)
         reserved: dict[PoolKey, dict[NodeOption, None]] = defaultdict(dict)
         for pattern in packing:
             if pattern.option.purchase is Purchase.RESERVED:
                 reserved[pool_of(pattern)][pattern.option] = None
         options = {
             pool: tuple(dict.fromkeys([*(self._plain[option] for option in listed), *reserved[pool]]))
-            for pool, listed in found.options.items()
+            for pool, listed in carried.options.items()
         }
         prices = {(option.instance_type.name, option.purchase): option.price for option in self._offered}
         room = {name: self._held(name) for name, purchase in prices if purchase is Purchase.RESERVED}
-        bills = [(_repriced(bill, prices, room), order) for bill, order in found.spread.bills]
+        bills = [(_repriced(bill, prices, room), order) for bill, order in carried.spread.bills]
         spread = Spread(tuple(sorted(bills, key=lambda bill: (bill[0].price, bill[0].nodes))))
         # Prices with tolls say nothing of what a missing type or a move comes to in dollars.
         return replace(
-            found, packing=packing, options=options, spread=spread, missing=(), packed=None, at_first=None
+            carried, packing=packing, options=options, spread=spread, missing=(), packed=None, at_first=None
         )
 
     def _held(self, name: str) -> int:

@@ -61,16 +61,16 @@ def listed(nodes: Iterable[Node], values: Floats, slack: float, clock: Clock) ->
         slack: dollars an hour.
         clock: work left; nothing is listed after.
     """
-    found = None
+    loads = None
     for _ in range(_TRIES):
-        found = _found(nodes, values, slack, clock)
-        if found is not None:
+        loads = _found(nodes, values, slack, clock)
+        if loads is not None:
             break
         slack /= _LESS
-    if found is None:  # of loads that lack nothing there may be millions
+    if loads is None:  # of loads that lack nothing there may be millions
         return Listed((), 0.0)
-    lacks = np.concatenate([[], *(lack for _, _, lack in found)])
-    rows = [(node, row) for node, counts, _ in found for row in counts]
+    lacks = np.concatenate([[], *(lack for _, _, lack in loads)])
+    rows = [(node, row) for node, counts, _ in loads for row in counts]
     patterns: dict[Load, Pattern] = {}
     # Among equals the cheapest node comes first.
     for at in np.argsort(lacks, kind="stable").tolist():
@@ -89,7 +89,7 @@ def _found(
     nodes: Iterable[Node], values: Floats, slack: float, clock: Clock
 ) -> list[tuple[Node, Integers, Floats]] | None:
     """By node, its loads as replicas of its members, and what they lack; None: that takes too long."""
-    found = []
+    loads_of_nodes = []
     looks = 0
     for node in nodes:
         if clock.over():
@@ -106,8 +106,8 @@ def _found(
             return None
         counts = _full(node, counts)
         if len(counts):
-            found.append((node, counts, node.option.usd - counts @ here))
-    return found
+            loads_of_nodes.append((node, counts, node.option.usd - counts @ here))
+    return loads_of_nodes
 
 
 def _loads(node: Node, tariff: Tariff, values: Floats, least: float, most_looks: int) -> tuple[Integers, int]:

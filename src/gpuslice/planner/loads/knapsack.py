@@ -119,13 +119,13 @@ def best_load(
         search = _Search(*here, table, load.value, effort.width)
         search.run()
         work += table.work + search.work
-        found = [
+        loads = [
             (value, tuple(sorted((int(items[position]), count) for position, count in counts)))
             for value, counts in search.found()
         ]
         counts, others = load.counts, load.others
-        if found:
-            counts, others = found[0][1], (*found[1:], *load.others)
+        if loads:
+            counts, others = loads[0][1], (*loads[1:], *load.others)
         load = Load(counts, search.best, max(search.best, min(load.bound, search.missed)), others, work)
         if load.bound <= load.value + _EPSILON:
             break

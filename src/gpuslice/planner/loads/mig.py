@@ -341,17 +341,17 @@ def _together(reached: tuple[tuple[int, ...], ...], units: int) -> tuple[Integer
         reached: by each geometry.
         units: GPUs.
     """
-    found: dict[tuple[int, ...], tuple[int, ...]] = {(0,) * len(reached[0]): ()}
+    ways: dict[tuple[int, ...], tuple[int, ...]] = {(0,) * len(reached[0]): ()}
     for _ in range(units):
         sums: dict[tuple[int, ...], tuple[int, ...]] = {}
-        for total, chosen in found.items():
+        for total, chosen in ways.items():
             for at, reach in enumerate(reached):
                 sums.setdefault(tuple(map(add, total, reach)), (*chosen, at))
         totals = np.asarray(list(sums))
         beaten = [((totals >= total).all(axis=1) & (totals != total).any(axis=1)).max() for total in totals]
-        found = {
+        ways = {
             total: chosen
             for (total, chosen), is_beaten in zip(sums.items(), beaten, strict=True)
             if not is_beaten
         }
-    return np.asarray(list(found)), list(found.values())
+    return np.asarray(list(ways)), list(ways.values())

@@ -184,7 +184,7 @@ class Node:
             efforts=self._efforts[patience],
         )
         clock.spend(load.work)
-        found = [(load.value, load.counts), *load.others] if load.counts else []
+        loads = [(load.value, load.counts), *load.others] if load.counts else []
         return load.bound, [
             (
                 value,
@@ -192,7 +192,7 @@ class Node:
                     self.option, pods_in_slots({self.option.classes[item]: count for item, count in counts})
                 ),
             )
-            for value, counts in found
+            for value, counts in loads
         ]
 
 
@@ -327,26 +327,26 @@ class Pricing:
             clock: work left.
         """
         factor = 1.0 + tolerance
-        found: list[tuple[float, float, Pattern]] = []
+        listed: list[tuple[float, float, Pattern]] = []
         shares = np.full(len(values), 1.0 / factor)
         nothing = Priced((), np.zeros(len(values)))
         for row, bound in self.relaxed(values, demand, tolerance=tolerance, clock=clock):
             if clock.over():
                 return nothing
             node, most = self._nodes[row], bound
-            if patience > Patience.LITTLE or len(found) < _PLENTY:
+            if patience > Patience.LITTLE or len(listed) < _PLENTY:
                 proven, loads = node.best(values, self._usd[row] * factor, patience, clock)
                 most = min(most, proven)
-                found += [(self._usd[row] / value, value, pattern) for value, pattern in loads]
+                listed += [(self._usd[row] / value, value, pattern) for value, pattern in loads]
             shares[node.members] = np.minimum(shares[node.members], self._usd[row] / most)
         if clock.over():  # perhaps before all options were asked
             return nothing
-        found.sort(key=lambda load: load[0])
-        return Priced(tuple((value, pattern) for _, value, pattern in found), shares)
+        listed.sort(key=lambda load: load[0])
+        return Priced(tuple((value, pattern) for _, value, pattern in listed), shares)
 
     def loads(self, rows: Sequence[int], values: Floats, clock: Clock) -> list[Pattern]:
         """Good loads of the options in these rows, whether or not they are worth their price, while there is time."""
-        found = []
+        patterns = []
         for row in rows:
             if clock.over():
                 break
@@ -354,8 +354,8 @@ class Pricing:
             node.limit(self._demand)
             node.bound(values, 0.0, clock)
             _, loads = node.best(values, _WORTH_KNOWING * self._usd[row], Patience.LITTLE, clock)
-            found += [pattern for _, pattern in loads]
-        return found
+            patterns += [pattern for _, pattern in loads]
+        return patterns
 
     def relaxed(
         self,
@@ -381,7 +381,7 @@ class Pricing:
         gains = np.maximum(values[self._members] - self._replica_price, 0.0)
         worth = np.add.reduceat(gains * np.minimum(self._alone, wanted[self._members]), self._first[:-1])
         enough = self._usd * (1.0 + tolerance)
-        found: list[tuple[int, float]] = []
+        rows: list[tuple[int, float]] = []
         for row in np.flatnonzero(self._node_price + worth > enough).tolist():
             if clock.over():
                 break
@@ -391,10 +391,10 @@ class Pricing:
             self._node_price[row] = tariff.node
             self._replica_price[self._first[row] : self._first[row + 1]] = tariff.replica
             if bound > enough[row]:
-                found.append((row, bound))
-                if len(found) == most:
+                rows.append((row, bound))
+                if len(rows) == most:
                     break
-        return sorted(found, key=lambda each: -each[1] / self._usd[each[0]])
+        return sorted(rows, key=lambda priced: -priced[1] / self._usd[priced[0]])
 
     def feasible(self, values: Floats, bounds: Sequence[tuple[int, float]], *, tolerance: float) -> Floats:
         """The values, less where an option may be worth more than its price: at these, no node is."""
@@ -419,13 +419,13 @@ class Pricing:
         by_replica = self._usd[rows] / alone
         by_fleet = self._usd[rows] * np.ceil(self._demand[members] / alone)
         ends = np.searchsorted(members, np.arange(len(self._classes) + 1))
-        found = []
+        cheapest_options = []
         for number in numbers_of(self._classes):
             here = slice(ends[number], ends[number + 1])
             for costs in (by_replica[here], by_fleet[here]):
                 cheapest = rows[here][np.argsort(costs, kind="stable")[:a_class]]
-                found += [(self._nodes[row].option, number) for row in cheapest]
-        return found
+                cheapest_options += [(self._nodes[row].option, number) for row in cheapest]
+        return cheapest_options
 
 
 def _joined(arrays: Sequence[Integers]) -> Integers:

@@ -70,7 +70,7 @@ class Cut:
 
         Asked late: most cuts are found to be beaten before.
         """
-        found: dict[ClassNumber, tuple[tuple[SliceIndex, Fit], ...]] = {}
+        fits_of: dict[ClassNumber, tuple[tuple[SliceIndex, Fit], ...]] = {}
         offered = list(zip(self.indices, self.slices, strict=True))
         for number in self._members:
             each_class = self._classes[number]
@@ -87,8 +87,8 @@ class Cut:
                 ]
             )
             if good:
-                found[number] = good
-        return found
+                fits_of[number] = good
+        return fits_of
 
     @property
     def indices(self) -> list[SliceIndex]:
@@ -204,14 +204,14 @@ def _measured_cuts(
     gpu: Gpu, number: ClassNumber, classes: Sequence[WorkloadClass], carrier: Carrier, group: Group
 ) -> list[Cut]:
     """Equal slots for a class that was measured on them, beside replicas of its own and nobody else."""
-    each = classes[number]
+    a_class = classes[number]
     return [
-        Cut((sized,), classes, (number,), carrier, tenant=each.tenant, group=group)
+        Cut((sized,), classes, (number,), carrier, tenant=a_class.tenant, group=group)
         for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS)
         for replicas in range(2, cuts.most_slots(gpu, mechanism) + 1)
-        if f"{gpu.name}/{mechanism.value}/{replicas}" in each.need.slices
-        and each.may_have(sized := cuts.slot(gpu, mechanism, replicas), carrier)
-        and fit(each.need, sized).fits
+        if f"{gpu.name}/{mechanism.value}/{replicas}" in a_class.need.slices
+        and a_class.may_have(sized := cuts.slot(gpu, mechanism, replicas), carrier)
+        and fit(a_class.need, sized).fits
     ]
 
 
@@ -228,7 +228,7 @@ def _slot_cuts(
     for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
         times = {number: slot_times(classes[number].need, gpu, mechanism) for number in members}
         kept: list[frozenset[int]] = []
-        found: list[list[Cut]] = []
+        by_replicas: list[list[Cut]] = []
         # Most replicas first: fewer are of use only for whom they admit beside those.
         for replicas in range(max(map(len, times.values()), default=0) + 1, 1, -1):
             plain = cuts.slot(gpu, mechanism, replicas)
@@ -251,6 +251,6 @@ def _slot_cuts(
                 cuts_here.append(Cut((sized,), classes, admitted, carrier, tenant=tenant, group=group))
                 sets_here.append(frozenset(admitted))
             kept += sets_here
-            found.append(cuts_here)
-        offered += [cut for cuts_here in reversed(found) for cut in cuts_here]
+            by_replicas.append(cuts_here)
+        offered += [cut for cuts_here in reversed(by_replicas) for cut in cuts_here]
     return offered

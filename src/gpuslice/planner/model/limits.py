@@ -54,11 +54,11 @@ class Limit:
 
 def limits_of(policy: Policy) -> tuple[Limit, ...]:
     """The limits that a policy sets, beside what it forbids outright."""
-    found = [
+    limits = [
         Limit(f"policy.maxNodes {name}: {most}", lambda option, name=name: _is(option, name), most)  # type: ignore[misc]
         for name, most in sorted(policy.max_nodes.items())
     ]
-    found += [
+    limits += [
         Limit(
             f"policy.reserved {reservation.instance_type}: {reservation.count}",
             lambda option, name=reservation.instance_type: (
@@ -75,10 +75,10 @@ def limits_of(policy: Policy) -> tuple[Limit, ...]:
         def weigh(option: NodeOption) -> int:
             return option.price * (PPM * (option.purchase is Purchase.SPOT) - share)
 
-        found.append(
+        limits.append(
             Limit(f"policy.maxSpotShare: {policy.max_spot_share:g}", weigh, 0, float(PPM * MICRO_USD))
         )
-    return tuple(found)
+    return tuple(limits)
 
 
 def _is(option: NodeOption, name: str) -> int:
@@ -172,7 +172,7 @@ class Limits:
     def broken(self, packing: Counter[Pattern]) -> tuple[Limit, ...]:
         """The limits that a packing passes."""
         totals = self.totals(packing)
-        return tuple(each for each, total in zip(self.all, totals, strict=True) if total > each.most)
+        return tuple(limit for limit, total in zip(self.all, totals, strict=True) if total > limit.most)
 
     def allows(self, totals: Sequence[int], old: NodeOption, new: NodeOption | None) -> bool:
         """Whether a node may become one of another option, or none: no limit is passed that wasn't, nor further."""

@@ -58,7 +58,7 @@ def dive(
             return _at_once(packing, columns.patterns, relaxation.duals, left, limits), left
         if left.any():
             used = limits.totals(packing)
-            room = [(each.most - total) / each.unit for each, total in zip(limits.all, used, strict=True)]
+            room = [(limit.most - total) / limit.unit for limit, total in zip(limits.all, used, strict=True)]
             relaxed = columns.again(left, np.asarray(room), relaxation, rounds=rounds, clock=clock)
     return packing, left
 

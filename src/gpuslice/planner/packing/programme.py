@@ -103,8 +103,8 @@ class Packings:
     def _within(self, packing: Packing) -> Packing | None:
         """A packing trimmed, with what is reserved in use; None: no limits allow that."""
         small = trimmed(packing, self._options, self._classes, self._limits)
-        found = within(small, self._options, self._classes, self._limits, clock=self._clock)
-        return None if found is None else reserved_first(found, self._options, self._limits)
+        kept = within(small, self._options, self._classes, self._limits, clock=self._clock)
+        return None if kept is None else reserved_first(kept, self._options, self._limits)
 
     def _begin(
         self,
@@ -192,7 +192,9 @@ class Packings:
             if amount:
                 nodes[self._columns.plainest(pattern)] += amount
         other = self._within(made_whole(nodes, self._exchanges, whole[len(self._patterns) :]))
-        return min((each for each in (best, other) if each is not None), key=cost, default=None)
+        return min(
+            (candidate for candidate in (best, other) if candidate is not None), key=cost, default=None
+        )
 
 
 def cheapest_of(
@@ -224,7 +226,7 @@ def trimmed(
     result: Packing = Counter()
     carriers = by_class(options)
     # Dear nodes first: what comes off there may make them a cheaper type, or none.
-    for pattern, count in sorted(packing.items(), key=lambda each: (-each[0].option.price, each[0].pods)):
+    for pattern, count in sorted(packing.items(), key=lambda entry: (-entry[0].option.price, entry[0].pods)):
         load = pattern.counts()
         kept = count
         while kept and any(surplus[number] > 0 for number in load):

@@ -109,7 +109,7 @@ def reserved_first(packing: Packing, options: Sequence[NodeOption], limits: Limi
     }
     result = Counter(packing)
     totals = limits.totals(result)
-    for pattern, count in sorted(packing.items(), key=lambda each: (-each[0].option.price, each[0].pods)):
+    for pattern, count in sorted(packing.items(), key=lambda entry: (-entry[0].option.price, entry[0].pods)):
         reserved = by_cut.get((pattern.option.cut, pattern.option.instance_type.name))
         if reserved is None or pattern.option.purchase is not Purchase.ON_DEMAND:
             continue

@@ -194,8 +194,8 @@ class LinearMaster:
         self._rows = len(demand) + len(most)
         for value in demand:
             self._solver.addRow(value, INFINITY, 0, _NO_ENTRIES, np.empty(0))
-        for each in most:
-            self._solver.addRow(-INFINITY, each, 0, _NO_ENTRIES, np.empty(0))
+        for bound in most:
+            self._solver.addRow(-INFINITY, bound, 0, _NO_ENTRIES, np.empty(0))
         for row, cost in enumerate(penalty):
             self.add(Column(cost, (row,), (1.0,)))
         for row in range(len(demand), self._rows):

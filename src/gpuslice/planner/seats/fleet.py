@@ -110,9 +110,9 @@ def with_seats(
     without = replace(settings, without=settings.without | {Mechanism.MIG.value})
 
     def made(some: Sequence[WorkloadClass], known: Iterable[Pattern], had: Had) -> Fleet | str:
-        found: Seating | None = Seating((), Counter(), ())
+        seats: Seating | None = Seating((), Counter(), ())
         if some:
-            found = seating(
+            seats = seating(
                 some,
                 options if some is classes else offered.nodes(some, settings),
                 known,
@@ -121,9 +121,9 @@ def with_seats(
                 gap=settings.gap,
                 clock=clock,
             )
-        if found is None:
+        if seats is None:
             return "no seats: there was no time to choose what pods ask for"
-        fleet = SeatedFleet(classes, found, offered.second, had)
+        fleet = SeatedFleet(classes, seats, offered.second, had)
         return _realised(fleet, classes, offered, settings, clock)
 
     known = (*relaxation.patterns, *packing)

@@ -77,5 +77,5 @@ class SeatRealiser:
         pattern, seed = order
         fleet = rollout(pools, arrivals(self._pods, pattern, seed), seed)
         used = [node for node in fleet.nodes if node.pods]
-        kinds = Counter((each.pool, each.instance_type, each.capacity_type) for each in used)
+        kinds = Counter((node.pool, node.instance_type, node.capacity_type) for node in used)
         return Bill(sum(node.price for node in used), tuple(sorted(kinds.items())), len(fleet.unbound))

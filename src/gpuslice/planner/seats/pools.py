@@ -157,14 +157,14 @@ class SeatedFleet:
 
     def packing(self) -> Packing:
         """All nodes, by numbers of the classes."""
-        found: Packing = Counter()
+        nodes: Packing = Counter()
         for pool in self._pools.values():
             for counts, alike in pool.nodes:
                 pods: Counter[Place] = Counter()
                 for name, count in counts:
                     pods[Place(self._numbers[name], self._slice(pool.kind, name))] += count
-                found[Pattern(pool.kind.option, pods_at(pods), pool.kind.geometries)] += alike
-        return found
+                nodes[Pattern(pool.kind.option, pods_at(pods), pool.kind.geometries)] += alike
+        return nodes
 
     def pools(self) -> tuple[artefact.Pool, ...]:
         """The pools, by name."""
@@ -172,15 +172,20 @@ class SeatedFleet:
 
     def assignments(self) -> tuple[artefact.Assignment, ...]:
         """Who goes where, by workload and pool."""
-        found: dict[str, list[artefact.Assignment]] = defaultdict(list)
+        by_workload: dict[str, list[artefact.Assignment]] = defaultdict(list)
         for name, pool in sorted(self._pools.items()):
             # Whoever has seats, also where nobody is yet: the template has to do there, too.
             carried = Counter(dict.fromkeys(dict(pool.seats), 0))
             for counts, alike in pool.nodes:
                 carried.update({workload: count * alike for workload, count in counts})
             for workload, count in carried.items():
-                found[workload].append(self._assignment(name, pool, self._workloads[workload], count))
-        return tuple(each for name in sorted(found) for each in _one_template(found[name]) if each.replicas)
+                by_workload[workload].append(self._assignment(name, pool, self._workloads[workload], count))
+        return tuple(
+            one_assignment
+            for name in sorted(by_workload)
+            for one_assignment in _one_template(by_workload[name])
+            if one_assignment.replicas
+        )
 
     def _assignment(self, name: str, pool: SeatPool, workload: Workload, count: int) -> artefact.Assignment:
         option = pool.kind.option
@@ -207,7 +212,7 @@ class SeatedFleet:
 
     def _pool(self, name: str, pool: SeatPool) -> artefact.Pool:
         option, cut = pool.kind.option, pool.kind.option.cut
-        others = sorted(self._second(option), key=lambda each: (each.price, each.instance_type.name))
+        others = sorted(self._second(option), key=lambda other: (other.price, other.instance_type.name))
         types = (option.instance_type.name, *(other.instance_type.name for other in others[:1]))
         return artefact.Pool(
             name=name,
@@ -267,7 +272,7 @@ def seat_name(workload: Workload) -> str:
     need = workload.need
     said = [
         sorted(map(str, value)) if isinstance(value, frozenset) else value
-        for value in (getattr(need, each.name) for each in fields(need) if each.name != "source")
+        for value in (getattr(need, fact.name) for fact in fields(need) if fact.name != "source")
     ]
     return seat_of(workload.name, hashlib.sha256(str(said).encode()).hexdigest()[:_SIZE])
 
@@ -300,7 +305,7 @@ def _pools(seating: Seating, had: Had) -> list[SeatPool]:
             own[workload] = replace(here, replicas=here.replicas + count * nodes.pop((kind, counts)))
     _without_spare(nodes, own)
     return [
-        *(_filled(workload, each) for workload, each in own.items()),
+        *(_filled(workload, own_pool) for workload, own_pool in own.items()),
         *(SeatPool(kind, seats, ((seats, alike),)) for (kind, seats), alike in nodes.items() if alike),
     ]
 
@@ -317,8 +322,8 @@ def _own(workload: Workload, alone: Iterable[Pattern], nodes: Iterable[tuple[Sea
     for kind, counts in nodes:
         if [name for name, _ in counts] == [workload.name]:
             most[kind] = max(counts[0][1], most.get(kind, 0))
-    for each in alone:
-        most[seat_kind(each)] = max(each.pods[0].replicas, most.get(seat_kind(each), 0))
+    for pattern in alone:
+        most[seat_kind(pattern)] = max(pattern.pods[0].replicas, most.get(seat_kind(pattern), 0))
 
     def a_replica(kind: SeatKind) -> tuple[float, int]:
         return kind.option.price / min(most[kind], workload.replicas), kind.option.price
@@ -349,8 +354,8 @@ def _filled(workload: str, own: Own) -> SeatPool:
 
 def _one_template(assignments: list[artefact.Assignment]) -> list[artefact.Assignment]:
     """The assignments of one workload with what is one for all of its pods: the least memory that any leaves it."""
-    limits = [each.memory_limit for each in assignments if each.memory_limit is not UNSET]
+    limits = [assignment.memory_limit for assignment in assignments if assignment.memory_limit is not UNSET]
     if not limits:
         return assignments
     least = min(limits, key=parse_quantity)
-    return [structs.replace(each, memory_limit=least) for each in assignments]
+    return [structs.replace(assignment, memory_limit=least) for assignment in assignments]

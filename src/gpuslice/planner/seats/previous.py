@@ -60,14 +60,14 @@ def seats_kept(
         if not pool.seats or machine is None or purchase not in machine.prices:
             continue
         carrier = carrier_of(pool, stack)
-        found = (
+        kept_cut = (
             cut_of(pool, classes, [machine], carrier, catalog.region)
             if pool.seats.keys() <= asks.keys()
             else None
         )
-        option = None if found is None else node_option(machine, purchase, found[0], classes, overhead)
-        if found is not None and option is not None:
-            geometries = found[1] * option.units if len(found[1]) == 1 else found[1]
+        option = None if kept_cut is None else node_option(machine, purchase, kept_cut[0], classes, overhead)
+        if kept_cut is not None and option is not None:
+            geometries = kept_cut[1] * option.units if len(kept_cut[1]) == 1 else kept_cut[1]
             pattern = _full(Pattern(option, (), geometries), pool.seats, asks, numbers, classes)
             if pattern is not None:
                 patterns[pool.name] = pattern
@@ -105,7 +105,7 @@ def unseated(classes: Sequence[WorkloadClass], had: Had) -> tuple[WorkloadClass,
         for counts, alike in pool.nodes:
             for name, count in counts:
                 seated[name] += count * alike
-    found = []
+    rest_of_classes = []
     for a_class in classes:
         groups = defaultdict(list)
         for member in a_class.members:
@@ -113,8 +113,8 @@ def unseated(classes: Sequence[WorkloadClass], had: Had) -> tuple[WorkloadClass,
                 groups[had.asks.get(member.name)].append(replace(member, replicas=rest))
         for ask, members in groups.items():
             replicas = sum(member.replicas for member in members)
-            found.append(replace(a_class, members=tuple(members), replicas=replicas, kept_to=ask))
-    return tuple(found)
+            rest_of_classes.append(replace(a_class, members=tuple(members), replicas=replicas, kept_to=ask))
+    return tuple(rest_of_classes)
 
 
 def loads_of_some(
@@ -129,8 +129,8 @@ def loads_of_some(
     """
     number_of = {member.name: number for number, a_class in numbered(classes) for member in a_class.members}
     parts: dict[tuple[ClassNumber, Ask | None], ClassNumber] = {}
-    for part, each in numbered(some):
-        parts[number_of[each.members[0].name], each.kept_to] = part
+    for part, a_part in numbered(some):
+        parts[number_of[a_part.members[0].name], a_part.kept_to] = part
     for pattern in known:
         for asking in askings(pattern, classes):
             pods = []
@@ -147,7 +147,7 @@ def _asks(
 ) -> dict[str, Ask]:
     """What the pods of each workload that is still there ask for under a plan, as classes have it."""
     pools = {pool.name: pool for pool in previous.pools if pool.seats}
-    found: dict[str, set[Ask]] = defaultdict(set)
+    asks_of: dict[str, set[Ask]] = defaultdict(set)
     for assignment in previous.assignments:
         if assignment.workload not in numbers or assignment.pool not in pools:
             continue
@@ -157,8 +157,8 @@ def _asks(
             continue  # its need is another, and so are its seats
         pool = pools[assignment.pool]
         ask = carrier_of(pool, previous.stack).ask_in(assignment.asks, pool.layout)
-        found[assignment.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
-    return {name: asks.pop() for name, asks in found.items() if len(asks) == 1}
+        asks_of[assignment.workload].add(one.told(ask, Mechanism(pool.layout.mechanism), pool.layout.gpu))
+    return {name: asks.pop() for name, asks in asks_of.items() if len(asks) == 1}
 
 
 def _full(

@@ -107,7 +107,7 @@ def seating(
     for number in numbers_of(kept):
         _, ask = place = by_number[number]
         alone = (_renumbered(pattern, (ask,), numbers) for pattern in lonely[place])
-        own.append(tuple(each for each in alone if each is not None))
+        own.append(tuple(lone for lone in alone if lone is not None))
     return Seating(kept, _repacked(packing, kept, offered, gap=gap, clock=clock), tuple(own))
 
 
@@ -115,15 +115,15 @@ def askings(pattern: Pattern, classes: Sequence[WorkloadClass]) -> tuple[Asking,
     """What the pods of a node may ask for: one thing each; on a whole GPU that is its node's only one, two."""
     cut, gpus = pattern.option.cut, pattern.option.instance_type.gpu_count
     places = [(classes[number], cut.slices[where]) for number, where, _ in pattern.pods]
-    found = [tuple(one.asks_for(slice_, cut.carrier) for one, slice_ in places)]
+    askings_of = [tuple(one.asks_for(slice_, cut.carrier) for one, slice_ in places)]
     others = [one.asks_otherwise(slice_, cut.carrier, gpus) for one, slice_ in places]
     known = tuple(ask for ask in others if ask is not None)
     if len(known) == len(places):
-        found.append(known)
+        askings_of.append(known)
     kept = [one.kept_to for one, _ in places]
     return tuple(
         asking
-        for asking in found
+        for asking in askings_of
         if all(to is None or to == ask for to, ask in zip(kept, asking, strict=True))
     )
 
@@ -132,23 +132,23 @@ def _alone(
     options: Iterable[NodeOption], classes: Sequence[WorkloadClass]
 ) -> dict[AskingClass, list[Pattern]]:
     """For each place that there can be, the nodes on which a replica is cheapest with none of another class."""
-    found: dict[AskingClass, list[Pattern]] = defaultdict(list)
+    nodes: dict[AskingClass, list[Pattern]] = defaultdict(list)
     for option in options:
         for number in option.classes:
             for pattern in each_alone(option, number, classes):
                 for (ask,) in askings(pattern, classes):
-                    found[AskingClass(number, ask)].append(pattern)
+                    nodes[AskingClass(number, ask)].append(pattern)
     return {
         place: sorted(group, key=lambda pattern: (_a_replica(pattern), pattern.option.price))[:_ALONE]
-        for place, group in found.items()
+        for place, group in nodes.items()
     }
 
 
 def _likely(lonely: Mapping[AskingClass, Sequence[Pattern]]) -> Iterator[Pattern]:
     """Of the nodes of one class alone, those on which a replica isn't much dearer than elsewhere."""
     least: dict[ClassNumber, float] = {}
-    for (number, _), found in lonely.items():
-        least[number] = min(_a_replica(found[0]), least.get(number, math.inf))
+    for (number, _), patterns in lonely.items():
+        least[number] = min(_a_replica(patterns[0]), least.get(number, math.inf))
     for (number, _), found in lonely.items():
         if _a_replica(found[0]) <= _MUCH_DEARER * least[number]:
             yield from found
@@ -175,7 +175,7 @@ def _begun(
     asks: dict[ClassNumber, Ask] = {}
     for number, ask in sorted(lonely, key=lambda place: _a_replica(lonely[place][0])):
         asks.setdefault(number, ask)
-    asks |= {number: max(sorted(found), key=found.__getitem__) for number, found in votes.items()}
+    asks |= {number: max(sorted(counts), key=counts.__getitem__) for number, counts in votes.items()}
     left = {number: a_class.replicas for number, a_class in numbered(classes)}
     nodes: Counter[tuple[Pattern, Asking]] = Counter()
     for pattern, count in packing.items():

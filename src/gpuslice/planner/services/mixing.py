@@ -192,8 +192,8 @@ def mixed_kinds(
     options = offer(classes)
     columns = ColumnGeneration(options, classes, limits=limits)
     relaxation = columns.relax(tolerance=gap / 3, clock=clock.share(0.5))
-    found = Packings(columns, relaxation, options, classes, gap=gap, clock=clock).cheapest()
-    return None if found is None else (found, classes)
+    mixed = Packings(columns, relaxation, options, classes, gap=gap, clock=clock).cheapest()
+    return None if mixed is None else (mixed, classes)
 
 
 def _usd(packing: Packing) -> float:
@@ -215,15 +215,15 @@ def _with_replicas(
     replicas: Mapping[Kind, int],
 ) -> tuple[WorkloadClass, ...]:
     """Classes whose services' members have so many replicas."""
-    found = []
+    resized = []
     for a_class in classes:
         members = tuple(
             member if kind is None else replace(member, replicas=replicas[kind])
             for member in a_class.members
             for kind in (named.get((member.name, member.need.slices)),)
         )
-        found.append(replace(a_class, members=members, replicas=sum(member.replicas for member in members)))
-    return tuple(found)
+        resized.append(replace(a_class, members=members, replicas=sum(member.replicas for member in members)))
+    return tuple(resized)
 
 
 def _in_order(replicas: Mapping[Kind, int], demands: Mapping[str, Service]) -> list[tuple[Kind, int]]:

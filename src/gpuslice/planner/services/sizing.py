@@ -119,8 +119,8 @@ class _Program:
         self._cuts: dict[NodeOption, tuple[MigNode, list[tuple[GpuGeometry, int]]]] = {}
         self._supply = [self._row(float(supply.fixed), INFINITY) for supply in supplies]
         covers = {name: self._row(1.0, INFINITY) for name in services}
-        for number, each in enumerate(supplies):
-            for kind in each.kinds:
+        for number, supply in enumerate(supplies):
+            for kind in supply.kinds:
                 share = float(kind.throughput / exactly(services[kind.service].rate))
                 self._demand(kind, self._supply[number], (covers[kind.service], share), one_kind=one_kind)
         chosen = {number for number, supply in enumerate(supplies) if supply.kinds}
@@ -196,7 +196,7 @@ class _Program:
         loads = {}
         for number in option.classes:
             use = usage(number, option, self._classes)
-            alone = min(int(most // each) for most, each in zip(have, use, strict=True) if each)
+            alone = min(int(most // need) for most, need in zip(have, use, strict=True) if need)
             entries = [(self._supply[number], 1.0), *zip(rows, map(float, use), strict=True)]
             if levels:
                 entries += [(row, 1.0) for row in levels[: self._cuts[option][0].level(number) + 1]]
@@ -213,7 +213,7 @@ class _Program:
 
     def packing(self, values: Sequence[float], wanted: Sequence[int]) -> Packing | None:
         """The program's nodes, filled one by one with no more than is wanted."""
-        found: Packing = Counter()
+        nodes_filled: Packing = Counter()
         if sum(values[column] for column in self._nodes.values()) > _MOST_NODES:
             return None
         left = list(wanted)
@@ -229,10 +229,10 @@ class _Program:
             for geometry, at in self._cuts[option][1] if option in self._cuts else ():
                 geometries += [geometry] * round(values[at])
             for pattern in self._filled(option, nodes, load, geometries):
-                found[pattern] += 1
+                nodes_filled[pattern] += 1
             for number, rest in load.items():
                 left[number] += rest
-        return None if any(left) else found
+        return None if any(left) else nodes_filled
 
     def _filled(
         self, option: NodeOption, nodes: int, load: dict[ClassNumber, int], geometries: list[GpuGeometry]
@@ -244,12 +244,12 @@ class _Program:
             room = list(capacity(option))
             reach = [0] * len(mig.reached[0]) if mig is not None else []
             for geometry in mine if mig is not None else ():
-                each = mig.reached[mig.geometries.index(geometry)] if mig is not None else ()
-                reach = [a + b for a, b in zip(reach, each, strict=True)]
+                reached = mig.reached[mig.geometries.index(geometry)] if mig is not None else ()
+                reach = [a + b for a, b in zip(reach, reached, strict=True)]
             counts: dict[ClassNumber, int] = {}
             for number in sorted(load, key=lambda member: self._size(option, mig, member), reverse=True):
                 use = usage(number, option, self._classes)
-                most = [load[number], *(have // each for have, each in zip(room, use, strict=True) if each)]
+                most = [load[number], *(have // need for have, need in zip(room, use, strict=True) if need)]
                 if mig is not None:
                     most.append(min(reach[: mig.level(number) + 1]))
                 count = min(most)
@@ -266,8 +266,8 @@ class _Program:
 
     def _size(self, option: NodeOption, mig: MigNode | None, number: ClassNumber) -> tuple[float, ...]:
         shares = [
-            each / most
-            for each, most in zip(usage(number, option, self._classes), capacity(option), strict=True)
+            amount / most
+            for amount, most in zip(usage(number, option, self._classes), capacity(option), strict=True)
             if most
         ]
         return mig.level(number) if mig is not None else 0, max(shares)
@@ -280,9 +280,9 @@ def _enough(services: Mapping[str, Service], chosen: dict[Kind, int]) -> dict[Ki
         kinds[kind.service].append(kind)
     for name, mine in kinds.items():
         demand = exactly(services[name].rate)
-        for each in sorted(mine, key=lambda kind: kind.throughput):
+        for kind in sorted(mine, key=lambda kind: kind.throughput):
             done = sum(kind.throughput * chosen[kind] for kind in mine)
-            chosen[each] -= min(chosen[each], max(int((done - demand) // each.throughput), 0))
+            chosen[kind] -= min(chosen[kind], max(int((done - demand) // kind.throughput), 0))
         last = max(mine, key=lambda kind: chosen[kind])
         while sum(kind.throughput * chosen[kind] for kind in mine) < demand:
             chosen[last] += 1

@@ -40,12 +40,12 @@ def assumptions(
         notes: of reading the workloads.
         models: which GPU models are assumed for workloads of which nothing says; empty: none.
     """
-    found = [
+    words = [
         *filter(None, (models,)),
         f"prices of {catalog.prices_date} in {catalog.region}: {catalog.source}",
     ]
     if overhead is not None:
-        found.append(
+        words.append(
             f"daemonsets take {format_cpu(overhead.cpu_milli)} CPU, {format_memory(overhead.memory_mib)} and "
             f"{overhead.pods} pods of each node (assumed)"
         )
@@ -53,53 +53,55 @@ def assumptions(
     defaulted = sum(member.slowdown_defaulted for _, member in members if member.service is None)
     if defaulted:
         one = "1 service states" if defaulted == 1 else f"{defaulted} services state"
-        found.append(f"{one} no maxSlowdown: 2 is taken")
+        words.append(f"{one} no maxSlowdown: 2 is taken")
     sized = sum(member.service is not None for _, member in members)
     if sized:
-        found.append(
+        words.append(
             f"what replicas of {sized} {'services' if sized > 1 else 'service'} do on a slice is what their profiles "
             "say; a larger slice of the same GPU does no less"
         )
     unknown = [
         member.name
-        for each, member in members
-        if each.need.gpus == 1 and not each.need.known and member.service is None
+        for workload, member in members
+        if workload.need.gpus == 1 and not workload.need.known and member.service is None
     ]
     if unknown:
         rest = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-        found.append(f"needs not known, so whole GPUs: {', '.join(unknown[:_NAMED])}{rest}")
+        words.append(f"needs not known, so whole GPUs: {', '.join(unknown[:_NAMED])}{rest}")
     sources = Counter(
-        each.need.source.value for each, member in members if each.need.known and member.service is None
+        workload.need.source.value
+        for workload, member in members
+        if workload.need.known and member.service is None
     )
     if sources:
         listed = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
-        found.append(f"needs by source: {listed}")
+        words.append(f"needs by source: {listed}")
     taken = {take.resource for a_class in classes for take in a_class.takes}
     if EPHEMERAL_STORAGE in taken:
-        found.append(
+        words.append(
             f"disks of nodes: their instance stores together, or else a root volume of {ROOT_VOLUME_GIB}Gi, as rendered"
         )
     if EFA in taken:
-        found.append(
+        words.append(
             f"nodes give out {EFA} once AWS's device plugin for EFA runs there, which isn't rendered"
         )
     # Pods of a trace have notes on where they come from, which nobody needs here.
     remarks = [f"{m.name}: {note}" for _, m in members if m.target.kind != "Pod" for note in m.notes]
-    return (*found, *_hardware(pools, catalog), *notes, *remarks)
+    return (*words, *_hardware(pools, catalog), *notes, *remarks)
 
 
 def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:
     """What is inferred of the hardware that the plan uses."""
     types = catalog.by_name()
-    found: dict[str, None] = {}
+    notes: dict[str, None] = {}
     for pool in pools:
         gpu, layout = GPUS[pool.layout.gpu], pool.layout
         inferred = sorted(fact.field for fact in gpu.facts if fact.confidence is Confidence.INFERRED)
         if inferred:
             words = ", ".join(name.replace("_", " ") for name in inferred)
-            found[f"{gpu.name}: {words} inferred, not published or read from a card"] = None
+            notes[f"{gpu.name}: {words} inferred, not published or read from a card"] = None
         if layout.mechanism == "fractional":
-            found[
+            notes[
                 "fractional GPUs need a GRID driver, which the AL2023 NVIDIA image may lack: try one node first"
             ] = None
         if layout.mechanism != "mig" or gpu.mig is None:
@@ -113,8 +115,8 @@ def _hardware(pools: Sequence[Pool], catalog: Catalog) -> list[str]:
             if (profile := gpu.mig.profile(name)) is not None and profile.confidence is Confidence.INFERRED
         )
         if guessed:
-            found[f"{gpu.name}: memory or SMs of MIG {', '.join(guessed)} inferred"] = None
+            notes[f"{gpu.name}: memory or SMs of MIG {', '.join(guessed)} inferred"] = None
         for name in pool.instance_types:
             if mig_confidence(types[name]) is Confidence.INFERRED:
-                found[f"MIG on {name}: plausible, not confirmed for a size with one GPU"] = None
-    return list(found)
+                notes[f"MIG on {name}: plausible, not confirmed for a size with one GPU"] = None
+    return list(notes)

@@ -105,8 +105,8 @@ def whole_gpus_for(workload: Workload, catalog: Catalog, overhead: DaemonsetOver
     tutorial = TUTORIALS[WHOLE_GPUS]
     classes = classes_of([workload])
     taken = [(take.resource, take.most) for a_class in classes for take in a_class.takes]
-    found = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None, catalog.region)
-    return UNSET if found is None else found.usd_per_hour
+    priced = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None, catalog.region)
+    return UNSET if priced is None else priced.usd_per_hour
 
 
 def _machines(
@@ -182,12 +182,12 @@ def _packed(
 
 
 def _cheapest(
-    each: WorkloadClass, machines: Sequence[_Machine], *, region: str, anywhere: bool, alone: bool
+    a_class: WorkloadClass, machines: Sequence[_Machine], *, region: str, anywhere: bool, alone: bool
 ) -> _Machine | None:
     """The machine with the lowest price: of the model that it runs on, else of one that fits whole.
 
     Args:
-        each: to run.
+        a_class: to run.
         machines: to choose from.
         region: that they are in.
         anywhere: whether another model than the one that it runs on will do.
@@ -196,18 +196,18 @@ def _cheapest(
     candidates: list[tuple[bool, float, str, _Machine]] = []
     fits: dict[str, bool] = {}
     for machine in machines:
-        if machine.instance_type.arch != each.arch or not _may_run(each, machine.instance_type, region):
+        if machine.instance_type.arch != a_class.arch or not _may_run(a_class, machine.instance_type, region):
             continue
-        count = machine.holds(each, each.need.gpus, machine.room)
+        count = machine.holds(a_class, a_class.need.gpus, machine.room)
         if not count:
             continue
         gpu = machine.slice_.gpu
-        same = each.need.on == gpu.name
+        same = a_class.need.on == gpu.name
         if gpu.name not in fits:
-            fits[gpu.name] = anywhere or same or fit(each.need, cuts.whole(gpu)).fits
+            fits[gpu.name] = anywhere or same or fit(a_class.need, cuts.whole(gpu)).fits
         if not fits[gpu.name]:
             continue
-        price = machine.price * -(-each.replicas // count) if alone else machine.price / count
+        price = machine.price * -(-a_class.replicas // count) if alone else machine.price / count
         candidates.append((not same and not anywhere, price, machine.instance_type.name, machine))
     return min(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
 
@@ -224,7 +224,7 @@ def _nodes(machine: _Machine, group: Sequence[WorkloadClass]) -> int:
     """How many such machines first-fit needs, the largest pods first."""
     open_nodes: list[tuple[_Room, int]] = []  # room left, and how many nodes are alike
     filled_up = 0  # nodes that hold nobody any more, which nobody has to look at
-    cpu, memory = min(each.cpu_milli for each in group), min(each.memory_mib for each in group)
+    cpu, memory = min(member.cpu_milli for member in group), min(member.memory_mib for member in group)
     for a_class in sorted(group, key=lambda c: (-c.need.gpus, -c.cpu_milli, -c.memory_mib)):
         left = a_class.replicas
         sizes = machine.sizes(a_class)

@@ -134,8 +134,8 @@ def _packed_and_carried(
     better = packings.cheapest_of_all(packing)
     if better != packing:
         tell(better)
-        found = [carried, search.carried(relaxation, better)]
+        both = [carried, search.carried(relaxation, better)]
         carried = min(
-            (each for each in found if each is not None), key=lambda each: cost(each.carried.packing)
+            (within for within in both if within is not None), key=lambda within: cost(within.carried.packing)
         )
     return better, carried
