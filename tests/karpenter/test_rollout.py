@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gpuslice.karpenter.model import Budget, Pod
 from gpuslice.karpenter.requirements import CAPACITY_TYPE, requirement
-from gpuslice.karpenter.rollout import Arrival, Pattern, arrivals, rollout
+from gpuslice.karpenter.rollout import Arrival, Arrivals, arrivals, rollout
 from gpuslice.karpenter.settling import settled
 from gpuslice.karpenter.templates import Pools
 from tests.karpenter.cases import GPU_MEMORY, SHARED, kind, machine, pool, sliced
@@ -26,7 +26,7 @@ EIGHT = [
 def test_the_same_eight_metered_pods_take_three_or_four_nodes_as_they_arrive():
     counts = {
         len(rollout(METERED, arrivals(EIGHT, pattern, seed), seed).nodes)
-        for pattern in Pattern
+        for pattern in Arrivals
         for seed in range(10)
     }
     assert counts == {3, 4}
@@ -36,14 +36,14 @@ def test_small_pods_are_spread_over_nodes_that_large_ones_need():
     # Eight of 14 take a node each, six of 7 go three to a node: ten nodes. When several nodes are ready at once,
     # kube-scheduler spreads the small ones over them, and some large ones find none.
     pods = [(kind("large", requests={GPU_MEMORY: 15}), 8), (kind("small", requests={GPU_MEMORY: 7}), 6)]
-    counts = {len(rollout(METERED, arrivals(pods, Pattern.AT_ONCE, seed), seed).nodes) for seed in range(10)}
+    counts = {len(rollout(METERED, arrivals(pods, Arrivals.AT_ONCE, seed), seed).nodes) for seed in range(10)}
     assert min(counts) == 10
     assert max(counts) > 10
 
 
 def test_consolidation_never_leaves_more_nodes_than_were_launched():
     for seed in range(10):
-        fleet = rollout(METERED, arrivals(EIGHT, Pattern.TRICKLE, seed), seed)
+        fleet = rollout(METERED, arrivals(EIGHT, Arrivals.TRICKLE, seed), seed)
         rest = settled(METERED, fleet.nodes, fleet.unbound, seed)
         assert 3 <= len(rest.nodes) <= min(4, len(fleet.nodes))
         assert sum(len(node.pods) for node in rest.nodes) == 8
@@ -82,7 +82,7 @@ def test_what_fits_nowhere_stays_unbound_and_the_rollout_ends():
     assert not fleet.nodes
 
 
-@pytest.mark.parametrize("pattern", list(Pattern))
+@pytest.mark.parametrize("pattern", list(Arrivals))
 def test_a_rollout_follows_from_its_seed(pattern):
     one, other = (rollout(METERED, arrivals(EIGHT, pattern, 7), 7) for _ in range(2))
     assert [(node.name, [pod.uid for pod in node.pods]) for node in one.nodes] == [
@@ -91,7 +91,7 @@ def test_a_rollout_follows_from_its_seed(pattern):
 
 
 @given(
-    st.lists(st.integers(1, 21), min_size=1, max_size=12), st.sampled_from(list(Pattern)), st.integers(0, 99)
+    st.lists(st.integers(1, 21), min_size=1, max_size=12), st.sampled_from(list(Arrivals)), st.integers(0, 99)
 )
 def test_every_pod_is_bound_once_and_no_node_is_overfull(sizes, pattern, seed):
     counts = [(kind(f"k{at}", requests={GPU_MEMORY: size}), 1) for at, size in enumerate(sizes)]
@@ -117,13 +117,13 @@ def test_pods_go_to_the_emptier_node_and_to_the_one_with_fewer_of_their_kind():
 
 def test_a_fleet_without_need_of_change_is_left_alone():
     pools = Pools([pool("a", "g6.xlarge", requirements=ON_DEMAND)], overlays=sliced("a", {"g6.xlarge": 4}))
-    fleet = rollout(pools, arrivals([(kind(), 8)], Pattern.AT_ONCE, 0), 0)
+    fleet = rollout(pools, arrivals([(kind(), 8)], Arrivals.AT_ONCE, 0), 0)
     assert settled(pools, fleet.nodes, fleet.unbound, 0).steps == ()
 
 
 def test_a_command_that_can_never_launch_ends_the_search_and_is_told():
     types = {"g6.xlarge": 4, "g6.12xlarge": 16}
     pools = Pools([pool("a", *types, budgets=ALL)], overlays=sliced("a", types))
-    (node,) = rollout(pools, arrivals([(kind(), 16)], Pattern.AT_ONCE, 0), 0).nodes
+    (node,) = rollout(pools, arrivals([(kind(), 16)], Arrivals.AT_ONCE, 0), 0).nodes
     node.pods = node.pods[:3]
     assert settled(pools, [node], [], 0).stuck

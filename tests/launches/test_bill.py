@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.snapshot import bundled
-from gpuslice.karpenter.rollout import Pattern
+from gpuslice.karpenter.rollout import Arrivals
 from gpuslice.launches.bill import DEFAULT_ORDERS, Bill, Realiser, Spread, realised_spread
 from gpuslice.launches.pools import PodAsk, PoolOffer, loads_of, offers_of
 from gpuslice.units import micro_usd
@@ -37,7 +37,7 @@ def ask(name="w", cpu=500, **slices):
 
 def test_a_wide_pool_costs_more_than_a_narrow_one_until_it_is_consolidated():
     load = ((ask(), 5),)
-    order = [(Pattern.AT_ONCE, 0)]
+    order = [(Arrivals.AT_ONCE, 0)]
     realiser = Realiser(OVERHEAD)
     narrow = realiser.spread([(offer(g6_xlarge=4), load)], order)
     wide = realiser.spread([(offer(g6_xlarge=4, g6_12xlarge=16), load)], order)
@@ -64,7 +64,7 @@ def test_metered_pods_have_a_spread_of_bills_and_consolidation_narrows_it():
 def test_pools_add_up_and_answers_are_remembered():
     realiser = Realiser(OVERHEAD)
     one, other = offer("a", g6_xlarge=4), offer("b", g5_xlarge=4)
-    load, order = ((ask(), 4),), (Pattern.HALVES, 3)
+    load, order = ((ask(), 4),), (Arrivals.HALVES, 3)
     both = realiser.spread([(one, load), (other, load), (offer("c", g6_xlarge=4), ())], [order])
     assert both.most == 804_800 + 1_006_000
     assert realiser.bill(one, load, order) is realiser.bill(one, load, order)
@@ -95,10 +95,10 @@ def test_what_no_order_can_change_is_counted_as_the_model_would_have_it(sizes, o
 
 
 def test_the_typical_order_is_the_one_nearest_to_the_mean():
-    bills = [(Bill(price, (), 0), (Pattern.AT_ONCE, price)) for price in (10, 14, 19, 20)]
+    bills = [(Bill(price, (), 0), (Arrivals.AT_ONCE, price)) for price in (10, 14, 19, 20)]
     spread = Spread(tuple(bills))
     assert (spread.least, spread.mean, spread.most) == (10, 16, 20)
-    assert spread.typical == (Pattern.AT_ONCE, 14)
+    assert spread.typical == (Arrivals.AT_ONCE, 14)
 
 
 def test_what_fits_no_node_of_its_pool_is_counted():

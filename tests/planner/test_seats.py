@@ -16,7 +16,7 @@ from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
 from gpuslice.hardware.resource_names import SHARED_GPU, WHOLE_GPU
 from gpuslice.hardware.stacks import Stack
-from gpuslice.karpenter.rollout import Pattern as Arrivals
+from gpuslice.karpenter.rollout import Arrivals
 from gpuslice.launches.bill import Order
 from gpuslice.plan.artefact import Assignment, Plan
 from gpuslice.planner.bound.columns import ColumnGeneration, each_alone

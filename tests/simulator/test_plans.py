@@ -15,7 +15,7 @@ from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
 from gpuslice.simulator.baselines import baseline
-from gpuslice.simulator.policies import Policy, of_plan
+from gpuslice.simulator.policies import ReplayPolicy, of_plan
 from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import replay
 from gpuslice.simulator.result import Outcome
@@ -43,7 +43,7 @@ def demand_of(lives: Sequence[Life], workloads: Sequence[Workload], seconds: int
     return Timeline("by hand", tuple(workloads), tuple(sorted(lives, key=lambda one: one.start)), seconds)
 
 
-def planned(plan: Plan, workloads: Sequence[Workload], catalog: Catalog, overhead=OVERHEAD) -> Policy:
+def planned(plan: Plan, workloads: Sequence[Workload], catalog: Catalog, overhead=OVERHEAD) -> ReplayPolicy:
     return of_plan(plan, workloads, catalog, overhead, AFTER)
 
 

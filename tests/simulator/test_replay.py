@@ -21,7 +21,7 @@ from gpuslice.plan.tutorials import TUTORIALS
 from gpuslice.simulator.baselines import baseline
 from gpuslice.simulator.cluster import Cluster
 from gpuslice.simulator.ledger import quantile
-from gpuslice.simulator.policies import Policy, of_plan
+from gpuslice.simulator.policies import ReplayPolicy, of_plan
 from gpuslice.simulator.replanning import Replanning
 from gpuslice.simulator.replay import digest, look_seconds, replay
 from gpuslice.simulator.result import Outcome
@@ -49,7 +49,7 @@ def timeline(*lives: Life, seconds: int = 4 * HOUR, workloads: tuple[Workload, .
     return Timeline("by hand", made, tuple(sorted(lives, key=lambda each: each.start)), seconds)
 
 
-def policy(name: str, demand: Timeline) -> Policy:
+def policy(name: str, demand: Timeline) -> ReplayPolicy:
     if name == "plan":
         plan = solved(demand.workloads, CATALOG).plan
         return of_plan(plan, demand.workloads, CATALOG, OVERHEAD, AFTER)
@@ -173,7 +173,7 @@ def test_a_workload_without_any_machine_is_never_placed():
 SPOT_L4 = replace(L4, prices={**L4.prices, Purchase.SPOT: 300_000})
 
 
-def spot(demand: Timeline) -> tuple[Policy, Catalog]:
+def spot(demand: Timeline) -> tuple[ReplayPolicy, Catalog]:
     """A plan for interruptible workloads, where spot is a third of on-demand."""
     catalog = catalog_of(SPOT_L4)
     workloads = [replace(each, interruptible=True) for each in demand.workloads]
@@ -378,7 +378,7 @@ SIZES = {
 SPOT = catalog_of(SPOT_L4, A10G)
 
 
-def run(name: str, demand: Timeline) -> tuple[Policy, Catalog, Replanning | None, float]:
+def run(name: str, demand: Timeline) -> tuple[ReplayPolicy, Catalog, Replanning | None, float]:
     """A way to run the cluster: policy, catalog, what plans anew, and how often spot nodes are taken back."""
     if name == "spot":
         plan = solved(demand.workloads, SPOT).plan

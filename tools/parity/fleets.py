@@ -11,7 +11,7 @@ from gpuslice.cloud.selection import choose
 from gpuslice.cloud.snapshot import bundled
 from gpuslice.karpenter.model import PodTerm, Spread
 from gpuslice.karpenter.requirements import HOSTNAME
-from gpuslice.karpenter.rollout import Pattern, arrivals
+from gpuslice.karpenter.rollout import Arrivals, arrivals
 from gpuslice.launches.pools import daemons_of, karpenter_pools, offers_of, pods_of
 from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.clock import Clock
@@ -115,7 +115,7 @@ def scenario_of(
     if most:
         pools, overlays = [_with_disk(pool) for pool in pools], [_of_slices(overlay) for overlay in overlays]
         counts = [(_ruled(pod, most), count) for pod, count in counts]
-    pods = tuple(arrival.pod for arrival in arrivals(counts, Pattern.AT_ONCE, seed))
+    pods = tuple(arrival.pod for arrival in arrivals(counts, Arrivals.AT_ONCE, seed))
     return Scenario(name, tuple(pools), pods, tuple(overlays), daemons_of(overhead))
 
 

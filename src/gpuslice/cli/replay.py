@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
     from gpuslice.plan.artefact import Plan
-    from gpuslice.simulator.policies import Policy
+    from gpuslice.simulator.policies import ReplayPolicy
     from gpuslice.simulator.replanning import Replanning
     from gpuslice.simulator.result import Outcome, Simulation
     from gpuslice.workloads.model import Workload
-    from gpuslice.workloads.policy import Policy as BuyingRules
+    from gpuslice.workloads.policy import Policy
     from gpuslice.workloads.timelines import Timeline
 
 PLAN: Final = "plan"
@@ -87,7 +87,7 @@ class Course:
     names: tuple[str, ...]
     timeline: Timeline
     catalog: Catalog
-    rules: BuyingRules
+    rules: Policy
     overhead: DaemonsetOverhead
     plan: Plan | None
 
@@ -114,7 +114,7 @@ class Course:
             clock=Clock(budget.SECONDS, lambda: started + seconds - time.monotonic()),
         ).plan
 
-    def policy(self, name: str, plan: Plan | None) -> Policy:
+    def policy(self, name: str, plan: Plan | None) -> ReplayPolicy:
         """The policy of a name that stays as it is all the while."""
         from gpuslice.simulator.baselines import baseline
         from gpuslice.simulator.policies import of_plan

@@ -30,7 +30,7 @@ fit is tried again only after that. By then several nodes are ready, and pods ar
 _MOST_PASSES: Final = 500
 
 
-class Pattern(Enum):
+class Arrivals(Enum):
     """How pods may arrive."""
 
     AT_ONCE = "all within one second, in any order"
@@ -70,7 +70,7 @@ class Fleet:
         return sum(node.price for node in self.nodes)
 
 
-def arrivals(counts: Sequence[tuple[PodClass, int]], pattern: Pattern, seed: int) -> list[Arrival]:
+def arrivals(counts: Sequence[tuple[PodClass, int]], pattern: Arrivals, seed: int) -> list[Arrival]:
     """Pods of these classes, so many of each, as they might arrive.
 
     Args:
@@ -82,15 +82,15 @@ def arrivals(counts: Sequence[tuple[PodClass, int]], pattern: Pattern, seed: int
     kinds = [kind for kind, count in counts for _ in range(count)]
     position = {kind: at for at, (kind, _) in enumerate(counts)}
     match pattern:
-        case Pattern.AT_ONCE:
+        case Arrivals.AT_ONCE:
             times = [chance.random() * 0.9 for _ in kinds]
-        case Pattern.BY_WORKLOAD:
+        case Arrivals.BY_WORKLOAD:
             times = [position[kind] + chance.random() * 0.9 for kind in kinds]
-        case Pattern.TRICKLE:
+        case Arrivals.TRICKLE:
             times = [chance.random() * 30 for _ in kinds]
-        case Pattern.HALVES:
+        case Arrivals.HALVES:
             times = [chance.random() * 0.9 + (60 if chance.random() < 0.5 else 0) for _ in kinds]
-        case Pattern.ROLLED_OUT:
+        case Arrivals.ROLLED_OUT:
             times = [position[kind] * 120 + chance.random() * 0.9 for kind in kinds]
     return [
         Arrival(at, Pod(kind, int(at), f"{chance.getrandbits(64):016x}"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.model import CPU, MEMORY, NODES, PODS, PodClass, Settings
-from gpuslice.karpenter.rollout import Pattern, arrivals, rollout
+from gpuslice.karpenter.rollout import Arrivals, arrivals, rollout
 from gpuslice.karpenter.settling import settled
 from gpuslice.karpenter.templates import Pools
 from gpuslice.launches.pools import (
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
 
-Order = tuple[Pattern, int]
+Order = tuple[Arrivals, int]
 """How pods arrive, and the seed of what is left to chance."""
 
-DEFAULT_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for pattern in Pattern for seed in range(4))
+DEFAULT_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for pattern in Arrivals for seed in range(4))
 """Arrivals over which a bill is spread, unless asked otherwise."""
-PRICED_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for seed in range(2) for pattern in Pattern)
+PRICED_ORDERS: Final[tuple[Order, ...]] = tuple((pattern, seed) for seed in range(2) for pattern in Arrivals)
 """Arrivals over which a plan is priced: every pattern twice, as more tell little more and take longer."""
 _MOST_ARRIVING: Final = 20_000
 """Pods over all orders together: fleets of thousands are priced by fewer orders, and chance moves their bills less."""

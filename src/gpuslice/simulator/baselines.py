@@ -19,7 +19,7 @@ from gpuslice.hardware.stack import Stack
 from gpuslice.launches.pools import PoolOffer, others_of, pod_ask, pod_class, taken_by
 from gpuslice.plan.artefact import GeometryEntry, Layout, Pool
 from gpuslice.plan.tutorials import TUTORIALS, tutorial_name
-from gpuslice.simulator.policies import Place, Policy, Share, pools_of
+from gpuslice.simulator.policies import Place, ReplayPolicy, Share, pools_of
 from gpuslice.workloads.service_kinds import on_whole_gpus
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def baseline(
     catalog: Catalog,
     overhead: DaemonsetOverhead,
     consolidate_after: float,
-) -> Policy:
+) -> ReplayPolicy:
     """A policy that people run today. Services sized by load are as many replicas as they take on whole GPUs.
 
     Args:
@@ -103,7 +103,7 @@ def baseline(
         if workload.service is not None:
             standing[workload.name] = workload.replicas
     made = tuple(offers.values())
-    return Policy(
+    return ReplayPolicy(
         tutorial.name,
         tutorial.note,
         made,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import InstanceType
     from gpuslice.karpenter.model import Node
-    from gpuslice.simulator.policies import Policy
+    from gpuslice.simulator.policies import ReplayPolicy
     from gpuslice.workloads.timelines import Life
 
 _HOUR: Final = 3600
@@ -48,7 +48,7 @@ class Cluster:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: ReplayPolicy,
         types: Mapping[str, InstanceType],
         seconds: float,
         *,
@@ -91,7 +91,7 @@ class Cluster:
         self._made = 0
 
     def replay(
-        self, lives: Iterable[Life], replans: Iterable[tuple[float, Callable[[], Policy]]] = ()
+        self, lives: Iterable[Life], replans: Iterable[tuple[float, Callable[[], ReplayPolicy]]] = ()
     ) -> Ledger:
         """Run all pods from their starts to their ends.
 
@@ -146,7 +146,7 @@ class Cluster:
                 self._depart(f"{workload} {number:08d}")
             self._standing[workload] = wanted
 
-    def adopt(self, policy: Policy) -> None:
+    def adopt(self, policy: ReplayPolicy) -> None:
         """From now on another policy: whoever has another place under it stops, and starts again there.
 
         Pools of both may share pods only if they did so before.

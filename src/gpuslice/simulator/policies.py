@@ -63,7 +63,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ReplayPolicy:
     """A way to run workloads.
 
     Attributes:
@@ -109,7 +109,7 @@ def of_plan(
     overhead: DaemonsetOverhead,
     consolidate_after: float,
     named: Callable[[Pool], str] = lambda pool: pool.name,
-) -> Policy:
+) -> ReplayPolicy:
     """A plan, kept as it is: demand beyond it goes as far as the pools' limits let it.
 
     Args:
@@ -142,7 +142,7 @@ def of_plan(
         places[workload.name] = Place(kind, shares)
         if workload.service is not None:
             standing[workload.name] = standing.get(workload.name, 0) + assignment.replicas
-    return Policy(
+    return ReplayPolicy(
         "plan",
         "a plan for the most replicas that there are at once, kept as it is",
         offers,

@@ -15,7 +15,7 @@ from gpuslice.artefacts.documents import dump_json
 from gpuslice.errors import InputError
 from gpuslice.plan.tutorials import WHOLE_GPUS
 from gpuslice.simulator.baselines import baseline
-from gpuslice.simulator.policies import Policy, of_plan, pools_of
+from gpuslice.simulator.policies import ReplayPolicy, of_plan, pools_of
 from gpuslice.workloads.timelines import most_at_once
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Replanning:
         self._whole = baseline(WHOLE_GPUS, timeline.workloads, catalog, overhead, consolidate_after)
         self._offers: dict[str, PoolOffer] = {offer.name: offer for offer in self._whole.offers}
 
-    def policy(self, now: float) -> Policy:
+    def policy(self, now: float) -> ReplayPolicy:
         """The one from now on."""
         places, standing = dict(self._whole.places), dict(self._whole.standing)
         if seen := self._seen(now):
@@ -87,7 +87,7 @@ class Replanning:
             self._offers |= {offer.name: offer for offer in planned.offers}
         offers = tuple(self._offers.values())
         hours = self._every // _HOUR
-        return Policy(
+        return ReplayPolicy(
             f"replan-{hours}h",
             f"planned anew every {hours} hours for who was there since; new workloads have whole GPUs until then",
             offers,
@@ -96,7 +96,7 @@ class Replanning:
             standing=standing,
         )
 
-    def later(self) -> Iterator[tuple[float, Callable[[], Policy]]]:
+    def later(self) -> Iterator[tuple[float, Callable[[], ReplayPolicy]]]:
         """When, and which, after the one at 0."""
         for time in range(self._every, self._timeline.seconds, self._every):
             yield float(time), lambda time=time: self.policy(float(time))  # type: ignore[misc]  # bound now

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan
-    from gpuslice.simulator.policies import Policy
+    from gpuslice.simulator.policies import ReplayPolicy
     from gpuslice.simulator.replanning import Replanning
     from gpuslice.workloads.timelines import Timeline
 
@@ -29,7 +29,7 @@ _MOST_LOOKS: Final = 10_000
 
 def replay(
     timeline: Timeline,
-    policy: Policy,
+    policy: ReplayPolicy,
     catalog: Catalog,
     *,
     boot: float = BOOT_SECONDS,

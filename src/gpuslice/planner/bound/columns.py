@@ -17,8 +17,7 @@ import numpy as np
 
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner import budget
-from gpuslice.planner.bound.exchange import column_of as exchange_column
-from gpuslice.planner.bound.exchange import exchanges_of, made
+from gpuslice.planner.bound.exchange import exchange_column, exchanges_of, made
 from gpuslice.planner.bound.first_prices import first_prices
 from gpuslice.planner.bound.links import Links
 from gpuslice.planner.loads.enumeration import Listed, listed

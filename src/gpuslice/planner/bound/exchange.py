@@ -113,7 +113,7 @@ def made_whole(
     return +nodes
 
 
-def column_of(exchange: Exchange) -> Column:
+def exchange_column(exchange: Exchange) -> Column:
     """The exchange as a column over the classes."""
     easier, harder = exchange
     entries = sorted(((easier, 1.0), (harder, -1.0)))

@@ -10,8 +10,7 @@ import numpy as np
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner import budget
 from gpuslice.planner.bound.columns import column_of
-from gpuslice.planner.bound.exchange import column_of as exchange_column
-from gpuslice.planner.bound.exchange import made_whole
+from gpuslice.planner.bound.exchange import exchange_column, made_whole
 from gpuslice.planner.model.limits import moved
 from gpuslice.planner.model.options import by_class
 from gpuslice.planner.model.packing import Packing, cost

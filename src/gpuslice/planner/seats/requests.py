@@ -149,9 +149,9 @@ def _likely(lonely: Mapping[AskingClass, Sequence[Pattern]]) -> Iterator[Pattern
     least: dict[ClassNumber, float] = {}
     for (number, _), patterns in lonely.items():
         least[number] = min(_a_replica(patterns[0]), least.get(number, math.inf))
-    for (number, _), found in lonely.items():
-        if _a_replica(found[0]) <= _MUCH_DEARER * least[number]:
-            yield from found
+    for (number, _), patterns in lonely.items():
+        if _a_replica(patterns[0]) <= _MUCH_DEARER * least[number]:
+            yield from patterns
 
 
 def _a_replica(pattern: Pattern) -> float:
