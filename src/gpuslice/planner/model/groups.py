@@ -54,7 +54,7 @@ class Group:
 def groups_of(
     classes: Sequence[WorkloadClass], kinds: Iterable[InstanceType], region: str
 ) -> tuple[Group, ...]:
-    """The groups of some instance types, first that without pins.
+    """The groups of some instance types, those of most classes first.
 
     Args:
         classes: to place.
@@ -74,11 +74,20 @@ def groups_of(
     for requires in required:
         wanted |= dict.fromkeys(_entries(requires, facts))
     _together(wanted, required, facts)
-    return tuple(
-        group
-        for pins, offers in wanted
-        if (group := _group(classes, pins, {offer: facts[offer] for offer in offers})).members
-    )
+    groups = [_group(classes, pins, {offer: facts[offer] for offer in offers}) for pins, offers in wanted]
+    return tuple(_widest(group for group in groups if group.members))
+
+
+def _widest(groups: Iterable[Group]) -> list[Group]:
+    """Groups without those whose classes may all enter another, on all of their nodes: pins cost nothing."""
+    widest: list[Group] = []
+    for group in sorted(groups, key=lambda group: (-len(group.members), -len(group.offers or ()))):
+        if not any(
+            {*group.members} <= {*other.members} and (group.offers or set()) <= (other.offers or set())
+            for other in widest
+        ):
+            widest.append(group)
+    return widest
 
 
 def _entries(requires: Terms, facts: Mapping[Offer, Facts]) -> list[Entry]:
