@@ -1,6 +1,7 @@
 """`gpuslice explain`: the alternatives of one workload, and what binds the whole plan."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ def test_a_workload_is_told_where_it_is_and_why_and_what_else_would_do(gpuslice,
     )
     table, _, refused = rest.partition("\n\n")
     assert table.splitlines()[0].split() == [
-        *("SLICE", "$", "AN", "HOUR", "PER", "POD", "PODS", "A", "NODE", "SLOWDOWN", "CHEAPEST", "ON")
+        *("SLICE", "$", "AN", "HOUR", "WITH", "OTHERS", "PODS", "A", "NODE", "SLOWDOWN", "NODES")
     ]
     prices = [float(line.replace("*", " ").split()[1]) for line in table.splitlines()[1:]]
     assert prices == sorted(prices)
@@ -38,7 +39,7 @@ def test_a_workload_that_fits_nothing_is_told_why(gpuslice, misfit):
     ended = gpuslice("explain", "shop/giant", "-f", misfit)
     assert ended.code == 0
     assert ended.out.startswith("shop/giant: not placed\n  why: ")
-    assert "CHEAPEST ON" not in ended.out
+    assert "WITH OTHERS" not in ended.out
     assert "Won't do:" in ended.out
 
 
@@ -120,6 +121,116 @@ def test_the_money_of_all_drivers_is_about_the_least_possible_bill(gpuslice, fle
     found = json.loads(gpuslice("explain", "-f", fleet, "-o", "json").out)
     total = sum(each["usdPerHour"] for each in found["drivers"])
     assert found["summary"]["boundUsdPerHour"] * 0.9 <= total <= found["summary"]["usdPerHour"] * 1.001
+
+
+@pytest.fixture
+def planned(gpuslice, fleet, tmp_path):
+    """A plan of that fleet."""
+    path = tmp_path / "plan.json"
+    assert gpuslice("plan", "-f", fleet, "--out", path).code == 0
+    return path
+
+
+@pytest.fixture
+def no_search(monkeypatch, planned):
+    """Whoever plans fails."""
+
+    def search(*_: object, **__: object) -> None:
+        pytest.fail("it planned")
+
+    monkeypatch.setattr("gpuslice.planner.solve.solve", search)
+
+
+@pytest.mark.usefixtures("no_search")
+def test_the_plan_that_is_given_is_explained_and_none_is_made(gpuslice, fleet, planned):
+    made = json.loads(planned.read_text())
+    (assignment,) = [each for each in made["assignments"] if each["workload"] == "shop/search"]
+    ended = gpuslice("explain", "shop/search", "-f", planned, "-f", fleet)
+    assert ended.code == 0
+    where, why, *_ = ended.out.splitlines()
+    assert where == f"shop/search: 2 pods on {assignment['slice']}, in pool {assignment['pool']}"
+    assert why == f"  why: {assignment['because']}"
+
+
+def test_the_planned_row_has_the_planned_price(gpuslice, fleet, planned):
+    plan = json.loads(gpuslice("explain", "-f", planned, "-f", fleet, "-o", "json").out)
+    pays = {each["workload"]: each["usdPerHour"] for each in plan["workloads"]}
+    assert sum(pays.values()) + plan["idleUsdPerHour"] == pytest.approx(plan["summary"]["usdPerHour"])
+    for name, usd in pays.items():
+        found = json.loads(gpuslice("explain", name, "-f", planned, "-f", fleet, "-o", "json").out)
+        rows = [each for each in found["alternatives"] if "plannedUsdPerHour" in each]
+        assert sum(each["plannedUsdPerHour"] for each in rows) == pytest.approx(usd, abs=1e-6)
+        assert {each["slice"] for each in rows} == {each["slice"] for each in found["assignments"]}
+        assert f"${usd:,.2f} an hour" in found["assignments"][0]["because"]
+
+
+def test_alternatives_are_ranked_by_dollars_for_these_replicas(gpuslice, fleet, planned):
+    found = json.loads(gpuslice("explain", "shop/search", "-f", planned, "-f", fleet, "-o", "json").out)
+    fitting = [each for each in found["alternatives"] if each["fits"]]
+    usd = [each.get("plannedUsdPerHour", each["alone"]["usdPerHour"]) for each in fitting]
+    assert usd == sorted(usd)
+    assert all(-(-2 // each["alone"]["podsPerNode"]) == each["alone"]["nodes"] for each in fitting)
+    whole = next(each for each in fitting if each["slice"] == "T4/whole")
+    assert whole["alone"] == {
+        "usdPerHour": 1.052,
+        "instanceType": "g4dn.xlarge",
+        "purchase": "on-demand",
+        "nodes": 2,
+        "podsPerNode": 1,
+    }
+
+
+def test_the_reason_names_the_nearest_loser_and_its_dollars(gpuslice, fleet, planned):
+    """Another way to cut the same machine for the same money is no loser."""
+    found = json.loads(gpuslice("explain", "shop/search", "-f", planned, "-f", fleet, "-o", "json").out)
+    assert "next is T4/whole at $1.05 (alone on 2 g4dn.xlarge)" in found["assignments"][0]["because"]
+    alone = {each["slice"]: each["alone"] for each in found["alternatives"] if "alone" in each}
+    assert alone["T4/whole"]["usdPerHour"] == 1.052
+    assert {nodes["instanceType"] for nodes in alone.values()} == {"g4dn.xlarge"}
+    train = json.loads(gpuslice("explain", "shop/train", "-f", planned, "-f", fleet, "-o", "json").out)
+    assert train["assignments"][0]["because"].endswith("$0.53 an hour, and nothing else would do")
+
+
+@pytest.mark.usefixtures("no_search")
+def test_a_given_plan_as_a_whole_says_where_its_money_goes(gpuslice, fleet, planned):
+    prices, pools, shares, missing = gpuslice("explain", "-f", planned, "-f", fleet).out.strip().split("\n\n")
+    assert prices.startswith("planned: $")
+    assert pools.splitlines()[1].split()[0] == "POOL"
+    assert shares.startswith("What the money goes to: each pays its part of its nodes, and $")
+    assert {line.split()[0] for line in shares.splitlines()[2:]} == {"shop/search", "shop/train"}
+    assert missing.startswith("What it means while EC2 is out")
+
+
+def test_a_plan_of_other_workloads_is_refused_in_two_lines(gpuslice, fleet, misfit, planned):
+    misfit.write_text(misfit.read_text().replace("replicas: {now: 2, peak: 3}", "replicas: 5"))
+    for name in ((), ("shop/search",)):
+        ended = gpuslice("explain", *name, "-f", planned, "-f", misfit)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("error: -f: the plan is of other workloads: replicas: shop/")
+        assert len(ended.err.splitlines()) == 2
+    assert gpuslice("explain", "-f", planned, "-f", fleet, "--at", "peak").code == 2
+
+
+def test_a_plan_alone_is_refused(gpuslice, planned):
+    ended = gpuslice("explain", "shop/search", "-f", planned)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.splitlines()[1] == "name these, too: gpuslice explain -f plan.yaml -f workloads.yaml"
+
+
+@pytest.mark.parametrize("option", ["--seats", "--savings", "--no-fallback", "--effort=2", "--today=T4"])
+def test_what_only_planning_could_do_is_refused_beside_a_plan(gpuslice, fleet, planned, option):
+    ended = gpuslice("explain", "-f", planned, "-f", fleet, option)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{option.partition('=')[0].replace('--no-', '--')} is for making a plan" in ended.err
+
+
+def test_a_plan_on_assumed_models_is_explained_with_them(gpuslice, tmp_path):
+    nowhere, path = tmp_path / "w.yaml", tmp_path / "plan.yaml"
+    nowhere.write_text(re.sub(r", 'on': T4|  gpu: .*\n", "", WORKLOADS))
+    assert gpuslice("plan", "-f", nowhere, "--out", path).code == 0
+    out = gpuslice("explain", "shop/search", "-f", path, "-f", nowhere).out
+    assert "on T4, which is assumed," in out
+    assert "not the T4 that it is assumed to have today" in out
 
 
 def test_a_wrong_name_is_refused_with_the_nearest(gpuslice, fleet):

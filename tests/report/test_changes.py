@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from gpuslice.advice.alternatives import alternatives
+from gpuslice.costs.alternatives import alternatives, offers
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Need
 from gpuslice.hardware.stacks import Stack
-from gpuslice.report.changes import changes, loosened, offers
+from gpuslice.report.changes import changes, loosened
 from gpuslice.workloads.model import Workload
 from tests.strategies import L4, L4_EIGHTH, OVERHEAD, catalog_of
 
@@ -25,13 +25,13 @@ APP = Workload(
 
 def _offers(workload: Workload) -> dict[str, float]:
     found = alternatives(workload, CATALOG, OVERHEAD, Stack.AL2023)
-    return {each.slice: each.alone for each in offers(found, workload.replicas, CATALOG)}
+    return {each.slice: (each.alone_price or 0) / 1e6 for each in offers(found, workload.replicas)}
 
 
 def _changes(workload: Workload, paid: float) -> list[tuple[str, float, bool]]:
-    now = offers(alternatives(workload, CATALOG, OVERHEAD, Stack.AL2023), workload.replicas, CATALOG)
+    now = offers(alternatives(workload, CATALOG, OVERHEAD, Stack.AL2023), workload.replicas)
     after = loosened(workload, CATALOG, OVERHEAD, Stack.AL2023)
-    found = changes(after, now, workload.replicas, paid, CATALOG)
+    found = changes(after, now, workload.replicas, paid)
     return [(each.words, each.usd_per_hour, each.most) for each in found]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpuslice.advice.alternatives import alternatives
+from gpuslice.costs.alternatives import alternatives, offers
+from gpuslice.workloads.policy import FREE, Policy
 from gpuslice.workloads.service_kinds import admissible, as_replicas, kind_by, latency_limit, throughput
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Choice:
         profile: as it was measured.
         throughput: of one replica, in the unit of the demand.
         replicas: that would carry the demand; 0: it misses the objective.
-        price: micro-dollars an hour of these, at what one costs on nodes that it fills alone; None: nothing offers it.
+        price: micro-dollars an hour of these, on whole nodes of their own; None: nothing offers so many.
         instance_type: that this is of; empty: none.
         reason: why it can't be chosen; empty where it can.
     """
@@ -36,7 +37,11 @@ class Choice:
 
 
 def choices(
-    workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack
+    workload: Workload,
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    stack: Stack,
+    policy: Policy = FREE,
 ) -> tuple[Choice, ...]:
     """Every profile of a service: those that can be chosen by price, then those that can't.
 
@@ -45,6 +50,7 @@ def choices(
         catalog: types and prices.
         overhead: of daemonsets.
         stack: what nodes run.
+        policy: what may be bought.
     """
     service = workload.service
     if service is None:
@@ -60,17 +66,17 @@ def choices(
             )
             continue
         kind = replace(kind_by(workload.name, service, profile), slices=frozenset({profile.slice}))
-        offers = alternatives(as_replicas(workload, kind, kind.replicas), catalog, overhead, stack)
-        offer = next((offer for offer in offers if offer.slice == profile.slice), None)
-        if offer is None or offer.price is None:
+        replicas = as_replicas(workload, kind, kind.replicas)
+        could_have = alternatives(replicas, catalog, overhead, stack, policy=policy)
+        alternative = next((one for one in could_have if one.slice == profile.slice), None)
+        offer = next(iter(offers([alternative], kind.replicas)), None) if alternative is not None else None
+        if offer is None or offer.alone is None:
             reason = "no instance type with a price offers it and holds a pod"
-            if offer is not None and not offer.answer.fits:
-                reason = offer.answer.reason
+            if alternative is not None and not alternative.answer.fits:
+                reason = alternative.answer.reason
             listed.append(Choice(profile, done, kind.replicas, reason=reason))
         else:
-            listed.append(
-                Choice(profile, done, kind.replicas, offer.price * kind.replicas, offer.instance_type)
-            )
+            listed.append(Choice(profile, done, kind.replicas, offer.alone_price, offer.alone.instance_type))
     return tuple(
         sorted(
             listed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuslice.advice.alternatives import Alternative
+    from gpuslice.costs.alternatives import Alternative
 
 
 _SLICES_NAMED: Final = 3
@@ -21,7 +21,9 @@ def refusals(listed: Sequence[Alternative]) -> list[tuple[str, str]]:
         if alternative.price is None:
             gpu = alternative.slice.partition("/")[0]
             reason = alternative.answer.reason.removeprefix(f"{gpu} is ").removeprefix(f"{gpu} ")
-            refused[reason or "no instance type with a price holds a pod"].append(alternative.slice)
+            refused[reason or "no instance type with a price offers it and holds a pod"].append(
+                alternative.slice
+            )
     gpus = [alternative.slice.partition("/")[0] for alternative in listed]
     return [(_together(slices, gpus), reason) for reason, slices in refused.items()]
 

@@ -56,7 +56,7 @@ def demo(
     say(f"  {fleet}/manifests/README.md: what kubectl apply -k and Argo CD take")
     say("or ask")
     say(f"  gpuslice plan -f {fleet}/workloads.yaml")
-    say(f"  gpuslice explain search/embedder -f {fleet}/workloads.yaml")
+    say(f"  gpuslice explain search/embedder -f {fleet}/workloads.yaml -f {fleet}/plan.yaml")
 
 
 def _folder(path: Path) -> Path:

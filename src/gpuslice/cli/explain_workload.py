@@ -9,21 +9,26 @@ from gpuslice.cli.savings import print_savings, savings_data
 from gpuslice.errors import InputError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from gpuslice.advice.alternatives import Alternative
     from gpuslice.advice.services import Choice
-    from gpuslice.cli.planning import Planned
     from gpuslice.cli.savings import Savings
-    from gpuslice.plan.artefact import Assignment, Unplaced
+    from gpuslice.costs.alternatives import Alternative, Nodes, Offer
+    from gpuslice.plan.artefact import Assignment, Plan, Unplaced
+    from gpuslice.report.subject import Subject
     from gpuslice.workloads.model import Workload
 
+_OFFERS_SHOWN: Final = 15
+_OFFERED: Final = (
+    "* planned: what it pays of the plan's nodes, idle left out; the others: as many whole nodes as all its pods fill "
+    "alone, and with others its part of full ones"
+)
 _CHOSEN: Final = (
-    "* chosen; prices are of nodes that it would fill alone: the plan mixes workloads, often for less"
+    "* chosen; prices are of whole nodes that it would fill alone: the plan mixes workloads, often for less"
 )
 
 
-def named(planned: Planned, name: str) -> Workload:
+def named(workloads: Sequence[Workload], name: str) -> Workload:
     """The workload of that name.
 
     Raises:
@@ -31,7 +36,7 @@ def named(planned: Planned, name: str) -> Workload:
     """
     from gpuslice.artefacts.quoting import quoted
 
-    by_name = {workload.name: workload for workload in planned.workloads.workloads}
+    by_name = {workload.name: workload for workload in workloads}
     if name not in by_name:
         raise InputError(
             f"no workload is called {quoted(name)}",
@@ -40,29 +45,45 @@ def named(planned: Planned, name: str) -> Workload:
     return by_name[name]
 
 
-def explain_workload(planned: Planned, name: str, output: Output, savings: Savings | None) -> None:
+def explain_workload(subject: Subject, name: str, output: Output, savings: Savings | None = None) -> None:
     """Print where it is and why, what else it could have, what won't do, and what changes would save.
+
+    Args:
+        subject: the plan, and the workloads that it was made of.
+        name: of the workload.
+        output: the form.
+        savings: of changes, where they were asked for.
 
     Raises:
         InputError: no workload is called so.
     """
-    from gpuslice.advice.alternatives import alternatives
+    from gpuslice.costs.alternatives import alternatives, offers, ranked
+    from gpuslice.costs.pool_use import pool_uses
+    from gpuslice.costs.shares import overhead, paid_by_slice
+    from gpuslice.hardware.stacks import Stack
     from gpuslice.plan.words import need_in_words
 
-    workload, made = named(planned, name), planned.solution.plan
+    plan, workload = subject.plan, named(subject.workloads, name)
     if workload.service is not None:
-        _explain_service(planned, workload, output, savings)
+        _explain_service(subject, workload, output, savings)
         return
-    placed = [assignment for assignment in made.assignments if assignment.workload == name]
+    placed = [assignment for assignment in plan.assignments if assignment.workload == name]
     pools = {assignment.pool for assignment in placed}
-    given = [pool.layout for pool in made.pools if pool.name in pools]
-    could_have = alternatives(
-        workload, planned.catalog, planned.settings.overhead, planned.settings.stack, given
+    given = [pool.layout for pool in plan.pools if pool.name in pools]
+    found = alternatives(
+        workload, subject.catalog, overhead(plan), Stack(plan.stack), given, policy=plan.policy
     )
-    missed = [left_out for left_out in made.unplaced if left_out.workload == name]
+    uses = pool_uses(plan, subject.workloads, subject.catalog)
+    paid = {slice_: usd for (who, slice_), usd in paid_by_slice(plan, uses).items() if who == name}
+    listed = ranked(offers(found, workload.replicas), paid)
+    by_slice = {offer.slice: (at, offer, usd) for at, (offer, usd) in enumerate(listed)}
+    found = tuple(
+        sorted(found, key=lambda one: (not one.answer.fits, by_slice.get(one.slice, (len(found),))[0]))
+    )
+    missed = [left for left in plan.unplaced if left.workload == name]
     match output:
         case Output.NAME:
-            print_names(alternative.slice for alternative in could_have if alternative.answer.fits)
+            print_names(alternative.slice for alternative in found if alternative.answer.fits)
         case Output.TABLE:
             _print_placed(placed)
             for miss in missed:
@@ -70,30 +91,54 @@ def explain_workload(planned: Planned, name: str, output: Output, savings: Savin
             if not placed and not missed:
                 print_text(f"{name}: no replicas, so nothing to place")
             print_text(f"  need: {need_in_words(workload.need)}")
-            _print_alternatives(could_have, {assignment.slice for assignment in placed})
+            _print_offers(listed, found, _nodes_by_slice(plan, name))
             if savings is not None:
-                print_savings(savings, planned)
+                print_savings(savings, plan.summary, subject.catalog)
         case _:
             print_data(
                 {
                     "workload": name,
                     "assignments": placed,
                     "unplaced": missed,
-                    "alternatives": [_plain(alternative) for alternative in could_have],
+                    "alternatives": [
+                        _plain(alternative, *by_slice.get(alternative.slice, (0, None, None))[1:])
+                        for alternative in found
+                    ],
                     **({} if savings is None else {"savings": savings_data(savings)}),
                 },
                 output,
             )
 
 
-def _explain_service(planned: Planned, workload: Workload, output: Output, savings: Savings | None) -> None:
+def _nodes_by_slice(plan: Plan, name: str) -> dict[str, str]:
+    """The nodes of the plan that carry a workload, by slice: "3 g6.xlarge, shared"."""
+    nodes = {pool.name: [node for node in pool.nodes if name in node.pods] for pool in plan.pools}
+    found: dict[str, dict[str, int]] = {}
+    shared: set[str] = set()
+    for assignment in plan.assignments:
+        if assignment.workload == name:
+            counts = found.setdefault(assignment.slice, {})
+            for node in nodes[assignment.pool]:
+                counts[node.instance_type] = counts.get(node.instance_type, 0) + node.count
+                if len(node.pods) > 1:
+                    shared.add(assignment.slice)
+    return {
+        slice_: ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        + (", shared" if slice_ in shared else "")
+        for slice_, counts in found.items()
+    }
+
+
+def _explain_service(subject: Subject, workload: Workload, output: Output, savings: Savings | None) -> None:
     """Its load, what serves it, and what each of its profiles would take."""
     from gpuslice.advice.services import choices
+    from gpuslice.costs.shares import overhead
+    from gpuslice.hardware.stacks import Stack
 
-    settings, made = planned.settings, planned.solution.plan
-    offers = choices(workload, planned.catalog, settings.overhead, settings.stack)
-    placed = [part for part in made.assignments if part.workload == workload.name]
-    missed = [left for left in made.unplaced if left.workload == workload.name]
+    plan = subject.plan
+    offers = choices(workload, subject.catalog, overhead(plan), Stack(plan.stack), plan.policy)
+    placed = [part for part in plan.assignments if part.workload == workload.name]
+    missed = [left for left in plan.unplaced if left.workload == workload.name]
     match output:
         case Output.NAME:
             print_names(dict.fromkeys(choice.profile.slice for choice in offers if not choice.reason))
@@ -101,7 +146,7 @@ def _explain_service(planned: Planned, workload: Workload, output: Output, savin
             _print_service(workload, placed, missed)
             _print_choices(offers, placed)
             if savings is not None:
-                print_savings(savings, planned)
+                print_savings(savings, plan.summary, subject.catalog)
         case _:
             print_data(
                 {
@@ -203,47 +248,66 @@ def _print_placed(placed: Sequence[Assignment]) -> None:
             print_text(f"  why: {assignment.because}")
 
 
-def _print_alternatives(listed: Sequence[Alternative], chosen: set[str]) -> None:
+def _print_offers(
+    listed: Sequence[tuple[Offer, float | None]], found: Sequence[Alternative], planned_on: Mapping[str, str]
+) -> None:
     """What would do, cheapest first, and below it what would not and why."""
     from gpuslice.advice.words import refusals
 
-    offered = [alternative for alternative in listed if alternative.price is not None]
-    if offered:
+    if listed:
+        shown = [pair for at, pair in enumerate(listed) if at < _OFFERS_SHOWN or pair[1] is not None]
         print_text("")
         print_table(
-            ("", "slice", "$ an hour per pod", "pods a node", "slowdown", "cheapest on"),
+            ("", "slice", "$ an hour", "with others", "pods a node", "slowdown", "nodes"),
             [
                 (
-                    "*" if alternative.slice in chosen else "",
-                    alternative.slice,
-                    dollars(alternative.price, 4),
-                    alternative.per_node,
-                    None
-                    if alternative.answer.slowdown is None
-                    else f"{float(alternative.answer.slowdown):.2f}x",
-                    alternative.instance_type,
+                    "" if paid is None else "*",
+                    offer.slice,
+                    dollars(offer.alone_price) if paid is None else f"{paid:,.2f}",
+                    dollars(offer.shared_price),
+                    (offer.alone or offer.shared).per_node,
+                    None if offer.slowdown is None else f"{offer.slowdown:.2f}x",
+                    planned_on.get(offer.slice) if paid is not None else _nodes(offer),
                 )
-                for alternative in offered
+                for offer, paid in shown
             ],
-            right=("$ an hour per pod", "pods a node", "slowdown"),
+            right=("$ an hour", "with others", "pods a node", "slowdown"),
         )
-        say(_CHOSEN)
-    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(listed)])
+        if len(shown) < len(listed):
+            say(f"{len(listed) - len(shown)} dearer ones: -o json lists them all")
+        say(_OFFERED)
+    print_list("Won't do", [f"{slices}: {reason}" for slices, reason in refusals(found)])
 
 
-def _plain(alternative: Alternative) -> dict[str, object]:
+def _nodes(offer: Offer) -> str:
+    if offer.alone is None:
+        return f"not so many {offer.shared.instance_type} may be bought"
+    return f"{offer.alone.needed(offer.replicas)} {offer.alone.instance_type}"
+
+
+def _plain(alternative: Alternative, offer: Offer | None, paid: float | None) -> dict[str, object]:
     fields: dict[str, object] = {"slice": alternative.slice, "fits": alternative.answer.fits}
     if alternative.answer.binds is not None:
         fields |= {"binds": alternative.answer.binds.value, "reason": alternative.answer.reason}
-    if alternative.price is not None:
-        fields |= {
-            "usdPerHourPerPod": alternative.price / 1e6,
-            "instanceType": alternative.instance_type,
-            "podsPerNode": alternative.per_node,
-        }
+    if paid is not None:
+        fields["plannedUsdPerHour"] = round(paid, 6)
+    if offer is not None:
+        if offer.alone is not None and offer.alone_price is not None:
+            fields["alone"] = _plain_nodes(offer.alone, offer.replicas, offer.alone_price)
+        fields["shared"] = _plain_nodes(offer.shared, offer.replicas, offer.shared_price)
     if alternative.answer.slowdown is not None:
         fields["expectedSlowdown"] = round(float(alternative.answer.slowdown), 3)
     return fields
+
+
+def _plain_nodes(nodes: Nodes, replicas: int, price: int) -> dict[str, object]:
+    return {
+        "usdPerHour": price / 1e6,
+        "instanceType": nodes.instance_type,
+        "purchase": nodes.purchase.value,
+        "nodes": nodes.needed(replicas),
+        "podsPerNode": nodes.per_node,
+    }
 
 
 def dollars(micro: int | None, digits: int = 2) -> str:

@@ -9,13 +9,12 @@ import typer
 
 from gpuslice.cli.console import CatalogOption, say
 from gpuslice.cli.planning import AssumedOption, Moment, MomentOption
-from gpuslice.cli.subject import subject_of
+from gpuslice.cli.subject import inputs_of, subject_of
 from gpuslice.errors import InputError
 
 if TYPE_CHECKING:
     from gpuslice.plan.artefact import Plan
     from gpuslice.simulator.result import Simulation
-    from gpuslice.workloads.artefact import WorkloadSet
 
 
 def report(
@@ -54,7 +53,7 @@ def report(
     from gpuslice.artefacts.quoting import shorten
     from gpuslice.report.page import page
 
-    plan, workloads = _read(files, at, accept_assumed=accept_assumed)
+    plan, workloads = inputs_of(files, at.value, accept_assumed=accept_assumed)
     subject = subject_of(plan, workloads, catalog_file)
     if simulation:
         subject = replace(subject, simulation=_simulation(simulation, plan, files))
@@ -95,45 +94,3 @@ def _simulation(path: str, plan: Plan, files: list[str]) -> Simulation:
             fix="replay with the plan's catalog: --catalog FILE",
         )
     return replay
-
-
-def _read(files: list[str], at: Moment, *, accept_assumed: bool) -> tuple[Plan, WorkloadSet | None]:
-    """The plan among the files, and the workloads if they are there."""
-    import os
-
-    from gpuslice.artefacts.documents import read_documents
-    from gpuslice.plan.reading import plan_in
-    from gpuslice.workloads.artefact import parse_workloads
-    from gpuslice.workloads.sources import read
-
-    plans: list[Plan] = []
-    workload_sets: list[WorkloadSet] = []
-    manifests: list[str] = []
-    for path in files:
-        if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises on a name that is too long
-            manifests.append(path)
-            continue
-        documents = read_documents(path)
-        match documents[0].data:
-            case {"kind": "Workloads"}:
-                workload_sets.append(parse_workloads(documents, at=at.value, accept_assumed=accept_assumed))
-            case {"apiVersion": str(version), "kind": str()} if not version.startswith("gpuslice.io/"):
-                if path == "-":
-                    raise InputError(
-                        "holds manifests, which are read from files", where="stdin", fix="name the file"
-                    )
-                manifests.append(path)
-            case _:
-                plans.append(plan_in(documents))
-    sets = len(workload_sets) + len(manifests)
-    if len(plans) != 1 or sets > 1:
-        raise InputError(
-            f"{len(plans)} plans and {sets} sets of workloads are named",
-            where="-f",
-            fix="name one plan, and at most one file or directory with its workloads",
-        )
-    region = plans[0].catalog.region
-    workload_sets += [
-        read(path, at=at.value, accept_assumed=accept_assumed, region=region) for path in manifests
-    ]
-    return plans[0], workload_sets[0] if workload_sets else None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gpuslice.advice.savings import Change, Changes, Saving
     from gpuslice.cli.planning import Planned
+    from gpuslice.cloud.catalog import Catalog
     from gpuslice.plan.artefact import Plan, Summary
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.policy import Policy
@@ -180,12 +181,12 @@ def _entry(change: Change) -> dict[str, object]:
     }
 
 
-def print_savings(savings: Savings, planned: Planned) -> None:
+def print_savings(savings: Savings, summary: Summary, catalog: Catalog) -> None:
     """What would save something, the most first; what was only estimated; and what the rest comes to."""
     from gpuslice.cloud.catalog import Purchase
 
     if savings.worth:
-        _print_confirmed(savings.worth, planned.solution.plan.summary)
+        _print_confirmed(savings.worth, summary)
     if savings.estimated:
         print_text("\nEstimated by the prices of the proof, not planned again:")
         print_table(
@@ -199,7 +200,7 @@ def print_savings(savings: Savings, planned: Planned) -> None:
         if len(savings.estimated) > _ESTIMATED_SHOWN:
             say(f"{len(savings.estimated) - _ESTIMATED_SHOWN} more changes: -o json lists them all")
     print_text("\n" + _rest(savings))
-    if not any(Purchase.SPOT in kind.prices for kind in planned.catalog.instance_types):
+    if not any(Purchase.SPOT in kind.prices for kind in catalog.instance_types):
         say("spot is left out, as the catalog has no prices for it: see gpuslice catalog refresh")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.mig import bandwidth_share, compute_share
-from gpuslice.hardware.sharing import METERED_REPLICAS, MOST_SLOTS, sustained_milli
+from gpuslice.hardware.sharing import METERED_REPLICAS, MOST_SLOTS, less_margin, sustained_milli
 from gpuslice.hardware.slices import Slice
 
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ def metered(gpu: Gpu, time_milli: int, replicas: int = METERED_REPLICAS) -> Slic
         time_milli,
         metered_milli=time_milli,
     )
+
+
+def metered_memory_mib(gpu: Gpu) -> int:
+    """What a metered node promises of its GPU's memory: the usable, less the margin."""
+    return less_margin(gpu.memory_mib)
 
 
 def mig(gpu: Gpu, profile: MigProfile) -> Slice:

@@ -6,19 +6,21 @@ to look first; planning again tells exactly.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.advice.alternatives import Alternative, alternatives
-from gpuslice.cloud.catalog import Purchase
+from gpuslice.costs.alternatives import alternatives, offers
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import ANY_GPU
 from gpuslice.units import HOURS_A_MONTH
+from gpuslice.workloads.policy import FREE, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead
+    from gpuslice.costs.alternatives import Alternative, Offer
     from gpuslice.hardware.need import Need
     from gpuslice.hardware.stacks import Stack
     from gpuslice.workloads.model import Workload
@@ -44,53 +46,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A slice that would do for all replicas.
-
-    Attributes:
-        slice: its name.
-        instance_type: the cheapest node for it.
-        per_node: how many of the replicas that node carries.
-        slowdown: expected; None: not known.
-        alone: dollars an hour of as many nodes as all replicas fill, no other workload on them.
-        shared: dollars an hour of all replicas, if others fill what they leave of the last node.
-    """
-
-    slice: str
-    instance_type: str
-    per_node: int
-    slowdown: float | None
-    alone: float
-    shared: float
-
-
-def offers(listed: Sequence[Alternative], replicas: int, catalog: Catalog) -> tuple[Offer, ...]:
-    """The alternatives that have a price, for so many replicas, the cheapest first.
-
-    Args:
-        listed: alternatives of one workload.
-        replicas: how many it has.
-        catalog: that they are from.
-    """
-    types = catalog.by_name()
-    priced = [
-        Offer(
-            alternative.slice,
-            alternative.instance_type,
-            alternative.per_node,
-            None if alternative.answer.slowdown is None else float(alternative.answer.slowdown),
-            types[alternative.instance_type].prices[Purchase.ON_DEMAND]
-            / 1e6
-            * -(-replicas // alternative.per_node),
-            alternative.price / 1e6 * replicas,
-        )
-        for alternative in listed
-        if alternative.price is not None
-    ]
-    return tuple(sorted(priced, key=lambda offer: (offer.alone, offer.shared, offer.slice)))
-
-
-@dataclass(frozen=True, slots=True)
 class After:
     """What a workload could have after one change.
 
@@ -106,7 +61,11 @@ class After:
 
 
 def loosened(
-    workload: Workload, catalog: Catalog, overhead: DaemonsetOverhead, stack: Stack
+    workload: Workload,
+    catalog: Catalog,
+    overhead: DaemonsetOverhead,
+    stack: Stack,
+    policy: Policy = FREE,
 ) -> tuple[After, ...]:
     """Each single change that could make a workload cheaper, and its alternatives then.
 
@@ -115,16 +74,17 @@ def loosened(
         catalog: prices.
         overhead: of daemonsets.
         stack: what nodes run.
+        policy: what may be bought.
     """
     return tuple(
-        After(words, most, alternatives(replace(workload, need=need), catalog, overhead, stack))
+        After(
+            words, most, alternatives(replace(workload, need=need), catalog, overhead, stack, policy=policy)
+        )
         for words, need, most in _loosened(workload.need)
     )
 
 
-def changes(
-    after: Sequence[After], now: Sequence[Offer], replicas: int, paid: float, catalog: Catalog
-) -> tuple[Change, ...]:
+def changes(after: Sequence[After], now: Sequence[Offer], replicas: int, paid: float) -> tuple[Change, ...]:
     """The changes that would save something, the best first.
 
     Args:
@@ -132,22 +92,30 @@ def changes(
         now: what it could have as it is.
         replicas: how many there are.
         paid: dollars an hour that the plan pays for all of them.
-        catalog: prices.
     """
     if not now:
         return ()
     # It may pay more than it would alone, where replicas don't fill their node: no change of a rule mends that.
-    today = min(paid, now[0].alone)
-    made = []
+    today = min(paid, _alone(now[0]))
+    found = []
     for loosening in after:
-        then = offers(loosening.alternatives, replicas, catalog)
+        then = offers(loosening.alternatives, replicas)
         if then:
             # The most that measuring can save has others on its nodes too.
-            best = min(then, key=lambda offer: offer.shared if loosening.most else offer.alone)
-            price = best.shared if loosening.most else best.alone
-            made.append(Change(loosening.words, best.slice, today - price, loosening.most))
-    worth = [change for change in made if change.usd_per_hour * HOURS_A_MONTH >= _LEAST_WORTH]
+            best = min(then, key=_shared if loosening.most else _alone)
+            price = _shared(best) if loosening.most else _alone(best)
+            found.append(Change(loosening.words, best.slice, today - price, loosening.most))
+    worth = [change for change in found if change.usd_per_hour * HOURS_A_MONTH >= _LEAST_WORTH]
     return tuple(sorted(worth, key=lambda change: (-change.usd_per_hour, change.words)))
+
+
+def _alone(offer: Offer) -> float:
+    """Dollars an hour of whole nodes; endless where there may not be so many."""
+    return math.inf if offer.alone_price is None else offer.alone_price / 1e6
+
+
+def _shared(offer: Offer) -> float:
+    return offer.shared_price / 1e6
 
 
 def _loosened(need: Need) -> Iterator[tuple[str, Need, bool]]:

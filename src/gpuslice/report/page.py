@@ -17,11 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import gpuslice
+from gpuslice.costs.shares import bill
 from gpuslice.plan.comparison import dearer_than_now
 from gpuslice.report.charts import charts, moments
 from gpuslice.report.fleet import fleet
 from gpuslice.report.ladder import ladder
-from gpuslice.report.money import bill
 from gpuslice.report.sections import Colours, pools, workload_rows
 from gpuslice.report.subject import Subject
 from gpuslice.units import HOURS_A_MONTH
@@ -29,7 +29,7 @@ from gpuslice.units import HOURS_A_MONTH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuslice.report.money import Cost
+    from gpuslice.costs.shares import Cost
 
 _FEW_PICTURES: Final = 40  # more are folded away, pool by pool
 _ROWS_AT_ONCE: Final = 12

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
-from gpuslice.advice.alternatives import alternatives
-from gpuslice.advice.pool_use import pool_uses
 from gpuslice.advice.words import refusals
+from gpuslice.costs.alternatives import alternatives, offers, ranked
+from gpuslice.costs.pool_use import pool_uses
+from gpuslice.costs.shares import overhead, paid_by_slice
 from gpuslice.hardware.need import Need, Source
 from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.words import layout_in_words, load_in_words, need_in_words
 from gpuslice.planner.model.classes import classes_of
-from gpuslice.report.changes import Change, Offer, changes, loosened, offers
+from gpuslice.report.changes import Change, changes, loosened
 from gpuslice.report.drawing import Drawing, draw
-from gpuslice.report.money import overhead
 from gpuslice.workloads.model import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpuslice.advice.pool_use import PoolUse
+    from gpuslice.costs.alternatives import Offer
+    from gpuslice.costs.pool_use import PoolUse
+    from gpuslice.costs.shares import Bill
     from gpuslice.plan.artefact import Assignment, Plan
     from gpuslice.report.fleet import NodePicture, PoolPicture
-    from gpuslice.report.money import Bill
     from gpuslice.report.subject import Subject
 
 HUES: Final = 8
@@ -137,7 +138,7 @@ class Row:
         refused: why it has no place; "": it has one.
         need: in words; "" where the workloads weren't given.
         before, planned: dollars an hour, as in the bill; None: not known.
-        offers: the cheapest slices that would do, and the plan's own, each with whether it is that.
+        offers: the cheapest slices that would do, and the plan's own with the dollars an hour that it pays for those.
         changes: what one change would save.
         refusals: slices that won't do, and why.
         notes: on reading it.
@@ -152,7 +153,7 @@ class Row:
     need: str
     before: float | None
     planned: float | None
-    offers: tuple[tuple[Offer, bool], ...]
+    offers: tuple[tuple[Offer, float | None], ...]
     changes: tuple[Change, ...]
     refusals: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -251,13 +252,16 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
     refused = {left_out.workload: left_out for left_out in plan.unplaced}
     costs = {workload.name: workload for workload in bill.workloads}
     known = _explained(subject, bill) if subject.given else {}
+    paid: dict[str, dict[str, float]] = defaultdict(dict)
+    uses = pool_uses(plan, subject.workloads, subject.catalog)
+    for (name, slice_), usd in paid_by_slice(plan, uses).items():
+        paid[name][slice_] = usd
     rows = []
     for name, mark in marks.items():
         workload = by_name.get(name)
         cost = costs.get(name)
         beside = known.get(name, _Known())
         assigned = tuple(assignment for assignment in plan.assignments if assignment.workload == name)
-        chosen = {assignment.slice for assignment in assigned}
         rows.append(
             Row(
                 mark,
@@ -268,7 +272,7 @@ def workload_rows(subject: Subject, bill: Bill, colours: Colours) -> tuple[Row, 
                 _needs(workload) if workload is not None and subject.given else "",
                 None if cost is None else cost.before,
                 None if cost is None else cost.planned,
-                _shown(beside.offers, chosen),
+                _shown(beside.offers, paid.get(name, {})),
                 beside.changes[:_CHANGES_SHOWN],
                 beside.refusals,
                 workload.notes if workload is not None else (),
@@ -289,12 +293,12 @@ def _needs(workload: Workload) -> str:
     return need_in_words(workload.need) if workload.service is None else load_in_words(workload.service)
 
 
-def _shown(offered: Sequence[Offer], chosen: set[str]) -> tuple[tuple[Offer, bool], ...]:
+def _shown(offered: Sequence[Offer], paid: Mapping[str, float]) -> tuple[tuple[Offer, float | None], ...]:
     """The cheapest offers, and the plan's own wherever it stands."""
     return tuple(
-        (offer, offer.slice in chosen)
-        for index, offer in enumerate(offered)
-        if index < _OFFERS_SHOWN or offer.slice in chosen
+        (offer, planned)
+        for index, (offer, planned) in enumerate(ranked(offered, paid))
+        if index < _OFFERS_SHOWN or planned is not None
     )
 
 
@@ -331,12 +335,13 @@ def _explained(subject: Subject, bill: Bill) -> dict[str, _Known]:
     known = {}
     for alike in dearest[: ALL_EXPLAINED if len(dearest) <= ALL_EXPLAINED else DEAREST_EXPLAINED]:
         theirs = sorted({pool for member in alike.members for pool in pools[member.name]})
-        listed = alternatives(alike.members[0], catalog, taken, stack, [layouts[their] for their in theirs])
-        after = loosened(alike.members[0], catalog, taken, stack)
+        given = [layouts[their] for their in theirs]
+        listed = alternatives(alike.members[0], catalog, taken, stack, given, policy=plan.policy)
+        after = loosened(alike.members[0], catalog, taken, stack, plan.policy)
         why = tuple(refusals(listed))
         for member in alike.members:
-            now = offers(listed, member.replicas, catalog)
-            better = changes(after, now, member.replicas, cost.get(member.name, 0.0), catalog)
+            now = offers(listed, member.replicas)
+            better = changes(after, now, member.replicas, cost.get(member.name, 0.0))
             known[member.name] = _Known(now, better, why)
     return known
 

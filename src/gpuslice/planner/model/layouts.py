@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from gpuslice.hardware.cut import metered_memory_mib
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.plan import artefact
-from gpuslice.planner.model.options import metered_memory_mib
 from gpuslice.units import format_memory
 
 if TYPE_CHECKING:

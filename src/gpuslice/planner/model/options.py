@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
+from gpuslice.hardware.cut import metered_memory_mib
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.hardware.sharing import less_margin
 from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.model.cuts import Cut, cuts_of
 from gpuslice.planner.model.groups import groups_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
-    from gpuslice.hardware.gpus import Gpu
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.planner.model.places import ClassNumber
 
@@ -69,11 +68,6 @@ class NodeOption:
         """Whether it may carry a class."""
         at = bisect_left(self.classes, number)
         return at < len(self.classes) and self.classes[at] == number
-
-
-def metered_memory_mib(gpu: Gpu) -> int:
-    """What a metered node promises of its GPU's memory: the usable, less the margin."""
-    return less_margin(gpu.memory_mib)
 
 
 def node_options(

@@ -18,7 +18,7 @@ from gpuslice.planner.model.layouts import layout_of
 from gpuslice.planner.model.places import numbered
 from gpuslice.planner.model.pools import pool_of
 from gpuslice.planner.writing.reasons import served_in_words
-from gpuslice.units import format_memory, format_usd, usd
+from gpuslice.units import format_memory, usd
 from gpuslice.workloads.requirements import needed
 from gpuslice.workloads.service_kinds import kind_of, latency_limit
 
@@ -242,7 +242,7 @@ def assignment(
         replicas=count,
         slice=slice_.name,
         asks=carrier.asks(ask or carrier.ask(slice_), workload.need.gpus, share, seat),
-        because=_because(workload, option, slice_, answer, count, seated=bool(seat)),
+        because=_because(workload, slice_, answer, count, seated=bool(seat)),
         target=workload.target,
         expected_slowdown=UNSET if answer.slowdown is None else round(float(answer.slowdown), 2),
         utilisation=UNSET if answer.utilisation is None else round(float(answer.utilisation), 3),
@@ -323,21 +323,18 @@ def _served(workload: Workload, kind: Kind) -> artefact.Served | UnsetType:
     )
 
 
-def _because(
-    workload: Workload, option: NodeOption, slice_: Slice, answer: Fit, count: int, *, seated: bool
-) -> str:
+def _because(workload: Workload, slice_: Slice, answer: Fit, count: int, *, seated: bool) -> str:
     """Why here, in one line with figures."""
     need = workload.need
     kind = kind_of(workload)
     if kind is not None and workload.service is not None:
         return served_in_words(workload.service, kind, count)
-    share = option.price // max(option.units, 1)
     if slice_.mechanism is Mechanism.WHOLE:
         if need.gpus > 1:
             return f"{need.gpus} GPUs per pod come only whole"
         if not need.known:
-            return f"its need is not known, so it gets a whole GPU, {format_usd(share)} an hour: state or measure it"
-        return f"a whole {slice_.gpu.name}, {format_usd(share)} an hour: the cheapest plan found has it there"
+            return f"its need is not known, so it gets a whole {slice_.gpu.name}: state or measure it"
+        return f"a whole {slice_.gpu.name}"
     parts = []
     if need.memory_mib is not None:
         parts.append(f"{format_memory(need.memory_mib)} of {format_memory(less_margin(slice_.memory_mib))}")
@@ -347,7 +344,7 @@ def _because(
         case Mechanism.MIG:
             what = f"an instance {slice_.profile.name} of {slice_.gpu.name}" if slice_.profile else ""
         case Mechanism.FRACTIONAL:
-            what = f"{slice_.fraction} of an {slice_.gpu.name}, {format_usd(share)} an hour"
+            what = f"{slice_.fraction} of an {slice_.gpu.name}"
         case _ if slice_.metered_milli is not None and seated:
             what = f"a seat on one {slice_.gpu.name}"
         case _ if slice_.metered_milli is not None:

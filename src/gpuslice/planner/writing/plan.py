@@ -14,6 +14,7 @@ from gpuslice.planner.model.packing import cost
 from gpuslice.planner.writing.assemble import optimal_nodes
 from gpuslice.planner.writing.assumptions import assumptions
 from gpuslice.planner.writing.baselines import baselines
+from gpuslice.planner.writing.reasons import with_prices
 from gpuslice.units import format_cpu, format_memory, usd
 from gpuslice.verifier.verify import verify
 from gpuslice.workloads.service_kinds import on_whole_gpus
@@ -68,7 +69,7 @@ def written(
         settings: that it was made under.
         notes: for its assumptions.
     """
-    return structs.replace(
+    plan = structs.replace(
         empty(catalog, settings, unplaced, ()),
         summary=_summary(fleet, proof, classes, catalog, settings, all_placed=_all_placed(unplaced)),
         pools=fleet.pools,
@@ -87,6 +88,7 @@ def written(
             assumed_in_words(settings.models_today),
         ),
     )
+    return structs.replace(plan, assignments=with_prices(plan, classes, catalog, settings))
 
 
 def _summary(

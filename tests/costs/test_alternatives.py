@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from msgspec import UNSET
 
-from gpuslice.advice.alternatives import Alternative, alternatives
-from gpuslice.advice.pool_use import pool_uses
+from gpuslice.cloud.catalog import Purchase
+from gpuslice.costs.alternatives import Alternative, Nodes, Offer, alternatives, offers, ranked
+from gpuslice.costs.pool_use import pool_uses
 from gpuslice.hardware import cut
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
@@ -18,6 +19,8 @@ from gpuslice.hardware.stacks import Stack
 from gpuslice.plan.artefact import Layout, Metered
 from gpuslice.units import micro_usd
 from gpuslice.workloads.model import Workload
+from gpuslice.workloads.node_limits import apart
+from gpuslice.workloads.policy import Policy
 from tests.example_budget import few
 from tests.planner import seated
 from tests.planner.planned import prices, solved
@@ -66,12 +69,11 @@ def test_what_fits_comes_first_and_by_price():
 
 def test_a_price_is_the_machines_among_as_many_as_it_carries():
     found = _by_slice(_app())
-    whole = found["L4/whole"]
-    assert (whole.instance_type, whole.per_node, whole.price) == ("g6.2xlarge", 1, 977_600)
-    fraction = found["L4/fractional/1-8"]
-    assert (fraction.instance_type, fraction.per_node, fraction.price) == ("g6f.xlarge", 1, 237_500)
+    assert found["L4/whole"].cheapest == Nodes("g6.2xlarge", Purchase.ON_DEMAND, 977_600, 1)
+    assert found["L4/fractional/1-8"].cheapest == Nodes("g6f.xlarge", Purchase.ON_DEMAND, 237_500, 1)
     metered = found["L4/time-slicing/metered"]
-    assert metered.per_node == 8  # 21,430 MiB of 2,600 each
+    assert metered.cheapest is not None
+    assert metered.cheapest.per_node == 8  # 21,430 MiB of 2,600 each
     assert metered.price == 977_600 // 8
 
 
@@ -135,10 +137,11 @@ def test_alternatives_of_any_workload_are_complete_and_in_order(fleet, catalog):
     found = alternatives(workload, catalog, OVERHEAD, Stack.AL2023)
     assert len({each.slice for each in found}) == len(found)
     for each in found:
-        assert (each.price is None) == (each.per_node == 0) == (not each.instance_type)
-        if each.price is not None:
+        assert (each.price is None) == (not each.nodes)
+        for nodes in each.nodes:
             assert each.answer.fits
-            assert each.instance_type in catalog.by_name()
+            assert nodes.per_node > 0
+            assert nodes.price == catalog.by_name()[nodes.instance_type].prices[nodes.purchase]
 
 
 def test_what_binds_a_pool_is_its_fullest_resource():
@@ -171,3 +174,69 @@ def test_with_seats_a_metered_gpu_is_as_full_as_its_pods_need():
     assert uses["mixed"].binds == "gpu-time"
     assert uses["own-b"].used["slots"] == 1
     assert (uses["own-a"].used, uses["own-a"].binds, uses["own-a"].price) == ({}, "", 0)
+
+
+def _offers(workload: Workload, **rules: Any) -> dict[str, Offer]:
+    found = alternatives(workload, CATALOG, OVERHEAD, Stack.AL2023, **rules)
+    return {offer.slice: offer for offer in offers(found, workload.replicas)}
+
+
+def test_alone_counts_whole_nodes_and_with_others_a_part_of_full_ones():
+    metered = _offers(_app())["L4/time-slicing/metered"]
+    assert metered.alone is not None
+    assert (metered.alone.instance_type, metered.alone.needed(8)) == ("g6.2xlarge", 1)
+    assert metered.alone_price == 977_600
+    nine = _offers(replace(_app(), replicas=9))["L4/time-slicing/metered"]
+    assert (nine.alone_price, nine.shared_price) == (2 * 977_600, 977_600 * 9 // 8)
+
+
+def test_one_pod_takes_the_small_machine_and_many_may_take_the_large_one():
+    """By its part of a full node the machine with four GPUs is cheaper, and alone one pod would pay for all four."""
+    cheap_four = replace(L4_X4, prices={Purchase.ON_DEMAND: 3_000_000})
+    catalog = catalog_of(L4, cheap_four)
+    one = replace(_app(), replicas=1)
+    (whole,) = [
+        offer
+        for offer in offers(alternatives(one, catalog, OVERHEAD, Stack.AL2023), 1)
+        if offer.slice == "L4/whole"
+    ]
+    assert whole.alone is not None
+    assert (whole.alone.instance_type, whole.alone_price) == (L4.name, 977_600)
+    assert (whole.shared.instance_type, whole.shared_price) == (L4_X4.name, 750_000)
+
+
+def test_what_the_policy_forbids_is_no_offer_and_what_it_counts_only_for_so_many_pods():
+    assert "L4/fractional/1-8" not in _offers(_app(), policy=Policy(forbid=("g6f",)))
+    capped = Policy(max_nodes={L4_EIGHTH.name: 3})
+    (at_most,) = [o for name, o in _offers(_app(), policy=capped).items() if name == "L4/fractional/1-8"]
+    assert at_most.alone is None
+    assert list(_offers(_app(), policy=capped))[-1] == "L4/fractional/1-8"
+
+
+def test_spot_is_an_offer_only_to_whom_it_may_interrupt():
+    spotted = replace(L4, prices={Purchase.ON_DEMAND: 977_600, Purchase.SPOT: 300_000})
+    for interruptible, price in ((False, 977_600), (True, 300_000)):
+        app = _app(interruptible=interruptible)
+        found = offers(alternatives(app, catalog_of(spotted), OVERHEAD, Stack.AL2023), 8)
+        assert {offer.alone_price for offer in found if offer.slice == "L4/time-slicing/metered"} == {price}
+
+
+def test_pods_that_keep_apart_have_a_node_each():
+    metered = _offers(_app(takes=(apart("red/app"),)))["L4/time-slicing/metered"]
+    assert metered.alone is not None
+    assert (metered.alone.per_node, metered.alone_price) == (1, 8 * 977_600)
+
+
+def test_mechanisms_that_are_not_wanted_are_not_listed():
+    names = set(_offers(_app(), without={"mps", "metered"}))
+    assert not any("/mps/" in name or name.endswith("/metered") for name in names)
+    assert any("/time-slicing/" in name for name in names)
+
+
+def test_what_a_plan_has_is_ranked_by_what_is_paid_and_the_rest_by_nodes_of_their_own():
+    found = offers(alternatives(_app(), CATALOG, OVERHEAD, Stack.AL2023), 8)
+    last = found[-1].slice
+    first, *rest = ranked(found, {last: 0.01})
+    assert (first[0].slice, first[1]) == (last, 0.01)
+    assert [offer.slice for offer, _ in rest] == [offer.slice for offer in found[:-1]]
+    assert {usd for _, usd in rest} == {None}

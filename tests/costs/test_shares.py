@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
+from gpuslice.costs.pool_use import pool_uses
+from gpuslice.costs.shares import bill, paid_by_slice, whole_price
 from gpuslice.plan.artefact import Now
-from gpuslice.report.money import bill, whole_price
 from gpuslice.workloads.today import NodesToday, ShareToday, Today
 from tests.planner.planned import solved
 from tests.report.subjects import subject, without_workloads
@@ -29,6 +30,18 @@ def test_workloads_and_idle_add_up_to_the_bill_of_any_plan(workloads, catalog):
     assert split.idle >= 0
     assert all(each.planned > 0 for each in split.workloads)
     assert {each.name for each in split.workloads} == {each.workload for each in plan.assignments}
+
+
+@settings(max_examples=12)
+@given(fleets(most=4), catalogs(types=SMALL_TYPES))
+def test_what_is_paid_for_slices_is_what_is_paid_in_all(workloads, catalog):
+    plan = solved(workloads, catalog).plan
+    by_slice = paid_by_slice(plan, pool_uses(plan, workloads, catalog))
+    assert by_slice.keys() == {(each.workload, each.slice) for each in plan.assignments}
+    for cost in bill(plan, workloads, catalog).workloads:
+        assert sum(usd for (name, _), usd in by_slice.items() if name == cost.name) == pytest.approx(
+            cost.planned
+        )
 
 
 def test_whole_gpus_are_split_by_what_each_costs_alone_and_packing_wastes_the_rest():

@@ -11,9 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.advice.pool_use import pool_uses
 from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import DaemonsetOverhead, Purchase
+from gpuslice.costs.pool_use import pool_uses
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gpuslice.cloud.catalog import Catalog, InstanceType
+    from gpuslice.costs.pool_use import PoolUse
     from gpuslice.plan.artefact import Plan
     from gpuslice.workloads.model import Workload
     from gpuslice.workloads.today import Today
@@ -98,12 +99,10 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog, today: Tod
         today: what runs and is paid for, as it was read with the workloads; None: not known.
     """
     planned: dict[str, float] = defaultdict(float)
-    idle = 0.0
-    for use in pool_uses(plan, workloads, catalog):
-        total = sum(use.parts.values())
-        idle += use.idle / 1e6 if total else use.price / 1e6
-        for name, part in use.parts.items():
-            planned[name] += (use.price - use.idle) / 1e6 * part / total if total else 0.0
+    uses = pool_uses(plan, workloads, catalog)
+    for (name, _), usd in paid(uses).items():
+        planned[name] += usd
+    idle = sum((use.idle if sum(use.parts.values()) else use.price) / 1e6 for use in uses)
     before = _before(plan, workloads, catalog, today)
     parts = {} if before is None else before.workloads
     placed = {assignment.workload for assignment in plan.assignments}
@@ -124,6 +123,40 @@ def bill(plan: Plan, workloads: Sequence[Workload], catalog: Catalog, today: Tod
         before,
         left,
     )
+
+
+def paid(uses: Iterable[PoolUse]) -> dict[tuple[str, str], float]:
+    """What each workload pays in each pool, dollars an hour, idle left out, by workload and pool.
+
+    Args:
+        uses: of all pools of a plan.
+    """
+    found = {}
+    for use in uses:
+        total = sum(use.parts.values())
+        for name, part in use.parts.items():
+            found[name, use.pool] = (use.price - use.idle) / 1e6 * part / total if total else 0.0
+    return found
+
+
+def paid_by_slice(plan: Plan, uses: Iterable[PoolUse]) -> dict[tuple[str, str], float]:
+    """What each workload pays for each kind of slice, dollars an hour, idle left out, by workload and slice.
+
+    Args:
+        plan: in question.
+        uses: of all its pools.
+    """
+    in_pool = paid(uses)
+    replicas: dict[tuple[str, str], int] = defaultdict(int)
+    for assignment in plan.assignments:
+        replicas[assignment.workload, assignment.pool] += assignment.replicas
+    found: dict[tuple[str, str], float] = defaultdict(float)
+    for assignment in plan.assignments:
+        key = (assignment.workload, assignment.pool)
+        found[assignment.workload, assignment.slice] += (
+            in_pool.get(key, 0.0) * assignment.replicas / replicas[key]
+        )
+    return dict(found)
 
 
 def _before(
