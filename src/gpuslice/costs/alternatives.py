@@ -9,6 +9,7 @@ from gpuslice.carriers import table
 from gpuslice.cloud.allocatable import allocatable_of, left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
+from gpuslice.cloud.labels import node_facts
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
@@ -16,6 +17,7 @@ from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import METERED_TIMES
 from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.workloads.policy import FREE, Policy, forbids
+from gpuslice.workloads.requirements import meetable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -201,7 +203,9 @@ def alternatives(
     machines: dict[str, list[_Machine]] = {}
     for kind in catalog.instance_types:
         if not forbids(policy, kind):
-            machines.setdefault(kind.gpu, []).append(_machine(kind, workload, overhead, policy))
+            machines.setdefault(kind.gpu, []).append(
+                _machine(kind, workload, catalog.region, overhead, policy)
+            )
     found = []
     for name in sorted(machines):
         gpu, here = GPUS[name], machines[name]
@@ -239,7 +243,9 @@ class _Machine:
     most: int | None
 
 
-def _machine(kind: InstanceType, workload: Workload, overhead: DaemonsetOverhead, policy: Policy) -> _Machine:
+def _machine(
+    kind: InstanceType, workload: Workload, region: str, overhead: DaemonsetOverhead, policy: Policy
+) -> _Machine:
     left: Allocatable = left_for_workloads(kind, overhead)
     rooms = [left.holds(workload.cpu_milli, workload.memory_mib)]
     rooms += [
@@ -247,7 +253,11 @@ def _machine(kind: InstanceType, workload: Workload, overhead: DaemonsetOverhead
         for take in workload.takes
     ]
     bought = {Purchase.ON_DEMAND} | ({Purchase.SPOT} if workload.interruptible else set())
-    prices = tuple((purchase, price) for purchase, price in kind.prices.items() if purchase in bought)
+    prices = tuple(
+        (purchase, price)
+        for purchase, price in kind.prices.items()
+        if purchase in bought and meetable(workload.requires, node_facts(kind, purchase, region))
+    )
     return _Machine(
         kind, max(min(rooms), 0) if kind.arch == workload.arch else 0, prices, policy.max_nodes.get(kind.name)
     )

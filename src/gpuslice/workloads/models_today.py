@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 from gpuslice.artefacts.quoting import quoted
 from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
+from gpuslice.cloud.labels import node_facts
 from gpuslice.errors import InputError, nearest
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS, gpu_named
 from gpuslice.workloads.policy import FREE, Policy, forbids
+from gpuslice.workloads.requirements import meetable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -136,6 +138,7 @@ def assumed(
         and kind.gpu_count >= need.gpus
         and kind.arch == workload.arch
         and not forbids(policy, kind)
+        and meetable(workload.requires, node_facts(kind, Purchase.ON_DEMAND, catalog.region))
         and fit(replace(need, assumed_on=kind.gpu), cuts.whole(GPUS[kind.gpu])).fits
     ]
     if not candidates:

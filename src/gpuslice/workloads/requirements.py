@@ -160,6 +160,16 @@ def pins_of(term: Term) -> Term:
     return tuple(sorted(pins))
 
 
+def meetable(terms: Terms, facts: Mapping[str, str | None]) -> bool:
+    """Whether some pool of such machines could meet one of the terms, or none is required.
+
+    Args:
+        terms: of the pod.
+        facts: the labels that the machine gives a node.
+    """
+    return not terms or any(entered((term,), facts, pins_of(term)) for term in terms)
+
+
 def somewhere(zones: Collection[Requirement]) -> bool:
     """Whether a node can meet conditions on zones together; a zone that none of them names is taken to be there."""
     for key in {requirement.key for requirement in zones}:
