@@ -192,7 +192,7 @@ def _print_assignments(made: Plan) -> None:
     )
     several = sum(len(parts) > 1 for parts in rows.values())
     if several:
-        say(f"{_workloads(several)} in several pools: gpuslice explain WORKLOAD lists them")
+        say(f"{_workloads(several)} in several pools: gpuslice explain WORKLOAD --seats lists them")
 
 
 def _why(parts: Sequence[Assignment]) -> str:
