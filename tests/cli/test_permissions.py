@@ -24,7 +24,9 @@ def without(monkeypatch):
     """A cluster of which one kind may not be looked at."""
 
     def made(resource):
-        served = Served(*healthy().values())
+        parts = healthy()
+        parts["pod"]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        served = Served(*parts.values())
         served.forbidden = {resource.plural} if resource else set()
 
         @contextmanager

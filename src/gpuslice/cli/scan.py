@@ -178,7 +178,7 @@ def _tell(workloads: WorkloadSet, held: Held | None, out: str, output: Output) -
         inventory, catalog = held
         say_inventory(inventory)
         if workloads.today is not None:
-            say_today(workloads.today, catalog)
+            say_today(workloads.today, catalog, inventory.region)
             say_old_prices(catalog.prices_date)
     if out:
         say(f"written to {out}")

@@ -32,8 +32,14 @@ def say_inventory(inventory: Inventory) -> None:
     say(words)
 
 
-def say_today(today: Today, catalog: Catalog) -> None:
-    """What the nodes cost, what of that isn't known, and which workloads share GPUs."""
+def say_today(today: Today, catalog: Catalog, region: str) -> None:
+    """What the nodes cost, what of that isn't known, and which workloads share GPUs.
+
+    Args:
+        today: as read.
+        catalog: its prices.
+        region: of the nodes; empty: none or several.
+    """
     from gpuslice.units import HOURS_A_MONTH
 
     month = today.usd_per_hour * HOURS_A_MONTH
@@ -52,9 +58,10 @@ def say_today(today: Today, catalog: Catalog) -> None:
         )
     other = [node for node in unpriced if node.on_demand_usd_per_hour is None]
     if other:
+        where = f", in {region}" if region and region != catalog.region else ""
         say(
-            f"note: without a price, and not in that sum: {in_words(other)}; `gpuslice catalog refresh` makes a "
-            "catalog of your region"
+            f"note: without a price, and not in that sum: {in_words(other)}{where}; `gpuslice catalog refresh` makes "
+            "a catalog of your region"
         )
     shared: dict[str, Counter[str]] = {}
     for share in today.shares:
