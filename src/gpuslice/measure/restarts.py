@@ -24,13 +24,13 @@ Pod = tuple[str, str]
 
 
 def read_restarts(
-    server: Server, found: Sequence[Labels], selectors: Sequence[str], *, start: int, end: int
+    server: Server, listed: Sequence[Labels], selectors: Sequence[str], *, start: int, end: int
 ) -> dict[Pod, Begun]:
     """Of all pods of which kube-state-metrics counts restarts, by (namespace, pod).
 
     Args:
         server: to ask.
-        found: labels of series that there are; nothing is asked for where none is of `METRIC`.
+        listed: labels of series that there are; nothing is asked for where none is of `METRIC`.
         selectors: of the namespaces to ask about.
         start: of the window, seconds since 1970.
         end: likewise.
@@ -38,7 +38,7 @@ def read_restarts(
     Raises:
         EnvironmentFailedError: the server fails.
     """
-    there = {_pod(labels) for labels in found if labels.get("__name__") == METRIC}
+    there = {_pod(labels) for labels in listed if labels.get("__name__") == METRIC}
     if not there:
         return {}
     # One series a pod, whatever scraped it: the uid tells pods of one name apart.

@@ -74,7 +74,7 @@ def _claims(owner: Object, template: Template) -> Iterator[str]:
 def _places(volume: Fields, keys: frozenset[str]) -> set[str]:
     """The values of these keys that a volume's required node affinity, or its labels, name."""
     terms = fields_of(volume, "spec", "nodeAffinity", "required").get("nodeSelectorTerms")
-    found = {
+    zones = {
         str(value)
         for term in (terms if isinstance(terms, list) else ())
         for expression in _entries(term, "matchExpressions")
@@ -82,7 +82,7 @@ def _places(volume: Fields, keys: frozenset[str]) -> set[str]:
         for value in _values(expression)
     }
     labels = fields_of(volume, "metadata", "labels")
-    return found | {str(value) for key, value in labels.items() if key in keys}
+    return zones | {str(value) for key, value in labels.items() if key in keys}
 
 
 def _entries(data: object, key: str) -> Iterator[Fields]:
