@@ -422,7 +422,7 @@ def _with_less_spot(carried: CarriedOut, options: Sequence[NodeOption]) -> Reali
         number: tuple(
             (
                 workload,
-                Home(replace(home.pool, spot=False), home.slice_index) if home.pool == chosen else home,
+                Home(home.pool._replace(spot=False), home.slice_index) if home.pool == chosen else home,
                 count,
             )
             for workload, home, count in here

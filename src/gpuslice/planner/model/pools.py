@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.planner.model.patterns import Pattern
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from gpuslice.planner.model.places import Place, SliceIndex
 
 
-@dataclass(frozen=True, slots=True)
-class PoolKey:
+class PoolKey(NamedTuple):
     """What makes nodes one pool: the same cut, for the same group; with MIG the same geometry.
 
     Attributes:
@@ -33,8 +31,7 @@ class PoolKey:
     spot: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
+class Home(NamedTuple):
     """Where replicas go: a pool, and the slice that they ask for there."""
 
     pool: PoolKey
