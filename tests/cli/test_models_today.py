@@ -71,6 +71,13 @@ def test_an_assumed_model_stays_with_the_plan(gpuslice, nowhere, tmp_path):
     assert "fit/model: lab/sliced: no GPU model is known" in ended.err
 
 
+def test_what_nodes_there_are_goes_before_what_would_be_cheaper(gpuslice, nowhere):
+    nodes = "today: {usdPerHour: 0.8048, nodes: [{instanceType: g6.xlarge, count: 1, usdPerHour: 0.8048}]}\n"
+    nowhere.write_text(NOWHERE.replace("workloads:", f"{nodes}workloads:"))
+    found = json.loads(gpuslice("plan", "-f", nowhere, "-o", "json").out)
+    assert found["modelsToday"] == {"assumed": {"shop/app": "L4", "lab/sliced": "L4"}}
+
+
 def test_a_plan_of_nothing_is_not_sent_on_to_render(gpuslice, misfit, tmp_path):
     only = tmp_path / "only.yaml"
     text = misfit.read_text()

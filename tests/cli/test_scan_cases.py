@@ -64,6 +64,55 @@ SAYS = {
 }
 
 
+# By case: the verb with its input's option, where that is, the exit code, words of what is said, and what isn't.
+OF_VERBS = [
+    (
+        "doctor",
+        "--from",
+        "found-dra-waiting/dump",
+        1,
+        ["GS310", "vision/gen-1", "makes nodes for claims"],
+        [],
+    ),
+    (
+        "status",
+        "--from",
+        "found-dra-waiting/dump",
+        0,
+        ["vision/gen-1", "makes nodes for claims"],
+        ["0 GPU pods"],
+    ),
+    ("plan", "-f", "found-no-model", 0, ["2 workloads don't say which GPU", "T4"], ["Not placed"]),
+    ("plan", "-f", "found-keda-from-zero", 0, ["autoscaled between 0 and 24", "--at peak: 24"], []),
+    ("plan", "-f", "found-hub-users-needs", 0, ["hub/jupyter-users", "extra_resource_limits"], []),
+    ("plan", "-f", "framework-ray-variables", 0, ["a whole L4", "own limit can't be set"], ["slots of"]),
+    ("plan", "-f", "framework-ray-image", 0, ["a whole L4", "own limit can't be set"], ["slots of"]),
+    (
+        "plan",
+        "-f",
+        "framework-ray-serve-llm",
+        0,
+        ["a whole L4", "a measured figure is no need"],
+        ["slots of"],
+    ),
+    ("plan", "-f", "framework-kserve-nim", 0, ["a whole L4", "a measured figure is no need"], ["slots of"]),
+    ("plan", "-f", "framework-ddp", 0, ["a whole L4", "since NCCL takes none twice"], ["slots of"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "case", "code", "words", "never"),
+    OF_VERBS,
+    ids=[f"{row[0]}-{row[2]}" for row in OF_VERBS],
+)
+def test_what_other_verbs_say_of_a_case(gpuslice, verb, option, case, code, words, never):
+    ended = gpuslice(verb, option, CASES / case)
+    said = ended.out + ended.err
+    assert [word for word in words if word not in said] == []
+    assert [word for word in never if word in said] == []
+    assert ended.code == code
+
+
 @pytest.mark.parametrize("case", sorted(SAYS))
 def test_what_is_said_of_a_case(gpuslice, case):
     inside, code, words = SAYS[case]

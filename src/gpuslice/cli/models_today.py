@@ -75,8 +75,9 @@ def with_models(
     from gpuslice.workloads.models_today import StatedModels, assumed
 
     workloads, told = stated_for(texts, workloads)
+    there = {node.instance_type for node in workloads.today.nodes} if workloads.today is not None else ()
     after = [
-        assumed(workload, catalog, settings.overhead, settings.policy)
+        assumed(workload, catalog, settings.overhead, settings.policy, there)
         if workload.replicas and not workload.stays
         else workload
         for workload in workloads.workloads
