@@ -111,6 +111,8 @@ KNOWN: Final = {
         NAMESPACE,
         CONFIG_MAP,
         AUTOSCALER,
+        VOLUME,
+        VOLUME_CLAIM,
         *OWNERS,
         *CUSTOM_OWNERS,
         *NODE_SIDE,
