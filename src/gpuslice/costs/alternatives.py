@@ -314,7 +314,7 @@ def _metered(
     gpu: Gpu, workload: Workload, carrier: Carrier, given: Collection[Layout]
 ) -> Iterator[tuple[Slice, int]]:
     """A metered GPU, with as much time as a plan gives it, or with the most in which the workload fits."""
-    had = [each.metered.time for each in given if each.gpu == gpu.name and each.metered]
+    had = [layout.metered.time for layout in given if layout.gpu == gpu.name and layout.metered]
     offers = [cuts.metered(gpu, time) for time in had[:1] or METERED_TIMES]
     if carrier.refuses_slice(offers[0]) is None:
         fitting = [offer for offer in offers if fit(workload.need, offer).fits]

@@ -268,7 +268,7 @@ def _undominated_types(options: Sequence[NodeOption], counted: frozenset[str]) -
     kept: list[NodeOption] = []
     for group in groups.values():
         standing: list[NodeOption] = []
-        for option in sorted(group, key=lambda each: (each.price, each.instance_type.name)):
+        for option in sorted(group, key=lambda node: (node.price, node.instance_type.name)):
             if not any(
                 other.cpu_milli >= option.cpu_milli
                 and other.memory_mib >= option.memory_mib

@@ -146,7 +146,7 @@ class Assembly:
                 for workload, home, count in homes
                 if home.pool == key
             )
-            here = Counter({each: self._packing[each] for each in self._members[key]})
+            here = Counter({pattern: self._packing[pattern] for pattern in self._members[key]})
             nodes: Counter[tuple[NodeOption, Dealt]] = Counter()
             order: dict[str, NodeOption] = {}
             for pattern, pods, alike in dealer.nodes(here):
@@ -155,7 +155,7 @@ class Assembly:
                 nodes[order[f"{option.instance_type.name}/{option.purchase}"], pods] += alike
             cut = self._members[key][0].option.cut
             ranked = sorted(
-                nodes.items(), key=lambda each: (each[0][0].price, each[0][0].instance_type.name, each[0][1])
+                nodes.items(), key=lambda node: (node[0][0].price, node[0][0].instance_type.name, node[0][1])
             )
             found.append(
                 artefact.Pool(
@@ -192,7 +192,9 @@ class Assembly:
                 together[workload.name, home] = (workload, before + count)
             for (_, home), (workload, count) in together.items():
                 found.append(self._assignment(number, workload, home, count))
-        return tuple(sorted(found, key=lambda each: (each.workload, each.pool, each.slice)))
+        return tuple(
+            sorted(found, key=lambda assignment: (assignment.workload, assignment.pool, assignment.slice))
+        )
 
     def _assignment(
         self, number: ClassNumber, workload: Workload, home: Home, count: int

@@ -33,13 +33,13 @@ def served_in_words(service: Service, kind: Kind, replicas: int) -> str:
     """What so many replicas of a kind do, against what is asked: with the profile that says so."""
     profile = kind.profile
     done = float(kind.throughput * replicas)
-    each = (
+    of_one = (
         f"{profile.rate:g}"
         if profile.processes == 1
         else f"{profile.processes} processes of {profile.rate:g}"
     )
     return (
-        f"{replicas} x {each} = {done:g} {service.unit} for the {service.rate:g} asked; "
+        f"{replicas} x {of_one} = {done:g} {service.unit} for the {service.rate:g} asked; "
         f"{profile.latency_ms:g} ms a batch of {profile.batch}, below {float(latency_limit(service)):g}"
     )
 
