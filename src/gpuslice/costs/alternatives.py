@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gpuslice.carriers import table
@@ -21,6 +22,7 @@ from gpuslice.workloads.requirements import meetable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from fractions import Fraction
 
     from gpuslice.carriers.carrier import Carrier
     from gpuslice.cloud.allocatable import Allocatable
@@ -209,7 +211,7 @@ def alternatives(
     found = []
     for name in sorted(machines):
         gpu, here = GPUS[name], machines[name]
-        for slice_, per_gpu in _slices(gpu, [machine.kind for machine in here], workload, carrier, given):
+        for slice_, per_gpu in _slices(gpu, [machine.kind for machine in here], workload, stack, given):
             metered = slice_.metered_milli is not None
             if slice_.mechanism.value not in without and not (metered and "metered" in without):
                 found.append(_alternative(workload, slice_, per_gpu, here, carrier))
@@ -256,7 +258,8 @@ def _machine(
     prices = tuple(
         (purchase, price)
         for purchase, price in kind.prices.items()
-        if purchase in bought and meetable(workload.requires, node_facts(kind, purchase, region))
+        if purchase in bought
+        and (not workload.requires or meetable(workload.requires, node_facts(kind, purchase, region)))
     )
     return _Machine(
         kind, max(min(rooms), 0) if kind.arch == workload.arch else 0, prices, policy.max_nodes.get(kind.name)
@@ -267,21 +270,12 @@ def _slices(
     gpu: Gpu,
     types: Sequence[InstanceType],
     workload: Workload,
-    carrier: Carrier,
+    stack: Stack,
     given: Collection[Layout],
 ) -> Iterator[tuple[Slice, int]]:
     """Slices of one GPU, each with how many there are on a GPU."""
-    yield cuts.whole(gpu), 1
-    for fraction in sorted({kind.gpu_fraction for kind in types if not kind.gpu_count}):
-        if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None:
-            yield slice_, 1
-    if gpu.mig is not None:
-        uniform = carrier.instances(gpu.name)
-        for profile in gpu.mig.plain:
-            if uniform is None:
-                yield cuts.mig(gpu, profile), profile.most
-            elif profile.name in uniform:
-                yield cuts.mig(gpu, profile), uniform[profile.name]
+    fractions = frozenset(kind.gpu_fraction for kind in types if not kind.gpu_count)
+    yield from _apart(gpu.name, fractions, stack)
     for mechanism in (Mechanism.TIME_SLICING, Mechanism.MPS):
         if mechanism not in gpu.mechanisms:
             continue
@@ -306,8 +300,29 @@ def _slices(
             own = times[replicas][0] if times and mechanism is Mechanism.TIME_SLICING else None
             yield cuts.slot(gpu, mechanism, replicas, own), replicas
         yield from ((cuts.slot(gpu, mechanism, count, time), count) for count, time in had.items())
+    carrier = table.carrier(table.DEVICE_PLUGIN, stack)
     if any(carrier.meters(kind.gpu_count) for kind in types):
         yield from _metered(gpu, workload, carrier, given)
+
+
+@cache
+def _apart(gpu_name: str, fractions: frozenset[Fraction], stack: Stack) -> tuple[tuple[Slice, int], ...]:
+    """The slices that are the same for every workload: whole, fractional and MIG, each with how many a GPU has."""
+    gpu, carrier = GPUS[gpu_name], table.carrier(table.DEVICE_PLUGIN, stack)
+    slices = [(cuts.whole(gpu), 1)]
+    slices += [
+        (slice_, 1)
+        for fraction in sorted(fractions)
+        if carrier.refuses_slice(slice_ := cuts.fractional(gpu, fraction)) is None
+    ]
+    if gpu.mig is not None:
+        uniform = carrier.instances(gpu.name)
+        slices += [
+            (cuts.mig(gpu, profile), profile.most if uniform is None else uniform[profile.name])
+            for profile in gpu.mig.plain
+            if uniform is None or profile.name in uniform
+        ]
+    return tuple(slices)
 
 
 def _metered(

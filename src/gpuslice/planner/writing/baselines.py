@@ -59,10 +59,11 @@ class _Machine:
 
     def holds(self, workload_class: WorkloadClass, units: int, room: _Room) -> int:
         """How many replicas, each with so many units, the room holds."""
-        most = min(
-            room[0] // units,
-            Allocatable(*room[1:4]).holds(workload_class.cpu_milli, workload_class.memory_mib),
-        )
+        most = min(room[0] // units, room[3])
+        if workload_class.cpu_milli:
+            most = min(most, room[1] // workload_class.cpu_milli)
+        if workload_class.memory_mib:
+            most = min(most, room[2] // workload_class.memory_mib)
         for (name, _), have in zip(self.others, room[4:], strict=True):
             amount = workload_class.taken(name)
             most = min(most, have // amount) if amount else most
@@ -70,8 +71,8 @@ class _Machine:
 
     @property
     def room(self) -> _Room:
-        others = (have for _, have in self.others)
-        return self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods, *others
+        room = self.units, self.left.cpu_milli, self.left.memory_mib, self.left.pods
+        return (*room, *(have for _, have in self.others)) if self.others else room
 
     def sizes(self, workload_class: WorkloadClass) -> _Room:
         """What one replica takes of the room."""
@@ -196,7 +197,9 @@ def _cheapest(
     candidates: list[tuple[bool, float, str, _Machine]] = []
     fits: dict[str, bool] = {}
     for machine in machines:
-        if machine.instance_type.arch != a_class.arch or not _may_run(a_class, machine.instance_type, region):
+        if machine.instance_type.arch != a_class.arch:
+            continue
+        if a_class.requires and not _may_run(a_class, machine.instance_type, region):
             continue
         count = machine.holds(a_class, a_class.need.gpus, machine.room)
         if not count:
@@ -214,7 +217,7 @@ def _cheapest(
 
 def _may_run(a_class: WorkloadClass, kind: InstanceType, region: str) -> bool:
     """Whether its pods may run on an instance type at all; how that is bought is no part of the question."""
-    return not a_class.requires or any(
+    return any(
         unmet(a_class.requires, node_facts(kind, purchase, region)) is None
         for purchase in (Purchase.ON_DEMAND, Purchase.SPOT, Purchase.RESERVED)
     )
