@@ -37,6 +37,10 @@ class Cut:
         slices: what it offers; one, but for MIG one per profile.
         tenant: the only one admitted; empty: tenants may mix.
         geometries: for MIG, the ways in which one GPU may be cut; else empty.
+        gpu: the model that is cut.
+        mechanism: how it is cut.
+        metered: whether memory and time are counted instead of slots.
+        slots_per_gpu: pods on each GPU, for all but MIG.
         carrier: by which pods get the slices.
         group: whose pods may share nodes that are cut so, and which nodes.
         renamed: whether a slice is offered by what else it can be had, for those who ask for that.
@@ -55,7 +59,12 @@ class Cut:
         group: Group | None = None,
     ) -> None:
         """Cut into slices, for those of the members (numbers of classes) that fit; no group: all, on any node."""
+        first = slices[0]
         self.slices = slices
+        self.gpu: Gpu = first.gpu
+        self.mechanism: Mechanism = first.mechanism
+        self.metered = first.metered_milli is not None
+        self.slots_per_gpu = first.sharers
         self.carrier = carrier
         self.tenant = tenant
         self.geometries = geometries
@@ -94,26 +103,6 @@ class Cut:
     def indices(self) -> list[SliceIndex]:
         """The indices of its slices, in order."""
         return [SliceIndex(index) for index in range(len(self.slices))]
-
-    @property
-    def gpu(self) -> Gpu:
-        """The model that is cut."""
-        return self.slices[0].gpu
-
-    @property
-    def mechanism(self) -> Mechanism:
-        """How it is cut."""
-        return self.slices[0].mechanism
-
-    @property
-    def metered(self) -> bool:
-        """Whether memory and time are counted instead of slots."""
-        return self.slices[0].metered_milli is not None
-
-    @property
-    def slots_per_gpu(self) -> int:
-        """Pods per GPU, for all but MIG."""
-        return self.slices[0].sharers
 
     def admitted(self) -> Iterable[ClassNumber]:
         """Numbers of the classes that fit."""
