@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from gpuslice.artefacts.documents import parse_documents
+from gpuslice.errors import InputError
+from gpuslice.workloads.artefact import parse_workloads
 from gpuslice.workloads.census import from_objects
 from gpuslice.workloads.node_limits import EFA, EPHEMERAL_STORAGE, Take, apart, host_port, spread
 from gpuslice.workloads.objects import Metadata, convert
@@ -127,7 +130,7 @@ def test_a_single_pod_keeps_any_rule_about_its_own_kind():
 def test_workloads_that_all_keep_apart_from_each_other_share_one_rule():
     tier = apart_from(labelSelector={"matchLabels": {"tier": "model"}})
     found = read(deployment(affinity=tier), deployment("api", affinity=tier))
-    assert found["shop/web"].takes == found["shop/api"].takes == (apart("shop/api"),)
+    assert found["shop/web"].takes == found["shop/api"].takes == (apart("shop/api+shop/web"),)
 
 
 def test_who_keeps_apart_from_others_that_do_not_say_so_stays():
@@ -198,3 +201,24 @@ def test_a_stateful_set_stays_where_any_of_its_pods_has_a_volume():
         made, claim("data-web-3", "pv-1"), volume("pv-1", "topology.ebs.csi.aws.com/zone", "us-east-1b")
     )
     assert "us-east-1b" in found["shop/web"].stays[0]
+
+
+def test_rules_of_several_kinds_hold_side_by_side():
+    tier = {"matchLabels": {"tier": "model"}}
+    spreads = [*spread_by(skew=1), *spread_by(skew=3), {**spread_by(skew=3)[0], "labelSelector": tier}]
+    found = read(
+        deployment(topologySpreadConstraints=spreads),
+        deployment("api", topologySpreadConstraints=[{**spread_by(skew=3)[0], "labelSelector": tier}]),
+    )
+    both = spread("shop/api+shop/web", 3)
+    assert set(found["shop/web"].takes) == {spread("shop/web", 1), spread("shop/web", 3), both}
+    assert found["shop/api"].takes == (both,)
+    assert len({take.resource for take in found["shop/web"].takes}) == 3
+
+
+def test_a_node_has_as_much_of_a_resource_for_everybody():
+    entry = "- name: shop/{}\n  replicas: 1\n  takes: [{{resource: apart/x, amount: 1, most: {}}}]\n"
+    text = "apiVersion: gpuslice.io/v1alpha1\nkind: Workloads\nregion: us-east-1\nworkloads:\n"
+    documents = parse_documents((text + entry.format("a", 1) + entry.format("b", 2)).encode(), "w.yaml")
+    with pytest.raises(InputError, match=r"has 1 by shop/a, and 2 by shop/b"):
+        parse_workloads(documents)

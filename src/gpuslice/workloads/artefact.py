@@ -133,10 +133,26 @@ def parse_workloads(
             )
         seen[entry.name] = index
         workloads.append(_Reading(f"{place} ({shorten(entry.name)})", at, accept_assumed).workload(entry))
+    _check_takes(workloads, f"{where}: workloads")
     today = None if isinstance(artefact.today, UnsetType) else artefact.today
     if today is not None:
         check_today(today, f"{where}: today")
     return WorkloadSet(artefact.region, tuple(workloads), artefact.notes, artefact.policy, today)
+
+
+def _check_takes(workloads: Sequence[Workload], where: str) -> None:
+    """Whether all who take of a resource say the same of what a node has of it."""
+    known: dict[str, tuple[int, str]] = {}
+    for workload in workloads:
+        for take in workload.takes:
+            most, first = known.setdefault(take.resource, (take.most, workload.name))
+            if most != take.most:
+                raise InputError(
+                    f"of {quoted(take.resource)} a node has {most or 'what its type has'} by {first}, and "
+                    f"{take.most or 'what its type has'} by {workload.name}",
+                    where=where,
+                    fix="write the same `most` in both",
+                )
 
 
 @dataclass(frozen=True, slots=True)

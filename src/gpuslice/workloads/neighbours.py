@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOST: Final = "kubernetes.io/hostname"
 _REGION: Final = "topology.kubernetes.io/region"
 _MUST: Final = "DoNotSchedule"
+_LONGEST: Final = 200  # name of a rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,10 @@ class _Fleet:
         return max(workload.replicas, workload.most_replicas)
 
     def _name(self, numbers: frozenset[int]) -> str:
-        return min(self._workloads[number].name for number in numbers)
+        """Of a rule among so many workloads: rules among others have other names."""
+        names = sorted(self._workloads[number].name for number in numbers)
+        joined = "+".join(names)
+        return joined if len(joined) <= _LONGEST else f"{names[0]}+{len(names) - 1}"
 
     def _names(self, numbers: frozenset[int]) -> str:
         return ", ".join(sorted(self._workloads[number].name for number in numbers)) or "others"

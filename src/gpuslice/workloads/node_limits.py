@@ -26,7 +26,7 @@ class Take:
 
     Attributes:
         resource: ephemeral storage in MiB; an extended resource by its name; "host-port/TCP/8080"; "apart/<who>" and
-            "spread/<who>", of which pods that a rule keeps apart take one each.
+            "spread/<most>/<who>", of which pods that a rule keeps apart take one each.
         amount: at least 1.
         most: what any node has of it, whatever its type; 0: that depends on the instance type.
     """
@@ -48,7 +48,7 @@ def apart(who: str) -> Take:
 
 def spread(who: str, most: int) -> Take:
     """Of these, so many on one node and no more."""
-    return Take(f"{SPREAD}/{who}", 1, most)
+    return Take(f"{SPREAD}/{most}/{who}", 1, most)
 
 
 def by_rule(resource: str) -> bool:
