@@ -1,5 +1,8 @@
 """Plans of manifests whose pods have limits of their own, as a user makes them."""
 
+import os
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -73,3 +76,25 @@ def test_who_can_not_be_counted_is_left_with_a_reason(planned):
 def test_what_no_node_has_is_named(planned):
     plan = planned(manifest(limits={"hugepages-2Mi": "1Gi"}))
     assert "hugepages-2Mi" in plan["unplaced"][0]["reason"]
+
+
+CASES = Path(os.environ.get("GPUSLICE_CASES", ""))
+# By case: the nodes that may be planned, any of these; or words of the reason for none.
+RIGHT = {
+    "limits-anti-affinity": [{("g6.xlarge", 8)}, {("g5.xlarge", 8)}],
+    "limits-spread": [{("g6.xlarge", 8)}, {("g5.xlarge", 8)}],
+    "limits-ephemeral-storage": [{("g5.2xlarge", 2)}, {("g5.xlarge", 4)}],
+    "limits-efa": [{("g6e.8xlarge", 2)}, {("g7e.8xlarge", 2)}],
+    "limits-hugepages": "hugepages-2Mi",
+}
+
+
+@pytest.mark.skipif(Path() == CASES, reason="GPUSLICE_CASES names no folder of cases")
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_case_gets_what_is_right(gpuslice, case):
+    plan = yaml.safe_load(gpuslice("plan", "-f", str(CASES / case), "-o", "yaml").out)
+    right = RIGHT[case]
+    if isinstance(right, str):
+        assert right in plan["unplaced"][0]["reason"]
+    else:
+        assert nodes(plan) in right

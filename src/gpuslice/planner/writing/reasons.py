@@ -99,6 +99,7 @@ def _losers(
             [layouts[pool] for pool in pools],
             policy=settings.policy,
             without=settings.without,
+            in_order=False,
         )
         for member in kind.members:
             here = {one.slice for one in had[member.name]}
