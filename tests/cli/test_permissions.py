@@ -24,9 +24,7 @@ def without(monkeypatch):
     """A cluster of which one kind may not be looked at."""
 
     def made(resource):
-        parts = healthy()
-        parts["pod"]["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
-        served = Served(*parts.values())
+        served = Served(*healthy().values())
         served.forbidden = {resource.plural} if resource else set()
 
         @contextmanager

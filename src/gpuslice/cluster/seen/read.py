@@ -97,9 +97,8 @@ def read(api: Api, namespaces: Sequence[str] = ()) -> Snapshot:
         words = _MACHINERY if resource in {DEPLOYMENT, DAEMON_SET} else _ABOUT_GPUS
         items += reader.all_of(resource, _keeping(resource, words))
     items += reader.all_of(AUTOSCALER, _keeping(AUTOSCALER, ()))
-    if _with_claims(items, pods):
-        for resource in (VOLUME_CLAIM, VOLUME):
-            items += reader.all_of(resource, _keeping(resource, ()))
+    for resource in (VOLUME_CLAIM, VOLUME):
+        items += reader.all_of(resource, _keeping(resource, ()))
     served: set[str] = set()
     for resource in (*NODE_SIDE, *CUSTOM_OWNERS):
         if resource.group in groups:
@@ -119,17 +118,6 @@ def read(api: Api, namespaces: Sequence[str] = ()) -> Snapshot:
         pods=tuple(pods),
         nodes=tuple(nodes),
         objects=objects_of(items, where),
-    )
-
-
-def _with_claims(items: Iterable[Data], pods: Iterable[live.Pod]) -> bool:
-    """Whether any of them has volumes of which it matters where they are."""
-    return any(
-        volume.persistent_volume_claim.claim_name for pod in pods for volume in pod.spec.volumes
-    ) or any(
-        word in msgspec.json.encode(data)
-        for data in items
-        for word in (b"persistentVolumeClaim", b"volumeClaimTemplates")
     )
 
 
