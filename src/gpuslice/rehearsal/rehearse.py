@@ -14,6 +14,7 @@ from gpuslice.carriers.device_plugin.terms import configured
 from gpuslice.carriers.objects.files import Object
 from gpuslice.carriers.pools import POOL_LABEL
 from gpuslice.carriers.table import carrier_asked
+from gpuslice.cloud.allocatable import EFA
 from gpuslice.cloud.catalog import Catalog
 from gpuslice.errors import EnvironmentFailedError, InputError, nearest
 from gpuslice.launches.pools import offers_of
@@ -351,7 +352,7 @@ def _look(client: Client, troubles: list[str]) -> Outcome:
         extended = {
             name: int(parse_quantity(amount, field=name))
             for name, amount in allocatable.items()
-            if "/" in name
+            if "/" in name and name != EFA  # the machine has that by itself, whatever the plan
         }
         name = labels.get("node.kubernetes.io/instance-type", "")
         if not name:  # not launched: there is no instance, and the pods' lines say so
