@@ -123,7 +123,7 @@ _CONSTANTS: Final = (
     _Constant("kube-reserved ephemeral storage, MiB", allocatable, "KUBE_RESERVED_STORAGE_MIB"),
     _Constant("eviction threshold of ephemeral storage, %", allocatable, "EVICTION_STORAGE_PERCENT"),
     _Constant("nodes that a rendered pool may grow to, times those planned", defaults, "NODE_ROOM"),
-    _Constant("rendered root volume, GiB", defaults, "ROOT_VOLUME_GIB"),
+    _Constant("rendered root volume, GiB", allocatable, "ROOT_VOLUME_GIB"),
     _Constant("rendered consolidateAfter, seconds", defaults, "CONSOLIDATE_AFTER_SECONDS"),
     _Constant("rendered machine images", settings, "PINNED_IMAGE"),
 )

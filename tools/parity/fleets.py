@@ -13,7 +13,6 @@ from gpuslice.karpenter.model import PodTerm, Spread
 from gpuslice.karpenter.requirements import HOSTNAME
 from gpuslice.karpenter.rollout import Arrivals, arrivals
 from gpuslice.launches.pools import daemons_of, karpenter_pools, offers_of, pods_of
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.clock import Clock
 from gpuslice.planner.settings import Settings
 from gpuslice.planner.solve import solve
@@ -129,9 +128,7 @@ def _with_disk(pool: NodePool) -> NodePool:
                 each,
                 capacity={
                     **each.capacity,
-                    EPHEMERAL_STORAGE: allocatable_of(
-                        kinds[each.name], EPHEMERAL_STORAGE, root_volume_gib=ROOT_VOLUME_GIB
-                    ),
+                    EPHEMERAL_STORAGE: allocatable_of(kinds[each.name], EPHEMERAL_STORAGE),
                 },
             )
             for each in pool.instance_types

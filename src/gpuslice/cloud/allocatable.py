@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 EPHEMERAL_STORAGE: Final = "ephemeral-storage"
 EFA: Final = "vpc.amazonaws.com/efa"
+# Of a node's root volume, as it is rendered where nobody says otherwise: Karpenter's 20 GiB don't hold two CUDA images
+# (5 to 15 GiB each, unpacked). On types with local NVMe disks images live there, and this volume stays almost empty.
+ROOT_VOLUME_GIB: Final = 200
 # kube-reserved ephemeral storage, as Karpenter v1.14.1 takes it off (pkg/providers/instancetype/types.go).
 KUBE_RESERVED_STORAGE_MIB: Final = 1024
 # The kubelet's hard eviction threshold nodefs.available, in per cent, which Karpenter v1.14.1 takes off too.
@@ -115,22 +118,21 @@ def allocatable(*, vcpu: int, memory_mib: int, pods: int, arch: str) -> Allocata
     )
 
 
-def allocatable_of(instance_type: InstanceType, resource: str, *, root_volume_gib: int) -> int:
+def allocatable_of(instance_type: InstanceType, resource: str) -> int:
     """What a node of a type has for pods of a resource other than CPU, memory and GPUs; 0 of what it doesn't have.
 
     Nodes put all their instance stores together to one disk (instanceStorePolicy RAID0, as gpuslice renders it), and
-    Karpenter reckons with that or else with the root volume.
+    Karpenter reckons with that or else with the root volume, of ROOT_VOLUME_GIB.
 
     Args:
         instance_type: of the node.
         resource: ephemeral storage, in MiB, or EFA interfaces; no EKS node has other resources of its own.
-        root_volume_gib: of nodes without an instance store.
     """
     if resource == EFA:
         return instance_type.efa
     if resource != EPHEMERAL_STORAGE:
         return 0
-    disk = instance_type.local_storage_gb * 10**9 or root_volume_gib * 1024 * MIB
+    disk = instance_type.local_storage_gb * 10**9 or ROOT_VOLUME_GIB * 1024 * MIB
     kept = disk - -(-disk * EVICTION_STORAGE_PERCENT // 100)
     return max(kept // MIB - KUBE_RESERVED_STORAGE_MIB, 0)
 

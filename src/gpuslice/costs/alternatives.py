@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from gpuslice.carriers import table
-from gpuslice.cloud.allocatable import allocatable_of, left_for_workloads
+from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
 from gpuslice.cloud.labels import node_facts
@@ -16,7 +16,7 @@ from gpuslice.hardware.fit import Fit, fit, slot_times
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.sharing import METERED_TIMES
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
+from gpuslice.workloads.node_limits import room_for
 from gpuslice.workloads.policy import FREE, Policy, forbids
 from gpuslice.workloads.requirements import meetable
 
@@ -254,10 +254,7 @@ def _machine(
 ) -> _Machine:
     left: Allocatable = left_for_workloads(kind, overhead)
     rooms = [left.holds(workload.cpu_milli, workload.memory_mib)]
-    rooms += [
-        (take.most or allocatable_of(kind, take.resource, root_volume_gib=ROOT_VOLUME_GIB)) // take.amount
-        for take in workload.takes
-    ]
+    rooms += [room_for(take, kind) // take.amount for take in workload.takes]
     bought = {Purchase.ON_DEMAND} | ({Purchase.SPOT} if workload.interruptible else set())
     prices = tuple(
         (purchase, price)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from gpuslice.carriers.carrier import amounts
 from gpuslice.carriers.pools import POOL_LABEL, weight
 from gpuslice.carriers.table import carrier_asked, carrier_of
-from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.karpenter.machines import machine
 from gpuslice.karpenter.model import CPU, MEMORY, NodePool, Overlay, PodClass, Taint, Toleration
 from gpuslice.karpenter.requirements import ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, OS, among
 from gpuslice.launches.limits import limits_of, seated_replicas
-from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS, ROOT_VOLUME_GIB
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
+from gpuslice.workloads.node_limits import room_of, taken_by
 
 if TYPE_CHECKING:
     from gpuslice.cloud.catalog import Catalog, DaemonsetOverhead, InstanceType
@@ -86,14 +86,17 @@ def offers_of(
         workloads: that it was made for: what limits how many of their pods a node holds counts on every node.
     """
     kinds, replicas = catalog.by_name(), seated_replicas(assignments)
-    taken = taken_by(workloads)
+    taken = taken_by(take for workload in workloads for take in workload.takes)
     offers = {}
     for pool in pools:
         types = [kinds[name] for name in pool.instance_types]
         offers[pool.name] = PoolOffer(
             pool.name,
             tuple(
-                (kind, {**carrier_of(pool, stack).offers(pool, kind).amounts, **others_of(kind, taken)})
+                (
+                    kind,
+                    {**carrier_of(pool, stack).offers(pool, kind).amounts, **dict(room_of(kind, taken))},
+                )
                 for kind in types
             ),
             frozenset(Purchase(purchase) for purchase in pool.purchases),
@@ -130,24 +133,6 @@ def pod_ask(
     """What a pod asks for that takes other resources beside its slices."""
     others = {take.resource: take.amount for take in takes}
     return PodAsk(workload, cpu_milli, memory_mib, tuple(sorted({**slices, **others}.items())))
-
-
-def taken_by(workloads: Iterable[Workload]) -> list[tuple[str, int]]:
-    """The resources that pods take beside CPU, memory and slices, and how much any node has of each; 0: by its type."""
-    return sorted({(take.resource, take.most) for workload in workloads for take in workload.takes})
-
-
-def others_of(kind: InstanceType, taken: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """What nodes of a type have of resources that some pods take beside CPU, memory and slices.
-
-    Args:
-        kind: of the nodes.
-        taken: see `taken_by`.
-    """
-    amounts = {
-        name: most or allocatable_of(kind, name, root_volume_gib=ROOT_VOLUME_GIB) for name, most in taken
-    }
-    return {name: amount for name, amount in amounts.items() if amount}
 
 
 def pods_of(assignments: Iterable[Assignment], workloads: Iterable[Workload]) -> list[tuple[PodClass, int]]:

@@ -11,9 +11,5 @@ DEFAULT_MIN_SAVING: Final = 0.05  # less than that is not worth restarting what 
 CONSOLIDATE_AFTER_SECONDS: Final = 300
 """A GPU node takes minutes to boot and to pull images; giving it up at the first quiet moment would cost more."""
 
-ROOT_VOLUME_GIB: Final = 200
-"""Karpenter's 20 GiB don't hold two CUDA images (5 to 15 GiB each, unpacked). On types with local NVMe disks, images
-live there (instanceStorePolicy) and this volume stays almost empty."""
-
 NODE_ROOM: Final = 2
 """A pool may grow to this many times the nodes planned: room for rollouts and growth, and an end to runaways."""

@@ -20,7 +20,6 @@ from gpuslice.cloud.catalog import Catalog, InstanceType
 from gpuslice.errors import GpusliceError
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.stacks import Stack
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.rehearsal import device_plugin
 from gpuslice.rehearsal.ec2 import NVIDIA
 from gpuslice.rehearsal.karpenter import PlayedEc2
@@ -246,7 +245,7 @@ class NodePlayer:
             "cpu": str(instance.vcpu),
             "memory": f"{machine_memory_mib(instance.memory_mib, instance.arch)}Mi",
             "pods": str(instance.max_pods),
-            EPHEMERAL_STORAGE: f"{_allocatable(instance, EPHEMERAL_STORAGE)}Mi",
+            EPHEMERAL_STORAGE: f"{allocatable_of(instance, EPHEMERAL_STORAGE)}Mi",
             **({EFA: str(instance.efa)} if instance.efa else {}),
         }
         allocatable = capacity | {
@@ -406,7 +405,3 @@ class NodePlayer:
 
 def _now(field: str = "lastTransitionTime") -> dict[str, str]:
     return {field: datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
-
-
-def _allocatable(instance: InstanceType, resource: str) -> int:
-    return allocatable_of(instance, resource, root_volume_gib=ROOT_VOLUME_GIB)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gpuslice.cloud.allocatable import ROOT_VOLUME_GIB
 from gpuslice.errors import InputError
 from gpuslice.hardware.stacks import Stack
-from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS, ROOT_VOLUME_GIB
+from gpuslice.plan.defaults import CONSOLIDATE_AFTER_SECONDS
 
 PINNED_IMAGE: Final[Mapping[str, str]] = {Stack.AL2023: "v20260801", Stack.BOTTLEROCKET: "v1.54.0"}
 """The image version rendered where none is asked for. `latest` would replace every node whenever AWS releases one."""

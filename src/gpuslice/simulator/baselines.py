@@ -16,10 +16,11 @@ from gpuslice.hardware.fit import fit
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
-from gpuslice.launches.pools import PoolOffer, others_of, pod_ask, pod_class, taken_by
+from gpuslice.launches.pools import PoolOffer, pod_ask, pod_class
 from gpuslice.plan.artefact import GeometryEntry, Layout, Pool
 from gpuslice.plan.tutorials import TUTORIALS, tutorial_name
 from gpuslice.simulator.policies import Place, ReplayPolicy, Share, pools_of
+from gpuslice.workloads.node_limits import room_for, room_of, taken_by
 from gpuslice.workloads.service_kinds import on_whole_gpus
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gpuslice.hardware.gpus import Gpu
     from gpuslice.hardware.slices import Slice
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.node_limits import Room
 
 CARRIER: Final = table.carrier(table.DEVICE_PLUGIN, Stack.AL2023)
 """Tutorials know one way to hand out GPUs."""
@@ -62,7 +64,7 @@ def baseline(
     offers: dict[str, PoolOffer] = {}
     places: dict[str, Place] = {}
     misfits = []
-    taken = taken_by(workloads)
+    taken = taken_by(take for workload in workloads for take in workload.takes)
     standing: dict[str, int] = {}
     for stated in workloads:
         workload = stated if stated.service is None else on_whole_gpus(stated, catalog)
@@ -137,8 +139,7 @@ def _chosen(
             continue
         if not left_for_workloads(kind, overhead).holds(workload.cpu_milli, workload.memory_mib):
             continue
-        have = others_of(kind, taken_by([workload]))
-        if any(have.get(take.resource, 0) < take.amount for take in workload.takes):
+        if any(room_for(take, kind) < take.amount for take in workload.takes):
             continue
         slices[gpu.name] = slice_
         price = kind.prices[Purchase.ON_DEMAND] / kind.gpu_count
@@ -155,14 +156,14 @@ def _offer(
     per_gpu: int,
     arch: str,
     catalog: Catalog,
-    taken: Sequence[tuple[str, int]],
+    taken: Room,
 ) -> PoolOffer:
     """A pool of all sizes of a model, bought on demand."""
     pool = Pool(name, _layout(slice_, per_gpu), (), (), (), CARRIER.name)
     return PoolOffer(
         name,
         tuple(
-            (kind, {**CARRIER.offers(pool, kind).amounts, **others_of(kind, taken)})
+            (kind, {**CARRIER.offers(pool, kind).amounts, **dict(room_of(kind, taken))})
             for kind in catalog.instance_types
             if kind.gpu == slice_.gpu.name
             and kind.gpu_count

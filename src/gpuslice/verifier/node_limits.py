@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gpuslice.cloud.allocatable import allocatable_of
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.verifier.layouts import Violation
+from gpuslice.workloads.node_limits import room_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ def limit_violations(
     for name, replicas in pods.items():
         for take in workloads[name].takes if name in workloads else ():
             taken[take.resource] += take.amount * replicas
-            most = take.most or allocatable_of(instance_type, take.resource, root_volume_gib=ROOT_VOLUME_GIB)
+            most = room_for(take, instance_type)
             have[take.resource] = min(most, have.get(take.resource, most))
     for resource, amount in sorted(taken.items()):
         if amount > have[resource]:

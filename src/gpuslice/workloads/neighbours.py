@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gpuslice.artefacts.quoting import shorten
 from gpuslice.workloads.node_limits import apart, spread
+from gpuslice.workloads.requirements import OPERATORS, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -199,15 +200,7 @@ def matches(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
 
 
 def _holds(expression: Expression, labels: Mapping[str, str]) -> bool:
-    value = labels.get(expression.key)
-    match expression.operator:
-        case "In":
-            return value in expression.values
-        case "NotIn":
-            return value not in expression.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case _:
-            return True  # the API server refuses it; meaning more is on the safe side
+    operator = OPERATORS.get(expression.operator)
+    if operator is None:
+        return True  # the API server refuses it; meaning more is on the safe side
+    return Requirement(expression.key, operator, expression.values).holds(labels.get(expression.key))

@@ -8,11 +8,31 @@ leaves for pods of one kind.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE
+from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE, allocatable_of
 
-__all__ = ["EFA", "EPHEMERAL_STORAGE", "Take", "apart", "by_rule", "host_port", "spread"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuslice.cloud.catalog import InstanceType
+
+__all__ = [
+    "EFA",
+    "EPHEMERAL_STORAGE",
+    "Room",
+    "Take",
+    "apart",
+    "by_rule",
+    "host_port",
+    "room_for",
+    "room_of",
+    "spread",
+    "taken_by",
+]
+
+Room = tuple[tuple[str, int], ...]
+"""Resources by name, and how much of each a node has."""
 
 HOST_PORT: Final = "host-port"
 APART: Final = "apart"
@@ -54,3 +74,18 @@ def spread(who: str, most: int) -> Take:
 def by_rule(resource: str) -> bool:
     """Whether a rule among pods makes it a resource, and not something that a machine has."""
     return resource.partition("/")[0] in _BY_RULE
+
+
+def room_for(take: Take, instance_type: InstanceType) -> int:
+    """How much of what is taken a node of a type has."""
+    return take.most or allocatable_of(instance_type, take.resource)
+
+
+def taken_by(takes: Iterable[Take]) -> Room:
+    """The resources that are taken, and how much of each any node has; 0: that depends on its type."""
+    return tuple(sorted({(take.resource, take.most) for take in takes}))
+
+
+def room_of(instance_type: InstanceType, taken: Room) -> Room:
+    """What a node of a type has of the resources that `taken_by` lists, in their order."""
+    return tuple((name, most or allocatable_of(instance_type, name)) for name, most in taken)

@@ -21,6 +21,7 @@ from gpuslice.hardware.gpus import GPUS, gpu_named
 from gpuslice.workloads.annotations import PREFIX
 from gpuslice.workloads.requirements import (
     NODE_NAME,
+    OPERATORS,
     Requirement,
     Terms,
     leaves_with_today,
@@ -30,7 +31,6 @@ from gpuslice.workloads.requirements import (
 
 if TYPE_CHECKING:
     from gpuslice.workloads.objects import Expression, NodeSelectorTerm, PodSpec
-    from gpuslice.workloads.requirements import Operator
 
 _GPU_NAME: Final = frozenset(
     {
@@ -67,14 +67,6 @@ _AMD: Final = frozenset({"g4ad"})
 # EC2's names of families with NVIDIA GPUs: p2 and g3 of old, p6e-gb200 and what comes next.
 _ACCELERATED: Final = re.compile(r"[pg]\d[a-z]*(?:-|$)")
 _OS: Final = frozenset({"kubernetes.io/os", "beta.kubernetes.io/os"})
-_OPERATORS: Final[dict[str, Operator]] = {
-    "In": "In",
-    "NotIn": "NotIn",
-    "Exists": "Exists",
-    "DoesNotExist": "DoesNotExist",
-    "Gt": "Gt",
-    "Lt": "Lt",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +162,13 @@ def _term(term: NodeSelectorTerm, where: str) -> tuple[Requirement, ...]:
 
 
 def _requirement(expression: Expression, where: str) -> Requirement:
-    if expression.operator not in _OPERATORS:
+    if expression.operator not in OPERATORS:
         raise InputError(
             f"the required node affinity on {shorten(expression.key)} has operator {shorten(expression.operator)!r}",
             where=where,
-            fix=f"write one of {', '.join(_OPERATORS)}",
+            fix=f"write one of {', '.join(OPERATORS)}",
         )
-    return Requirement(expression.key, _OPERATORS[expression.operator], expression.values)
+    return Requirement(expression.key, OPERATORS[expression.operator], expression.values)
 
 
 def _allowed(terms: Terms, where: str, strange: list[str]) -> frozenset[str] | None:

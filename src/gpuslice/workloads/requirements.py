@@ -48,6 +48,15 @@ _RESERVED: Final = ("kubernetes.io", "k8s.io", "karpenter.sh", "karpenter.k8s.aw
 _NOT_RESERVED: Final = ("node.kubernetes.io", "node-restriction.kubernetes.io", "kops.k8s.io")
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
+OPERATORS: Final[Mapping[str, Operator]] = {
+    "In": "In",
+    "NotIn": "NotIn",
+    "Exists": "Exists",
+    "DoesNotExist": "DoesNotExist",
+    "Gt": "Gt",
+    "Lt": "Lt",
+}
+"""By the words of Kubernetes."""
 
 
 class Requirement(Part, frozen=True, order=True):

@@ -15,7 +15,7 @@ from gpuslice.cloud.allocatable import left_for_workloads
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.planner.homes.bills import homeless
-from gpuslice.planner.model.options import other_room
+from gpuslice.workloads.node_limits import by_rule, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -101,7 +101,9 @@ def stand_ins(
         ):
             continue
         left = left_for_workloads(kind, overhead)
-        others = other_room(kind, option.others)
+        # What a rule among pods leaves is the same on every type.
+        taken = tuple((name, have if by_rule(name) else 0) for name, have in option.others)
+        others = room_of(kind, taken)
         if (
             left.cpu_milli >= option.cpu_milli
             and left.memory_mib >= option.memory_mib

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from operator import le
 from typing import TYPE_CHECKING, Final
 
-from gpuslice.cloud.allocatable import allocatable_of
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.description import mig_offered
 from gpuslice.hardware.cut import metered_memory_mib
 from gpuslice.hardware.gpus import GPUS
 from gpuslice.hardware.mechanisms import Mechanism
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.model.cuts import Cut, cuts_of
 from gpuslice.planner.model.groups import groups_of
 from gpuslice.units import MICRO_USD
-from gpuslice.workloads.node_limits import by_rule
+from gpuslice.workloads.node_limits import room_of, taken_by
 from gpuslice.workloads.policy import FREE, Policy, forbids
 
 if TYPE_CHECKING:
@@ -145,8 +143,7 @@ class _Bought:
         self._memory = memory = instance_type.allocatable_memory_mib - overhead.memory_mib
         self._pods = instance_type.max_pods - overhead.pods
         self._gpus = gpus = max(instance_type.gpu_count, 1)
-        taken = {take.resource: take.most for a_class in classes for take in a_class.takes}
-        self._others = other_room(instance_type, sorted(taken.items()))
+        self._others = room_of(instance_type, taken_by(take for a_class in classes for take in a_class.takes))
         have = dict(self._others)
         self._may = [
             a_class.arch == instance_type.arch
@@ -192,22 +189,6 @@ class _Bought:
             admitted,
             self._others,
         )
-
-
-def other_room(instance_type: InstanceType, taken: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """What a node has of resources other than CPU, memory and GPUs.
-
-    Args:
-        instance_type: of the node.
-        taken: names, and of what a rule among pods makes a resource, how much every node has of it.
-    """
-    return tuple(
-        (
-            name,
-            most if by_rule(name) else allocatable_of(instance_type, name, root_volume_gib=ROOT_VOLUME_GIB),
-        )
-        for name, most in taken
-    )
 
 
 def _most_pods(option: NodeOption, cpu_milli: Sequence[int], memory_mib: Sequence[int]) -> int:

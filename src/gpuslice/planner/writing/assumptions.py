@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE
+from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE, ROOT_VOLUME_GIB
 from gpuslice.cloud.description import mig_confidence
 from gpuslice.hardware.facts import Confidence
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.units import format_cpu, format_memory
 
 if TYPE_CHECKING:

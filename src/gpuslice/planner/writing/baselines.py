@@ -26,8 +26,8 @@ from gpuslice.plan.artefact import Baseline
 from gpuslice.plan.tutorials import TUTORIALS, WHOLE_GPUS
 from gpuslice.planner.model.classes import classes_of
 from gpuslice.planner.model.groups import unmet
-from gpuslice.planner.model.options import other_room
 from gpuslice.units import usd
+from gpuslice.workloads.node_limits import room_of, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gpuslice.plan.tutorials import Tutorial
     from gpuslice.planner.model.classes import WorkloadClass
     from gpuslice.workloads.model import Workload
+    from gpuslice.workloads.node_limits import Room
 
 
 _Room = tuple[int, ...]
@@ -91,7 +92,7 @@ def baselines(
         catalog: on-demand prices.
         overhead: of daemonsets.
     """
-    taken = sorted({(take.resource, take.most) for a_class in classes for take in a_class.takes})
+    taken = taken_by(take for a_class in classes for take in a_class.takes)
     whole = _machines(TUTORIALS[WHOLE_GPUS], catalog, overhead, taken)
     priced = []
     for tutorial in TUTORIALS.values():
@@ -105,8 +106,8 @@ def whole_gpus_for(workload: Workload, catalog: Catalog, overhead: DaemonsetOver
     """Dollars an hour of whole GPUs for one workload, on nodes of its own; UNSET: no machine can be named for it."""
     tutorial = TUTORIALS[WHOLE_GPUS]
     classes = classes_of([workload])
-    taken = [(take.resource, take.most) for a_class in classes for take in a_class.takes]
-    priced = _priced(tutorial, classes, _machines(tutorial, catalog, overhead, taken), None, catalog.region)
+    machines = _machines(tutorial, catalog, overhead, taken_by(workload.takes))
+    priced = _priced(tutorial, classes, machines, None, catalog.region)
     return UNSET if priced is None else priced.usd_per_hour
 
 
@@ -114,7 +115,7 @@ def _machines(
     tutorial: Tutorial,
     catalog: Catalog,
     overhead: DaemonsetOverhead,
-    taken: Sequence[tuple[str, int]],
+    taken: Room,
 ) -> list[_Machine]:
     """The types that can be cut so, with what they have of resources that some pods take."""
     machines = []
@@ -128,7 +129,7 @@ def _machines(
                     slice_,
                     kind.gpu_count * tutorial.per_gpu(gpu),
                     left_for_workloads(kind, overhead),
-                    other_room(kind, taken),
+                    room_of(kind, taken),
                 )
             )
     return machines

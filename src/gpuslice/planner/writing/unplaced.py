@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE, allocatable_of
+from gpuslice.cloud.allocatable import EPHEMERAL_STORAGE
 from gpuslice.cloud.catalog import Purchase
 from gpuslice.cloud.labels import node_facts
 from gpuslice.hardware import cut as cuts
 from gpuslice.hardware.fit import Binds, fit
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.plan.defaults import ROOT_VOLUME_GIB
 from gpuslice.planner.model.groups import unmet
 from gpuslice.units import format_cpu, format_memory
+from gpuslice.workloads.node_limits import room_for
 from gpuslice.workloads.policy import FREE, Policy, forbids
 from gpuslice.workloads.requirements import CAPACITY_TYPE, HOSTNAME, NODE_NAME
 
@@ -93,7 +93,7 @@ def _barred(
 def _lacks(workload_class: WorkloadClass, instance_type: InstanceType) -> tuple[int, str] | None:
     """How much of a resource beside CPU, memory and GPUs a type has, where one pod takes more; and that in words."""
     for take in workload_class.takes:
-        have = take.most or allocatable_of(instance_type, take.resource, root_volume_gib=ROOT_VOLUME_GIB)
+        have = room_for(take, instance_type)
         if take.amount <= have:
             continue
         if not have:
