@@ -129,7 +129,8 @@ class Bench:
     def report(self) -> None:
         """The page of a plan of a thousand nodes."""
         from gpuslice.artefacts.documents import dump_json
-        from gpuslice.workloads.artefact import WorkloadSet, dump
+        from gpuslice.workloads.artefact import WorkloadSet
+        from gpuslice.workloads.dump import dump
         from tests.report.large import large
 
         plan, workloads, catalog = large(1000)

@@ -11,8 +11,8 @@ from gpuslice.cloud.snapshot import CatalogFile
 from gpuslice.plan.artefact import API_VERSION, Plan
 from gpuslice.simulator.result import Simulation
 from gpuslice.simulator.sweep import Sweep
-from gpuslice.workloads.artefact import schema as workloads_schema
 from gpuslice.workloads.entries import SCHEMA_ID
+from gpuslice.workloads.entries import schema as workloads_schema
 from gpuslice.workloads.policy import PolicyFile
 from tools.markdown import code, page, table
 

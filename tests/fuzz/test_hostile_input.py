@@ -15,7 +15,8 @@ from gpuslice.artefacts.documents import dump_yaml, parse_documents
 from gpuslice.artefacts.strict import decode
 from gpuslice.errors import GpusliceError
 from gpuslice.plan.reading import plan_in
-from gpuslice.workloads.artefact import dump, parse_workloads
+from gpuslice.workloads.artefact import parse_workloads
+from gpuslice.workloads.dump import dump
 from gpuslice.workloads.entries import Workloads
 from gpuslice.workloads.manifests import from_manifests
 from tests.fuzz.mutation import ARTEFACTS, FRAGMENTS, MANIFESTS, OBJECTS, WORKLOADS, Seed, mutant

@@ -5,7 +5,8 @@ from gpuslice.artefacts.documents import parse_documents
 from gpuslice.errors import InputError
 from gpuslice.measure.statistics import pool
 from gpuslice.measure.write_back import write_needs
-from gpuslice.workloads.artefact import dump, parse_workloads
+from gpuslice.workloads.artefact import parse_workloads
+from gpuslice.workloads.dump import dump
 from tests.measure.made import FORTNIGHT, readings
 
 FILE = """\

@@ -18,13 +18,12 @@ from gpuslice.hardware.need import ANY_GPU, Need, Source
 from gpuslice.workloads.artefact import (
     WorkloadSet,
     default_slowdown,
-    dump,
     limitable,
     parse_workloads,
     read_workloads,
-    schema,
-    to_artefact,
 )
+from gpuslice.workloads.dump import dump, to_artefact
+from gpuslice.workloads.entries import schema
 from gpuslice.workloads.model import MOST_REPLICAS, Service, ServiceProfile, Workload
 from gpuslice.workloads.target import Framework, Target
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from gpuslice.artefacts.documents import parse_documents
-from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
+from gpuslice.workloads.artefact import WorkloadSet, parse_workloads
+from gpuslice.workloads.dump import dump
 from gpuslice.workloads.manifests import from_manifests
 from gpuslice.workloads.sources import read
 

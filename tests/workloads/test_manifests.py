@@ -13,7 +13,8 @@ from gpuslice.artefacts.documents import dump_yaml, parse_documents, read_docume
 from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Isolation
 from gpuslice.hardware.need import Source
-from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
+from gpuslice.workloads.artefact import WorkloadSet, parse_workloads
+from gpuslice.workloads.dump import dump
 from gpuslice.workloads.manifests import from_manifests
 from gpuslice.workloads.model import Workload
 from gpuslice.workloads.models_today import stated

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gpuslice.artefacts.documents import parse_documents
 from gpuslice.errors import InputError
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.workloads.artefact import WorkloadSet, dump, parse_workloads
+from gpuslice.workloads.artefact import WorkloadSet, parse_workloads
+from gpuslice.workloads.dump import dump
 from gpuslice.workloads.traces import from_trace
 
 OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time"

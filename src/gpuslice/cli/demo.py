@@ -33,7 +33,7 @@ def demo(
     from gpuslice.render import manifests
     from gpuslice.render.settings import RenderSettings
     from gpuslice.report.page import page
-    from gpuslice.workloads.artefact import dump
+    from gpuslice.workloads.dump import dump
 
     examples = _examples()
     settings = RenderSettings(cluster="demo", role="KarpenterNodeRole-demo")

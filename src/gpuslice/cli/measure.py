@@ -228,7 +228,7 @@ def measure_trace(
         print_needs(needs, output)
         if out and not dry_run:
             from gpuslice.artefacts.output import write_atomically
-            from gpuslice.workloads.artefact import dump
+            from gpuslice.workloads.dump import dump
 
             write_atomically(out, dump(made))
             say(f"written to {out}")

@@ -164,7 +164,7 @@ def _tell(workloads: WorkloadSet, held: Held | None, out: str, output: Output) -
     """Write and print what was read, and what of it a person should know."""
     if out:
         from gpuslice.artefacts.output import write_atomically
-        from gpuslice.workloads.artefact import dump
+        from gpuslice.workloads.dump import dump
 
         write_atomically(out, dump(workloads))
     _print(workloads, output)
@@ -346,7 +346,7 @@ def _print(workloads: WorkloadSet, output: Output) -> None:
         case Output.NAME:
             print_text("\n".join(workload.name for workload in workloads.workloads))
         case Output.YAML | Output.JSON:
-            from gpuslice.workloads.artefact import to_artefact
+            from gpuslice.workloads.dump import to_artefact
 
             print_data(to_artefact(workloads), output)
 
