@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from gpuslice.costs.pool_use import pool_uses
 from gpuslice.costs.shares import bill, paid_by_slice, whole_price
 from gpuslice.plan.artefact import Now
+from gpuslice.workloads.node_limits import apart
 from gpuslice.workloads.today import NodesToday, ShareToday, Today
 from tests.planner.planned import solved
+from tests.planner.workload import workload
 from tests.report.subjects import subject, without_workloads
 from tests.strategies import A10G, A10G_X4, L4, OVERHEAD, SMALL_TYPES, catalog_of, catalogs, fleets
 
@@ -143,3 +145,8 @@ def test_the_bill_of_now_is_split_by_the_nodes_that_a_workload_is_on():
     other = bill(plan, found.workloads, found.catalog, Today(usd_per_hour=0.0, nodes=()))
     assert other.before is not None
     assert (other.before.total, other.before.workloads, other.before.idle) == (90.0, {}, None)
+
+
+def test_the_whole_price_of_pods_that_keep_apart_is_that_of_a_node_each():
+    lonely = workload("red/lonely", 4, "A10G", takes=(apart("red/lonely"),))
+    assert whole_price(lonely, OVERHEAD, catalog_of(A10G_X4)) == pytest.approx(5.672)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -38,9 +38,6 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.stack import Stack
 from gpuslice.plan.defaults import DEFAULT_GAP
 from gpuslice.report.subject import Subject
-
-if TYPE_CHECKING:
-    pass
 
 FilesOption = Annotated[
     list[str],

@@ -20,6 +20,7 @@ from gpuslice.hardware.gpus import GPUS
 from gpuslice.plan.comparison import comparison
 from gpuslice.plan.paid_now import paid_now
 from gpuslice.units import MIB, parse_cpu_milli, parse_quantity
+from gpuslice.workloads.node_limits import room_for
 from gpuslice.workloads.service_kinds import on_whole_gpus
 from gpuslice.workloads.today import bill as bill_of
 
@@ -226,7 +227,11 @@ def overhead(plan: Plan) -> DaemonsetOverhead:
 
 def _per_node(workload: Workload, taken: DaemonsetOverhead, machine: InstanceType) -> int:
     left = left_for_workloads(machine, taken)
-    return min(machine.gpu_count // workload.need.gpus, left.holds(workload.cpu_milli, workload.memory_mib))
+    return min(
+        machine.gpu_count // workload.need.gpus,
+        left.holds(workload.cpu_milli, workload.memory_mib),
+        *(room_for(take, machine) // take.amount for take in workload.takes),
+    )
 
 
 def _together(costs: Iterable[Cost], tenant_of: dict[str, str]) -> list[Cost]:
