@@ -92,7 +92,6 @@ class _Census:
         self._family = Family(objects)
         self._claims = Claims(objects)
         self._volumes = Volumes(objects)
-        self._volumes = Volumes(objects)
         self.unread: list[Unread] = []
         self._borrowed = self._borrowed_replicas()
         self._bounds = autoscalers(objects, self._refuse)
