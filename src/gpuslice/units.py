@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gpuslice.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MIB: Final = 1024 * 1024
 PPM: Final = 1_000_000
@@ -128,3 +131,9 @@ def format_usd(micro: int, *, digits: int = 2) -> str:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def first_of(words: Sequence[str], most: int) -> str:
+    """So many words of a list at the most, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more

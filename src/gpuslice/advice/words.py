@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
+from gpuslice.units import first_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,5 +38,4 @@ def _together(slices: Sequence[str], gpus: Sequence[str]) -> str:
     words = []
     for gpu, names in by_gpu.items():
         words += [gpu] if len(names) == gpus.count(gpu) else names
-    shown = ", ".join(words[:_SLICES_NAMED])
-    return shown if len(words) <= _SLICES_NAMED else f"{shown} and {len(words) - _SLICES_NAMED} more"
+    return first_of(words, _SLICES_NAMED)

@@ -10,6 +10,7 @@ import typer
 
 from gpuslice.cli.console import say
 from gpuslice.errors import InputError
+from gpuslice.units import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,9 +103,8 @@ def _asked(workloads: Sequence[Workload]) -> str:
     from gpuslice.hardware.gpus import gpu_named
 
     names = [workload.name for workload in workloads]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     assumed = ", ".join(sorted({workload.need.assumed_on or "" for workload in workloads}))
-    say(f"{len(names)} workloads don't say which GPU they run on: {', '.join(names[:_NAMED])}{more}")
+    say(f"{len(names)} workloads don't say which GPU they run on: {first_of(names, _NAMED)}")
     while True:
         text = str(
             typer.prompt(

@@ -20,6 +20,7 @@ from gpuslice.errors import InputError
 from gpuslice.hardware.mechanisms import Mechanism
 from gpuslice.hardware.stack import Stack
 from gpuslice.plan.defaults import DEFAULT_GAP, DEFAULT_MIN_SAVING
+from gpuslice.units import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -338,10 +339,8 @@ def _with_unknown(workloads: WorkloadSet, unknown: Unknown) -> WorkloadSet:
                 "--unknown ask needs a terminal, to ask in",
                 fix="--unknown keep leaves these workloads on the share that they have, whole plans whole GPUs",
             )
-        named = ", ".join(concerned[:_NAMED]) + (
-            f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
-        )
-        question = f"The need of {named} isn't known, and they share GPUs now. Plan whole GPUs for them?"
+        who = first_of(concerned, _NAMED)
+        question = f"The need of {who} isn't known, and they share GPUs now. Plan whole GPUs for them?"
         unknown = Unknown.WHOLE if typer.confirm(question, err=True) else Unknown.KEEP
     return workloads if unknown is Unknown.WHOLE else replace(workloads, workloads=left)
 

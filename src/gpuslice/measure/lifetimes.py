@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from gpuslice.measure.readings import BIN_SECONDS, Readings
+from gpuslice.units import first_of
 
 # The part of a time that has to be read for it to count as read.
 COVERED: Final = 0.9
@@ -92,10 +93,7 @@ def _gaps_of_some(readings: Sequence[Readings], notes: list[str]) -> None:
         if windows - bins.size > windows * (1 - COVERED):
             hardly_read.append(name)
     if hardly_read and len(names) > 1:
-        more = f" and {len(hardly_read) - _NAMED} more" if len(hardly_read) > _NAMED else ""
-        notes.append(
-            f"{', '.join(hardly_read[:_NAMED])}{more} were not read for more than a tenth of their time"
-        )
+        notes.append(f"{first_of(hardly_read, _NAMED)} were not read for more than a tenth of their time")
 
 
 def _at_a_time(readings: Sequence[Readings]) -> int:

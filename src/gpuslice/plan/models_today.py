@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.hardware.gpus import GPUS
+from gpuslice.units import first_of
 from gpuslice.workloads.models_today import unsaid
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def assumed_in_words(models: ModelsToday) -> str:
         by_model.setdefault(model, []).append(name)
     parts = []
     for model, names in sorted(by_model.items(), key=lambda entry: (-len(entry[1]), entry[0])):
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        parts.append(f"{model} for {', '.join(names[:_NAMED])}{more}")
+        parts.append(f"{model} for {first_of(names, _NAMED)}")
     if not parts:
         return ""
     count = len(models.assumed)

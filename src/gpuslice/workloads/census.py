@@ -12,6 +12,7 @@ import msgspec
 
 from gpuslice.errors import InputError
 from gpuslice.hardware.resource_names import is_gpu
+from gpuslice.units import first_of
 from gpuslice.workloads.artefact import WorkloadSet
 from gpuslice.workloads.assemble import adopted, workload_of
 from gpuslice.workloads.autoscaling import autoscalers, scaled
@@ -162,12 +163,9 @@ class _Census:
             f"{kind} {namespace}/{name}" for (kind, namespace, name), n in often.items() if n > 1
         )
         if repeated:
-            names = ", ".join(repeated[:_NAMED]) + f" and {len(repeated) - _NAMED} more" * (
-                len(repeated) > _NAMED
-            )
             yield (
-                f"given more than once, and told apart by directory or file: {names}; plan for the files of one "
-                "environment"
+                f"given more than once, and told apart by directory or file: "
+                f"{first_of(repeated, _NAMED)}; plan for the files of one environment"
             )
 
     def _counted_above(self, obj: Object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gpuslice.errors import GpusliceError, InputError
+from gpuslice.units import first_of
 
 _NAMED: Final = 12  # of those without a GPU's name, of which a repository may have hundreds
 
@@ -57,10 +58,9 @@ def refuse(unread: Iterable[Unread]) -> None:
     first, *others = listed
     if not others:
         raise first.error
-    places = ", ".join(one.error.where for one in others[:_NAMED])
-    more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+    places = first_of([one.error.where for one in others], _NAMED)
     raise InputError(
-        f"{first.error.message}; and neither can {places}{more} be read",
+        f"{first.error.message}; and neither can {places} be read",
         where=first.error.where,
         fix=first.error.fix,
     )

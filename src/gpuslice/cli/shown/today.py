@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from gpuslice.cli.console import say
+from gpuslice.units import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,10 +70,7 @@ def say_today(today: Today, catalog: Catalog, region: str) -> None:
             gpu = f" of {share.gpu}" if share.gpu else ""
             shared.setdefault(f"{share}{gpu}", Counter())[share.workload] += share.pods
     for words, pods in shared.items():
-        names = ", ".join(list(pods)[:_NAMED]) + (
-            f" and {len(pods) - _NAMED} more" if len(pods) > _NAMED else ""
-        )
-        say(f"{sum(pods.values()):,} pods have {words} each: {names}")
+        say(f"{sum(pods.values()):,} pods have {words} each: {first_of(list(pods), _NAMED)}")
 
 
 def in_words(nodes: Iterable[NodesToday]) -> str:
@@ -81,5 +79,4 @@ def in_words(nodes: Iterable[NodesToday]) -> str:
     for node in nodes:
         bought = "" if node.purchase == "on-demand" else f" ({node.purchase})"
         types[f"{node.instance_type or 'of unknown type'}{bought}"] += node.count
-    listed = [f"{count:,} {name}" for name, count in types.most_common()]
-    return ", ".join(listed[:_NAMED]) + (f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else "")
+    return first_of([f"{count:,} {name}" for name, count in types.most_common()], _NAMED)

@@ -12,6 +12,7 @@ from gpuslice.cluster.client.resources import KNOWN, NODE_OVERLAY, NODE_POOL
 from gpuslice.cluster.seen.machines import promised, types_of
 from gpuslice.cluster.seen.offers import amount
 from gpuslice.hardware.resource_names import WHOLE_GPU, is_seat
+from gpuslice.units import first_of
 from gpuslice.workloads.objects import fields_of
 from gpuslice.workloads.target import POD_SPEC_OF
 
@@ -45,10 +46,9 @@ def _pools(seen: Seen) -> Iterator[Finding]:
             ("doesn't admit {}, which the plan has", names - {kind.name for kind in admitted}),
         ):
             if strays:
-                more = f" and {len(strays) - _NAMED} more" if len(strays) > _NAMED else ""
                 yield Finding(
                     f"NodePool {wanted.name}",
-                    said.format(", ".join(sorted(strays)[:_NAMED]) + more),
+                    said.format(first_of(sorted(strays), _NAMED)),
                     "Karpenter launches other machines than the plan's, at another price",
                     _APPLY,
                 )

@@ -33,7 +33,7 @@ from gpuslice.planner.model.packing import cost
 from gpuslice.planner.model.places import numbered
 from gpuslice.planner.model.pools import Home, pool_of
 from gpuslice.planner.packing.repair import within
-from gpuslice.units import MICRO_USD
+from gpuslice.units import MICRO_USD, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -381,9 +381,9 @@ def no_room(relaxation: Relaxation, search: Search) -> AnswerIsNoError:
     if not short:
         fix = "raise a count, allow other types, or give it more --time-limit"
         return AnswerIsNoError(f"no plan was found within {rules}", fix=fix)
-    names = ", ".join(short[:_NAMED]) + (f" and {len(short) - _NAMED} more" if len(short) > _NAMED else "")
     return AnswerIsNoError(
-        f"no room for all of {names} within {rules}", fix="raise a count, or allow other types"
+        f"no room for all of {first_of(short, _NAMED)} within {rules}",
+        fix="raise a count, or allow other types",
     )
 
 

@@ -9,7 +9,7 @@ from gpuslice.cloud.allocatable import EFA, EPHEMERAL_STORAGE, ROOT_VOLUME_GIB
 from gpuslice.cloud.description import mig_confidence
 from gpuslice.hardware.facts import Confidence
 from gpuslice.hardware.gpus import GPUS
-from gpuslice.units import format_cpu, format_memory
+from gpuslice.units import first_of, format_cpu, format_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,7 @@ def assumptions(
         if workload.need.gpus == 1 and not workload.need.known and member.service is None
     ]
     if unknown:
-        rest = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
-        words.append(f"needs not known, so whole GPUs: {', '.join(unknown[:_NAMED])}{rest}")
+        words.append(f"needs not known, so whole GPUs: {first_of(unknown, _NAMED)}")
     sources = Counter(
         workload.need.source.value
         for workload, member in members
